@@ -1,0 +1,133 @@
+"""STFT, mel filters and mel spectrograms: float32, channels last, differentiable."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Below this size a DFT as one matmul beats the FFT, forward and backward.
+_MATMUL_DFT_MAX = 256
+_TINY_POWER = 1e-16
+
+
+def hann(n: int) -> np.ndarray:
+  """Periodic Hann window of n samples, float32."""
+  return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
+
+
+def frame(x_BxN: jax.Array, n_fft: int, hop: int) -> jax.Array:
+  """Overlapping frames, (B, 1 + (N - n_fft) // hop, n_fft).
+
+  When the hop divides n_fft the frames are shifted reshapes, whose gradient is slices
+  and pads; otherwise a gather.
+  """
+  num = 1 + (x_BxN.shape[-1] - n_fft) // hop
+  if n_fft % hop:
+    at = np.arange(num)[:, None] * hop + np.arange(n_fft)[None]
+    return x_BxN[..., at]
+  ratio = n_fft // hop
+  blocks = x_BxN[..., : (num + ratio - 1) * hop]
+  blocks = blocks.reshape(*x_BxN.shape[:-1], num + ratio - 1, hop)
+  return jnp.concatenate([blocks[..., i : i + num, :] for i in range(ratio)], axis=-1)
+
+
+@functools.lru_cache(maxsize=32)
+def _dft_matrix(n_fft: int) -> np.ndarray:
+  """(n_fft, 2 * bins): cosines, then minus sines, with the Hann window folded in."""
+  turns = np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) % n_fft
+  angle = 2 * np.pi * turns / n_fft
+  both = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
+  return (both * hann(n_fft).astype(np.float64)[:, None]).astype(np.float32)
+
+
+def stft(
+  x_BxN: jax.Array, *, n_fft: int, hop: int, center: bool = True
+) -> tuple[jax.Array, jax.Array]:
+  """Hann-windowed short-time Fourier transform.
+
+  Args:
+    x_BxN: audio; any leading dimensions.
+    n_fft: window and transform length, samples.
+    hop: step, samples.
+    center: reflect-pad by n_fft // 2 on both sides, as torch.stft does.
+
+  Returns:
+    Real and imaginary parts, each (B, T, n_fft // 2 + 1), T = 1 + N // hop if centred.
+  """
+  x_BxN = x_BxN.astype(jnp.float32)
+  if center:
+    pad = [(0, 0)] * (x_BxN.ndim - 1) + [(n_fft // 2, n_fft // 2)]
+    x_BxN = jnp.pad(x_BxN, pad, mode="reflect")
+  frames = frame(x_BxN, n_fft, hop)
+  if n_fft <= _MATMUL_DFT_MAX:
+    both = frames @ _dft_matrix(n_fft)
+    return tuple(jnp.split(both, 2, axis=-1))
+  window = hann(n_fft).reshape((1,) * (frames.ndim - 1) + (n_fft,))
+  spectrum = jnp.fft.rfft(frames * window)
+  return spectrum.real, spectrum.imag
+
+
+def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
+  """|z|, with a zero instead of an infinite gradient at z = 0."""
+  return jnp.sqrt(jnp.maximum(real * real + imag * imag, _TINY_POWER))
+
+
+def _hz_to_mel(hz):
+  """Slaney's scale: linear to 1 kHz, logarithmic above."""
+  hz = np.asarray(hz, np.float64)
+  linear = hz * 3 / 200
+  log = 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4)
+  return np.where(hz < 1000, linear, log)
+
+
+def _mel_to_hz(mel):
+  return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
+
+
+@functools.lru_cache(maxsize=64)
+def mel_filters(
+  sample_rate: int,
+  n_fft: int,
+  n_mels: int,
+  f_min: float = 0.0,
+  f_max: float | None = None,
+) -> np.ndarray:
+  """Triangular area-normalised mel filters, (n_fft // 2 + 1, n_mels) float32.
+
+  Source: the Auditory Toolbox's filters (Slaney, 1998), librosa's default.
+  """
+  top = sample_rate / 2 if f_max is None else f_max
+  edges = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(top), n_mels + 2))
+  hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
+  rising = (hz - edges[None, :-2]) / (edges[1:-1] - edges[:-2])[None]
+  falling = (edges[None, 2:] - hz) / (edges[2:] - edges[1:-1])[None]
+  area = 2 / (edges[2:] - edges[:-2])
+  return (np.maximum(0, np.minimum(rising, falling)) * area[None]).astype(np.float32)
+
+
+def mel_spectrogram(
+  x_BxN: jax.Array,
+  *,
+  sample_rate: int,
+  n_fft: int,
+  hop: int,
+  n_mels: int,
+  f_min: float = 0.0,
+  f_max: float | None = None,
+  center: bool = True,
+) -> jax.Array:
+  """Mel-weighted magnitudes (not their logarithm), (B, T, n_mels) float32.
+
+  Args:
+    x_BxN: audio at sample_rate Hz.
+    sample_rate: Hz.
+    n_fft: window and transform length, samples.
+    hop: step, samples.
+    n_mels: number of filters.
+    f_min: lower edge of the first filter, Hz.
+    f_max: upper edge of the last filter, Hz; half the sample rate if None.
+    center: see `stft`.
+  """
+  spectrum = magnitude(*stft(x_BxN, n_fft=n_fft, hop=hop, center=center))
+  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)

@@ -1,0 +1,46 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec.nn import dsp
+
+signal = pytest.importorskip("scipy.signal")
+
+
+@pytest.mark.parametrize("n_fft,hop", [(32, 8), (256, 64), (512, 128), (400, 160)])
+def test_stft_equals_scipy(n_fft, hop):
+  x = np.random.default_rng(0).standard_normal(3000).astype(np.float32)
+  real, imag = dsp.stft(jnp.asarray(x)[None], n_fft=n_fft, hop=hop, center=False)
+  stft = signal.ShortTimeFFT(
+    signal.get_window("hann", n_fft), hop=hop, fs=1, phase_shift=None
+  )
+  first = -(-(n_fft // 2) // hop) if n_fft % hop == 0 else None
+  at = range(real.shape[1])
+  expected = [
+    np.fft.rfft(x[i * hop : i * hop + n_fft] * signal.get_window("hann", n_fft))
+    for i in at
+  ]
+  np.testing.assert_allclose(real[0] + 1j * imag[0], expected, atol=2e-4)
+  if first is not None:  # scipy's frames are centred on multiples of the hop
+    scipys = stft.stft(x)[:, first - stft.p_min : first - stft.p_min + len(expected)]
+    np.testing.assert_allclose(real[0] + 1j * imag[0], scipys.T, atol=2e-4)
+
+
+def test_centred_stft_has_one_frame_a_hop_and_one_more():
+  real, _ = dsp.stft(jnp.zeros((2, 1000)), n_fft=64, hop=16)
+  assert real.shape == (2, 1 + 1000 // 16, 33)
+
+
+@pytest.mark.parametrize("sr,n_fft,n_mels", [(16_000, 512, 80), (44_100, 2048, 320)])
+def test_mel_filters_equal_librosa(sr, n_fft, n_mels):
+  librosa = pytest.importorskip("librosa")
+  expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels).T
+  np.testing.assert_allclose(dsp.mel_filters(sr, n_fft, n_mels), expected, atol=1e-7)
+
+
+def test_gradient_of_silence_is_finite():
+  def total(x):
+    return dsp.mel_spectrogram(x, sample_rate=16_000, n_fft=64, hop=16, n_mels=10).sum()
+
+  assert np.isfinite(jax.grad(total)(jnp.zeros((1, 640)))).all()
