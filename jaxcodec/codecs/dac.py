@@ -1,0 +1,160 @@
+"""DAC's encoder and decoder. Source: dac/model/dac.py (descript-audio-codec 1.0.0).
+
+Submodules are named after torch's, so that weights move by name.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype
+from jaxcodec.nn.snake import Snake
+
+_DILATIONS = (1, 3, 9)
+
+
+class ResidualUnit(nn.Module):
+  """Snake, dilated convolution, Snake, 1x1 convolution, and a skip."""
+
+  width: int
+  dilation: int
+  dtype: Dtype = jnp.float32
+
+  def setup(self):
+    self.block = [
+      Snake(),
+      Conv1d(self.width, 7, dilation=self.dilation, dtype=self.dtype),
+      Snake(),
+      Conv1d(self.width, dtype=self.dtype),
+    ]
+
+  def __call__(self, x_BxTxC, valid_B=None):
+    first, wide, second, point = self.block
+    return x_BxTxC + point(second(wide(first(x_BxTxC), valid_B)))
+
+
+class EncoderBlock(nn.Module):
+  """Three residual units and a strided convolution to twice the channels."""
+
+  width: int
+  stride: int
+  dtype: Dtype = jnp.float32
+
+  def setup(self):
+    units = [ResidualUnit(self.width // 2, d, self.dtype) for d in _DILATIONS]
+    s, pad = self.stride, math.ceil(self.stride / 2)
+    down = Conv1d(self.width, 2 * s, stride=s, padding=pad, dtype=self.dtype)
+    self.block = [*units, Snake(), down]
+
+  def __call__(self, x_BxTxC, valid_B=None):
+    *units, snake, down = self.block
+    for unit in units:
+      x_BxTxC = unit(x_BxTxC, valid_B)
+    return down(snake(x_BxTxC), valid_B)
+
+
+class DecoderBlock(nn.Module):
+  """A transposed convolution to half the channels and three residual units."""
+
+  width: int
+  stride: int
+  exact: bool
+  dtype: Dtype = jnp.float32
+
+  def setup(self):
+    up = ConvTranspose1d(self.width, self.stride, self.exact, self.dtype)
+    units = [ResidualUnit(self.width, d, self.dtype) for d in _DILATIONS]
+    self.block = [Snake(), up, *units]
+
+  def __call__(self, x_BxTxC, valid_B=None):
+    snake, up, *units = self.block
+    x_BxTxC = up(snake(x_BxTxC), valid_B)
+    if valid_B is not None:
+      valid_B = valid_B * self.stride
+    for unit in units:
+      x_BxTxC = unit(x_BxTxC, valid_B)
+    return x_BxTxC
+
+
+class DacEncoder(nn.Module):
+  """Audio (B, N, 1) to latent (B, N / hop, latent_dim).
+
+  Attributes:
+    width: channels after the first convolution, doubled at every stride.
+    strides: downsampling factors; their product is the hop.
+    latent_dim: D; width * 2 ** len(strides) if None.
+    dtype: compute type.
+  """
+
+  width: int = 64
+  strides: Sequence[int] = (2, 4, 5, 8)
+  latent_dim: int | None = None
+  dtype: Dtype = jnp.float32
+
+  @property
+  def hop(self) -> int:
+    return math.prod(self.strides)
+
+  @property
+  def output_dim(self) -> int:
+    return self.latent_dim or self.width * 2 ** len(self.strides)
+
+  def setup(self):
+    blocks = [
+      EncoderBlock(self.width * 2 ** (i + 1), stride, self.dtype)
+      for i, stride in enumerate(self.strides)
+    ]
+    first = Conv1d(self.width, 7, dtype=self.dtype)
+    last = Conv1d(self.output_dim, 3, dtype=self.dtype)
+    self.block = [first, *blocks, Snake(), last]
+
+  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
+    """Encodes; N must be a multiple of the hop, valid_B counts samples likewise."""
+    first, *blocks, snake, last = self.block
+    x = first(x_BxNxC, valid_B)
+    for block in blocks:
+      x = block(x, valid_B)
+      if valid_B is not None:
+        valid_B = valid_B // block.stride
+    return last(snake(x), valid_B).astype(jnp.float32)
+
+
+class DacDecoder(nn.Module):
+  """Latent (B, T, D) to audio (B, T * hop, 1) in [-1, 1].
+
+  Attributes:
+    width: channels after the first convolution, halved at every stride.
+    strides: upsampling factors; their product is the hop.
+    exact: see `ConvTranspose1d`.
+    dtype: compute type.
+  """
+
+  width: int = 1536
+  strides: Sequence[int] = (8, 5, 4, 2)
+  exact: bool = True
+  dtype: Dtype = jnp.float32
+
+  @property
+  def hop(self) -> int:
+    return math.prod(self.strides)
+
+  def setup(self):
+    blocks = [
+      DecoderBlock(self.width // 2 ** (i + 1), stride, self.exact, self.dtype)
+      for i, stride in enumerate(self.strides)
+    ]
+    first = Conv1d(self.width, 7, dtype=self.dtype)
+    last = Conv1d(1, 7, dtype=self.dtype)
+    self.model = [first, *blocks, Snake(), last]
+
+  def __call__(self, z_BxTxD, valid_B=None, *, train=False):
+    """Decodes; valid_B counts frames."""
+    first, *blocks, snake, last = self.model
+    x = first(z_BxTxD, valid_B)
+    for block in blocks:
+      x = block(x, valid_B)
+      if valid_B is not None:
+        valid_B = valid_B * block.stride
+    return jnp.tanh(last(snake(x), valid_B).astype(jnp.float32))

@@ -1,0 +1,177 @@
+"""Weight-normed convolutions, channels last, in the form that XLA runs fastest.
+
+Every layer takes the number of valid frames of each item and hides what lies beyond
+from its receptive field, so that padding (even NaN) never reaches valid frames.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Dtype = jnp.dtype
+
+
+def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
+  """Zeroes frames at and beyond `valid_B`; all are valid if None."""
+  if valid_B is None:
+    return x_BxTxC
+  at = lax.broadcasted_iota(jnp.int32, x_BxTxC.shape[:2] + (1,), 1)
+  return jnp.where(at < valid_B.reshape(-1, 1, 1), x_BxTxC, 0)
+
+
+def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
+  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's convolutions."""
+  bound = fan_in**-0.5
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+def _norm(kernel, kept_axis):
+  axes = tuple(i for i in range(kernel.ndim) if i != kept_axis)
+  return jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
+
+
+def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
+  """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
+
+  Declares `kernel` (v) and `scale` on `module`. Source: Salimans and Kingma 2016;
+  torch keeps axis 0, which is the output of a convolution and the input of a
+  transposed one.
+  """
+  kept_axis %= len(shape)
+  kernel = module.param("kernel", torch_uniform(fan_in), shape)
+  scale = module.param("scale", lambda _: _norm(kernel, kept_axis))
+  return kernel * (scale / _norm(kernel, kept_axis))
+
+
+def _conv1d(x, kernel, stride, dilation):
+  """Unpadded convolution; (B, T, I) and (W, I, O) to (B, T', O)."""
+  width, inputs, outputs = kernel.shape
+  length = (x.shape[1] - dilation * (width - 1) - 1) // stride + 1
+  if width == 1 and stride == 1:
+    return x @ kernel[0]
+
+  def tap(a, k):
+    first = k * dilation
+    return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
+
+  if inputs == 1:  # the convolution op is several times slower with one channel
+    columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
+    return columns @ kernel[:, 0]
+  if outputs == 1:
+    columns = x @ kernel[:, :, 0].T
+    return sum(tap(columns[..., k : k + 1], k) for k in range(width))
+  return lax.conv_general_dilated(
+    *(x, kernel, (stride,), "VALID"),
+    rhs_dilation=(dilation,),
+    dimension_numbers=("NHC", "HIO", "NHC"),
+  )
+
+
+class Conv1d(nn.Module):
+  """Weight-normed 1-D convolution over (B, T, C).
+
+  Attributes:
+    features: output channels.
+    kernel_size, stride, dilation: in frames of the input.
+    padding: zeros before and after, frames; None centres an odd kernel.
+    dtype: compute type; parameters stay float32.
+  """
+
+  features: int
+  kernel_size: int = 1
+  stride: int = 1
+  dilation: int = 1
+  padding: int | None = None
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_BxTxC, valid_B=None):
+    fan_in = self.kernel_size * x_BxTxC.shape[-1]
+    shape = (self.kernel_size, x_BxTxC.shape[-1], self.features)
+    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    pad = self.padding
+    if pad is None:
+      pad = self.dilation * (self.kernel_size - 1) // 2
+    if self.kernel_size > 1:
+      x_BxTxC = mask_frames(x_BxTxC, valid_B)
+    x_BxTxC = jnp.pad(x_BxTxC.astype(self.dtype), ((0, 0), (pad, pad), (0, 0)))
+    y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
+    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+
+def _overlap_add(columns_BxTxWxO, stride):
+  """Adds windows of W samples at steps of `stride`; W a multiple of the stride."""
+  B, T, W, O = columns_BxTxWxO.shape  # noqa: E741
+  parts = columns_BxTxWxO.reshape(B, T, W // stride, stride, O)
+  last = W // stride - 1
+  padded = [
+    jnp.pad(parts[:, :, i], ((0, 0), (i, last - i), (0, 0), (0, 0)))
+    for i in range(last + 1)
+  ]
+  return sum(padded).reshape(B, (T + last) * stride, O)
+
+
+class ConvTranspose1d(nn.Module):
+  """Weight-normed transposed convolution with kernel 2 * stride, giving stride * T.
+
+  A matmul and an overlap-add: its gradient is matmuls too, where that of XLA's
+  transposed convolution is a convolution with huge dilated windows.
+
+  Attributes:
+    features: output channels.
+    stride: upsampling factor.
+    exact: pad an odd stride's output so that it has stride * T samples; DAC 1.0.0
+      itself gives one fewer (dac/model/dac.py, no output_padding).
+  """
+
+  features: int
+  stride: int
+  exact: bool = True
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_BxTxC, valid_B=None):
+    inputs, width = x_BxTxC.shape[-1], 2 * self.stride
+    shape = (width, inputs, self.features)
+    fan_in = width * self.features
+    kernel = weight_normed(self, shape, fan_in, kept_axis=1).astype(self.dtype)
+    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
+    columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
+    columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
+    y_BxTxC = _overlap_add(columns, self.stride)
+    first = -(-self.stride // 2)
+    length = self.stride * x_BxTxC.shape[1]
+    if not self.exact:
+      length -= self.stride % 2
+    y_BxTxC = lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
+    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+
+class Conv2d(nn.Module):
+  """Weight-normed 2-D convolution over (B, T, F, C), for discriminators."""
+
+  features: int
+  kernel_size: tuple[int, int]
+  strides: tuple[int, int] = (1, 1)
+  padding: tuple[int, int] = (0, 0)
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_BxTxFxC):
+    shape = (*self.kernel_size, x_BxTxFxC.shape[-1], self.features)
+    fan_in = shape[0] * shape[1] * shape[2]
+    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
+    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    y = lax.conv_general_dilated(
+      *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
+      [(p, p) for p in self.padding],
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)

@@ -1,0 +1,49 @@
+"""What every codebook shares: the nearest code, and how codes are used."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def first_argmax(scores_BxTxV: jax.Array) -> jax.Array:
+  """Index of the largest score, the first where equal (as in torch); int32.
+
+  Two vectorised passes: XLA's own argmax is twice as slow on CPU as the distances.
+  """
+  V = scores_BxTxV.shape[-1]
+  at = lax.broadcasted_iota(jnp.int32, scores_BxTxV.shape, scores_BxTxV.ndim - 1)
+  best = scores_BxTxV == scores_BxTxV.max(-1, keepdims=True)
+  return jnp.minimum(jnp.where(best, at, V).min(-1), V - 1)
+
+
+def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
+  """x / max(||x||, epsilon) over the last axis; zero gradient of the norm at zero."""
+  squared = jnp.sum(x * x, -1, keepdims=True)
+  return x / jnp.sqrt(jnp.maximum(squared, epsilon**2))
+
+
+def code_counts(
+  codes_BxTxK: jax.Array, codebook_size: int, mask_BxT: jax.Array | None = None
+) -> jax.Array:
+  """How often each code occurs on valid frames, float32 (K, V).
+
+  Over the global batch: inside jit a sharded batch axis is summed by XLA.
+  """
+  ones = jnp.ones(codes_BxTxK.shape[:2]) if mask_BxT is None else mask_BxT
+  weight = jnp.broadcast_to(ones.astype(jnp.float32)[..., None], codes_BxTxK.shape)
+
+  def one(codes, weights):
+    return jnp.zeros(codebook_size).at[codes.ravel()].add(weights.ravel())
+
+  return jax.vmap(one, in_axes=-1)(codes_BxTxK, weight)
+
+
+def perplexity(counts_KxV: jax.Array) -> jax.Array:
+  """exp(entropy) of the codes of each codebook, (K,): V if all are used equally."""
+  p_KxV = counts_KxV / jnp.maximum(counts_KxV.sum(-1, keepdims=True), 1)
+  return jnp.exp(-jnp.sum(p_KxV * jnp.log(jnp.maximum(p_KxV, 1e-20)), -1))
+
+
+def usage(counts_KxV: jax.Array) -> jax.Array:
+  """Fraction of each codebook's codes that occur, (K,)."""
+  return jnp.mean(counts_KxV > 0, -1)
