@@ -1,0 +1,295 @@
+"""Resumable stages: what is complete and current is skipped, the rest is redone.
+
+A stage owns the folder `workdir/<name>`. `STARTED.json` says which inputs the work in
+it belongs to; `DONE.json`, written last, lists the outputs with their checksums.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from absl import logging
+
+STARTED = "STARTED.json"
+DONE = "DONE.json"
+LOCK = ".lock"
+
+PathLike = str | os.PathLike
+StageFn = Callable[[pathlib.Path], Iterable[PathLike]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A completed stage.
+
+  Attributes:
+    folder: where its outputs are.
+    fingerprint: sha256 of its inputs.
+    outputs: {path relative to `folder`: {"bytes": int, "sha256": str}}.
+    seconds: how long its last run took.
+    skipped: True if it was complete and current already.
+  """
+
+  folder: pathlib.Path
+  fingerprint: str
+  outputs: dict[str, dict[str, Any]]
+  seconds: float
+  skipped: bool
+
+  def as_input(self) -> dict[str, Any]:
+    """What a later stage records of this one: its outputs' checksums."""
+    return {path: output["sha256"] for path, output in self.outputs.items()}
+
+
+def run_stage(
+  workdir: PathLike, name: str, inputs: Mapping[str, Any], fn: StageFn
+) -> Stage:
+  """Runs `fn(folder)` unless its outputs for exactly these inputs are there.
+
+  Interrupted work with the same inputs is resumed: `fn` finds what it left in the
+  folder. Work with other inputs is moved aside to `<name>.stale-<n>`, never mixed in.
+  An output that is damaged or missing is removed and the stage resumed to remake it.
+
+  Args:
+    workdir: the experiment's folder.
+    name: the stage's name, also its folder's.
+    inputs: JSON-able: all that the outputs depend on (config, code version, the
+      `as_input()` of the stages before).
+    fn: does the work inside the folder; returns the paths of its outputs, which lie
+      in the folder. Must itself be able to go on after a kill.
+
+  Raises:
+    TypeError: if `inputs` aren't JSON-able.
+    FileNotFoundError: if an output that `fn` returned doesn't exist.
+  """
+  inputs = _jsonable(inputs, name)
+  fingerprint = _fingerprint(inputs)
+  folder = pathlib.Path(workdir) / name
+  stage = _finished(folder, name, inputs, fingerprint)
+  if stage is not None:
+    return stage
+  resumed = _prepare(folder, name, inputs, fingerprint)
+  logging.info("stage %s: %s in %s", name, "resumed" if resumed else "started", folder)
+  start = time.monotonic()
+  outputs = _checksums(folder, fn(folder))
+  seconds = time.monotonic() - start
+  record = {
+    "name": name,
+    "inputs": inputs,
+    "fingerprint": fingerprint,
+    "outputs": outputs,
+    "seconds": round(seconds, 3),
+    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+  }
+  atomic_write_json(folder / DONE, record)
+  logging.info("stage %s: done in %.1f s", name, seconds)
+  return Stage(folder, fingerprint, outputs, seconds, skipped=False)
+
+
+@contextlib.contextmanager
+def lock_workdir(workdir: PathLike) -> Iterator[None]:
+  """Holds `workdir` for this process; the lock of a dead process counts for nothing.
+
+  Raises:
+    RuntimeError: at once, if another process holds it, with that process' id.
+  """
+  workdir = pathlib.Path(workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  # The file stays: removing it would let two processes lock different inodes.
+  with open(workdir / LOCK, "a+") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      holder = file.read().strip() or "unknown"
+      raise RuntimeError(
+        f"workdir {workdir} is in use by process {holder}: wait for it, stop it, or"
+        " choose another --workdir"
+      ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    yield
+
+
+def sha256(path: PathLike) -> str:
+  """Checksum of a file's content, in hexadecimal."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def atomic_write_bytes(path: PathLike, content: bytes) -> None:
+  """Writes a file that is, whenever the process dies, either old or complete."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = _temporary(path)
+  try:
+    with open(temporary, "wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: PathLike, text: str) -> None:
+  """As `atomic_write_bytes`, in UTF-8."""
+  atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: PathLike, value: Any) -> None:
+  """As `atomic_write_text`, keys in order; NaN and infinity are errors."""
+  text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+  atomic_write_text(path, text + "\n")
+
+
+@contextlib.contextmanager
+def atomic_dir(path: PathLike) -> Iterator[pathlib.Path]:
+  """Yields a folder to fill, which becomes `path` (replacing it) if all goes well."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = _temporary(path)
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir()
+  try:
+    yield temporary
+    if path.exists():
+      shutil.rmtree(path)
+    os.replace(temporary, path)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """One line for each field that differs: `codec.hop: 320 -> 640`."""
+  old, new = dict(_flatten(old)), dict(_flatten(new))
+  lines = []
+  for key in sorted(old.keys() | new.keys()):
+    before = json.dumps(old[key]) if key in old else "(absent)"
+    after = json.dumps(new[key]) if key in new else "(absent)"
+    if before != after:
+      lines.append(f"{key}: {before} -> {after}")
+  return lines
+
+
+def _finished(folder, name, inputs, fingerprint) -> Stage | None:
+  """The stage in `folder`, if it's complete and of these inputs."""
+  record = _read_record(folder / DONE)
+  if record is None:
+    return None
+  if record["fingerprint"] != fingerprint:
+    _move_aside(folder, name, record["inputs"], inputs)
+    return None
+  damaged = _damaged(folder, record["outputs"])
+  if damaged:
+    logging.warning("stage %s: remaking damaged %s", name, ", ".join(damaged))
+    # Both go before the work starts: a later kill must not leave a false DONE.json.
+    (folder / DONE).unlink()
+    for path in damaged:
+      (folder / path).unlink(missing_ok=True)
+    return None
+  logging.info("stage %s: already complete in %s", name, folder)
+  outputs, seconds = record["outputs"], record["seconds"]
+  return Stage(folder, fingerprint, outputs, seconds, skipped=True)
+
+
+def _prepare(folder, name, inputs, fingerprint) -> bool:
+  """Makes the folder ready for work with these inputs; True if some is there."""
+  record = _read_record(folder / STARTED)
+  if record is not None and record["fingerprint"] == fingerprint:
+    return True
+  if record is not None:
+    _move_aside(folder, name, record["inputs"], inputs)
+  elif folder.is_dir() and any(folder.iterdir()):
+    _move_aside(folder, name, {"(unknown)": None}, inputs)
+  folder.mkdir(parents=True, exist_ok=True)
+  atomic_write_json(
+    folder / STARTED, {"fingerprint": fingerprint, "inputs": inputs, "name": name}
+  )
+  return False
+
+
+def _move_aside(folder, name, old, new) -> None:
+  number = 1
+  while (aside := folder.with_name(f"{folder.name}.stale-{number}")).exists():
+    number += 1
+  os.replace(folder, aside)
+  logging.warning(
+    "stage %s: its inputs changed, so it starts again; the old work is in %s\n  %s",
+    name,
+    aside,
+    "\n  ".join(changed_fields(old, new)),
+  )
+
+
+def _read_record(path: pathlib.Path) -> dict[str, Any] | None:
+  """A record of ours, or None if it's absent or isn't one."""
+  try:
+    record = json.loads(path.read_text())
+    if isinstance(record, dict) and {"fingerprint", "inputs"} <= record.keys():
+      return record
+  except FileNotFoundError:
+    return None
+  except ValueError:
+    pass
+  logging.warning("%s is damaged and is ignored", path)
+  return None
+
+
+def _checksums(folder, paths: Iterable[PathLike]) -> dict[str, dict[str, Any]]:
+  outputs = {}
+  for path in paths:
+    file = folder / path
+    if not file.is_file():
+      raise FileNotFoundError(f"stage {folder.name} should have written {file}")
+    relative = file.relative_to(folder).as_posix()
+    outputs[relative] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+  return outputs
+
+
+def _damaged(folder, outputs) -> list[str]:
+  def intact(file, expected):
+    return (
+      file.is_file()
+      and file.stat().st_size == expected["bytes"]
+      and sha256(file) == expected["sha256"]
+    )
+
+  return [
+    path for path, expected in outputs.items() if not intact(folder / path, expected)
+  ]
+
+
+def _jsonable(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
+  for key, value in inputs.items():
+    try:
+      json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+      raise TypeError(f"stage {name}: input {key!r} isn't JSON-able: {error}") from None
+  return json.loads(json.dumps(dict(inputs)))
+
+
+def _fingerprint(inputs: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  if isinstance(value, Mapping) and value:
+    for key, child in value.items():
+      yield from _flatten(child, f"{prefix}.{key}" if prefix else str(key))
+  else:
+    yield prefix, value
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+  """Beside `path`, since a rename is atomic only within a file system."""
+  return path.with_name(f".{path.name}.{os.getpid()}.tmp")
