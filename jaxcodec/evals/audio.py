@@ -1,0 +1,82 @@
+"""Audio as the metrics want it: checked, at their rate, as long as the reference."""
+
+import numpy as np
+import soxr
+
+from jaxcodec.evals.metric import Item, MetricFailed
+
+# A codec pads to whole frames, so lengths may differ by a frame of at most 50 ms.
+MAX_LENGTH_DIFFERENCE_S = 0.05
+SILENCE_DBFS = -70.0
+
+
+def prepare(
+  signal: np.ndarray | None, item: Item, name: str, *, rate: int, min_seconds: float
+) -> np.ndarray:
+  """Checks one signal of an item and resamples it.
+
+  Values beyond +-1 are clipped, as a sound file clips them.
+
+  Args:
+    signal: (N,) float audio at item.sample_rate.
+    item: the item that it belongs to.
+    name: how errors call the signal.
+    rate: the rate wanted, Hz.
+    min_seconds: the shortest signal that the metric is defined on.
+
+  Raises:
+    MetricFailed: absent, not mono, not finite, too short, or silent.
+  """
+  if signal is None:
+    raise MetricFailed(f"no {name} for this utterance")
+  signal = np.asarray(signal)
+  if signal.ndim != 1 or signal.dtype.kind != "f":
+    raise MetricFailed(
+      f"{name} must be mono floating point audio, got {signal.dtype} {signal.shape}"
+    )
+  if not np.all(np.isfinite(signal)):
+    raise MetricFailed(f"{name} holds NaN or infinity")
+  seconds = len(signal) / item.sample_rate
+  if seconds < min_seconds:
+    raise MetricFailed(f"{name} too short: {seconds:.2f} s, needs {min_seconds:.2f} s")
+  if loudness_dbfs(signal) < SILENCE_DBFS:
+    raise MetricFailed(f"{name} is silent (below {SILENCE_DBFS:.0f} dBFS)")
+  return resample(np.clip(signal, -1, 1), item.sample_rate, rate)
+
+
+def prepare_pair(
+  item: Item, *, rate: int, min_seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """The item's reference and audio, checked, resampled, and of equal length.
+
+  Both are cut to the shorter one when they differ by MAX_LENGTH_DIFFERENCE_S at most.
+
+  Raises:
+    MetricFailed: as `prepare`, or the lengths differ by more.
+  """
+  reference = prepare(
+    item.reference, item, "reference", rate=rate, min_seconds=min_seconds
+  )
+  audio = prepare(item.audio, item, "audio", rate=rate, min_seconds=min_seconds)
+  difference = abs(len(reference) - len(audio)) / rate
+  if difference > MAX_LENGTH_DIFFERENCE_S:
+    raise MetricFailed(
+      f"reference and audio differ by {difference:.2f} s in length, more than "
+      f"{MAX_LENGTH_DIFFERENCE_S} s"
+    )
+  length = min(len(reference), len(audio))
+  return reference[:length], audio[:length]
+
+
+def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+  """float32 at to_rate Hz; soxr never goes beyond half the lower rate."""
+  signal = signal.astype(np.float32)
+  if from_rate == to_rate:
+    return signal
+  return np.clip(soxr.resample(signal, from_rate, to_rate, quality="VHQ"), -1, 1)
+
+
+def loudness_dbfs(signal: np.ndarray) -> float:
+  """Root mean square over the signal, dB relative to full scale."""
+  power = np.mean(np.square(signal, dtype=np.float64)) if len(signal) else 0.0
+  return float(10 * np.log10(max(power, 1e-30)))

@@ -1,0 +1,127 @@
+"""What a metric is, what it is given, and the two ways of having no value."""
+
+import dataclasses
+import importlib
+import re
+import shlex
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcodec.evals import aggregate
+
+
+def install_line(packages: tuple[str, ...]) -> str:
+  """The shell line that installs pip requirements."""
+  return "pip install " + " ".join(shlex.quote(p) for p in packages)
+
+
+class MetricFailed(Exception):
+  """The metric has no value on this utterance; the message says why."""
+
+
+class MetricAbsent(Exception):
+  """The metric cannot run here; the message is the line that installs it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Item:
+  """One utterance to measure.
+
+  Attributes:
+    id: the utterance's id.
+    speaker: who speaks.
+    text: what is said; None where unknown.
+    sample_rate: of all three signals, Hz.
+    audio: the signal under test, (N,) float in [-1, 1].
+    reference: the time-aligned original, for metrics that compare with one.
+    prompt: speech of the speaker whom `audio` should sound like.
+    codes_TxK: the codec's codes of this utterance.
+  """
+
+  id: str
+  speaker: str
+  text: str | None
+  sample_rate: int
+  audio: np.ndarray
+  reference: np.ndarray | None = None
+  prompt: np.ndarray | None = None
+  codes_TxK: np.ndarray | None = None
+
+
+class Score(NamedTuple):
+  """A metric's value on one utterance.
+
+  Attributes:
+    value: the number in the utterance's row.
+    weight: its share in the mean (reference words for the WER).
+    row: what else the utterance's row should show.
+    detail: what `summarise` needs beyond values and weights.
+  """
+
+  value: float
+  weight: float = 1.0
+  row: dict[str, Any] = {}
+  detail: Any = None
+
+
+class Metric:
+  """One named measure. A subclass sets the attributes and implements `score`.
+
+  Attributes:
+    name: key in results.json.
+    unit: unit of the value; "" for a plain number.
+    better: "higher", "lower", or "" where neither is better.
+    measures: one sentence for the report.
+    packages: pip requirements that it runs on.
+  """
+
+  name: str
+  unit: str = ""
+  better: str = ""
+  measures: str = ""
+  packages: tuple[str, ...] = ()
+
+  @property
+  def requirement(self) -> str:
+    """The line that installs what the metric runs on."""
+    return install_line(self.packages)
+
+  @property
+  def distributions(self) -> tuple[str, ...]:
+    """Names of the packages, without versions."""
+    return tuple(re.split(r"[<>=!~\[;]", p)[0] for p in self.packages)
+
+  def load(self) -> dict[str, str]:
+    """Loads packages and weights; returns the weights' sha256 by model name.
+
+    Raises:
+      MetricAbsent: a package is not installed.
+      FileNotFoundError, ValueError: a model path given by the user is wrong.
+    """
+    return {}
+
+  def score(self, item: Item) -> Score:
+    """Measures one utterance.
+
+    Raises:
+      MetricFailed: it has no value there.
+    """
+    raise NotImplementedError
+
+  def summarise(self, scores: list[Score]) -> dict[str, Any]:
+    """{mean, ci95} over utterances that did not fail."""
+    return aggregate.estimate(
+      np.array([s.value for s in scores]), np.array([s.weight for s in scores])
+    )
+
+  def describe(self) -> dict[str, str]:
+    """What the report says about the metric."""
+    return {"unit": self.unit, "better": self.better, "measures": self.measures}
+
+  def require(self, *modules: str) -> list[Any]:
+    """Imports modules; MetricAbsent with the install line if one is missing."""
+    try:
+      return [importlib.import_module(name) for name in modules]
+    except ImportError as error:
+      raise MetricAbsent(self.requirement) from error

@@ -1,0 +1,83 @@
+"""Predicted mean opinion scores of speech without a reference."""
+
+import numpy as np
+
+from jaxcodec.evals import models
+from jaxcodec.evals.audio import prepare
+from jaxcodec.evals.metric import Item, Metric, MetricAbsent, Score
+
+_RATE = 16_000
+_SEGMENT = 144_160  # 9.01 s, what the DNSMOS network was exported for
+# From the raw output to the P.835 scale, highest power first.
+_OVERALL_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
+
+
+class DnsmosOverall(Metric):
+  """DNSMOS P.835 overall quality by the network in the `speechmos` package.
+
+  The package itself imports librosa, pandas and requests for things that this score
+  does not need, so the network is run directly, on the segments that it would use.
+
+  Source: Reddy et al. 2022, "DNSMOS P.835"; speechmos/dnsmos.py.
+  """
+
+  name = "dnsmos_ovrl"
+  unit = "MOS"
+  better = "higher"
+  measures = "DNSMOS P.835 predicted overall quality, 1 to 5, no reference."
+  packages = ("speechmos==0.0.1.1", "onnxruntime>=1.17")
+
+  def __init__(self, *, threads: int = 1):
+    self._threads = threads
+
+  def load(self):
+    self.require("onnxruntime")
+    path = models.package_file(
+      "speechmos", "dnsmos_models/sig_bak_ovr.onnx", self.requirement
+    )
+    self._session = models.onnx_session(path, threads=self._threads)
+    return {"dnsmos_p835": models.sha256(path)}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    raw = self._session.run(None, {"input_1": segments(audio)})[0]
+    return Score(float(np.mean(np.polyval(_OVERALL_POLYNOMIAL, raw[:, 2]))))
+
+
+def segments(audio: np.ndarray) -> np.ndarray:
+  """9.01 s windows, one a second; shorter audio is doubled until it fills one."""
+  while len(audio) < _SEGMENT:
+    audio = np.concatenate([audio, audio])
+  # The original's count: whole seconds less 9.01, rounded towards zero, plus one.
+  count = int(len(audio) // _RATE - _SEGMENT / _RATE) + 1
+  starts = [i * _RATE for i in range(count) if i * _RATE + _SEGMENT <= len(audio)]
+  return np.stack([audio[s : s + _SEGMENT] for s in starts]).astype(np.float32)
+
+
+class DistillMos(Metric):
+  """DistillMOS by the `distillmos` package, which needs PyTorch.
+
+  Source: Stahl and Gamper 2025, "Distillation and pruning for scalable
+  self-supervised representation-based speech quality assessment".
+  """
+
+  name = "distillmos"
+  unit = "MOS"
+  better = "higher"
+  measures = "DistillMOS predicted quality, 1 to 5, no reference."
+  packages = ("torch", "torchaudio", "distillmos==0.9.1")
+
+  def load(self):
+    self._torch, distillmos = self.require("torch", "distillmos")
+    try:
+      self._model = distillmos.ConvTransformerSQAModel().eval()
+    except OSError as error:
+      raise MetricAbsent(self.requirement) from error
+    path = models.package_file("distillmos", "weights", self.requirement)
+    weights = sorted(path.rglob("*.pt*"))
+    return {f"distillmos/{w.name}": models.sha256(w) for w in weights}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    with self._torch.no_grad():
+      return Score(float(self._model(self._torch.from_numpy(audio)[None])[0]))

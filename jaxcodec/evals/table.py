@@ -1,0 +1,75 @@
+"""The result table for the terminal and for Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADER = ("metric", "mean", "95% CI", "n", "failed")
+_TITLES = {
+  "reconstruction": "Reconstruction",
+  "generation": "Generation",
+  "ground_truth": "Ground truth (the originals)",
+}
+
+
+def format_table(results: Mapping[str, Any]) -> str:
+  """Aligned Markdown tables of all sets, absent metrics with their install lines.
+
+  Args:
+    results: the content of results.json.
+  """
+  parts = []
+  for name, title in _TITLES.items():
+    if results.get(name):
+      rows = table_rows(results[name], results["metrics"])
+      parts.append(f"{title}\n\n{align([HEADER, *rows])}")
+  if results["absent"]:
+    lines = [f"- {name}: {line}" for name, line in results["absent"].items()]
+    parts.append("Absent metrics\n\n" + "\n".join(lines))
+  return "\n\n".join(parts)
+
+
+def table_rows(
+  summary: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> list[tuple[str, ...]]:
+  """Cells of one set's rows, in HEADER's order."""
+  return [
+    (
+      metric_label(name, metrics[name]),
+      number(m["mean"]),
+      interval(m["ci95"]),
+      str(m["n"]),
+      str(m["n_failed"]),
+    )
+    for name, m in summary.items()
+  ]
+
+
+def metric_label(name: str, about: Mapping[str, str]) -> str:
+  """A metric's name with its unit and an arrow towards better."""
+  arrow = {"higher": " ↑", "lower": " ↓"}.get(about["better"], "")
+  return name + (f" ({about['unit']})" if about["unit"] else "") + arrow
+
+
+def number(value: float | None) -> str:
+  """Three decimals, fewer for large numbers; a dash for no value."""
+  if value is None:
+    return "–"
+  return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def interval(bounds: list[float | None]) -> str:
+  """`low to high`, or a dash where there are too few values."""
+  low, high = bounds
+  return "–" if low is None else f"{number(low)} to {number(high)}"
+
+
+def align(rows: list[tuple[str, ...]]) -> str:
+  """A Markdown table: first column left, the others right."""
+  widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+  lines = []
+  for row in rows:
+    cells = [row[0].ljust(widths[0])]
+    cells += [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+    lines.append("| " + " | ".join(cells) + " |")
+  rule = ["-" * widths[0]] + ["-" * (w - 1) + ":" for w in widths[1:]]
+  return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
