@@ -1,0 +1,256 @@
+"""Checkpoints: Orbax, with checksums so that a damaged one is never restored."""
+
+import json
+import pathlib
+import shutil
+import types
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.experimental import multihost_utils
+
+from jaxcodec import sharding, stages
+
+CHECKSUMS = "checksums.json"
+
+
+class Restored(NamedTuple):
+  """A checkpoint's content; `data_state` is what this process passed to `save`."""
+
+  step: int
+  state: Any
+  data_state: str
+
+
+class Checkpointer:
+  """The checkpoints of one training run, written in the background.
+
+  A context manager: leaving it waits for the write under way, also on an exception.
+  Damaged checkpoints are moved to `<folder>.damaged` when it's made, before anything
+  reads them.
+  """
+
+  def __init__(
+    self,
+    folder: stages.PathLike,
+    *,
+    keep: int = 2,
+    best: tuple[str, Literal["min", "max"]] | None = None,
+  ):
+    """Opens or makes `folder`.
+
+    Args:
+      folder: where the checkpoints are, each in a folder named by its step.
+      keep: how many of the latest to keep.
+      best: (metric, "min" or "max"): also keep the best by a metric given to `save`.
+    """
+    self._folder = pathlib.Path(folder).absolute()
+    self._damaged = self._folder.with_name(f"{self._folder.name}.damaged")
+    self._folder.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+      self._set_damaged_aside()
+    _barrier("damaged checkpoints set aside")
+    self._manager = ocp.CheckpointManager(
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=_preservation(keep, best),
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+      ),
+    )
+    self._saving: int | None = None
+
+  def __enter__(self) -> "Checkpointer":
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: types.TracebackType | None,
+  ) -> None:
+    self._manager.close()
+
+  def steps(self) -> list[int]:
+    """Steps that can be restored, in order."""
+    return sorted(self._manager.all_steps())
+
+  def save(
+    self,
+    step: int,
+    state: Any,
+    data_state: str,
+    metrics: dict[str, float] | None = None,
+  ) -> None:
+    """Starts to save; the state may be donated as soon as this returns.
+
+    Args:
+      step: updates done.
+      state: any pytree of arrays, typed random keys among them.
+      data_state: position of this process' data iterator.
+      metrics: for `best`.
+    """
+    self._manager.wait_until_finished()
+    self._saving = step
+    meta = {"leaves": _describe(state), "data": _gather(data_state)}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+      ),
+      metrics=metrics,
+    )
+
+  def restore(self, abstract_state: Any, step: int | None = None) -> Restored | None:
+    """The latest checkpoint (or that of `step`), or None if there never was one.
+
+    Args:
+      abstract_state: tree of `ShapeDtypeStruct` with the shardings to restore to,
+        which need not be those that were saved.
+      step: one of `steps()`.
+
+    Raises:
+      ValueError: if the checkpoint holds other leaves, listing those that differ.
+      RuntimeError: if none of the checkpoints is intact.
+    """
+    steps = self.steps()
+    if not steps:
+      self._refuse_if_all_were_damaged()
+      return None
+    step = steps[-1] if step is None else step
+    self._manager.wait_until_finished()
+    meta = self._manager.restore(
+      step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+    ).meta
+    source = self._folder / str(step)
+    _compare(source, meta["leaves"], _describe(abstract_state))
+    data_state = _own(source, meta["data"])
+    state = self._manager.restore(
+      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+    ).state
+    return Restored(step, state, data_state)
+
+  def _seal(self) -> None:
+    """Adds the checksums to the checkpoint being written, before it's committed."""
+    if jax.process_index() != 0:
+      return
+    # Orbax calls this while the folder still has its temporary name.
+    (folder,) = self._folder.glob(f"{self._saving}.*tmp*")
+    stages.atomic_write_json(folder / CHECKSUMS, _checksums(folder))
+
+  def _set_damaged_aside(self) -> None:
+    folders = [path for path in self._folder.iterdir() if path.name.isdigit()]
+    newer_is_intact = False
+    for folder in sorted(folders, key=lambda path: int(path.name), reverse=True):
+      problem = _problem(folder)
+      if problem is None:
+        newer_is_intact = True
+      elif newer_is_intact and problem.endswith("missing"):
+        shutil.rmtree(folder)  # its removal was under way when the process died
+      else:
+        aside = self._move_aside(folder)
+        logging.error(
+          "checkpoint %s is damaged (%s): moved to %s, looking for the one before it",
+          *(folder, problem, aside),
+        )
+
+  def _move_aside(self, folder: pathlib.Path) -> pathlib.Path:
+    self._damaged.mkdir(exist_ok=True)
+    number = len(list(self._damaged.iterdir()))
+    return folder.rename(self._damaged / f"{folder.name}-{number}")
+
+  def _refuse_if_all_were_damaged(self) -> None:
+    if self._damaged.is_dir() and any(self._damaged.iterdir()):
+      raise RuntimeError(
+        f"no checkpoint in {self._folder} is intact; the damaged ones are in"
+        f" {self._damaged}: remove that folder to train from the start"
+      )
+
+
+def _preservation(keep, best):
+  policies = ocp.checkpoint_managers
+  latest = policies.LatestN(keep)
+  if best is None:
+    return latest
+  name, mode = best
+  kept = policies.BestN(
+    get_metric_fn=lambda metrics: metrics[name],
+    reverse=mode == "min",
+    n=1,
+    keep_checkpoints_without_metrics=False,
+  )
+  return policies.AnyPreservationPolicy([latest, kept])
+
+
+def _checksums(folder: pathlib.Path) -> dict[str, str]:
+  """Of the items' files; those beside them, Orbax still writes while committing."""
+  files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+  return {path.relative_to(folder).as_posix(): stages.sha256(path) for path in files}
+
+
+def _problem(folder: pathlib.Path) -> str | None:
+  """What is wrong with a checkpoint's files, None if nothing."""
+  try:
+    expected = json.loads((folder / CHECKSUMS).read_text())
+    for name, digest in expected.items():
+      if stages.sha256(folder / name) != digest:
+        return f"{name} has changed"
+  except FileNotFoundError as error:
+    return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
+  except (ValueError, AttributeError):
+    return f"{CHECKSUMS} is unreadable"
+  return None
+
+
+def _describe(state: Any) -> dict[str, str]:
+  """{path: "float32[3,4]"} of each leaf."""
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  return {
+    sharding.leaf_path(path): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+    for path, leaf in leaves
+  }
+
+
+def _compare(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
+  lines = [
+    f"{path}: {saved.get(path, 'absent')} saved, {wanted.get(path, 'none')} expected"
+    for path in sorted(saved.keys() | wanted.keys())
+    if saved.get(path) != wanted.get(path)
+  ]
+  if lines:
+    more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
+    raise ValueError(
+      f"checkpoint {source} is of another model or optimiser:\n  "
+      + "\n  ".join(lines[:20] + more)
+    )
+
+
+def _gather(text: str) -> list[str]:
+  """The text of every process, in their order."""
+  if jax.process_count() == 1:
+    return [text]
+  content = np.frombuffer(text.encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.int32(content.size))
+  padded = np.zeros(int(sizes.max()), np.uint8)
+  padded[: content.size] = content
+  rows = multihost_utils.process_allgather(padded)
+  return [
+    bytes(row[:size]).decode() for row, size in zip(rows, sizes.ravel(), strict=True)
+  ]
+
+
+def _own(source, texts: list[str]) -> str:
+  if len(texts) != jax.process_count():
+    raise ValueError(
+      f"checkpoint {source} holds the data positions of {len(texts)} processes, and"
+      f" there are {jax.process_count()}: restore it with as many"
+    )
+  return texts[jax.process_index()]
+
+
+def _barrier(name: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)

@@ -1,0 +1,212 @@
+"""Where every array lives: one mesh, one path table, one batch rule."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+LARGEST = "largest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """The sharding table.
+
+  Attributes:
+    paths: (regex, logical axes) pairs; the first regex found in a leaf's path decides.
+      Paths look like `opt_state/0/mu/decoder/conv/kernel`, so a regex that ends in `$`
+      holds for a parameter, its optimiser moments and its average alike. Logical axes
+      name the last dimensions of the leaf (None: replicated); `LARGEST` shards the
+      largest dimension that the `fsdp` axis divides. Leaves that no regex finds, or
+      with fewer dimensions than named, are replicated.
+    axes: logical axis -> mesh axis.
+    min_size: leaves with fewer elements are replicated under `LARGEST`: gathering
+      them costs more than the memory they take.
+  """
+
+  paths: tuple[tuple[str, str | tuple[str | None, ...]], ...]
+  axes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  min_size: int = 2**14
+
+
+# Transformers are cut over heads and hidden units (`tensor`) and over their width
+# (`fsdp`); other matrices and convolutions only over `fsdp`. Biases, gains, norms and
+# codebooks stay whole.
+DEFAULT_RULES = Rules(
+  paths=(
+    (r"/qkv/kernel$", ("embed", None, "heads", None)),
+    (r"/attention_out/kernel$", ("heads", None, "embed")),
+    (r"/mlp_in/kernel$", ("embed", None, "mlp")),
+    (r"/mlp_out/kernel$", ("mlp", "embed")),
+    (r"/(kernel|embedding|head)$", LARGEST),
+  ),
+  axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
+)
+
+
+def make_mesh(
+  shape: Mapping[str, int] | None = None,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Mesh with the axes `data`, `fsdp` and `tensor`.
+
+  Args:
+    shape: size of each axis, 1 where absent; -1, once, is the rest of the devices.
+      Default: all of them on `data`.
+    devices: default all. A single process may use fewer (the first ones).
+
+  Raises:
+    ValueError: naming the field `mesh.<axis>` that is unknown or doesn't fit.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  sizes = _axis_sizes({"data": -1} if shape is None else shape, len(devices))
+  used = math.prod(sizes)
+  if used > len(devices) or (used < len(devices) and jax.process_count() > 1):
+    described = ", ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
+    raise ValueError(
+      f"mesh needs {used} devices ({described}), there are {len(devices)}"
+    )
+  # `jax.make_mesh` would default to Explicit axes, under which sharding constraints
+  # become assertions.
+  grid = np.array(devices[:used]).reshape(sizes)
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def state_shardings(mesh: Mesh, abstract_state: Any, rules: Rules) -> Any:
+  """`NamedSharding` of each leaf of a state given as `ShapeDtypeStruct`s.
+
+  Raises:
+    ValueError: naming the leaf whose dimension its mesh axis doesn't divide.
+  """
+
+  def sharding(path, leaf):
+    return NamedSharding(mesh, _leaf_spec(mesh, leaf_path(path), leaf.shape, rules))
+
+  return jax.tree_util.tree_map_with_path(sharding, abstract_state)
+
+
+def leaf_path(key_path: tuple[Any, ...]) -> str:
+  """`opt_state/0/mu/decoder/conv/kernel` for a key path of `jax.tree_util`."""
+  return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """First dimension over `data` and `fsdp`."""
+  return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def put_batch(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+  """Puts the numeric arrays of this process' part of a batch on the devices.
+
+  Entries that no device can hold (text, ids as strings) are left out.
+
+  Raises:
+    ValueError: naming the entry whose first dimension doesn't divide.
+  """
+  sharding, copies = batch_sharding(mesh), batch_parallelism(mesh)
+  local = max(1, copies // jax.process_count())
+  arrays = {}
+  for name, value in batch.items():
+    value = np.asarray(value)
+    if value.dtype.kind not in "biuf":
+      continue
+    value = value.astype(jax.dtypes.canonicalize_dtype(value.dtype), copy=False)
+    if value.ndim == 0 or value.shape[0] % local:
+      raise ValueError(
+        f"batch entry {name!r} has shape {value.shape}: its first dimension must be a"
+        f" multiple of {local}, the devices on the mesh axes {' x '.join(BATCH_AXES)}"
+      )
+    arrays[name] = jax.make_array_from_process_local_data(sharding, value)
+  return arrays
+
+
+def batch_parallelism(mesh: Mesh) -> int:
+  """Parts that a batch is cut into."""
+  return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def describe(abstract_state: Any, shardings: Any) -> str:
+  """A table of path, shape, type, sharding and bytes a device, with the totals."""
+  leaves = jax.tree_util.tree_leaves_with_path(abstract_state)
+  rows, per_device, total = [], 0, 0
+  for (path, leaf), sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
+    item = getattr(leaf.dtype, "itemsize", 4)
+    mine = math.prod(sharding.shard_shape(leaf.shape)) * item
+    per_device, total = per_device + mine, total + math.prod(leaf.shape) * item
+    shape = "x".join(map(str, leaf.shape)) or "scalar"
+    rows.append(
+      (leaf_path(path), shape, str(leaf.dtype), str(sharding.spec), f"{mine:,}")
+    )
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = [
+    "  ".join(
+      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
+    for row in rows
+  ]
+  return "\n".join([*lines, f"{total:,} bytes of state, {per_device:,} a device"])
+
+
+def _axis_sizes(shape: Mapping[str, int], num_devices: int) -> list[int]:
+  for axis, size in shape.items():
+    if axis not in AXES:
+      raise ValueError(f"mesh.{axis} is unknown: the axes are {', '.join(AXES)}")
+    if not isinstance(size, int) or (size < 1 and size != -1):
+      raise ValueError(f"mesh.{axis} must be a positive integer or -1, got {size!r}")
+  sizes = [shape.get(axis, 1) for axis in AXES]
+  if sizes.count(-1) > 1:
+    raise ValueError(f"only one mesh axis can be -1, got {dict(shape)}")
+  if -1 in sizes:
+    fixed = -math.prod(sizes)
+    if num_devices % fixed:
+      raise ValueError(
+        f"mesh {dict(shape)}: {fixed} doesn't divide the {num_devices} devices"
+      )
+    sizes[sizes.index(-1)] = num_devices // fixed
+  return sizes
+
+
+def _leaf_spec(mesh, path: str, shape: tuple[int, ...], rules: Rules) -> PartitionSpec:
+  for pattern, axes in rules.paths:
+    if re.search(pattern, path):
+      if axes == LARGEST:
+        return _largest_spec(mesh, shape, rules.min_size)
+      return _logical_spec(mesh, path, shape, axes, rules.axes)
+  return PartitionSpec()
+
+
+def _largest_spec(mesh, shape: tuple[int, ...], min_size: int) -> PartitionSpec:
+  parts = mesh.shape["fsdp"]
+  divisible = [i for i, size in enumerate(shape) if size and size % parts == 0]
+  if parts == 1 or not divisible or math.prod(shape) < min_size:
+    return PartitionSpec()
+  # Of equal sizes the last: there kernels hold their output channels.
+  largest = max(divisible, key=lambda i: (shape[i], i))
+  return PartitionSpec(*(None,) * largest, "fsdp")
+
+
+def _logical_spec(mesh, path, shape, names, axes) -> PartitionSpec:
+  if len(shape) < len(names):
+    return PartitionSpec()
+  spec: list[str | None] = [None] * (len(shape) - len(names))
+  for name in names:
+    axis = None if name is None else axes[name]
+    size = shape[len(spec)]
+    if axis is not None and size % mesh.shape[axis]:
+      raise ValueError(
+        f"{path}: dimension {len(spec)} of shape {shape} ({name}) must be a multiple"
+        f" of {mesh.shape[axis]}, the size of mesh axis {axis!r}"
+      )
+    spec.append(axis if axis is not None and mesh.shape[axis] > 1 else None)
+  return PartitionSpec(*spec)
