@@ -28,7 +28,7 @@ def read_audio(path: pathlib.Path) -> tuple[np.ndarray, int]:
     raise DataError(f"{path}: cannot be read as audio: {error}") from error
   if len(audio_NxC) < frames:
     raise DataError(
-      f"{path}: truncated: its header promises {frames} samples, it has {len(audio_NxC)}"
+      f"{path}: truncated: {len(audio_NxC)} samples of the {frames} in its header"
     )
   return check_samples(audio_NxC.mean(axis=1), str(path)), rate
 

@@ -109,7 +109,7 @@ def _item(folder, speaker, line, text):
 
 
 def _speak(folder, items, needed):
-  """Speaks the items that are `needed`; a second process waits, then finds them done."""
+  """Speaks the `needed` items; a second process waits and then finds them done."""
   if not any(map(needed, items)):
     return
   folder.mkdir(parents=True, exist_ok=True)

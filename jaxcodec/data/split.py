@@ -1,0 +1,123 @@
+"""Which utterances are held out: decided by hash, so that new files move no others."""
+
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+from jaxcodec.data.source import DataError, Utterance
+
+PARTS = ("train", "valid", "test")
+# Shorter texts are words (digits, commands), which every part needs; longer ones are
+# sentences, which a model must not have heard from anybody before it is tested.
+SENTENCE_WORDS = 3
+
+
+def make_split(
+  utterances: Sequence[Utterance],
+  *,
+  seed: int,
+  valid: float = 0.05,
+  test: float = 0.05,
+) -> dict[str, list[int]]:
+  """Indices of the `train`, `valid` and `test` utterances.
+
+  The same sentence by several speakers stays in one part. Each part has at least one
+  utterance, and each speaker with two or more that could be trained on is in `train`.
+
+  Args:
+    utterances: of a source.
+    seed: another seed, another split.
+    valid: about this share of the sentences.
+    test: about this share of the sentences.
+
+  Raises:
+    DataError: fewer than three different sentences, or shares that leave no training.
+  """
+  if min(valid, test) <= 0 or valid + test >= 1:
+    raise DataError(f"valid={valid} and test={test} must be above 0 and sum to below 1")
+  groups = _groups(utterances)
+  if len(groups) < len(PARTS):
+    raise DataError(
+      f"{len(utterances)} utterances with {len(groups)} different sentences are too few"
+      " to split into train, valid and test"
+    )
+  ranked = sorted((_hash(seed, key), key) for key in groups)
+  num_test = sum(rank < test for rank, _ in ranked)
+  num_held = sum(rank < test + valid for rank, _ in ranked)
+  num_test = min(max(1, num_test), len(ranked) - 2)
+  num_held = min(max(num_test + 1, num_held), len(ranked) - 1)
+  keys = [key for _, key in ranked]
+  parts = {
+    "train": keys[num_held:],
+    "valid": keys[num_test:num_held],
+    "test": keys[:num_test],
+  }
+  _give_every_speaker_training(utterances, groups, parts)
+  return {
+    part: sorted(index for key in parts[part] for index in groups[key])
+    for part in PARTS
+  }
+
+
+def write_split(
+  path: str | os.PathLike,
+  utterances: Sequence[Utterance],
+  split: dict[str, list[int]],
+) -> None:
+  """Writes the split as JSON lists of utterance ids, in one step."""
+  path = pathlib.Path(path)
+  ids = {part: [utterances[i].id for i in split[part]] for part in PARTS}
+  part = path.with_name(f".{path.name}.{os.getpid()}.part")
+  part.write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
+  os.replace(part, path)
+
+
+def read_split(
+  path: str | os.PathLike, utterances: Sequence[Utterance]
+) -> dict[str, list[int]]:
+  """Indices of a written split; raises `DataError` if it names unknown utterances."""
+  try:
+    ids = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    parts = {part: list(ids[part]) for part in PARTS}
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise DataError(f"{path}: is not a split file: {error!r}") from error
+  index = {utterance.id: i for i, utterance in enumerate(utterances)}
+  for part, names in parts.items():
+    if unknown := [name for name in names if name not in index]:
+      raise DataError(f"{path}: {part} names {unknown[0]!r}, which the data lacks")
+  return {part: [index[name] for name in names] for part, names in parts.items()}
+
+
+def _groups(utterances):
+  """Indices by sentence; what has no sentence is a group by itself."""
+  groups = collections.defaultdict(list)
+  for index, utterance in enumerate(utterances):
+    words = re.findall(r"\w+", (utterance.text or "").lower())
+    sentence = len(words) >= SENTENCE_WORDS
+    groups[" ".join(words) if sentence else f"id:{utterance.id}"].append(index)
+  return groups
+
+
+def _hash(seed, key):
+  """A number in [0, 1)."""
+  digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+  return int.from_bytes(digest[:8]) / 2**64
+
+
+def _give_every_speaker_training(utterances, groups, parts):
+  """Moves a sentence to training for each speaker who has several and none there."""
+  count = collections.Counter(utterance.speaker for utterance in utterances)
+  for speaker in sorted(name for name, number in count.items() if number > 1):
+    has = lambda key: any(utterances[i].speaker == speaker for i in groups[key])  # noqa: E731, B023
+    if any(map(has, parts["train"])):
+      continue
+    for part in ("valid", "test"):
+      own = [key for key in parts[part] if has(key)]
+      if own and len(parts[part]) > 1:
+        parts[part].remove(own[-1])
+        parts["train"].append(own[-1])
+        break

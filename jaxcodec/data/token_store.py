@@ -1,0 +1,227 @@
+"""Token records on disk: array_record files of msgpack, and batches from them."""
+
+import functools
+import os
+import pathlib
+import threading
+from collections.abc import Iterable, Sequence
+
+import grain
+import msgpack
+import numpy as np
+from array_record.python import array_record_module
+
+from jaxcodec.data import reading
+from jaxcodec.data.source import DataError
+
+REQUIRED = ("id", "speaker", "text", "codes_TxK", "semantic_T")
+_ARRAY = "__array__"
+
+
+def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
+  """Writes `records` to `path` in one step and returns how many there were.
+
+  Args:
+    path: the file; its folder is made.
+    records: dicts with the fields in `REQUIRED` and any others that msgpack or numpy
+      know: `codes_TxK` and `semantic_T` are integer arrays of one length T > 0.
+
+  Raises:
+    DataError: a record lacks a field or its arrays do not fit, or there are none.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f".{path.name}.{os.getpid()}.part")
+  count = 0
+  try:
+    # Groups of one record make each readable by itself.
+    writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
+    for record in records:
+      _check_record(record)
+      writer.write(msgpack.packb(record, default=_pack_array))
+      count += 1
+    writer.close()
+    if not count:
+      raise DataError(f"{path}: there are no token records to write")
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+  return count
+
+
+class TokenSource:
+  """Random access to the records of one file, all of them read once and checked.
+
+  Attributes:
+    labels: for each record its `id`, `speaker`, `text` and `frames`.
+    num_codebooks: K, the same in all.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    self.path = pathlib.Path(path)
+    self._lock = threading.Lock()
+    if not self.path.is_file():
+      raise DataError(f"{self.path}: no such token file")
+    try:
+      self._reader = array_record_module.ArrayRecordReader(str(self.path))
+      self._length = self._reader.num_records()
+    except Exception as error:  # noqa: BLE001 - the reader has no exceptions of its own
+      raise self._broken(error) from error
+    if not self._length:
+      raise self._broken("it holds no records")
+    self.labels = [self._label(index) for index in range(self._length)]
+    codebooks = {label.pop("codebooks") for label in self.labels}
+    if len(codebooks) > 1:
+      raise self._broken(f"its records differ in codebooks: {sorted(codebooks)}")
+    self.num_codebooks = codebooks.pop()
+
+  def __len__(self) -> int:
+    return self._length
+
+  def __getitem__(self, index: int) -> dict:
+    """The record as it was written."""
+    try:
+      with self._lock:
+        data = self._reader.read([index])[0]
+      return msgpack.unpackb(data, object_hook=_unpack_array)
+    except Exception as error:  # noqa: BLE001
+      raise self._broken(f"record {index}: {error}") from error
+
+  def _label(self, index):
+    record = self[index]
+    frames, codebooks = record["codes_TxK"].shape
+    label = {key: record[key] for key in ("id", "speaker", "text")}
+    return {**label, "frames": frames, "codebooks": codebooks}
+
+  def _broken(self, why):
+    return DataError(
+      f"{self.path}: is not a whole token file ({why}); delete it and make it again"
+    )
+
+
+def token_batches(
+  source: TokenSource,
+  indices: Sequence[int] | None = None,
+  *,
+  batch_size: int,
+  frames: int,
+  seed: int,
+  shard_index: int = 0,
+  shard_count: int = 1,
+) -> grain.IterDataset:
+  """Endless shuffled batches of random windows of `frames` frames.
+
+  A record is drawn once an epoch for each whole window that fits into it, and at least
+  once; shorter ones are padded. See `reading.endless` for shards and resuming.
+
+  Returns:
+    Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, index_B int32}; codes
+    and semantic tokens are 0 where the mask is False.
+  """
+  indices = _indices(source, indices)
+  draws = [
+    index
+    for index in indices
+    for _ in range(max(1, source.labels[index]["frames"] // frames))
+  ]
+
+  def load(index, rng):
+    spare = source.labels[index]["frames"] - frames
+    return _window(source, index, rng.integers(max(1, spare + 1)), frames)
+
+  return reading.endless(
+    draws,
+    load,
+    functools.partial(_collate, frames=frames, codebooks=source.num_codebooks),
+    batch_size=batch_size,
+    seed=seed,
+    shard_index=shard_index,
+    shard_count=shard_count,
+  )
+
+
+def eval_token_batches(
+  source: TokenSource,
+  indices: Sequence[int] | None = None,
+  *,
+  batch_size: int,
+  frames: int,
+  shard_index: int = 0,
+  shard_count: int = 1,
+) -> grain.IterDataset:
+  """One pass over the first `frames` frames of each record, always the same.
+
+  Rows that only fill up the last batch are masked out and have index -1.
+  """
+  return reading.one_pass(
+    _indices(source, indices),
+    lambda index: _window(source, index, 0, frames),
+    functools.partial(_collate, frames=frames, codebooks=source.num_codebooks),
+    batch_size=batch_size,
+    shard_index=shard_index,
+    shard_count=shard_count,
+  )
+
+
+def _indices(source, indices):
+  indices = range(len(source)) if indices is None else indices
+  if not len(indices):
+    raise DataError(f"{source.path}: no records are selected")
+  return indices
+
+
+def _window(source, index, start, frames):
+  if index < 0:
+    return np.zeros((0, source.num_codebooks)), np.zeros(0), index
+  record = source[index]
+  window = slice(start, start + frames)
+  return record["codes_TxK"][window], record["semantic_T"][window], index
+
+
+def _collate(windows, *, frames, codebooks):
+  batch = len(windows)
+  codes_BxTxK = np.zeros((batch, frames, codebooks), np.int32)
+  semantic_BxT = np.zeros((batch, frames), np.int32)
+  mask_BxT = np.zeros((batch, frames), bool)
+  for row, (codes_TxK, semantic_T, _) in enumerate(windows):
+    codes_BxTxK[row, : len(codes_TxK)] = codes_TxK
+    semantic_BxT[row, : len(semantic_T)] = semantic_T
+    mask_BxT[row, : len(codes_TxK)] = True
+  return {
+    "codes_BxTxK": codes_BxTxK,
+    "semantic_BxT": semantic_BxT,
+    "mask_BxT": mask_BxT,
+    "index_B": np.array([index for *_, index in windows], np.int32),
+  }
+
+
+def _check_record(record):
+  if missing := [field for field in REQUIRED if field not in record]:
+    raise DataError(f"token record {record.get('id')!r} lacks {missing}")
+  codes_TxK, semantic_T = record["codes_TxK"], record["semantic_T"]
+  shapes = f"codes_TxK {np.shape(codes_TxK)}, semantic_T {np.shape(semantic_T)}"
+  integers = all(
+    isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer)
+    for array in (codes_TxK, semantic_T)
+  )
+  fits = integers and codes_TxK.ndim == 2 and semantic_T.shape == codes_TxK.shape[:1]
+  if not fits or not codes_TxK.size:
+    raise DataError(
+      f"token record {record['id']!r}: expected integer arrays (T, K) and (T,) with"
+      f" T > 0, got {shapes}"
+    )
+
+
+def _pack_array(value):
+  if isinstance(value, np.ndarray):
+    return {_ARRAY: [value.dtype.str, value.shape, value.tobytes()]}
+  if isinstance(value, np.generic):
+    return value.item()
+  raise TypeError(f"cannot store {type(value).__name__} in a token record")
+
+
+def _unpack_array(value):
+  if _ARRAY not in value:
+    return value
+  dtype, shape, data = value[_ARRAY]
+  return np.frombuffer(data, dtype).reshape(shape)
