@@ -7,6 +7,7 @@ import types
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
@@ -99,7 +100,7 @@ class Checkpointer:
     self._manager.save(
       step,
       args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+        state=ocp.args.StandardSave(_raw_keys(state)), meta=ocp.args.JsonSave(meta)
       ),
       metrics=metrics,
     )
@@ -128,10 +129,9 @@ class Checkpointer:
     source = self._folder / str(step)
     _compare(source, meta["leaves"], _describe(abstract_state))
     data_state = _own(source, meta["data"])
-    state = self._manager.restore(
-      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
-    ).state
-    return Restored(step, state, data_state)
+    target = ocp.args.StandardRestore(_raw_keys(abstract_state))
+    raw = self._manager.restore(step, args=ocp.args.Composite(state=target)).state
+    return Restored(step, _wrap_keys(raw, abstract_state), data_state)
 
   def _seal(self) -> None:
     """Adds the checksums to the checkpoint being written, before it's committed."""
@@ -212,6 +212,39 @@ def _describe(state: Any) -> dict[str, str]:
     sharding.leaf_path(path): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
     for path, leaf in leaves
   }
+
+
+def _is_key(leaf: Any) -> bool:
+  return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _key_impl(leaf: Any) -> Any:
+  impls = []  # a `ShapeDtypeStruct` doesn't say; a traced array does
+  jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), leaf)
+  return impls[0]
+
+
+def _raw_keys(state: Any) -> Any:
+  """The state with typed random keys as plain integers, as all Orbax versions take."""
+
+  def raw(leaf):
+    if not _is_key(leaf):
+      return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+      plain = jax.eval_shape(jax.random.key_data, leaf)
+      return jax.ShapeDtypeStruct(plain.shape, plain.dtype, sharding=leaf.sharding)
+    return jax.random.key_data(leaf)
+
+  return jax.tree.map(raw, state)
+
+
+def _wrap_keys(raw: Any, like: Any) -> Any:
+  def wrap(leaf, target):
+    if not _is_key(target):
+      return leaf
+    return jax.random.wrap_key_data(leaf, impl=_key_impl(target))
+
+  return jax.tree.map(wrap, raw, like)
 
 
 def _compare(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
