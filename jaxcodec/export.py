@@ -1,0 +1,125 @@
+"""Parameters alone as safetensors: the same values give the same bytes."""
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxcodec import stages
+
+FILE = "params.safetensors"
+
+
+def save_params(
+  path: stages.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
+) -> str:
+  """Writes nested dicts of arrays, atomically; returns the file's sha256.
+
+  Keys are joined as `a/b/c`. Floats are written as float32, the rest as they are.
+
+  Args:
+    path: usually ends in `params.safetensors`.
+    variables: nested dicts of arrays.
+    metadata: strings for the header.
+
+  Raises:
+    ValueError: naming a key that holds a slash, or a value of metadata that isn't a
+      string.
+  """
+  for key, value in (metadata or {}).items():
+    if not isinstance(value, str):
+      raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
+  tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
+  content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
+  stages.atomic_write_bytes(path, content)
+  return stages.sha256(path)
+
+
+def load_params(path: stages.PathLike, like: Any = None) -> dict[str, Any]:
+  """Nested dicts of numpy arrays from a file of `save_params`.
+
+  Args:
+    path: the file.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match.
+
+  Raises:
+    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, or
+      doesn't match `like`; all that is missing, left over or misshapen is listed.
+  """
+  flat = _read(pathlib.Path(path))
+  if like is not None:
+    _compare(path, flat, dict(_flatten(like)))
+  nested: dict[str, Any] = {}
+  for key, value in flat.items():
+    *parents, name = key.split("/")
+    node = nested
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = value
+  return nested
+
+
+def load_metadata(path: stages.PathLike) -> dict[str, str]:
+  """The header's strings; raises as `load_params` does."""
+  with _opened(pathlib.Path(path)) as file:
+    return dict(file.metadata() or {})
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  with _opened(path) as file:
+    return {key: file.get_tensor(key) for key in sorted(file.keys())}
+
+
+def _opened(path: pathlib.Path) -> Any:
+  if not path.is_file():
+    raise FileNotFoundError(f"no parameters at {path}")
+  try:
+    return safetensors.safe_open(path, framework="numpy")
+  except safetensors.SafetensorError as error:
+    raise ValueError(
+      f"{path} is truncated or isn't a safetensors file ({error})"
+    ) from None
+
+
+def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  if not isinstance(tree, Mapping):
+    yield prefix, tree
+    return
+  for key in sorted(tree):
+    if "/" in key:
+      raise ValueError(f"key {key!r} in {prefix or 'the top level'!r} holds a slash")
+    yield from _flatten(tree[key], f"{prefix}/{key}" if prefix else key)
+
+
+def _tensor(value: Any) -> np.ndarray:
+  array = np.asarray(value)
+  if jax.numpy.issubdtype(array.dtype, np.floating):
+    array = array.astype(np.float32)
+  return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+  """Adds the header's strings in order: the library writes them in any order."""
+  size = int.from_bytes(content[:8], "little")
+  header = json.loads(content[8 : 8 + size])
+  if metadata:
+    header["__metadata__"] = metadata
+  text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+  text += b" " * (-len(text) % 8)  # data must start at a multiple of 8 bytes
+  return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+  lines = [f"missing: {key}" for key in sorted(expected.keys() - found.keys())]
+  lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
+  for key in sorted(found.keys() & expected.keys()):
+    shape, wanted = tuple(found[key].shape), tuple(expected[key].shape)
+    if shape != wanted:
+      lines.append(f"misshapen: {key} is {shape}, expected {wanted}")
+  if lines:
+    raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))

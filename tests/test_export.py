@@ -1,0 +1,112 @@
+"""Exported parameters: the library reads them, bytes repeat, damage is named."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from jax.sharding import PartitionSpec
+
+from jaxcodec import export, sharding, stages
+
+VARIABLES = {
+  "params": {
+    "b": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    "a": {"bias": np.float32([1, -1]), "scale": np.float32(3)},
+  },
+  "stats": {"inited": np.array([True, False]), "count": np.int32(7)},
+}
+METADATA = {"z": "1", "a": "ä", "m": '"quoted"'}
+
+
+def test_the_library_reads_what_we_write(tmp_path):
+  path = tmp_path / "p.safetensors"
+  digest = export.save_params(path, VARIABLES, METADATA)
+  assert digest == stages.sha256(path)
+  flat = safetensors.numpy.load_file(path)
+  assert set(flat) == {
+    "params/a/bias",
+    "params/a/scale",
+    "params/b/kernel",
+    "stats/count",
+    "stats/inited",
+  }
+  np.testing.assert_array_equal(
+    flat["params/b/kernel"], VARIABLES["params"]["b"]["kernel"]
+  )
+  assert flat["params/a/scale"].shape == () and flat["stats/inited"].dtype == bool
+  with safetensors.safe_open(path, framework="numpy") as file:
+    assert file.metadata() == METADATA
+  size = int.from_bytes(path.read_bytes()[:8], "little")
+  assert (8 + size) % 8 == 0
+
+
+def test_round_trip_from_devices_and_half_precision(tmp_path):
+  path = tmp_path / "p.safetensors"
+  mesh = sharding.make_mesh({"fsdp": 8})
+  sharded = jax.device_put(
+    jnp.arange(16.0), jax.sharding.NamedSharding(mesh, PartitionSpec("fsdp"))
+  )
+  tree = {"x": sharded, "half": jnp.array([0.5, 3.0], jnp.bfloat16)}
+  export.save_params(path, tree)
+  back = export.load_params(path, like=jax.eval_shape(lambda: tree))
+  np.testing.assert_array_equal(back["x"], np.arange(16, dtype=np.float32))
+  np.testing.assert_array_equal(back["half"], np.float32([0.5, 3.0]))
+  assert back["half"].dtype == np.float32 and export.load_metadata(path) == {}
+  nested = tmp_path / "n.safetensors"
+  export.save_params(nested, VARIABLES)
+  assert jax.tree.structure(export.load_params(nested)) == jax.tree.structure(VARIABLES)
+
+
+SAVE = """
+import sys, numpy as np
+from jaxcodec import export
+keys = sys.argv[2].split(",")
+tree = {k: {"w": np.full(3, ord(k), np.float32)} for k in keys}
+print(export.save_params(sys.argv[1], tree, {k: k for k in keys}))
+"""
+
+
+def test_bytes_do_not_depend_on_order_or_process(tmp_path):
+  digests = set()
+  for i, keys in enumerate(["a,b,c,d", "d,b,a,c"]):
+    command = [sys.executable, "-c", SAVE, str(tmp_path / f"{i}"), keys]
+    env = {**os.environ, "PYTHONHASHSEED": str(i)}
+    digests.add(subprocess.check_output(command, env=env))
+  assert len(digests) == 1
+
+
+def test_mismatches_are_all_listed(tmp_path):
+  path = tmp_path / "p.safetensors"
+  export.save_params(path, {"a": np.zeros((2, 3)), "b": {"c": np.zeros(1)}})
+  with pytest.raises(ValueError) as error:
+    export.load_params(path, like={"a": np.zeros((3, 2)), "d": np.zeros(1)})
+  message = str(error.value)
+  assert str(path) in message and "missing: d" in message
+  assert "left over: b/c" in message
+  assert "misshapen: a is (2, 3), expected (3, 2)" in message
+
+
+@pytest.mark.parametrize("size", [0, 5, 40, -1])
+def test_truncated_or_foreign_files_are_named(tmp_path, size):
+  path = tmp_path / "p.safetensors"
+  export.save_params(path, VARIABLES)
+  path.write_bytes(path.read_bytes()[:size])
+  for load in (export.load_params, export.load_metadata):
+    with pytest.raises(ValueError, match=f"{path} is truncated or isn't"):
+      load(path)
+  with pytest.raises(FileNotFoundError, match="no parameters at .*gone"):
+    export.load_params(tmp_path / "gone")
+
+
+def test_bad_keys_and_metadata_are_named(tmp_path):
+  with pytest.raises(ValueError, match="key 'a/b' in 'params' holds a slash"):
+    export.save_params(tmp_path / "p", {"params": {"a/b": np.zeros(1)}})
+  with pytest.raises(ValueError, match="metadata 'n' must be a string, got 1"):
+    export.save_params(tmp_path / "p", {"a": np.zeros(1)}, {"n": 1})
+  assert list(tmp_path.iterdir()) == []
