@@ -5,6 +5,8 @@ from scipy import signal
 
 from jaxcodec.nn.dsp import mel_filters
 
+N_FFT = 1024
+
 
 def magnitudes(
   x: np.ndarray, *, n_fft: int, hop: int, window: np.ndarray, center: bool
@@ -25,8 +27,8 @@ def magnitudes(
   return np.abs(np.fft.rfft(frames * window)).astype(np.float32)
 
 
-def log_mel(x: np.ndarray, sample_rate: int, *, n_fft=1024, hop=256, n_mels=80):
-  """log10 of mel-weighted magnitudes with a floor of 1e-5, (T, n_mels)."""
-  window = signal.get_window("hann", n_fft)
-  spectrum = magnitudes(x, n_fft=n_fft, hop=hop, window=window, center=True)
-  return np.log10(np.maximum(spectrum @ mel_filters(sample_rate, n_fft, n_mels), 1e-5))
+def log_mel(x: np.ndarray, sample_rate: int, *, hop: int = 256) -> np.ndarray:
+  """log10 of 80 mel-weighted magnitudes with a floor of 1e-5, (T, 80)."""
+  window = signal.get_window("hann", N_FFT)
+  spectrum = magnitudes(x, n_fft=N_FFT, hop=hop, window=window, center=True)
+  return np.log10(np.maximum(spectrum @ mel_filters(sample_rate, N_FFT, 80), 1e-5))

@@ -1,0 +1,226 @@
+"""The HTML report: one file with everything in it, nothing fetched from elsewhere."""
+
+import importlib.resources
+import json
+import string
+from typing import Any
+
+import jaxcodec
+from jaxcodec.evals.report import listening
+from jaxcodec.evals.report.figures import codebook_bars, training_curve
+from jaxcodec.evals.report.markup import figure, fragment, table, tag
+from jaxcodec.evals.report.workdir import Experiment
+from jaxcodec.evals.table import interval, number
+
+_INTRO = (
+  "Means over held-out utterances with 95% bootstrap confidence intervals. n counts"
+  " the utterances behind a mean; failed ones have no value and are listed below."
+)
+_ARROWS = {"higher": " ↑", "lower": " ↓"}
+
+
+def render_html(experiment: Experiment) -> str:
+  """The whole report."""
+  sections = {
+    "Results": _results(experiment.results),
+    "Listening": listening.section(experiment.utterances),
+    "Training": _training(experiment.curves),
+    "Codebooks": _codebooks(experiment.results),
+    "Utterances": _utterances(experiment.results),
+    "Provenance": _provenance(experiment),
+  }
+  sections = {name: body for name, body in sections.items() if body}
+  return string.Template(_resource("template.html")).substitute(
+    title=fragment(experiment.name),
+    style=_resource("style.css"),
+    version=fragment(jaxcodec.__version__),
+    facts=_facts(experiment.results),
+    nav="".join(tag("a", s, href=f"#{s.lower()}") for s in sections),
+    sections="\n".join(
+      f'<section id="{name.lower()}"><h2>{name}</h2>\n{body}\n</section>'
+      for name, body in sections.items()
+    ),
+  )
+
+
+def _resource(name: str) -> str:
+  return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _facts(results: dict[str, Any]) -> str:
+  """The tokens and the headline figures."""
+  spec = results["token_spec"]
+  tokens = f"{spec['num_codebooks']} x {spec['codebook_size']}"
+  facts = [
+    ("Tokens", tokens, f"{spec['frame_rate']:g} frames/s"),
+    ("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"),
+  ]
+  for group, name, label in (
+    ("reconstruction", "stoi", "STOI, reconstructed"),
+    ("reconstruction", "pesq_wb", "PESQ-WB, reconstructed"),
+    ("generation", "wer", "WER, generated"),
+    ("generation", "speaker_similarity", "Speaker similarity"),
+    ("generation", "dnsmos_ovrl", "DNSMOS, generated"),
+  ):
+    if (m := results[group].get(name)) and m["mean"] is not None:
+      ceiling = results["ground_truth"].get(name, {}).get("mean")
+      note = interval(m["ci95"])
+      if group == "generation" and ceiling is not None:
+        note = f"originals: {number(ceiling)}"
+      facts.append((label, number(m["mean"]), note))
+  cells = (
+    f"<div><dt>{fragment(label)}</dt><dd>{fragment(value)}"
+    f"<small>{fragment(note)}</small></dd></div>"
+    for label, value, note in facts
+  )
+  return f'<dl class="facts">{"".join(cells)}</dl>'
+
+
+def _results(results: dict[str, Any]) -> str:
+  parts = [tag("p", _INTRO)]
+  if results["reconstruction"]:
+    parts.append("<h3>Reconstruction</h3>" + _plain_table(results, "reconstruction"))
+  if results["generation"]:
+    parts.append("<h3>Generation</h3>" + _ceiling_table(results))
+  elif results["ground_truth"]:
+    parts.append("<h3>Originals</h3>" + _plain_table(results, "ground_truth"))
+  if results["absent"]:
+    rows = [(name, line) for name, line in results["absent"].items()]
+    parts.append(
+      "<h3>Absent metrics</h3>"
+      + table(("metric", "to install it"), rows, words=(1,), code=(1,))
+    )
+  return "\n".join(parts + [_failures(results)])
+
+
+def _label(name: str, about: dict[str, str]) -> str:
+  """A metric's name, direction and unit, as HTML."""
+  unit = (
+    f' <span class="unit">{fragment(about["unit"])}</span>' if about["unit"] else ""
+  )
+  return fragment(name + _ARROWS.get(about["better"], "")) + unit
+
+
+def _cells(m: dict[str, Any]) -> tuple[str, ...]:
+  return number(m["mean"]), interval(m["ci95"]), str(m["n"]), str(m["n_failed"])
+
+
+def _plain_table(results: dict[str, Any], group: str) -> str:
+  rows = [
+    (
+      _label(name, results["metrics"][name]),
+      *_cells(m),
+      results["metrics"][name]["measures"],
+    )
+    for name, m in results[group].items()
+  ]
+  head = ("metric", "mean", "95% CI", "n", "failed", "what it is")
+  return table(head, rows, words=(5,), raw=(0,))
+
+
+def _ceiling_table(results: dict[str, Any]) -> str:
+  """Generation beside the same measure of the originals, which bounds it."""
+  empty = {"mean": None, "ci95": [None, None], "n": 0, "n_failed": 0}
+  rows = []
+  for name, m in results["generation"].items():
+    ceiling = _cells(results["ground_truth"].get(name, empty))[:3]
+    about = results["metrics"][name]
+    rows.append((_label(name, about), *_cells(m), *ceiling, about["measures"]))
+  head = (
+    "metric",
+    "mean",
+    "95% CI",
+    "n",
+    "failed",
+    "originals",
+    "95% CI",
+    "n",
+    "what it is",
+  )
+  caption = (
+    "The last figures are the originals' own: what the recogniser, the MOS predictor"
+    " and the speaker encoder say of perfect output."
+  )
+  return table(head, rows, words=(8,), raw=(0,), caption=caption)
+
+
+def _failures(results: dict[str, Any]) -> str:
+  rows = [
+    (row["id"], row["set"], metric, reason)
+    for row in results["utterances"]
+    for metric, reason in row["failed"].items()
+  ]
+  if not rows:
+    return ""
+  head = ("utterance", "set", "metric", "reason")
+  inner = table(head, rows, words=(1, 2, 3))
+  return f"<details><summary>{len(rows)} failed measurements</summary>{inner}</details>"
+
+
+def _training(curves: dict[str, Any]) -> str:
+  parts = []
+  for stage, names in curves.items():
+    panels: dict[str, dict[str, Any]] = {}
+    for name, series in names.items():
+      split, _, short = name.rpartition("/")
+      panels.setdefault(short, {})[split or "train"] = series
+    drawn = [
+      figure(
+        training_curve(short, series),
+        alt=f"{stage} {short} against training step ({' and '.join(series)})",
+      )
+      for short, series in panels.items()
+    ]
+    parts.append(f'<h3>{fragment(stage)}</h3><div class="grid">{"".join(drawn)}</div>')
+  if not parts:
+    return ""
+  note = "Solid: training batches. Dashed with markers: held-out utterances."
+  return tag("p", note) + "\n".join(parts)
+
+
+def _codebooks(results: dict[str, Any]) -> str:
+  size = results["token_spec"]["codebook_size"]
+  drawn = []
+  for name, label, top in (
+    ("codebook_usage", "share of entries used", 1.0),
+    ("codebook_perplexity", "perplexity (codes)", float(size)),
+  ):
+    if values := results["reconstruction"].get(name, {}).get("per_codebook"):
+      alt = f"{name} of each codebook: " + ", ".join(f"{v:.3g}" for v in values)
+      drawn.append(figure(codebook_bars(values, label=label, top=top), alt=alt))
+  if not drawn:
+    return ""
+  note = f"Over all evaluated utterances, coarse to fine; {size} entries a codebook."
+  return tag("p", note) + f'<div class="grid">{"".join(drawn)}</div>'
+
+
+def _utterances(results: dict[str, Any]) -> str:
+  """Every utterance's values, one table a set, folded away."""
+  parts = []
+  for group in ("reconstruction", "generation", "ground_truth"):
+    rows = [row for row in results["utterances"] if row["set"] == group]
+    if rows:
+      metrics = list(results[group])
+      cells = [(r["id"], r["speaker"], *(number(r[m]) for m in metrics)) for r in rows]
+      inner = table(("utterance", "speaker", *metrics), cells, words=(1,))
+      title = f"{group.replace('_', ' ')}: {len(rows)} utterances"
+      parts.append(f"<details><summary>{title}</summary>{inner}</details>")
+  return "\n".join(parts)
+
+
+def _provenance(experiment: Experiment) -> str:
+  record, results = experiment.record, experiment.results
+  config = json.dumps(record["config"], indent=2, ensure_ascii=False)
+  versions = {**results["versions"], **record["versions"]}
+  return "\n".join(
+    (
+      "<h3>Command</h3>" + tag("pre", record["command"]),
+      f"<details><summary>Config</summary>{tag('pre', config)}</details>",
+      "<details><summary>Versions</summary>"
+      + table(("package", "version"), sorted(versions.items()))
+      + "</details>",
+      "<details><summary>Weights</summary>"
+      + table(("model", "sha256"), results["models"].items(), code=(1,))
+      + "</details>",
+    )
+  )

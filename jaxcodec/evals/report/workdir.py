@@ -1,0 +1,122 @@
+"""Reads what the stages of an experiment left in its work directory."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+KINDS = ("original", "reconstruction", "generated")
+
+
+class Utterance(NamedTuple):
+  """One row of the listening section.
+
+  Attributes:
+    id: utterance id.
+    rows: its rows of results.json by evaluation set.
+    sounds: audio files by kind, from KINDS; only those that exist.
+    generation: its line of generate/index.jsonl, {} if it was not generated.
+  """
+
+  id: str
+  rows: dict[str, dict[str, Any]]
+  sounds: dict[str, pathlib.Path]
+  generation: dict[str, Any]
+
+  @property
+  def about(self) -> dict[str, Any]:
+    """Any row that has the id, the speaker and the text."""
+    return next(iter(self.rows.values()), self.generation)
+
+
+class Experiment(NamedTuple):
+  """What the report is made of.
+
+  Attributes:
+    name: of the work directory.
+    record: config.json.
+    results: results.json.
+    curves: by stage, by metric name: steps (P,) and values (P,) or (P, codebooks).
+    utterances: those with audio, generated ones first.
+  """
+
+  name: str
+  record: dict[str, Any]
+  results: dict[str, Any]
+  curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+  utterances: list[Utterance]
+
+
+def read_workdir(workdir: pathlib.Path) -> Experiment:
+  """Reads a work directory; config.json and results.json must be there."""
+  results = _read_json(workdir / "results.json")
+  curves = {
+    stage: curve
+    for stage in ("codec", "slm")
+    if (curve := read_curves(workdir / stage / "metrics.jsonl"))
+  }
+  return Experiment(
+    workdir.resolve().name,
+    _read_json(workdir / "config.json"),
+    results,
+    curves,
+    _utterances(workdir, results),
+  )
+
+
+def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """Steps and values of every metric in a metrics.jsonl; {} if there is no file.
+
+  Lines repeat steps after a run was interrupted and resumed; the last one counts.
+  """
+  points: dict[str, dict[int, Any]] = {}
+  for line in _read_lines(path):
+    for name, value in line.items():
+      if name not in ("step", "time"):
+        points.setdefault(name, {})[line["step"]] = value
+  return {
+    name: (np.array(sorted(at)), np.array([at[step] for step in sorted(at)], float))
+    for name, at in points.items()
+  }
+
+
+def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utterance]:
+  """Generated utterances in the index's order, then the other measured ones."""
+  generated = {
+    line["id"]: line for line in _read_lines(workdir / "generate" / "index.jsonl")
+  }
+  rows: dict[str, dict[str, Any]] = {name: {} for name in generated}
+  for row in results["utterances"]:
+    rows.setdefault(row["id"], {})[row["set"]] = row
+  found = []
+  for name, by_set in rows.items():
+    line = generated.get(name, {})
+    folder = workdir / "evaluate" / "audio"
+    paths = {kind: folder / f"{name}.{kind}.wav" for kind in KINDS[:2]}
+    if line:
+      paths["generated"] = workdir / "generate" / line["wav"]
+    sounds = {kind: path for kind, path in paths.items() if path.is_file()}
+    if sounds:
+      found.append(Utterance(name, by_set, sounds, line))
+  return found
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{path}: not JSON: {error}") from error
+
+
+def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Objects of a JSON lines file, in order; none if there is no file."""
+  if not path.is_file():
+    return []
+  lines = []
+  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+      lines.append(json.loads(line))
+    except json.JSONDecodeError as error:
+      raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+  return lines
