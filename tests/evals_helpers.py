@@ -23,7 +23,9 @@ def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
   """Harmonics with a moving pitch and a syllable-like envelope, float32."""
   rng = np.random.default_rng(seed)
   t = np.arange(int(seconds * rate)) / rate
-  pitch = rng.uniform(90, 220) * (1 + 0.15 * np.sin(2 * np.pi * rng.uniform(0.4, 1) * t))
+  pitch = rng.uniform(90, 220) * (
+    1 + 0.15 * np.sin(2 * np.pi * rng.uniform(0.4, 1) * t)
+  )
   phase = 2 * np.pi * np.cumsum(pitch) / rate
   x = sum(np.sin(k * phase + rng.uniform(0, 6)) / k for k in range(1, 25))
   envelope = 0.05 + np.clip(np.sin(2 * np.pi * 2.1 * t + rng.uniform(0, 6)), 0, 1)
@@ -58,7 +60,9 @@ def make_workdir(folder, *, generated: bool = True, count: int = 3):
     evaluations |= _fake_generation(items)
   results = evals.build_results(
     evaluations,
-    evals.make_metrics((*METRICS, "wer", "speaker_similarity", "distillmos"), spec=SPEC),
+    evals.make_metrics(
+      (*METRICS, "wer", "speaker_similarity", "distillmos"), spec=SPEC
+    ),
     token_spec=SPEC,
     config={"seed": 0},
     models={"codec": "00ff"},
@@ -101,7 +105,9 @@ def _write_stages(folder, items, *, generated):
     for step in range(0, 2000, 5):
       line = {"step": step, "time": step * 0.1}
       line["train/mel"] = 3 * np.exp(-step / 500) + 0.1 * rng.random()
-      line["train/perplexity"] = [min(60.0, 10 + step / (20 + 10 * k)) for k in range(4)]
+      line["train/perplexity"] = [
+        min(60.0, 10 + step / (20 + 10 * k)) for k in range(4)
+      ]
       if step % 200 == 0:
         line["eval/mel"] = 3 * np.exp(-step / 500) + 0.2
       file.write(json.dumps(line) + "\n")

@@ -28,6 +28,7 @@ _STYLE = {
   "axes.spines.top": False,
   "axes.spines.right": False,
   "axes.grid": True,
+  "axes.axisbelow": True,
   "axes.formatter.limits": (-3, 5),
   "grid.color": "#e5e7eb",
   "xtick.color": INK,

@@ -16,6 +16,11 @@ _INTRO = (
   "Means over held-out utterances with 95% bootstrap confidence intervals. n counts"
   " the utterances behind a mean; failed ones have no value and are listed below."
 )
+_GROUPS = {
+  "reconstruction": "Reconstruction",
+  "generation": "Generation",
+  "ground_truth": "Originals",
+}
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
@@ -56,10 +61,10 @@ def _facts(results: dict[str, Any]) -> str:
     ("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"),
   ]
   for group, name, label in (
-    ("reconstruction", "stoi", "STOI, reconstructed"),
-    ("reconstruction", "pesq_wb", "PESQ-WB, reconstructed"),
+    ("reconstruction", "stoi", "STOI, codec"),
+    ("reconstruction", "pesq_wb", "PESQ-WB, codec"),
     ("generation", "wer", "WER, generated"),
-    ("generation", "speaker_similarity", "Speaker similarity"),
+    ("generation", "speaker_similarity", "Speaker sim."),
     ("generation", "dnsmos_ovrl", "DNSMOS, generated"),
   ):
     if (m := results[group].get(name)) and m["mean"] is not None:
@@ -78,19 +83,16 @@ def _facts(results: dict[str, Any]) -> str:
 
 def _results(results: dict[str, Any]) -> str:
   parts = [tag("p", _INTRO)]
-  if results["reconstruction"]:
-    parts.append("<h3>Reconstruction</h3>" + _plain_table(results, "reconstruction"))
-  if results["generation"]:
-    parts.append("<h3>Generation</h3>" + _ceiling_table(results))
-  elif results["ground_truth"]:
-    parts.append("<h3>Originals</h3>" + _plain_table(results, "ground_truth"))
+  for group, title in _GROUPS.items():
+    if results[group]:
+      parts.append(f"<h3>{title}</h3>" + _measures(results, group))
   if results["absent"]:
-    rows = [(name, line) for name, line in results["absent"].items()]
+    rows = results["absent"].items()
     parts.append(
       "<h3>Absent metrics</h3>"
       + table(("metric", "to install it"), rows, words=(1,), code=(1,))
     )
-  return "\n".join(parts + [_failures(results)])
+  return "\n".join([*parts, _failures(results), _glossary(results)])
 
 
 def _label(name: str, about: dict[str, str]) -> str:
@@ -105,43 +107,30 @@ def _cells(m: dict[str, Any]) -> tuple[str, ...]:
   return number(m["mean"]), interval(m["ci95"]), str(m["n"]), str(m["n_failed"])
 
 
-def _plain_table(results: dict[str, Any], group: str) -> str:
-  rows = [
-    (
-      _label(name, results["metrics"][name]),
-      *_cells(m),
-      results["metrics"][name]["measures"],
-    )
-    for name, m in results[group].items()
-  ]
-  head = ("metric", "mean", "95% CI", "n", "failed", "what it is")
-  return table(head, rows, words=(5,), raw=(0,))
-
-
-def _ceiling_table(results: dict[str, Any]) -> str:
-  """Generation beside the same measure of the originals, which bounds it."""
-  empty = {"mean": None, "ci95": [None, None], "n": 0, "n_failed": 0}
+def _measures(results: dict[str, Any], group: str) -> str:
+  """One set's table; beside it what the originals score, which bounds the set."""
+  head = ["metric", "mean", "95% CI", "n", "failed"]
+  ceiling = results["ground_truth"] if group != "ground_truth" else {}
+  bounded = any(name in ceiling for name in results[group])
   rows = []
-  for name, m in results["generation"].items():
-    ceiling = _cells(results["ground_truth"].get(name, empty))[:3]
-    about = results["metrics"][name]
-    rows.append((_label(name, about), *_cells(m), *ceiling, about["measures"]))
-  head = (
-    "metric",
-    "mean",
-    "95% CI",
-    "n",
-    "failed",
-    "originals",
-    "95% CI",
-    "n",
-    "what it is",
-  )
+  for name, m in results[group].items():
+    row = [_label(name, results["metrics"][name]), *_cells(m)]
+    if bounded:
+      row += _cells(ceiling[name])[:3] if name in ceiling else ["–"] * 3
+    rows.append(row)
+  if not bounded:
+    return table(head, rows, raw=(0,))
   caption = (
-    "The last figures are the originals' own: what the recogniser, the MOS predictor"
-    " and the speaker encoder say of perfect output."
+    "The last three columns are the originals: what the recogniser and the predictors"
+    " say of perfect output."
   )
-  return table(head, rows, words=(8,), raw=(0,), caption=caption)
+  return table([*head, "originals", "95% CI", "n"], rows, raw=(0,), caption=caption)
+
+
+def _glossary(results: dict[str, Any]) -> str:
+  rows = [(name, about["measures"]) for name, about in results["metrics"].items()]
+  inner = table(("metric", "what it is"), rows, words=(1,))
+  return f"<details><summary>What the metrics are</summary>{inner}</details>"
 
 
 def _failures(results: dict[str, Any]) -> str:
@@ -162,8 +151,8 @@ def _training(curves: dict[str, Any]) -> str:
   for stage, names in curves.items():
     panels: dict[str, dict[str, Any]] = {}
     for name, series in names.items():
-      split, _, short = name.rpartition("/")
-      panels.setdefault(short, {})[split or "train"] = series
+      split, _, short = name.partition("/")
+      panels.setdefault(short or name, {})[split] = series
     drawn = [
       figure(
         training_curve(short, series),
@@ -197,14 +186,14 @@ def _codebooks(results: dict[str, Any]) -> str:
 def _utterances(results: dict[str, Any]) -> str:
   """Every utterance's values, one table a set, folded away."""
   parts = []
-  for group in ("reconstruction", "generation", "ground_truth"):
+  for group, title in _GROUPS.items():
     rows = [row for row in results["utterances"] if row["set"] == group]
     if rows:
       metrics = list(results[group])
       cells = [(r["id"], r["speaker"], *(number(r[m]) for m in metrics)) for r in rows]
       inner = table(("utterance", "speaker", *metrics), cells, words=(1,))
-      title = f"{group.replace('_', ' ')}: {len(rows)} utterances"
-      parts.append(f"<details><summary>{title}</summary>{inner}</details>")
+      summary = f"{title}: {len(rows)} utterances"
+      parts.append(f"<details><summary>{summary}</summary>{inner}</details>")
   return "\n".join(parts)
 
 

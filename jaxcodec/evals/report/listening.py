@@ -91,7 +91,10 @@ def _heard(row: dict[str, Any]) -> str:
 def _scores(row: dict[str, Any]) -> str:
   shown = ("wer", "speaker_similarity", "dnsmos_ovrl", "pesq_wb", "stoi")
   scores = [f"{name} {number(row[name])}" for name in shown if name in row]
-  return tag("p", ", ".join(scores)) if scores else ""
+  reasons = sorted(set(row.get("failed", {}).values()))
+  return "".join(
+    tag("p", line) for line in (", ".join(scores), "; ".join(reasons)) if line
+  )
 
 
 def _prompt(line: dict[str, Any]) -> str:
