@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import re
 import shlex
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,6 +123,9 @@ class Metric:
   def require(self, *modules: str) -> list[Any]:
     """Imports modules; MetricAbsent with the install line if one is missing."""
     try:
-      return [importlib.import_module(name) for name in modules]
+      with warnings.catch_warnings():
+        # What another package's import warns of is not for our users to mend.
+        warnings.simplefilter("ignore")
+        return [importlib.import_module(name) for name in modules]
     except ImportError as error:
       raise MetricAbsent(self.requirement) from error

