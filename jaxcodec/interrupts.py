@@ -1,0 +1,53 @@
+"""Signals that ask training to stop: finish the step, save, exit with a code."""
+
+import signal
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+
+class Interrupted(SystemExit):
+  """Stopped by a signal, after saving; `code` is 128 + the signal's number."""
+
+  def __init__(self, number: int, step: int):
+    super().__init__(128 + number)
+    self.step = step
+    self.signal = signal.Signals(number)
+
+  def __str__(self) -> str:
+    return f"stopped by {self.signal.name} after step {self.step}, which is saved"
+
+
+class Signals:
+  """Notes SIGINT and SIGTERM once, for the loop to act on between steps."""
+
+  def __init__(self, tell: Callable[[str], None]):
+    self.number: int | None = None
+    self._tell = tell
+    self._before: dict[int, Any] = {}
+
+  def __enter__(self) -> "Signals":
+    # Only the main thread may; in another one the program's own handling stays.
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGINT, signal.SIGTERM):
+        self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: types.TracebackType | None,
+  ) -> None:
+    self._restore()
+
+  def _note(self, number: int, frame: types.FrameType | None) -> None:
+    self.number = number
+    self._restore()
+    name = signal.Signals(number).name
+    self._tell(f"{name}: saving after this step; once more to stop at once")
+
+  def _restore(self) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)

@@ -1,0 +1,318 @@
+"""The loop: same bits whatever interrupts it, clear stops, honest rates."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import grain.python as grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import train_toy
+from jax.experimental.compilation_cache import compilation_cache
+from train_toy import Data, Task, bits, fit
+
+from jaxcodec import interrupts, sharding, train_log
+from jaxcodec.checkpoint import Checkpointer
+from jaxcodec.metrics_writer import read_metrics
+
+PROGRAM = pathlib.Path(train_toy.__file__)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once(tmp_path_factory):
+  """Most of these tests' time would be compiling one program again and again."""
+  folder = tmp_path_factory.mktemp("programs")
+  before = jax.config.jax_compilation_cache_dir
+  least = jax.config.jax_persistent_cache_min_compile_time_secs
+  compilation_cache.reset_cache()
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  yield
+  jax.config.update("jax_compilation_cache_dir", before)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+  compilation_cache.reset_cache()
+
+
+def without_times(records):
+  timed = ("time", "step_seconds", "examples_per_s", "input_wait_fraction")
+  return [
+    {name: value for name, value in record.items() if name not in timed}
+    for record in records
+    if "compile_seconds" not in record
+  ]
+
+
+class Stop(Exception):
+  pass
+
+
+def stop_at(step):
+  def on_log(at, values):
+    if at == step:
+      raise Stop
+
+  return on_log
+
+
+@pytest.mark.parametrize("mesh", [{"data": 1}, {"data": 4, "fsdp": 2}])
+def test_stopped_and_resumed_ends_with_the_same_bits(tmp_path, mesh):
+  options = {"mesh": sharding.make_mesh(mesh), "eval_data": [train_toy.make_batch(99)]}
+  straight = fit(tmp_path / "a", 10, **options)
+  with pytest.raises(Stop):
+    fit(tmp_path / "b", 10, on_log=stop_at(8), **options)
+  resumed = fit(tmp_path / "b", 10, **options)
+  assert int(resumed.step) == 10 and bits(resumed) == bits(straight)
+  records = [without_times(read_metrics(tmp_path / run)) for run in "ab"]
+  assert records[0] == records[1]
+  assert [record["step"] for record in records[0]] == [*range(1, 11), 10]
+
+
+def test_fewer_steps_first_is_the_same_run(tmp_path):
+  fit(tmp_path / "a", 5)
+  assert bits(fit(tmp_path / "a", 10)) == bits(fit(tmp_path / "b", 10))
+
+
+def test_the_loop_does_what_a_plain_loop_does(tmp_path):
+  task = Task()
+  train_step = jax.jit(task.train_step)
+  state = jax.jit(task.init)(jax.random.key(3), _arrays(0))
+  for number in range(7):
+    state, metrics = train_step(state, _arrays(number))
+  trained = fit(tmp_path, 7, seed=3)
+  assert bits(trained) == bits(state)
+  last = read_metrics(tmp_path)[-1]
+  assert last["loss"] == float(metrics["loss"])
+  np.testing.assert_array_equal(last["usage"], metrics["usage"])
+
+
+def _arrays(number):
+  batch = train_toy.make_batch(number)
+  return {name: batch[name] for name in ("x_BxD", "y_B")}
+
+
+def test_nothing_runs_when_all_steps_are_done(tmp_path):
+  done = fit(tmp_path, 5)
+  seen = []
+  again = fit(tmp_path, 5, on_log=lambda step, values: seen.append(step))
+  assert bits(again) == bits(done) and seen == []
+
+
+def _loader():
+  source = [train_toy.make_batch(number, 1) for number in range(24)]
+  sampler = grain.IndexSampler(
+    24, shard_options=grain.NoSharding(), shuffle=True, num_epochs=None, seed=1
+  )
+  stack = grain.Batch(8, drop_remainder=True, batch_fn=_stack)
+  return grain.DataLoader(
+    data_source=source, sampler=sampler, operations=[stack], worker_count=0
+  )
+
+
+def _map_dataset():
+  source = [train_toy.make_batch(number, 1) for number in range(24)]
+  dataset = grain.MapDataset.source(source).seed(1).shuffle().repeat()
+  return dataset.to_iter_dataset().batch(8, batch_fn=_stack)
+
+
+def _stack(examples):
+  return {name: np.concatenate([e[name] for e in examples]) for name in examples[0]}
+
+
+@pytest.mark.parametrize("make", [_loader, _map_dataset])
+def test_grain_goes_on_where_it_was(tmp_path, make):
+  straight = fit(tmp_path / "a", 10, data=make())
+  fit(tmp_path / "b", 5, data=make())
+  assert bits(fit(tmp_path / "b", 10, data=make())) == bits(straight)
+  assert bits(fit(tmp_path / "c", 10)) != bits(straight)
+
+
+def _environment():
+  # One device: the program is the one that a laptop runs.
+  return {
+    **os.environ,
+    "XLA_FLAGS": "",
+    "PYTHONPATH": str(PROGRAM.parents[1]),
+    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+  }
+
+
+def test_kill_9_at_random_moments_ends_with_the_same_bits(tmp_path):
+  def start(name):
+    command = [sys.executable, str(PROGRAM), str(tmp_path / name), "150"]
+    return subprocess.Popen(
+      command,
+      env=_environment(),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  straight, kills = start("straight"), 0
+  rng = random.Random(0)
+  for _ in range(2):
+    process = start("killed")
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    before = set(checkpoints.glob("*"))
+    while process.poll() is None and not set(checkpoints.glob("*")) - before:
+      time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.3))
+    process.kill()
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
+  assert kills == 2
+  finished = start("killed")
+  out, err = finished.communicate()
+  assert finished.returncode == 0, err
+  expected, err = straight.communicate()
+  assert straight.returncode == 0, err
+  assert out == expected and len(out.strip()) == 64
+  records = [without_times(read_metrics(tmp_path / n)) for n in ("straight", "killed")]
+  assert records[0] == records[1] and records[0][-1]["step"] == 150
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_with_its_code(tmp_path, number, capsys):
+  def on_log(step, values):
+    if step == 2:
+      os.kill(os.getpid(), number)
+
+  before = signal.getsignal(number)
+  with pytest.raises(interrupts.Interrupted) as stop:
+    fit(tmp_path, 1000, on_log=on_log)
+  assert stop.value.code == 128 + number and 3 <= stop.value.step <= 4
+  with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.steps() == [stop.value.step]
+  name = signal.Signals(number).name
+  assert f"{name}: saving after this step" in capsys.readouterr().err
+  assert f"{name} after step {stop.value.step}, which is saved" in str(stop.value)
+  assert signal.getsignal(number) is before
+  end = stop.value.step + 3
+  assert bits(fit(tmp_path, end)) == bits(fit(tmp_path / "other", end))
+
+
+def test_runs_outside_the_main_thread(tmp_path):
+  results = []
+  thread = threading.Thread(target=lambda: results.append(fit(tmp_path, 2)))
+  thread.start()
+  thread.join()
+  assert int(results[0].step) == 2
+
+
+def test_a_non_finite_loss_stops_and_names_the_batch(tmp_path):
+  def spoil(number, batch):
+    if number == 6:
+      batch["y_B"][3] = np.nan
+    return batch
+
+  with pytest.raises(train_log.NonFiniteError, match="step 7: grad_norm, loss, usage"):
+    fit(tmp_path, 20, data=Data(spoil=spoil))
+  record = json.loads((tmp_path / "nonfinite.json").read_text())
+  assert record["step"] == 7 and record["metrics"]["loss"] == "nan"
+  assert record["index_B"] == list(range(48, 56))
+  with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.steps() == [5]
+
+
+def test_a_non_finite_step_before_a_checkpoint_is_never_saved(tmp_path):
+  def spoil(number, batch):
+    batch["y_B"][0] = np.inf if number == 4 else 0
+    return batch
+
+  with pytest.raises(train_log.NonFiniteError, match="step 5: .*loss"):
+    fit(tmp_path, 20, data=Data(spoil=spoil))
+  with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.steps() == []
+
+
+class Poisoned(Task):
+  """Its state goes bad in a way that its metrics don't show."""
+
+  def train_step(self, state, batch):
+    state, metrics = super().train_step(state, batch)
+    bias = {"bias": jnp.where(state.step >= 5, jnp.nan, state.ema["bias"])}
+    return state.replace(ema=state.ema | bias), metrics
+
+
+def test_a_non_finite_state_is_never_saved(tmp_path):
+  with pytest.raises(train_log.NonFiniteError, match="step 5: the state"):
+    fit(tmp_path, 20, task=Poisoned())
+  with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.steps() == []
+
+
+def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
+  batches = [train_toy.make_batch(n, size) for n, size in ((50, 8), (51, 16), (52, 8))]
+  logged = {}
+  state = fit(
+    *(tmp_path, 4),
+    eval_data=batches,
+    eval_every=2,
+    eval_batches=2,
+    best=("eval/loss", "min"),
+    on_log=lambda step, values: logged.setdefault(step, {}).update(values),
+  )
+  task = Task()
+  losses = [
+    float(task.eval_step(state, {n: b[n] for n in ("x_BxD", "y_B")})["loss"])
+    for b in batches[:2]
+  ]
+  expected = (8 * losses[0] + 16 * losses[1]) / 24
+  assert "eval/loss" in logged[2] and "eval/loss" not in logged[3]
+  np.testing.assert_allclose(logged[4]["eval/loss"], expected, rtol=1e-5)
+  with pytest.raises(ValueError, match="evaluation data are empty"):
+    fit(tmp_path / "b", 1, eval_data=[])
+
+
+def test_rates_leave_compilation_out_and_see_slow_input(tmp_path):
+  fit(tmp_path / "slow", 12, data=Data(seconds=0.02), log_every=4)
+  first, *records = read_metrics(tmp_path / "slow")
+  assert first["step"] == 1 and first["compile_seconds"] > 0
+  assert [record["step"] for record in records] == [4, 8, 12]
+  # The first four may find two batches ready.
+  for record, ready in zip(records, (2, 0, 0), strict=True):
+    assert (4 - 1 - ready) * 0.02 < 4 * record["step_seconds"] < 4 * 0.2
+    assert record["examples_per_s"] == pytest.approx(8 / record["step_seconds"])
+    assert record["input_wait_fraction"] <= 1
+  assert records[-1]["input_wait_fraction"] > 0.5
+
+
+def test_bad_data_are_clear_errors(tmp_path):
+  with pytest.raises(ValueError, match="training data ended"):
+    fit(tmp_path / "a", 10, data=Data(end=7))
+  with pytest.raises(TypeError, match=r"must give iterators with get_state\(\)"):
+    fit(tmp_path / "b", 10, data=[train_toy.make_batch(0)])
+  mesh = sharding.make_mesh({"data": 8})
+  with pytest.raises(ValueError, match=r"'x_BxD' has shape \(6, 8\).* multiple of 8"):
+    fit(tmp_path / "c", 10, data=Data(size=6), mesh=mesh)
+
+  def fail(number, batch):
+    if number == 3:
+      raise OSError("cannot read clip.wav")
+    return batch
+
+  with pytest.raises(OSError, match="cannot read clip.wav"):
+    fit(tmp_path / "d", 10, data=Data(spoil=fail))
+  assert not [t for t in threading.enumerate() if t.name == "prefetch"]
+
+
+def test_another_model_in_the_workdir_is_a_clear_error(tmp_path):
+  fit(tmp_path, 2)
+  with pytest.raises(ValueError, match="params/hidden.* saved, .* expected"):
+    fit(tmp_path, 4, task=Task(width=8))
+
+
+def test_a_damaged_latest_checkpoint_costs_only_the_steps_since(tmp_path, caplog):
+  straight = fit(tmp_path, 10)
+  for path in (tmp_path / "checkpoints" / "10" / "state").rglob("*"):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[:-3])
+  assert bits(fit(tmp_path, 10)) == bits(straight)
+  assert "10 is damaged" in caplog.text
