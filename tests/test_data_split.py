@@ -1,0 +1,89 @@
+"""The split: stable, disjoint, by sentence, with every speaker in training."""
+
+import pytest
+
+from jaxcodec.data.source import DataError, Utterance
+from jaxcodec.data.split import make_split, read_split, write_split
+
+
+def utterances(count, *, text="This is sentence {}.", speakers=4):
+  return [
+    Utterance(f"u{i}", f"s{i % speakers}", text and text.format(i), 1.0)
+    for i in range(count)
+  ]
+
+
+@pytest.mark.parametrize("text", [None, "This is sentence {}.", "yes"])
+def test_parts_are_disjoint_and_of_about_the_asked_size(text):
+  data = utterances(1000, text=text)
+  split = make_split(data, seed=0, valid=0.1, test=0.2)
+  assert sorted(sum(split.values(), [])) == list(range(1000))
+  assert 70 < len(split["valid"]) < 130 and 160 < len(split["test"]) < 240
+  assert split == make_split(data, seed=0, valid=0.1, test=0.2)
+  assert split != make_split(data, seed=1, valid=0.1, test=0.2)
+
+
+def test_new_files_move_no_others():
+  names = lambda data, part: {data[i].id for i in part}  # noqa: E731
+  few, many = utterances(300), list(reversed(utterances(600)))
+  before, after = make_split(few, seed=3), make_split(many, seed=3)
+  for part in before:
+    assert names(few, before[part]) <= names(many, after[part])
+
+
+def test_a_sentence_is_in_one_part():
+  data = [
+    Utterance(f"{speaker}{i}", speaker, f"{'  ' * i}Sentence, number {i % 40}", 1.0)
+    for speaker in "abc"
+    for i in range(80)
+  ]
+  split = make_split(data, seed=0, valid=0.2, test=0.2)
+  parts = [{data[i].text.strip() for i in part} for part in split.values()]
+  assert all(parts) and sum(map(len, parts)) == 40
+
+
+@pytest.mark.parametrize("count", [3, 5, 20])
+def test_small_sets_have_every_part(count):
+  split = make_split(utterances(count, speakers=1), seed=0, valid=0.01, test=0.01)
+  assert min(map(len, split.values())) >= 1
+
+
+def test_every_speaker_with_two_is_in_training():
+  data = utterances(60, speakers=20)
+  for seed in range(20):
+    split = make_split(data, seed=seed, valid=0.3, test=0.3)
+    assert {data[i].speaker for i in split["train"]} == {f"s{i}" for i in range(20)}
+
+
+@pytest.mark.parametrize("shares", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
+def test_bad_shares(shares):
+  with pytest.raises(DataError, match="must be above 0 and sum to below 1"):
+    make_split(utterances(10), seed=0, valid=shares[0], test=shares[1])
+
+
+def test_too_few():
+  with pytest.raises(
+    DataError, match="2 utterances with 2 different sentences are too"
+  ):
+    make_split(utterances(2), seed=0)
+  with pytest.raises(DataError, match="9 utterances with 1 different sentences"):
+    make_split(utterances(9, text="always the same words"), seed=0)
+
+
+def test_written_and_read(tmp_path):
+  data = utterances(50)
+  split = make_split(data, seed=0)
+  write_split(tmp_path / "split.json", data, split)
+  assert read_split(tmp_path / "split.json", data) == split
+  assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+  with pytest.raises(
+    DataError, match="split.json: .* names 'u.*', which the data lacks"
+  ):
+    read_split(tmp_path / "split.json", data[:10])
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"train": []}'])
+def test_unreadable_split(tmp_path, content):
+  (tmp_path / "split.json").write_text(content)
+  with pytest.raises(DataError, match="split.json: is not a split file"):
+    read_split(tmp_path / "split.json", utterances(5))

@@ -1,0 +1,162 @@
+"""Token files: what is written comes back, what is broken is named; their batches."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jaxcodec.data.source import DataError
+from jaxcodec.data.token_batches import eval_token_batches, token_batches
+from jaxcodec.data.token_store import TokenSource, write_tokens
+
+FRAMES = [30, 80, 5, 41]
+
+
+def record(number, frames, codebooks=3):
+  """Code (t, k) of record n is 1000 n + 10 t + k; its semantic tokens are t + 1."""
+  t = np.arange(frames)
+  codes_TxK = 1000 * number + 10 * t[:, None] + np.arange(codebooks)
+  return {
+    "id": f"u{number}",
+    "speaker": "ann",
+    "text": "Où?" if number else None,
+    "codes_TxK": codes_TxK.astype(np.uint16),
+    "semantic_T": (t + 1).astype(np.int32),
+    "seconds": np.float32(1.5),
+  }
+
+
+@pytest.fixture
+def path(tmp_path):
+  path = tmp_path / "tokens" / "train.array_record"
+  assert write_tokens(path, (record(n, t) for n, t in enumerate(FRAMES))) == 4
+  return path
+
+
+def test_records_come_back(path):
+  source = TokenSource(path)
+  assert len(source) == 4 and source.num_codebooks == 3
+  assert source.labels[2] == {"id": "u2", "speaker": "ann", "text": "Où?", "frames": 5}
+  for number, frames in enumerate(FRAMES):
+    written, read = record(number, frames), source[number]
+    assert written.keys() == read.keys() and read["text"] == written["text"]
+    for key in ("codes_TxK", "semantic_T"):
+      assert read[key].dtype == written[key].dtype
+      np.testing.assert_array_equal(read[key], written[key])
+  assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_write_leaves_the_old_file(path):
+  def failing():
+    yield record(7, 9)
+    raise RuntimeError("interrupted")
+
+  before = path.read_bytes()
+  with pytest.raises(RuntimeError, match="interrupted"):
+    write_tokens(path, failing())
+  assert path.read_bytes() == before
+  assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+  ("change", "reason"),
+  [
+    ({"codes_TxK": np.zeros((4, 3), np.float32)}, "'u0': expected integer arrays"),
+    (
+      {"semantic_T": np.zeros(3, np.int32)},
+      r"got codes_TxK \(30, 3\), semantic_T \(3,",
+    ),
+    ({"codes_TxK": np.zeros((0, 3), np.int32)}, "T > 0"),
+  ],
+)
+def test_bad_records(tmp_path, change, reason):
+  with pytest.raises(DataError, match=reason):
+    write_tokens(tmp_path / "t", [{**record(0, 30), **change}])
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_incomplete_and_no_records(tmp_path):
+  with pytest.raises(DataError, match=r"record 'u0' lacks \['speaker'\]"):
+    bad = record(0, 3)
+    del bad["speaker"]
+    write_tokens(tmp_path / "t", [bad])
+  with pytest.raises(DataError, match="there are no token records"):
+    write_tokens(tmp_path / "t", [])
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, -10])
+def test_truncated_file(path, keep):
+  data = path.read_bytes()
+  path.write_bytes(data[: int(len(data) * keep) if keep == 0.5 else keep])
+  with pytest.raises(DataError, match="train.array_record: is not a whole token file"):
+    TokenSource(path)
+
+
+def test_corrupt_file(path):
+  data = bytearray(path.read_bytes())
+  data[1000] ^= 255
+  path.write_bytes(data)
+  with pytest.raises(DataError, match="train.array_record: is not a whole token file"):
+    TokenSource(path)
+
+
+def test_missing_and_mixed_files(tmp_path):
+  with pytest.raises(DataError, match="gone: no such token file"):
+    TokenSource(tmp_path / "gone")
+  write_tokens(tmp_path / "mixed", [record(0, 5), record(1, 5, codebooks=2)])
+  with pytest.raises(DataError, match=r"differ in codebooks: \[2, 3\]"):
+    TokenSource(tmp_path / "mixed")
+
+
+def take(dataset, count):
+  return list(itertools.islice(dataset, count))
+
+
+def check_window(batch, row, frames):
+  """The row is a contiguous window of its record, padded with zeros."""
+  number, mask_T = batch["index_B"][row], batch["mask_BxT"][row]
+  valid = mask_T.sum()
+  assert valid == (min(frames, FRAMES[number]) if number >= 0 else 0)
+  assert mask_T[:valid].all()
+  codes_TxK, semantic_T = batch["codes_BxTxK"][row], batch["semantic_BxT"][row]
+  assert not codes_TxK[valid:].any() and not semantic_T[valid:].any()
+  if valid:
+    start = semantic_T[0] - 1
+    expected = record(number, FRAMES[number])["codes_TxK"][start : start + valid]
+    np.testing.assert_array_equal(codes_TxK[:valid], expected)
+    np.testing.assert_array_equal(np.diff(semantic_T[:valid]), 1)
+
+
+def test_training_windows(path):
+  dataset = token_batches(TokenSource(path), batch_size=3, frames=20, seed=0)
+  batches = take(dataset, 40)
+  for batch, row in itertools.product(batches, range(3)):
+    check_window(batch, row, 20)
+  assert batches[0]["codes_BxTxK"].dtype == batches[0]["semantic_BxT"].dtype == np.int32
+  drawn = np.bincount(np.concatenate([batch["index_B"] for batch in batches]))
+  np.testing.assert_allclose(drawn / 120, np.array([1, 4, 1, 2]) / 8, atol=0.02)
+
+
+def test_resumes_exactly(path):
+  make = lambda: iter(  # noqa: E731
+    token_batches(TokenSource(path), [0, 1], batch_size=3, frames=20, seed=0)
+  )
+  iterator, resumed = make(), make()
+  take(iterator, 5)
+  resumed.set_state(iterator.get_state())
+  for left, right in zip(take(iterator, 5), take(resumed, 5), strict=True):
+    for key in left:
+      np.testing.assert_array_equal(left[key], right[key])
+
+
+def test_eval_windows(path):
+  batches = list(eval_token_batches(TokenSource(path), batch_size=3, frames=35))
+  assert [batch["index_B"].tolist() for batch in batches] == [[0, 1, 2], [3, -1, -1]]
+  for batch, row in itertools.product(batches, range(3)):
+    check_window(batch, row, 35)
+    assert batch["semantic_BxT"][row, 0] in (0, 1)
+
+
+def test_no_indices(path):
+  with pytest.raises(DataError, match="train.array_record: no records are selected"):
+    token_batches(TokenSource(path), [], batch_size=1, frames=9, seed=0)
