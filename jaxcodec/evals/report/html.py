@@ -6,32 +6,21 @@ import string
 from typing import Any
 
 import jaxcodec
-from jaxcodec.evals.report import listening
+from jaxcodec.evals.report import listening, measures
 from jaxcodec.evals.report.figures import codebook_bars, training_curve
 from jaxcodec.evals.report.markup import figure, fragment, table, tag
 from jaxcodec.evals.report.workdir import Experiment
 from jaxcodec.evals.table import interval, number
 
-_INTRO = (
-  "Means over held-out utterances with 95% bootstrap confidence intervals. n counts"
-  " the utterances behind a mean; failed ones have no value and are listed below."
-)
-_GROUPS = {
-  "reconstruction": "Reconstruction",
-  "generation": "Generation",
-  "ground_truth": "Originals",
-}
-_ARROWS = {"higher": " ↑", "lower": " ↓"}
-
 
 def render_html(experiment: Experiment) -> str:
   """The whole report."""
   sections = {
-    "Results": _results(experiment.results),
+    "Results": measures.section(experiment.results),
     "Listening": listening.section(experiment.utterances),
     "Training": _training(experiment.curves),
     "Codebooks": _codebooks(experiment.results),
-    "Utterances": _utterances(experiment.results),
+    "Utterances": measures.utterances(experiment.results),
     "Provenance": _provenance(experiment),
   }
   sections = {name: body for name, body in sections.items() if body}
@@ -81,71 +70,6 @@ def _facts(results: dict[str, Any]) -> str:
   return f'<dl class="facts">{"".join(cells)}</dl>'
 
 
-def _results(results: dict[str, Any]) -> str:
-  parts = [tag("p", _INTRO)]
-  for group, title in _GROUPS.items():
-    if results[group]:
-      parts.append(f"<h3>{title}</h3>" + _measures(results, group))
-  if results["absent"]:
-    rows = results["absent"].items()
-    parts.append(
-      "<h3>Absent metrics</h3>"
-      + table(("metric", "to install it"), rows, words=(1,), code=(1,))
-    )
-  return "\n".join([*parts, _failures(results), _glossary(results)])
-
-
-def _label(name: str, about: dict[str, str]) -> str:
-  """A metric's name, direction and unit, as HTML."""
-  unit = (
-    f' <span class="unit">{fragment(about["unit"])}</span>' if about["unit"] else ""
-  )
-  return fragment(name + _ARROWS.get(about["better"], "")) + unit
-
-
-def _cells(m: dict[str, Any]) -> tuple[str, ...]:
-  return number(m["mean"]), interval(m["ci95"]), str(m["n"]), str(m["n_failed"])
-
-
-def _measures(results: dict[str, Any], group: str) -> str:
-  """One set's table; beside it what the originals score, which bounds the set."""
-  head = ["metric", "mean", "95% CI", "n", "failed"]
-  ceiling = results["ground_truth"] if group != "ground_truth" else {}
-  bounded = any(name in ceiling for name in results[group])
-  rows = []
-  for name, m in results[group].items():
-    row = [_label(name, results["metrics"][name]), *_cells(m)]
-    if bounded:
-      row += _cells(ceiling[name])[:3] if name in ceiling else ["–"] * 3
-    rows.append(row)
-  if not bounded:
-    return table(head, rows, raw=(0,))
-  caption = (
-    "The last three columns are the originals: what the recogniser and the predictors"
-    " say of perfect output."
-  )
-  return table([*head, "originals", "95% CI", "n"], rows, raw=(0,), caption=caption)
-
-
-def _glossary(results: dict[str, Any]) -> str:
-  rows = [(name, about["measures"]) for name, about in results["metrics"].items()]
-  inner = table(("metric", "what it is"), rows, words=(1,))
-  return f"<details><summary>What the metrics are</summary>{inner}</details>"
-
-
-def _failures(results: dict[str, Any]) -> str:
-  rows = [
-    (row["id"], row["set"], metric, reason)
-    for row in results["utterances"]
-    for metric, reason in row["failed"].items()
-  ]
-  if not rows:
-    return ""
-  head = ("utterance", "set", "metric", "reason")
-  inner = table(head, rows, words=(1, 2, 3))
-  return f"<details><summary>{len(rows)} failed measurements</summary>{inner}</details>"
-
-
 def _training(curves: dict[str, Any]) -> str:
   parts = []
   for stage, names in curves.items():
@@ -181,20 +105,6 @@ def _codebooks(results: dict[str, Any]) -> str:
     return ""
   note = f"Over all evaluated utterances, coarse to fine; {size} entries a codebook."
   return tag("p", note) + f'<div class="grid">{"".join(drawn)}</div>'
-
-
-def _utterances(results: dict[str, Any]) -> str:
-  """Every utterance's values, one table a set, folded away."""
-  parts = []
-  for group, title in _GROUPS.items():
-    rows = [row for row in results["utterances"] if row["set"] == group]
-    if rows:
-      metrics = list(results[group])
-      cells = [(r["id"], r["speaker"], *(number(r[m]) for m in metrics)) for r in rows]
-      inner = table(("utterance", "speaker", *metrics), cells, words=(1,))
-      summary = f"{title}: {len(rows)} utterances"
-      parts.append(f"<details><summary>{summary}</summary>{inner}</details>")
-  return "\n".join(parts)
 
 
 def _provenance(experiment: Experiment) -> str:
