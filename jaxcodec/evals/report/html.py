@@ -87,7 +87,10 @@ def _training(curves: dict[str, Any]) -> str:
     parts.append(f'<h3>{fragment(stage)}</h3><div class="grid">{"".join(drawn)}</div>')
   if not parts:
     return ""
-  note = "Solid: training batches. Dashed with markers: held-out utterances."
+  note = (
+    "Solid: training batches. Dashed with markers: held-out utterances. Where there is"
+    " one line a codebook, darker is coarser."
+  )
   return tag("p", note) + "\n".join(parts)
 
 

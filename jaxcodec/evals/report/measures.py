@@ -18,6 +18,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
 def section(results: dict[str, Any]) -> str:
+  """Every set's table, absent metrics, failed measurements, and what metrics are."""
   parts = [tag("p", _INTRO)]
   for group, title in _GROUPS.items():
     if results[group]:
