@@ -1,16 +1,25 @@
-"""The data package is usable without JAX and without TensorFlow."""
+"""The data package works where JAX and TensorFlow cannot be imported."""
 
 import subprocess
 import sys
 
+# Grain imports JAX's profiler where there is one, so looking for JAX would find that.
+CODE = """
+import importlib, pkgutil, sys
+for name in ("jax", "flax", "tensorflow", "torch"):
+  sys.modules[name] = None
+import jaxcodec.data as data
+names = [module.name for module in pkgutil.iter_modules(data.__path__)]
+for name in names:
+  importlib.import_module("jaxcodec.data." + name)
+from jaxcodec.data.pipeline import synthetic_crops
+batch = next(iter(synthetic_crops(crop_samples=9, batch_size=2, seed=0)))
+print(len(names) > 10, batch["audio_BxN"].shape)
+"""
 
-def test_data_imports_neither_jax_nor_tensorflow():
-  code = (
-    "import importlib, pkgutil, sys, jaxcodec.data as data\n"
-    "names = [m.name for m in pkgutil.iter_modules(data.__path__)]\n"
-    "assert len(names) > 10, names\n"
-    "for name in names: importlib.import_module('jaxcodec.data.' + name)\n"
-    "print(sorted({'jax', 'flax', 'tensorflow', 'torch'} & set(sys.modules)))"
+
+def test_works_without_jax_and_tensorflow():
+  result = subprocess.run(
+    [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120
   )
-  result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-  assert result.stdout.strip() == "[]", result.stderr
+  assert result.stdout.strip() == "True (2, 9)", result.stderr

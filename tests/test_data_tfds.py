@@ -1,5 +1,7 @@
 """TFDS sets written here and read back, without TensorFlow."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -15,12 +17,15 @@ audio_feature.Audio.dtype = property(lambda self: self.np_dtype)
 TEXTS = ["Hello there.", "Good-bye, é.", "And again."]
 
 
-def make_set(folder, features, example, *, name="toy_speech", version="1.0.0", count=3):
+def make_set(
+  folder, features, example, *, set_name="toy_speech", version="1.0.0", count=3
+):
   """Writes `count` examples to TFDS's place for the set below `folder`."""
 
-  class Builder(tfds.core.GeneratorBasedBuilder):
+  class Speech(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Toy."""
 
+    name = set_name
     VERSION = tfds.core.Version(version)
 
     def _info(self):
@@ -34,10 +39,9 @@ def make_set(folder, features, example, *, name="toy_speech", version="1.0.0", c
       for number in range(count):
         yield f"{number:03d}", example(number)
 
-  Builder.name = name
-  builder = Builder(data_dir=folder, file_format="array_record")
+  builder = Speech(data_dir=folder, file_format="array_record")
   builder.download_and_prepare()
-  return builder.data_dir
+  return pathlib.Path(builder.data_dir)
 
 
 def int16(number):
@@ -147,7 +151,7 @@ def test_which_set(tmp_path):
   make_set(tmp_path, PLAIN, plain, version="1.9.0", count=1)
   make_set(tmp_path, PLAIN, plain, version="1.10.0", count=2)
   assert len(read(tmp_path, native_rate=RATE).utterances) == 2
-  make_set(tmp_path, PLAIN, plain, name="other_speech")
+  make_set(tmp_path, PLAIN, plain, set_name="other_speech")
   with pytest.raises(DataError, match="found .*other_speech, .*toy_speech; data.name"):
     read(tmp_path, native_rate=RATE)
   assert len(read(tmp_path, native_rate=RATE, name="other_speech").utterances) == 3

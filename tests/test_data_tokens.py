@@ -128,13 +128,14 @@ def check_window(batch, row, frames):
 
 
 def test_training_windows(path):
-  dataset = token_batches(TokenSource(path), batch_size=3, frames=20, seed=0)
-  batches = take(dataset, 40)
-  for batch, row in itertools.product(batches, range(3)):
+  dataset = token_batches(TokenSource(path), batch_size=512, frames=20, seed=0)
+  batch = take(dataset, 1)[0]
+  for row in range(512):
     check_window(batch, row, 20)
-  assert batches[0]["codes_BxTxK"].dtype == batches[0]["semantic_BxT"].dtype == np.int32
-  drawn = np.bincount(np.concatenate([batch["index_B"] for batch in batches]))
-  np.testing.assert_allclose(drawn / 120, np.array([1, 4, 1, 2]) / 8, atol=0.02)
+  assert batch["codes_BxTxK"].dtype == batch["semantic_BxT"].dtype == np.int32
+  # An epoch draws a record once for each whole window: 1, 4, 1 and 2, here 64 times.
+  assert np.bincount(batch["index_B"]).tolist() == [64, 256, 64, 128]
+  assert len(set(batch["semantic_BxT"][batch["index_B"] == 1, 0].tolist())) > 40
 
 
 def test_resumes_exactly(path):

@@ -31,7 +31,7 @@ def open_embedded(
   max_utterances: int | None = None,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """Read English speech of four voices, 27 minutes; made in about two on two cores.
+  """Read English speech of four voices, 25 minutes; made in about two on two cores.
 
   Args:
     path: must be None.

@@ -7,6 +7,9 @@ import grain
 
 # Two threads keep a few batches ready while the model computes.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+# Grain draws each shuffled index by trial out of a domain that is never small: below
+# this many elements the trials take longer than everything else.
+_MIN_SHUFFLED = 512
 
 
 def endless(
@@ -21,11 +24,13 @@ def endless(
 ) -> grain.IterDataset:
   """Endless shuffled batches; each epoch has a new order and new `load(index, rng)`.
 
+  An epoch is every index once, or several times where there are few.
   The stream of elements does not depend on `shard_count`: shard s of n takes its
   elements s, s + n, ..., so all shards' batches together are one process's batch.
   Iterators resume exactly through `get_state` and `set_state`.
   """
-  dataset = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat()
+  epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
+  dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(load)[shard_index::shard_count]
   dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=collate)
   return dataset.to_iter_dataset(_READ)
