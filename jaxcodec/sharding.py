@@ -1,5 +1,6 @@
 """Where every array lives: one mesh, one path table, one batch rule."""
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -79,6 +80,12 @@ def make_mesh(
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def use_mesh(mesh: Mesh) -> contextlib.AbstractContextManager:
+  """Makes `mesh` the one that sharding constraints inside traced code refer to."""
+  # Its name until JAX 0.7; `with mesh:` would make logical constraints do nothing.
+  return jax.set_mesh(mesh) if hasattr(jax, "set_mesh") else jax.sharding.use_mesh(mesh)
+
+
 def state_shardings(mesh: Mesh, abstract_state: Any, rules: Rules) -> Any:
   """`NamedSharding` of each leaf of a state given as `ShapeDtypeStruct`s.
 
@@ -137,25 +144,22 @@ def batch_parallelism(mesh: Mesh) -> int:
 
 
 def describe(abstract_state: Any, shardings: Any) -> str:
-  """A table of path, shape, type, sharding and bytes a device, with the totals."""
+  """A table of path, shape, type, mesh axes and bytes a device, with the totals."""
   leaves = jax.tree_util.tree_leaves_with_path(abstract_state)
   rows, per_device, total = [], 0, 0
   for (path, leaf), sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
-    item = getattr(leaf.dtype, "itemsize", 4)
-    mine = math.prod(sharding.shard_shape(leaf.shape)) * item
-    per_device, total = per_device + mine, total + math.prod(leaf.shape) * item
+    mine = math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    per_device, total = per_device + mine, total + leaf.size * leaf.dtype.itemsize
     shape = "x".join(map(str, leaf.shape)) or "scalar"
-    rows.append(
-      (leaf_path(path), shape, str(leaf.dtype), str(sharding.spec), f"{mine:,}")
-    )
+    axes = ",".join(axis or "-" for axis in sharding.spec) or "whole"
+    rows.append((leaf_path(path), shape, str(leaf.dtype), axes, f"{mine:,}"))
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
-    "  ".join(
-      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
+    "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
     for row in rows
   ]
-  return "\n".join([*lines, f"{total:,} bytes of state, {per_device:,} a device"])
+  totals = f"{total:,} bytes of state, {per_device:,} a device"
+  return "\n".join([*map(str.rstrip, lines), totals])
 
 
 def _axis_sizes(shape: Mapping[str, int], num_devices: int) -> list[int]:

@@ -122,7 +122,7 @@ def _start(task, iterator, checkpoints, mesh, rules, seed) -> _Start:
   position = prefetch.read_position(iterator)
   example = sharding.put_batch(mesh, next(iterator))
   rng = jax.random.key(seed)
-  with jax.sharding.set_mesh(mesh):
+  with sharding.use_mesh(mesh):
     shapes = jax.eval_shape(task.init, rng, example)
     shardings = sharding.state_shardings(mesh, shapes, rules)
     target = jax.tree.map(
@@ -233,7 +233,7 @@ class _Compiled:
     key = tuple((name, x.shape, x.dtype) for name, x in batch.items())
     program = self._programs.get(key)
     if program is None:
-      with self._compiling(), jax.sharding.set_mesh(self._mesh):
+      with self._compiling(), sharding.use_mesh(self._mesh):
         program = self._jitted.lower(state, batch).compile()
       self._programs[key] = program
     return program(state, batch)

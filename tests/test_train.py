@@ -131,7 +131,6 @@ def test_grain_goes_on_where_it_was(tmp_path, make):
   straight = fit(tmp_path / "a", 10, data=make())
   fit(tmp_path / "b", 5, data=make())
   assert bits(fit(tmp_path / "b", 10, data=make())) == bits(straight)
-  assert bits(fit(tmp_path / "c", 10)) != bits(straight)
 
 
 def _environment():
@@ -144,38 +143,29 @@ def _environment():
   }
 
 
-def test_kill_9_at_random_moments_ends_with_the_same_bits(tmp_path):
-  def start(name):
-    command = [sys.executable, str(PROGRAM), str(tmp_path / name), "150"]
+@pytest.mark.slow
+def test_kill_9_at_a_random_moment_ends_with_the_same_bits(tmp_path):
+  def start():
+    command = [sys.executable, str(PROGRAM), str(tmp_path / "killed"), "60"]
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-      command,
-      env=_environment(),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
+      command, env=_environment(), stdout=pipe, stderr=pipe, text=True
     )
 
-  straight, kills = start("straight"), 0
-  rng = random.Random(0)
-  for _ in range(2):
-    process = start("killed")
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    before = set(checkpoints.glob("*"))
-    while process.poll() is None and not set(checkpoints.glob("*")) - before:
-      time.sleep(0.01)
-    time.sleep(rng.uniform(0, 0.3))
-    process.kill()
-    process.communicate()
-    kills += process.returncode == -signal.SIGKILL
-  assert kills == 2
-  finished = start("killed")
+  process, checkpoints = start(), tmp_path / "killed" / "checkpoints"
+  while process.poll() is None and not list(checkpoints.glob("*")):
+    time.sleep(0.01)
+  time.sleep(random.uniform(0, 0.5))
+  process.kill()
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL
+  finished = start()
   out, err = finished.communicate()
   assert finished.returncode == 0, err
-  expected, err = straight.communicate()
-  assert straight.returncode == 0, err
-  assert out == expected and len(out.strip()) == 64
+  straight = fit(tmp_path / "straight", 60, log_every=3)
+  assert out.strip() == bits(straight)
   records = [without_times(read_metrics(tmp_path / n)) for n in ("straight", "killed")]
-  assert records[0] == records[1] and records[0][-1]["step"] == 150
+  assert records[0] == records[1] and records[0][-1]["step"] == 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -272,16 +262,21 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
 
 
 def test_rates_leave_compilation_out_and_see_slow_input(tmp_path):
-  fit(tmp_path / "slow", 12, data=Data(seconds=0.02), log_every=4)
-  first, *records = read_metrics(tmp_path / "slow")
+  start, data = time.monotonic(), Data(seconds=0.03)
+  fit(tmp_path, 12, data=data, log_every=4, checkpoint_every=100)
+  elapsed = time.monotonic() - start
+  first, *records = read_metrics(tmp_path)
   assert first["step"] == 1 and first["compile_seconds"] > 0
   assert [record["step"] for record in records] == [4, 8, 12]
-  # The first four may find two batches ready.
-  for record, ready in zip(records, (2, 0, 0), strict=True):
-    assert (4 - 1 - ready) * 0.02 < 4 * record["step_seconds"] < 4 * 0.2
+  for record in records:
     assert record["examples_per_s"] == pytest.approx(8 / record["step_seconds"])
-    assert record["input_wait_fraction"] <= 1
-  assert records[-1]["input_wait_fraction"] > 0.5
+  # The first step isn't measured, and by then three batches may lie ready.
+  measured = [n * r["step_seconds"] for n, r in zip((3, 4, 4), records, strict=True)]
+  assert 8 * 0.03 < sum(measured) < elapsed - first["compile_seconds"]
+  waited = [
+    r["input_wait_fraction"] * m for r, m in zip(records, measured, strict=True)
+  ]
+  assert 0.5 < sum(waited) / sum(measured) <= 1
 
 
 def test_bad_data_are_clear_errors(tmp_path):
