@@ -49,6 +49,19 @@ class Stage:
     return {path: output["sha256"] for path, output in self.outputs.items()}
 
 
+class WorkdirInUse(RuntimeError):
+  """Another process works in the folder."""
+
+
+def load_stage(workdir: PathLike, name: str) -> Stage | None:
+  """A stage that is complete, whatever its inputs were; None if it isn't."""
+  folder = pathlib.Path(workdir) / name
+  record = _read_record(folder / DONE)
+  if record is None or _damaged(folder, record["outputs"]):
+    return None
+  return _stage(folder, record)
+
+
 def run_stage(
   workdir: PathLike, name: str, inputs: Mapping[str, Any], fn: StageFn
 ) -> Stage:
@@ -99,7 +112,7 @@ def lock_workdir(workdir: PathLike) -> Iterator[None]:
   """Holds `workdir` for this process; the lock of a dead process counts for nothing.
 
   Raises:
-    RuntimeError: at once, if another process holds it, with that process' id.
+    WorkdirInUse: at once, if another process holds it, with that process' id.
   """
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
@@ -110,7 +123,7 @@ def lock_workdir(workdir: PathLike) -> Iterator[None]:
     except BlockingIOError:
       file.seek(0)
       holder = file.read().strip() or "unknown"
-      raise RuntimeError(
+      raise WorkdirInUse(
         f"workdir {workdir} is in use by process {holder}: wait for it, stop it, or"
         " choose another --workdir"
       ) from None
@@ -198,8 +211,12 @@ def _finished(folder, name, inputs, fingerprint) -> Stage | None:
       (folder / path).unlink(missing_ok=True)
     return None
   logging.info("stage %s: already complete in %s", name, folder)
+  return _stage(folder, record)
+
+
+def _stage(folder, record) -> Stage:
   outputs, seconds = record["outputs"], record["seconds"]
-  return Stage(folder, fingerprint, outputs, seconds, skipped=True)
+  return Stage(folder, record["fingerprint"], outputs, seconds, skipped=True)
 
 
 def _prepare(folder, name, inputs, fingerprint) -> bool:

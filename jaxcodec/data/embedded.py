@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from absl import logging
 
+from jaxcodec import cache
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.folder import load_item
 from jaxcodec.data.layouts import Item
@@ -74,8 +75,7 @@ def open_embedded(
 
 def cache_folder() -> pathlib.Path:
   """Where the spoken corpus is kept: below `JAXCODEC_CACHE` or `~/.cache/jaxcodec`."""
-  root = os.environ.get("JAXCODEC_CACHE") or "~/.cache/jaxcodec"
-  return pathlib.Path(root).expanduser() / f"embedded-v{VERSION}"
+  return cache.folder() / f"embedded-v{VERSION}"
 
 
 def script(folder: pathlib.Path) -> list[Item]:

@@ -11,5 +11,6 @@ from jaxcodec.evals.registry import GENERATION as GENERATION
 from jaxcodec.evals.registry import RECONSTRUCTION as RECONSTRUCTION
 from jaxcodec.evals.registry import make_metrics as make_metrics
 from jaxcodec.evals.results import build_results as build_results
+from jaxcodec.evals.results import read_results as read_results
 from jaxcodec.evals.results import write_results as write_results
 from jaxcodec.evals.table import format_table as format_table

@@ -92,6 +92,11 @@ def write_results(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
   write_text(path, to_json(results))
 
 
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
+  """What `write_results` wrote."""
+  return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a text file at once: to a temporary file beside it, then renamed."""
   path = pathlib.Path(path)

@@ -1,0 +1,142 @@
+"""DAC at 16 kHz with a masked-parallel SLM on its tokens.
+
+    python launch/main.py --config=configs/dac_maskgit.py
+
+trains the full models (a codec of 74 M and an SLM of about 200 M parameters, for a GPU
+or a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
+
+    python launch/main.py --config=configs/dac_maskgit.py:runlocal
+
+does the same with models about a hundred times smaller, on the embedded corpus, in
+minutes on a laptop's CPU. The README has the figures that it reaches.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from jaxcodec import config_args
+
+
+def get_config(arg=""):
+  args = config_args.parse(arg, runlocal=False)
+  config = ConfigDict()
+  config.seed = 0
+  config.stages = "codec,tokens,slm,generate,evaluate,report"
+  config.mesh = dict(data=-1, fsdp=1, tensor=1)
+
+  config.data = dict(
+    source="embedded",  # or folder, tfds
+    path=config_dict.placeholder(str),
+    on_error="raise",  # or skip: leave out what cannot be used, and list it
+    sample_rate=16_000,
+    valid=0.05,  # shares of the sentences that are held out
+    test=0.05,
+    options=dict(),  # the source's own, e.g. max_utterances
+  )
+
+  # DAC's conf/final/16khz.yml, with 8 codebooks (4 kbps) for the SLMs.
+  config.codec = dict(
+    encoder=dict(name="dac", width=64, strides=(2, 4, 5, 8), dtype="float32"),
+    quantizer=dict(
+      name="factorized_rvq",
+      num_codebooks=8,
+      codebook_size=1024,
+      codebook_dim=8,
+      dropout=0.5,
+    ),
+    decoder=dict(name="dac", width=1536, strides=(8, 5, 4, 2), dtype="float32"),
+  )
+  config.codec_train = dict(
+    steps=400_000,
+    batch_size=72,
+    crop_seconds=0.38,
+    adversarial_start=0,
+    ema_decay=0.999,
+    weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
+    mel_scales=(
+      *((32, 5), (64, 10), (128, 20), (256, 40)),
+      *((512, 80), (1024, 160), (2048, 320)),
+    ),
+    discriminator=dict(
+      name="dac",
+      periods=(2, 3, 5, 7, 11),
+      n_ffts=(2048, 1024, 512),
+      period_width=32,
+      band_width=32,
+    ),
+    optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=1e3),
+    disc_optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=10.0),
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+  )
+
+  config.semantic = dict(num_clusters=512)
+  config.slm = dict(
+    name="maskgit",
+    width=1024,
+    depth=12,
+    heads=16,
+    dropout=0.1,
+    dtype="bfloat16",
+    remat=True,
+  )
+  config.slm_train = dict(
+    steps=400_000,
+    batch_size=64,
+    crop_seconds=15.0,
+    optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),
+    ema_decay=0.999,
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+  )
+
+  config.generate = dict(
+    num_utterances=64,
+    prompt_seconds=3.0,
+    batch_size=8,
+    sampler=dict(steps=(16,), temperature=1.0, top_k=0, top_p=1.0, choice_noise=4.5),
+  )
+  config.evaluate = dict(
+    num_utterances=64,
+    asr="whisper-tiny.en",  # or a local faster-whisper folder
+    threads=2,
+    reconstruction=(
+      *("pesq_wb", "stoi", "si_sdr", "mel_distance", "dnsmos_ovrl", "wer", "cer"),
+      *("codebook_usage", "codebook_perplexity", "bitrate_kbps"),
+    ),
+    generation=("wer", "cer", "speaker_similarity", "dnsmos_ovrl"),
+  )
+  if args["runlocal"]:
+    _runlocal(config)
+  return config
+
+
+def _adamw(**settings):
+  return dict(warmup_steps=0, b1=0.8, b2=0.99, weight_decay=0.01, **settings)
+
+
+def _runlocal(config):
+  """Minutes on two CPU cores: thin layers, few and short examples, higher rates."""
+  config.codec.encoder.update(width=8)
+  config.codec.encoder.latent_dim = 64
+  config.codec.decoder.update(width=128)
+  train = config.codec_train
+  train.update(steps=1500, batch_size=4, crop_seconds=0.5, adversarial_start=1000)
+  train.update(ema_decay=0.99, log_every=20, eval_every=250, checkpoint_every=250)
+  train.discriminator.update(
+    periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
+  )
+  for optimizer in (train.optimizer, train.disc_optimizer):
+    optimizer.update(learning_rate=2e-3, gamma=0.9985, warmup_steps=50)
+
+  config.semantic.num_clusters = 128
+  config.slm.update(width=192, depth=4, heads=4, dtype="float32", remat=False)
+  train = config.slm_train
+  train.update(steps=600, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
+  train.update(log_every=20, eval_every=200, checkpoint_every=200)
+  train.optimizer.update(learning_rate=1e-3, warmup_steps=50)
+  config.generate.update(num_utterances=16)
+  config.evaluate.update(num_utterances=16)

@@ -1,0 +1,128 @@
+"""The evaluate stage: reconstructions, generations and originals, measured alike."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from jaxcodec import evals
+from jaxcodec.data.token_store import TokenSource
+from jaxcodec.evals.metric import Metric
+from jaxcodec.pipeline.audio_files import read_wav, safe_name, write_wav
+from jaxcodec.pipeline.experiment import PARAMS, Experiment
+from jaxcodec.pipeline.generation import INDEX
+from jaxcodec.progress import Progress
+
+RESULTS = "results.json"
+
+
+def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  """Measures held-out utterances; writes results.json and the audio it is about."""
+  reconstructed, audio = _reconstructed(experiment, folder)
+  generated = _generated(experiment)
+  originals = evals.ground_truth(generated)
+  sets = (
+    ("reconstruction", "reconstruction", reconstructed),
+    ("generation", "generation", generated),
+    ("ground_truth", "generation", originals),
+  )
+  evaluations, asked, absent, models = {}, {}, {}, _own_weights(experiment)
+  for name, metrics_of, items in sets:
+    metrics = make_metrics(experiment, metrics_of)
+    loaded = evals.load_metrics(metrics)
+    asked |= {metric.name: metric for metric in metrics}
+    absent |= loaded.absent
+    models |= loaded.models
+    with Progress(len(items), f"measure {name}", unit="clips") as progress:
+      evaluations[name] = evals.evaluate(
+        items, loaded.metrics, progress=lambda done, total, p=progress: p.update()
+      )
+  results = evals.build_results(
+    evaluations,
+    list(asked.values()),
+    token_spec=experiment.spec,
+    config=experiment.config,
+    models=models,
+    absent=absent,
+  )
+  results["slm"] = _last_evaluation(experiment)
+  evals.write_results(folder / RESULTS, results)
+  return [RESULTS, *audio]
+
+
+def make_metrics(experiment: Experiment, name: str) -> list[Metric]:
+  """The metrics of `evaluate.reconstruction` or `evaluate.generation`."""
+  settings = experiment.config["evaluate"]
+  return evals.make_metrics(
+    settings[name],
+    spec=experiment.spec,
+    asr=settings["asr"],
+    threads=settings["threads"],
+  )
+
+
+def _reconstructed(experiment, folder):
+  """Items of the first test utterances through the codec, and their wav files."""
+  spec, source = experiment.spec, experiment.source
+  records = TokenSource(experiment.done["tokens"].folder / "test.array_record")
+  count = min(len(records), experiment.config["evaluate"]["num_utterances"])
+  index_of = experiment.index_of()
+  codes = [records[i]["codes_TxK"].astype(np.int32) for i in range(count)]
+  items, files = [], []
+  for i, decoded_N in enumerate(experiment.codec.decode(codes)):
+    index = index_of[records.labels[i]["id"]]
+    utterance, original_N = source.utterances[index], experiment.audio(index)
+    decoded_N = decoded_N[: len(original_N)]
+    for kind, audio_N in (("original", original_N), ("reconstruction", decoded_N)):
+      file = f"audio/{safe_name(utterance.id)}.{kind}.wav"
+      write_wav(folder / file, audio_N, spec.sample_rate)
+      files.append(file)
+    items.append(
+      evals.Item(
+        *(utterance.id, utterance.speaker, utterance.text, spec.sample_rate),
+        audio=decoded_N,
+        reference=original_N,
+        codes_TxK=codes[i],
+      )
+    )
+  return items, files
+
+
+def _generated(experiment):
+  folder, spec = experiment.done["generate"].folder, experiment.spec
+  index_of = experiment.index_of()
+  items = []
+  for line in (folder / INDEX).read_text().splitlines():
+    row = json.loads(line)
+    prompt_N = None
+    if row["prompt_id"] is not None:
+      samples = round(row["prompt_seconds"] * spec.sample_rate)
+      prompt_N = experiment.audio(index_of[row["prompt_id"]])[:samples]
+    items.append(
+      evals.Item(
+        *(row["id"], row["speaker"], row["text"], spec.sample_rate),
+        audio=read_wav(folder / row["wav"]),
+        reference=experiment.audio(index_of[row["id"]]),
+        prompt=prompt_N,
+      )
+    )
+  return items
+
+
+def _own_weights(experiment):
+  return {
+    stage: experiment.done[stage].outputs[PARAMS]["sha256"]
+    for stage in ("codec", "slm")
+  }
+
+
+def _last_evaluation(experiment) -> dict[str, float]:
+  """The language model's last held-out losses, nats."""
+  lines = (experiment.done["slm"].folder / "metrics.jsonl").read_text().splitlines()
+  evaluated = [row for row in map(json.loads, lines) if "eval/loss" in row]
+  last = evaluated[-1] if evaluated else {}
+  return {
+    name.removeprefix("eval/"): value
+    for name, value in last.items()
+    if name.startswith("eval/")
+  }

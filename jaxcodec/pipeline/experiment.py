@@ -1,0 +1,121 @@
+"""What the stages of an experiment share, opened and checked before any of them."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcodec import build, export, sharding
+from jaxcodec.data import pipeline as data_pipeline
+from jaxcodec.data import split as splits
+from jaxcodec.data.source import Source, open_source
+from jaxcodec.inference import CodecRunner
+from jaxcodec.stages import Stage
+from jaxcodec.types import TokenSpec
+
+PARAMS = "params.safetensors"
+
+
+@dataclasses.dataclass
+class Experiment:
+  """A config with the data that it names.
+
+  Attributes:
+    config: plain nested dicts.
+    workdir: where the stages write.
+    source: the recordings.
+    split: indices into them by part.
+    skipped: recordings that were left out, as in `Source.skipped`.
+    done: the stages that are complete, by name.
+  """
+
+  config: dict[str, Any]
+  workdir: pathlib.Path
+  source: Source
+  split: dict[str, list[int]]
+  skipped: list[dict[str, str]]
+  done: dict[str, Stage] = dataclasses.field(default_factory=dict)
+
+  @property
+  def seed(self) -> int:
+    return self.config["seed"]
+
+  @functools.cached_property
+  def spec(self) -> TokenSpec:
+    return build.make_codec(self.config).spec
+
+  @functools.cached_property
+  def mesh(self) -> jax.sharding.Mesh:
+    return sharding.make_mesh(self.config["mesh"])
+
+  @functools.cached_property
+  def codec(self) -> CodecRunner:
+    """The trained codec."""
+    variables = export.load_params(self.done["codec"].folder / PARAMS)
+    return CodecRunner(build.make_codec(self.config), variables)
+
+  def key(self, purpose: str) -> jax.Array:
+    """A random key for one purpose; the same for the same seed."""
+    number = hashlib.sha256(purpose.encode()).digest()[:4]
+    key = jax.random.key(self.seed)
+    return jax.random.fold_in(key, int.from_bytes(number) & 0x7FFFFFFF)
+
+  def audio(self, index: int) -> np.ndarray:
+    """Recording `index` at the codec's sample rate, mono (N,)."""
+    return self.source.audio(index, self.spec.sample_rate)
+
+  def index_of(self) -> dict[str, int]:
+    """Index by id of the recordings."""
+    return {u.id: i for i, u in enumerate(self.source.utterances)}
+
+
+def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment:
+  """Checks the config, opens the data and splits it.
+
+  Raises:
+    ConfigError, DataError: naming the field or file, before any work.
+  """
+  build.check(config)
+  data = config["data"]
+  source = open_source(
+    data["source"],
+    data["path"],
+    sample_rate=data["sample_rate"],
+    on_error=data["on_error"],
+    **data["options"],
+  )
+  split = splits.make_split(
+    source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
+  )
+  spec = build.make_codec(config).spec
+  split["train"], short = data_pipeline.long_enough(
+    source,
+    split["train"],
+    sample_rate=spec.sample_rate,
+    crop_samples=build.crop_samples(config, "codec_train", spec),
+    on_error=data["on_error"],
+  )
+  return Experiment(config, workdir, source, split, [*source.skipped, *short])
+
+
+def data_inputs(experiment: Experiment) -> dict[str, Any]:
+  """What a stage records of the data: settings and content, not where it lies."""
+  data = dict(experiment.config["data"])
+  data.pop("path")
+  return {**data, "fingerprint": experiment.source.fingerprint}
+
+
+def plain(config: Any) -> dict[str, Any]:
+  """A ConfigDict as JSON would give it back, but with tuples for lists."""
+
+  def tuples(value):
+    if isinstance(value, dict):
+      return {name: tuples(child) for name, child in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+  return tuples(json.loads(config.to_json()))

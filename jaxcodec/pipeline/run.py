@@ -1,0 +1,143 @@
+"""Runs an experiment's stages in order, each from what the ones before left."""
+
+import importlib.metadata
+import pathlib
+import platform
+import shutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from absl import logging
+
+import jaxcodec
+from jaxcodec import evals, stages
+from jaxcodec.build import ConfigError
+from jaxcodec.data.source import DataError
+from jaxcodec.evals.report import write_report
+from jaxcodec.pipeline import evaluation, generation, tokens, training
+from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+
+BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
+
+
+class _Stage(NamedTuple):
+  """A stage: what it does, the stages it needs, and the config that it depends on."""
+
+  run: Callable[[Experiment, pathlib.Path], list[str]]
+  needs: tuple[str, ...] = ()
+  config: tuple[str, ...] = ()
+
+
+def _report(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  names = ["report.html", "report.md"]
+  write_report(experiment.workdir)
+  for name in names:
+    shutil.copyfile(experiment.workdir / name, folder / name)
+  return names
+
+
+STAGES = {
+  "codec": _Stage(training.train_codec, (), ("codec", "codec_train")),
+  "tokens": _Stage(tokens.write_all, ("codec",), ("codec", "semantic")),
+  "slm": _Stage(training.train_slm, ("tokens",), ("slm", "slm_train")),
+  "generate": _Stage(
+    generation.generate_all, ("codec", "tokens", "slm"), ("generate",)
+  ),
+  "evaluate": _Stage(
+    evaluation.evaluate_all, ("codec", "tokens", "slm", "generate"), ("evaluate",)
+  ),
+  "report": _Stage(_report, ("evaluate", "generate", "codec", "slm")),
+}
+
+
+def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
+  """Runs `config.stages` under `workdir` and prints the results' table.
+
+  Args:
+    config: a ConfigDict with the fields of configs/dac_maskgit.py.
+    workdir: made if it is not there; stages that are complete in it are skipped.
+    command: the command line, for the report.
+
+  Raises:
+    ConfigError, DataError, WorkdirInUse: before any stage starts.
+  """
+  config, workdir = plain(config), pathlib.Path(workdir)
+  wanted = _wanted(config["stages"])
+  with stages.lock_workdir(workdir):
+    experiment = open_experiment(config, workdir)
+    _check(experiment, wanted)
+    record = {"config": config, "command": command, "versions": _versions()}
+    stages.atomic_write_json(workdir / "config.json", record)
+    if experiment.skipped:
+      logging.warning("%d recordings are left out", len(experiment.skipped))
+    for name in wanted:
+      _run_stage(experiment, name)
+    _announce(workdir, wanted)
+
+
+def _wanted(text: str) -> list[str]:
+  names = [name.strip() for name in text.split(",")]
+  if unknown := [name for name in names if name not in STAGES]:
+    raise ConfigError(f"stages: {unknown[0]!r} is unknown; known: {','.join(STAGES)}")
+  return [name for name in STAGES if name in names]
+
+
+def _check(experiment: Experiment, wanted: list[str]) -> None:
+  """What would only be found out after hours of training."""
+  for name in ("reconstruction", "generation"):
+    try:
+      evaluation.make_metrics(experiment, name)
+    except ValueError as error:
+      raise ConfigError(f"evaluate.{name}: {error}") from error
+  available = set()
+  for name in wanted:
+    for needed in STAGES[name].needs:
+      if needed in wanted or needed in available:
+        continue
+      stage = stages.load_stage(experiment.workdir, needed)
+      if stage is None:
+        raise ConfigError(
+          f"stages: {name!r} needs {needed!r}, which is not complete in"
+          f" {experiment.workdir}; run it too"
+        )
+      experiment.done[needed] = stage
+      available.add(needed)
+
+
+def _run_stage(experiment: Experiment, name: str) -> None:
+  stage = STAGES[name]
+  inputs = {
+    "version": jaxcodec.__version__,
+    "seed": experiment.config["seed"],
+    "data": data_inputs(experiment),
+    "config": {part: experiment.config[part] for part in stage.config},
+    "stages": {needed: experiment.done[needed].as_input() for needed in stage.needs},
+  }
+  experiment.done[name] = stages.run_stage(
+    experiment.workdir, name, inputs, lambda folder: stage.run(experiment, folder)
+  )
+  if name == "evaluate":
+    source = experiment.done[name].folder / evaluation.RESULTS
+    stages.atomic_write_bytes(
+      experiment.workdir / evaluation.RESULTS, source.read_bytes()
+    )
+
+
+def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:
+  if "evaluate" in wanted:
+    results = evals.read_results(workdir / evaluation.RESULTS)
+    print(f"\n{evals.format_table(results)}\n")
+    slm = results["slm"]
+    right, wrong = slm["ce_c0"], slm["ce_c0_wrong_semantic"]
+    print(
+      f"Held-out cross-entropy on codebook 0: {right:.3f} nats with the right semantic"
+      f" tokens, {wrong:.3f} with another utterance's.\n"
+    )
+  if "report" in wanted:
+    print(f"report: {(workdir / 'report.html').resolve()}")
+
+
+def _versions() -> dict[str, str]:
+  names = ("jaxcodec", "jax", "jaxlib", "flax", "optax", "numpy", "grain")
+  found = {name: importlib.metadata.version(name) for name in names}
+  return {"python": platform.python_version(), **found}

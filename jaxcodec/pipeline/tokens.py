@@ -1,0 +1,88 @@
+"""The tokens stage: every recording as codes and frame-aligned semantic tokens."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from jaxcodec import stages
+from jaxcodec.data.split import PARTS
+from jaxcodec.data.token_store import write_tokens
+from jaxcodec.inference import bucket
+from jaxcodec.pipeline.experiment import PARAMS, Experiment
+from jaxcodec.progress import Progress
+from jaxcodec.semantic import tokenizer as semantic
+from jaxcodec.semantic.mfcc import Mfcc
+
+SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
+# Recordings are encoded, and written, so many at a time.
+_CHUNK = 64
+
+
+def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  """Fits the semantic tokeniser on the training part, then tokenises every part.
+
+  What an interrupted run completed (the tokeniser, whole parts) is kept.
+  """
+  if not (folder / SEMANTIC).exists():
+    _fit(experiment).save(folder / SEMANTIC)
+  semantic_tokens = functools.partial(
+    _padded, semantic.SemanticTokenizer.load(folder / SEMANTIC).encode, experiment
+  )
+  outputs = [SEMANTIC, SPEC]
+  for part in PARTS:
+    name = f"{part}.array_record"
+    if not (folder / name).exists():
+      write_tokens(folder / name, _records(experiment, part, semantic_tokens))
+    outputs.append(name)
+  codec = experiment.done["codec"].outputs[PARAMS]["sha256"]
+  spec = dataclasses.asdict(experiment.spec)
+  stages.atomic_write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
+  return outputs
+
+
+def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
+  spec, indices = experiment.spec, experiment.split["train"]
+  features = Mfcc(sample_rate=spec.sample_rate, hop=spec.hop)
+  compute = functools.partial(_padded, jax.jit(features), experiment)
+  with Progress(len(indices), "semantic features", unit="clips") as progress:
+    found = []
+    for index in indices:
+      found.append(compute(experiment.audio(index)))
+      progress.update()
+  clusters = experiment.config["semantic"]["num_clusters"]
+  key = experiment.key("semantic")
+  return semantic.fit(key, features, found, num_tokens=clusters)
+
+
+def _padded(
+  function: Callable, experiment: Experiment, audio_N: np.ndarray
+) -> np.ndarray:
+  """`function` of one clip, padded to one of a few lengths; its valid frames."""
+  hop, frames = experiment.spec.hop, experiment.spec.num_frames(len(audio_N))
+  padded_N = np.zeros(bucket(frames) * hop, np.float32)
+  padded_N[: len(audio_N)] = audio_N
+  length_B = np.array([len(audio_N)], np.int32)
+  return np.asarray(function(padded_N[None], length_B))[0, :frames]
+
+
+def _records(experiment: Experiment, part: str, semantic_tokens) -> Iterator[dict]:
+  indices = experiment.split[part]
+  with Progress(len(indices), f"{part} tokens", unit="clips") as progress:
+    for start in range(0, len(indices), _CHUNK):
+      chunk = indices[start : start + _CHUNK]
+      clips = [experiment.audio(index) for index in chunk]
+      codes = experiment.codec.encode(clips, progress.update)
+      for index, clip, codes_TxK in zip(chunk, clips, codes, strict=True):
+        utterance = experiment.source.utterances[index]
+        yield {
+          "id": utterance.id,
+          "speaker": utterance.speaker,
+          "text": utterance.text,
+          "samples": len(clip),
+          "codes_TxK": codes_TxK.astype(np.uint16),
+          "semantic_T": semantic_tokens(clip).astype(np.int32),
+        }

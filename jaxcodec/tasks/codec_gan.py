@@ -1,0 +1,177 @@
+"""Adversarial codec training: one step of the codec and one of its discriminators."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxcodec import losses
+from jaxcodec.types import Batch, Metrics
+
+
+@flax.struct.dataclass
+class CodecState:
+  """All that codec training must keep to go on bit-equal."""
+
+  step: jax.Array
+  rng: jax.Array
+  params: Any
+  ema: Any
+  opt: Any
+  disc_params: Any
+  disc_opt: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class CodecGanTask:
+  """Trains a codec against discriminators, as DAC's scripts/train.py does.
+
+  In a step the discriminators are updated on the codec's output first; the codec then
+  sees the updated ones.
+
+  Attributes:
+    codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
+    discriminator: maps (B, N) to feature maps.
+    opt, disc_opt: the two optimisers, schedules included.
+    weights: of the terms of the codec's loss, named as in LOSSES.
+    mel_scales: see `losses.multiscale_mel`.
+    adversarial_start: step from which the discriminators take part.
+    ema_decay: of the running mean of the weights, which is what is evaluated and
+      exported; ramped up from the start as (1 + t) / (10 + t).
+  """
+
+  LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
+
+  codec: nn.Module
+  discriminator: nn.Module
+  opt: optax.GradientTransformation
+  disc_opt: optax.GradientTransformation
+  weights: Mapping[str, float]
+  mel_scales: tuple[tuple[int, int], ...] = losses.DAC_MELS
+  adversarial_start: int = 0
+  ema_decay: float = 0.999
+
+  def init(self, rng: jax.Array, batch: Batch) -> CodecState:
+    """Fresh state from batch["audio_BxN"]."""
+    codec_rng, disc_rng, state_rng = jax.random.split(rng, 3)
+    audio_BxN = batch["audio_BxN"]
+    params = self.codec.init(codec_rng, audio_BxN[..., None])["params"]
+    disc_params = self.discriminator.init(disc_rng, audio_BxN)["params"]
+    return CodecState(
+      step=jnp.zeros((), jnp.int32),
+      rng=state_rng,
+      params=params,
+      ema=jax.tree.map(jnp.copy, params),
+      opt=self.opt.init(params),
+      disc_params=disc_params,
+      disc_opt=self.disc_opt.init(disc_params),
+    )
+
+  def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
+    """One update of the discriminators, then one of the codec."""
+    real_BxN = batch["audio_BxN"]
+    rngs = {"quantizer": jax.random.fold_in(state.rng, state.step)}
+
+    def generate(params):
+      y_BxNx1, quantized = self.codec.apply(
+        {"params": params}, real_BxN[..., None], train=True, rngs=rngs
+      )
+      return (y_BxNx1[..., 0], quantized.losses), quantized.metrics
+
+    (fake_BxN, vq), pullback, metrics = jax.vjp(generate, state.params, has_aux=True)
+    state, metrics_d = self._discriminator_step(state, real_BxN, fake_BxN)
+    (_, terms), cotangents = jax.value_and_grad(self._codec_loss, (0, 1), has_aux=True)(
+      fake_BxN, vq, real_BxN, state
+    )
+    (grads,) = pullback(cotangents)
+    updates, opt = self.opt.update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    step = state.step + 1
+    decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
+    ema = optax.incremental_update(params, state.ema, 1 - decay)
+    grad_norm = {"grad_norm": optax.global_norm(grads)}
+    state = state.replace(step=step, params=params, ema=ema, opt=opt)
+    return state, {**terms, **metrics_d, **metrics, **grad_norm}
+
+  def _discriminator_step(self, state, real_BxN, fake_BxN):
+    def update(state):
+      def loss(disc_params):
+        both = jnp.concatenate([real_BxN, fake_BxN])
+        real, fake = _halves(self._judge(disc_params, both))
+        return losses.lsgan_discriminator(real, fake)
+
+      value, grads = jax.value_and_grad(loss)(state.disc_params)
+      updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
+      disc_params = optax.apply_updates(state.disc_params, updates)
+      norm = optax.global_norm(grads)
+      return state.replace(disc_params=disc_params, disc_opt=opt), value, norm
+
+    def wait(state):
+      return state, jnp.zeros(()), jnp.zeros(())
+
+    state, value, norm = lax.cond(self._playing(state), update, wait, state)
+    return state, {"disc": value, "disc_grad_norm": norm}
+
+  def _codec_loss(self, fake_BxN, vq, real_BxN, state):
+    def judged(fake_BxN):
+      real, fake = (self._judge(state.disc_params, x) for x in (real_BxN, fake_BxN))
+      return losses.lsgan_generator(fake), losses.feature_matching(real, fake)
+
+    def unjudged(_):
+      return jnp.zeros(()), jnp.zeros(())
+
+    playing = self._playing(state)
+    adversarial, feature = lax.cond(playing, judged, unjudged, fake_BxN)
+    terms = {
+      "mel": self._mel(real_BxN, fake_BxN),
+      "adversarial": adversarial,
+      "feature": feature,
+      **vq,
+    }
+    total = sum(self.weights[name] * value for name, value in terms.items())
+    return total, {"loss": total, **terms}
+
+  def _playing(self, state):
+    return state.step >= self.adversarial_start
+
+  def _judge(self, disc_params, x_BxN):
+    return self.discriminator.apply({"params": disc_params}, x_BxN)
+
+  def _mel(self, real_BxN, fake_BxN):
+    rate = self.codec.sample_rate
+    return losses.multiscale_mel(
+      real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales
+    )
+
+  def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
+    """Mel loss and SI-SDR of the averaged weights on held-out crops."""
+    real_BxN = batch["audio_BxN"]
+    y_BxNx1, quantized = self.codec.apply({"params": state.ema}, real_BxN[..., None])
+    valid_B = batch["length_B"] > 0
+    real_BxN, fake_BxN = (
+      jnp.where(valid_B[:, None], a, 0) for a in (real_BxN, y_BxNx1[..., 0])
+    )
+    weight = valid_B.sum()
+    si_sdr = jnp.where(valid_B, losses.si_sdr(real_BxN, fake_BxN), 0).sum() / weight
+    mel = self._mel(real_BxN, fake_BxN) * valid_B.size / weight
+    return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
+
+  def inference_variables(self, state: CodecState) -> dict[str, Any]:
+    """The averaged weights."""
+    return {"params": state.ema}
+
+
+def _halves(maps):
+  """Feature maps of a doubled batch as those of its first and its second half.
+
+  Holds for period discriminators too: they fold the period in behind the items.
+  """
+  first = jax.tree.map(lambda m: m[: m.shape[0] // 2], maps)
+  second = jax.tree.map(lambda m: m[m.shape[0] // 2 :], maps)
+  return first, second

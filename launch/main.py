@@ -1,0 +1,54 @@
+"""Runs an experiment: `python launch/main.py --config=configs/dac_maskgit.py:runlocal`.
+
+Any value of the config can be set on the command line, e.g. `--config.seed=1`. The same
+command again goes on where the last one stopped. Exit codes: 0 done, 2 bad input,
+130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved.
+"""
+
+import pathlib
+import shlex
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from jaxcodec import cache, pipeline
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the results; default runs/<name of the config>."
+)
+flags.mark_flag_as_required("config")
+
+
+def _default_workdir() -> str:
+  file, _, arg = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+  name = pathlib.Path(file).stem
+  return str(pathlib.Path("runs") / "-".join(filter(None, (name, arg))))
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  logging.set_verbosity(logging.INFO)
+  jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  workdir = _WORKDIR.value or _default_workdir()
+  print(f"workdir: {workdir}", flush=True)
+  command = shlex.join(["python", *sys.argv])
+  try:
+    pipeline.run(_CONFIG.value, workdir, command=command)
+  except pipeline.BAD_INPUT as error:
+    sys.exit(_fail(error))
+  except KeyboardInterrupt:
+    print("stopped; the same command goes on from here", file=sys.stderr)
+    sys.exit(130)
+
+
+def _fail(error: Exception) -> int:
+  print(f"error: {error}", file=sys.stderr)
+  return 2
+
+
+if __name__ == "__main__":
+  app.run(main)
