@@ -21,6 +21,14 @@ from jaxcodec.train_log import NonFiniteError, StepResult, TrainLog
 from jaxcodec.types import Batch, Task
 
 
+# Drawing hundreds of initial weights makes a program that runs once in no time, but that
+# LLVM would spend minutes on.
+_COMPILE_FAST = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
+
+
 def fit(
   task: Task,
   data: Iterable[Batch],
@@ -130,7 +138,11 @@ def _start(task, iterator, checkpoints, mesh, rules, seed) -> _Start:
     )
     restored = checkpoints.restore(target)
     if restored is None:
-      init = jax.jit(lambda *args: _strong(task.init(*args)), out_shardings=shardings)
+      init = jax.jit(
+        lambda *args: _strong(task.init(*args)),
+        out_shardings=shardings,
+        compiler_options=_COMPILE_FAST if jax.default_backend() == "cpu" else None,
+      )
       step, state = 0, init(rng, example)
     else:
       step, state, position = restored
