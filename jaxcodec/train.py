@@ -20,8 +20,7 @@ from jaxcodec.progress import Progress
 from jaxcodec.train_log import NonFiniteError, StepResult, TrainLog
 from jaxcodec.types import Batch, Task
 
-
-# Drawing hundreds of initial weights makes a program that runs once in no time, but that
+# Drawing hundreds of initial weights is a program that runs once, in no time, but that
 # LLVM would spend minutes on.
 _COMPILE_FAST = {
   "xla_backend_optimization_level": 0,

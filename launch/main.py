@@ -5,6 +5,7 @@ command again goes on where the last one stopped. Exit codes: 0 done, 2 bad inpu
 130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved.
 """
 
+import logging as std_logging
 import pathlib
 import shlex
 import sys
@@ -19,6 +20,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's conf
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the results; default runs/<name of the config>."
 )
+_PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
 
 
@@ -28,10 +30,16 @@ def _default_workdir() -> str:
   return str(pathlib.Path("runs") / "-".join(filter(None, (name, arg))))
 
 
+def _ours_or_serious(record: std_logging.LogRecord) -> bool:
+  """Libraries that log through absl tell much that only their authors want."""
+  return record.levelno >= std_logging.WARNING or record.pathname.startswith(_PACKAGE)
+
+
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
   logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
   workdir = _WORKDIR.value or _default_workdir()
   print(f"workdir: {workdir}", flush=True)
