@@ -1,0 +1,141 @@
+"""k-means on a device: k-means++ start, Lloyd's iterations, empty-cluster repair."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+# Points whose distances to all centroids are in memory at once.
+_BLOCK = 8192
+
+
+class Clusters(NamedTuple):
+  """What k-means found.
+
+  Attributes:
+    centroid_VxD: float32.
+    inertia: mean squared distance of the points to their centroids.
+    iterations: how many were needed.
+  """
+
+  centroid_VxD: jax.Array
+  inertia: jax.Array
+  iterations: jax.Array
+
+
+def nearest(x_TxD: jax.Array, centroid_VxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Index of each point's nearest centroid (the first of equals), squared distance."""
+  score_TxV = x_TxD @ centroid_VxD.T - 0.5 * (centroid_VxD**2).sum(1)[None]
+  best_T = score_TxV.max(1)
+  at_TxV = jax.lax.broadcasted_iota(jnp.int32, score_TxV.shape, 1)
+  last = centroid_VxD.shape[0] - 1
+  index_T = jnp.where(score_TxV == best_T[:, None], at_TxV, last).min(1)
+  return index_T, jnp.maximum((x_TxD**2).sum(1) - 2 * best_T, 0)
+
+
+def start(rng: jax.Array, x_TxD: jax.Array, num_clusters: int) -> jax.Array:
+  """k-means++ start, (V, D): each next centroid is a point drawn by squared distance.
+
+  Source: Arthur and Vassilvitskii, 2007.
+  """
+  first_rng, rng = jax.random.split(rng)
+  first_D = x_TxD[jax.random.randint(first_rng, (), 0, x_TxD.shape[0])]
+  centroid_VxD = jnp.zeros((num_clusters, x_TxD.shape[1])).at[0].set(first_D)
+
+  def squared_distance(point_D):
+    return ((x_TxD - point_D[None]) ** 2).sum(1)
+
+  def add(v, carry):
+    centroid_VxD, distance_T = carry
+    total_T = jnp.cumsum(distance_T)
+    draw = jax.random.uniform(jax.random.fold_in(rng, v)) * total_T[-1]
+    # Neither rounding nor duplicates alone may lead past the last point.
+    index = jnp.minimum(jnp.searchsorted(total_T, draw, side="right"), len(total_T) - 1)
+    point_D = x_TxD[index]
+    distance_T = jnp.minimum(distance_T, squared_distance(point_D))
+    return centroid_VxD.at[v].set(point_D), distance_T
+
+  carry = centroid_VxD, squared_distance(first_D)
+  return jax.lax.fori_loop(1, num_clusters, add, carry)[0]
+
+
+@functools.partial(jax.jit, static_argnames="max_iterations")
+def lloyd(x_TxD: jax.Array, centroid_VxD: jax.Array, max_iterations: int) -> Clusters:
+  """Lloyd's iterations from given centroids until none moves.
+
+  A cluster that lost all its points is moved to the point that is farthest from its
+  centroid; several such clusters to as many points.
+  """
+  points_BxTxD, real_BxT = _blocks(x_TxD)
+  num_clusters = centroid_VxD.shape[0]
+
+  def assign(centroid_VxD):
+    def one(sums, block):
+      x, real = block
+      index_T, distance_T = nearest(x, centroid_VxD)
+      add = functools.partial(jax.ops.segment_sum, num_segments=num_clusters)
+      weight_T = real.astype(jnp.float32)
+      sum_VxD = sums[0] + add(x * weight_T[:, None], index_T)
+      total = sum_VxD, sums[1] + add(weight_T, index_T)
+      return total, distance_T * weight_T
+
+    zero = jnp.zeros_like(centroid_VxD), jnp.zeros((num_clusters,))
+    (sum_VxD, count_V), distance = jax.lax.scan(one, zero, (points_BxTxD, real_BxT))
+    return sum_VxD, count_V, distance
+
+  def update(carry):
+    centroid_VxD, _, done = carry
+    sum_VxD, count_V, distance = assign(centroid_VxD)
+    mean_VxD = sum_VxD / jnp.maximum(count_V, 1)[:, None]
+    empty_V = count_V == 0
+    far = jax.lax.top_k(distance.reshape(-1), num_clusters)[1]
+    far_VxD = points_BxTxD.reshape(-1, x_TxD.shape[1])[far]
+    turn_V = jnp.maximum(jnp.cumsum(empty_V) - 1, 0)
+    moved_VxD = jnp.where(empty_V[:, None], far_VxD[turn_V], mean_VxD)
+    return moved_VxD, (moved_VxD != centroid_VxD).any(), done + 1
+
+  def unfinished(carry):
+    _, moved, done = carry
+    return moved & (done < max_iterations)
+
+  begin = centroid_VxD, jnp.array(True), jnp.zeros((), jnp.int32)
+  centroid_VxD, _, done = jax.lax.while_loop(unfinished, update, begin)
+  inertia = assign(centroid_VxD)[2].sum() / x_TxD.shape[0]
+  return Clusters(centroid_VxD, inertia, done)
+
+
+def fit(
+  rng: jax.Array, x_TxD: jax.Array, num_clusters: int, max_iterations: int = 100
+) -> Clusters:
+  """Clusters points; the same rng and points give the same centroids.
+
+  Args:
+    rng: key of the start.
+    x_TxD: float32 points.
+    num_clusters: V.
+    max_iterations: bound on Lloyd's iterations.
+
+  Raises:
+    ValueError: there are fewer points than clusters.
+  """
+  if x_TxD.shape[0] < num_clusters:
+    raise ValueError(
+      f"k-means needs at least num_clusters = {num_clusters} points, got "
+      f"{x_TxD.shape[0]}"
+    )
+  centroid_VxD = jax.jit(start, static_argnums=2)(rng, x_TxD, num_clusters)
+  return lloyd(x_TxD, centroid_VxD, max_iterations)
+
+
+def _blocks(x_TxD):
+  """Points in blocks, (B, T, D), and which are not padding, (B, T).
+
+  Neighbours go to different blocks, so that points sharded over devices stay there.
+  """
+  size, width = x_TxD.shape
+  num = -(-size // _BLOCK)
+  padding = -size % num
+  real = jnp.arange(size + padding) < size
+  points = jnp.pad(x_TxD, ((0, padding), (0, 0))).reshape(-1, num, width)
+  return jnp.swapaxes(points, 0, 1), jnp.swapaxes(real.reshape(-1, num), 0, 1)

@@ -1,0 +1,128 @@
+"""Frame-aligned semantic tokens: features of the audio, and the nearest centroid."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxcodec.semantic import kmeans
+from jaxcodec.semantic.mfcc import Mfcc
+
+_FEATURES = {"mfcc": Mfcc}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SemanticTokenizer:
+  """Turns audio into one semantic token a codec frame.
+
+  Attributes:
+    features: frozen dataclass, called as `features(audio_BxN, length_B)`.
+    centroid_VxD: float32, one row a token.
+  """
+
+  features: Mfcc
+  centroid_VxD: np.ndarray
+
+  @property
+  def num_tokens(self) -> int:
+    return self.centroid_VxD.shape[0]
+
+  @property
+  def hop(self) -> int:
+    """Samples a token."""
+    return self.features.hop
+
+  def encode(self, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
+    """Semantic tokens, (B, ceil(N / hop)) int32; 0 on frames past a row's length.
+
+    Args:
+      audio_BxN: audio at the features' sample rate; past its length a row is ignored.
+      length_B: valid samples of each row.
+    """
+    return _encode(self.features, self.centroid_VxD, audio_BxN, length_B)
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes one safetensors file, its config as JSON in the header; same bytes always.
+
+    The file appears whole or not at all.
+    """
+    path = pathlib.Path(path)
+    names = {kind: name for name, kind in _FEATURES.items()}
+    config = {"name": names[type(self.features)]} | dataclasses.asdict(self.features)
+    data = safetensors.numpy.save(
+      {"centroid": np.asarray(self.centroid_VxD, np.float32)},
+      # One entry: the order of several would differ from run to run.
+      metadata={"features": json.dumps(config, sort_keys=True)},
+    )
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "SemanticTokenizer":
+    """Reads what `save` wrote.
+
+    Raises:
+      ValueError: the file is not a semantic tokeniser; names it.
+    """
+    try:
+      with safetensors.safe_open(path, framework="numpy") as file:
+        config = json.loads(file.metadata()["features"])
+        centroid_VxD = file.get_tensor("centroid")
+      features = _FEATURES[config.pop("name")](**config)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as e:
+      raise ValueError(f"{path}: not a semantic tokeniser's file ({e!r})") from e
+    return cls(features, centroid_VxD)
+
+
+def fit(
+  rng: jax.Array,
+  features: Mfcc,
+  features_list: Sequence[np.ndarray],
+  *,
+  num_tokens: int,
+  max_frames: int = 200_000,
+  max_iterations: int = 100,
+) -> SemanticTokenizer:
+  """Fits a tokeniser on features of utterances.
+
+  Args:
+    rng: key; chooses frames and the start.
+    features: what made `features_list`, to be stored with the centroids.
+    features_list: valid frames of each utterance, (T, D).
+    num_tokens: clusters.
+    max_frames: if there are more, a random choice of so many is used.
+    max_iterations: of k-means.
+
+  Raises:
+    ValueError: no utterance, a non-finite feature, or fewer frames than clusters.
+  """
+  if not len(features_list):
+    raise ValueError("features_list is empty: no audio to fit semantic tokens on")
+  for i, one_TxD in enumerate(features_list):
+    if not np.isfinite(one_TxD).all():
+      raise ValueError(f"features_list[{i}] has a non-finite value")
+  x_TxD = np.concatenate([np.asarray(x, np.float32) for x in features_list])
+  choice_rng, rng = jax.random.split(rng)
+  if len(x_TxD) > max_frames:
+    chosen = jax.random.choice(choice_rng, len(x_TxD), (max_frames,), replace=False)
+    x_TxD = x_TxD[np.sort(chosen)]
+  clusters = kmeans.fit(rng, jnp.asarray(x_TxD), num_tokens, max_iterations)
+  return SemanticTokenizer(features, np.asarray(clusters.centroid_VxD))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(features, centroid_VxD, audio_BxN, length_B):
+  x_BxTxD = features(audio_BxN, length_B)
+  batch, frames, width = x_BxTxD.shape
+  index, _ = kmeans.nearest(x_BxTxD.reshape(-1, width), jnp.asarray(centroid_VxD))
+  valid_BxT = jnp.arange(frames)[None] < -(-length_B // features.hop)[:, None]
+  return jnp.where(valid_BxT, index.reshape(batch, frames), 0)
