@@ -62,7 +62,7 @@ class Checkpointer:
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
       ),
     )
-    self._saving: int | None = None
+    self._best, self._saving = best, -1
 
   def __enter__(self) -> "Checkpointer":
     return self
@@ -93,7 +93,15 @@ class Checkpointer:
       state: any pytree of arrays, typed random keys among them.
       data_state: position of this process' data iterator.
       metrics: for `best`.
+
+    Raises:
+      ValueError: if there are metrics and `best` isn't among them.
     """
+    if metrics and self._best and self._best[0] not in metrics:
+      names = ", ".join(sorted(metrics))
+      raise ValueError(
+        f"best metric {self._best[0]!r} isn't measured; these are: {names}"
+      )
     self._manager.wait_until_finished()
     self._saving = step
     meta = {"leaves": _describe(state), "data": _gather(data_state)}

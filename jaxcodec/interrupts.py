@@ -1,9 +1,9 @@
 """Signals that ask training to stop: finish the step, save, exit with a code."""
 
+import os
 import signal
 import threading
 import types
-from collections.abc import Callable
 from typing import Any
 
 
@@ -22,9 +22,8 @@ class Interrupted(SystemExit):
 class Signals:
   """Notes SIGINT and SIGTERM once, for the loop to act on between steps."""
 
-  def __init__(self, tell: Callable[[str], None]):
+  def __init__(self) -> None:
     self.number: int | None = None
-    self._tell = tell
     self._before: dict[int, Any] = {}
 
   def __enter__(self) -> "Signals":
@@ -46,7 +45,8 @@ class Signals:
     self.number = number
     self._restore()
     name = signal.Signals(number).name
-    self._tell(f"{name}: saving after this step; once more to stop at once")
+    text = f"\n{name}: saving after this step; once more to stop at once\n"
+    os.write(2, text.encode())  # print could be interrupted by itself here
 
   def _restore(self) -> None:
     for number, handler in self._before.items():

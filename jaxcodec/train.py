@@ -98,8 +98,9 @@ def fit(
       *(steps, desc), initial=start.step, unit="examples", scale=start.examples
     )
     batches = prefetch.Prefetch(iterator, mesh)
+    mine = _process_folder(folder)
     log = TrainLog(
-      *(folder, MetricsWriter(folder, step=start.step), progress, batches),
+      *(mine, MetricsWriter(mine, step=start.step), progress, batches),
       examples=start.examples,
       log_every=log_every,
       start=start.step,
@@ -112,9 +113,17 @@ def fit(
       evaluate = _Evaluation(task, eval_data, eval_every, eval_batches, mesh)
     for resource in (progress, log, batches):
       stack.enter_context(resource)
-    signals = stack.enter_context(Signals(log.message))
+    signals = stack.enter_context(Signals())
+    if start.step:
+      progress.message(f"{desc}: going on after step {start.step}")
     loop = _Loop(task, mesh, start, log, checkpoints, evaluate)
     return loop.run(batches, signals, steps, checkpoint_every)
+
+
+def _process_folder(folder: pathlib.Path) -> pathlib.Path:
+  """Where this process writes its metrics: the first one's are the run's."""
+  index = jax.process_index()
+  return folder / f"process_{index}" if index else folder
 
 
 class _Start(NamedTuple):
@@ -145,7 +154,6 @@ def _start(task, iterator, checkpoints, mesh, rules, seed) -> _Start:
       step, state = 0, init(rng, example)
     else:
       step, state, position = restored
-      logging.info("going on after step %d", step)
   prefetch.set_position(iterator, position)
   examples = max((x.shape[0] for x in example.values()), default=0)
   return _Start(step, state, shardings, examples)

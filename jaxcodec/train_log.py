@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 
 from jaxcodec import stages
 from jaxcodec.metrics_writer import MetricsWriter
@@ -110,7 +109,7 @@ class TrainLog:
       yield
     seconds = time.monotonic() - start
     self._writer.write(self._step + 1, {"compile_seconds": seconds})
-    logging.info("compiled the training step in %.1f s", seconds)
+    self._progress.message(f"compiled the training step in {seconds:.1f} s")
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
@@ -118,10 +117,6 @@ class TrainLog:
     start = time.monotonic()
     yield
     self._rates.skip(time.monotonic() - start)
-
-  def message(self, text: str) -> None:
-    """A line for whoever watches."""
-    self._progress.message(text)
 
   def _display(self, values: dict[str, Any]) -> None:
     shown = {name: values[name] for name in self._show if name in values}

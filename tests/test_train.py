@@ -169,7 +169,7 @@ def test_kill_9_at_a_random_moment_ends_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_exits_with_its_code(tmp_path, number, capsys):
+def test_a_signal_saves_and_exits_with_its_code(tmp_path, number, capfd):
   def on_log(step, values):
     if step == 2:
       os.kill(os.getpid(), number)
@@ -181,7 +181,7 @@ def test_a_signal_saves_and_exits_with_its_code(tmp_path, number, capsys):
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
     assert checkpoints.steps() == [stop.value.step]
   name = signal.Signals(number).name
-  assert f"{name}: saving after this step" in capsys.readouterr().err
+  assert f"{name}: saving after this step" in capfd.readouterr().err
   assert f"{name} after step {stop.value.step}, which is saved" in str(stop.value)
   assert signal.getsignal(number) is before
   end = stop.value.step + 3
@@ -257,6 +257,8 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
   expected = (8 * losses[0] + 16 * losses[1]) / 24
   assert "eval/loss" in logged[2] and "eval/loss" not in logged[3]
   np.testing.assert_allclose(logged[4]["eval/loss"], expected, rtol=1e-5)
+  with pytest.raises(ValueError, match="best metric 'loss' isn't .*: eval/loss"):
+    fit(tmp_path / "a", 1, eval_data=batches, best=("loss", "min"))
   with pytest.raises(ValueError, match="evaluation data are empty"):
     fit(tmp_path / "b", 1, eval_data=[])
 
