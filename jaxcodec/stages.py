@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -163,23 +162,6 @@ def atomic_write_json(path: PathLike, value: Any) -> None:
   """As `atomic_write_text`, keys in order; NaN and infinity are errors."""
   text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
   atomic_write_text(path, text + "\n")
-
-
-@contextlib.contextmanager
-def atomic_dir(path: PathLike) -> Iterator[pathlib.Path]:
-  """Yields a folder to fill, which becomes `path` (replacing it) if all goes well."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = _temporary(path)
-  shutil.rmtree(temporary, ignore_errors=True)
-  temporary.mkdir()
-  try:
-    yield temporary
-    if path.exists():
-      shutil.rmtree(path)
-    os.replace(temporary, path)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
