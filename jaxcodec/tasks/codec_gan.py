@@ -95,7 +95,7 @@ class CodecGanTask:
     step = state.step + 1
     decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
-    grad_norm = {"grad_norm": optax.global_norm(grads)}
+    grad_norm = {"grad_norm": optax.tree.norm(grads)}
     state = state.replace(step=step, params=params, ema=ema, opt=opt)
     return state, {**terms, **metrics_d, **metrics, **grad_norm}
 
@@ -109,7 +109,7 @@ class CodecGanTask:
       value, grads = jax.value_and_grad(loss)(state.disc_params)
       updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
       disc_params = optax.apply_updates(state.disc_params, updates)
-      norm = optax.global_norm(grads)
+      norm = optax.tree.norm(grads)
       return state.replace(disc_params=disc_params, disc_opt=opt), value, norm
 
     def wait(state):
