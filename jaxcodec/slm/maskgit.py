@@ -1,0 +1,226 @@
+"""Masked-parallel speech language model: semantic tokens and a prompt to all codes."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import attention
+from jaxcodec.slm import decode, masking, sampling
+from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
+
+# Evaluation hides the same frames of an utterance whenever and wherever it is run.
+_EVAL_SEED = 0
+
+
+class MaskGit(nn.Module):
+  """Bidirectional transformer over frames; one codebook level is predicted at a time.
+
+  Sources: SoundStorm (arXiv 2305.09636) and MaskGCT's second stage (2409.00750); the
+  level enters through the norms' gains.
+
+  Attributes:
+    spec: the codec's.
+    num_semantic: number of semantic tokens.
+    width, depth, heads, mlp_width, dropout, dtype, remat: see `nn.attention`.
+    level_weights: how training draws levels, see `masking.draw_levels`.
+    prompt_rate: part of the training rows that have an acoustic prompt.
+    condition_drop: part of the training rows without semantic tokens.
+    label_smoothing: of the training loss.
+  """
+
+  spec: TokenSpec
+  num_semantic: int
+  width: int = 1024
+  depth: int = 12
+  heads: int = 16
+  mlp_width: int | None = None
+  dropout: float = 0.1
+  dtype: Any = jnp.float32
+  remat: bool = False
+  level_weights: str = "linear"
+  prompt_rate: float = 0.85
+  condition_drop: float = 0.1
+  label_smoothing: float = 0.0
+
+  def setup(self):
+    def table(rows):
+      return nn.Embed(rows, self.width, dtype=self.dtype)
+
+    books, codes = self.spec.num_codebooks, self.spec.codebook_size
+    # One table a codebook, because summing gathers one by one is what is fast.
+    self.code_embed = [table(codes + 1) for _ in range(books)]
+    self.semantic_embed = table(self.num_semantic + 1)
+    self.transformer = attention.Transformer(
+      self.depth,
+      self.heads,
+      self.mlp_width,
+      num_levels=books,
+      dropout=self.dropout,
+      dtype=self.dtype,
+      remat=self.remat,
+    )
+    head_init = nn.initializers.variance_scaling(
+      1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
+    )
+    self.head = self.param("head", head_init, (books, self.width, codes))
+
+  @property
+  def no_semantic(self) -> int:
+    """The semantic id that stands for a dropped condition."""
+    return self.num_semantic
+
+  def __call__(
+    self,
+    codes_BxTxK: jax.Array,
+    semantic_BxT: jax.Array,
+    mask_BxT: jax.Array,
+    level_B: jax.Array,
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Logits of one level a row, (B, T, V) float32.
+
+    Only that level's head is applied: each row gathers its own, so the K - 1 others
+    (for K = 8 more than half of a small model's work) cost nothing.
+
+    Args:
+      codes_BxTxK: codes, `spec.mask_id` where hidden.
+      semantic_BxT: semantic tokens, `no_semantic` where dropped.
+      mask_BxT: valid frames; what the others hold is ignored.
+      level_B: the codebook to predict.
+      train: whether to drop out.
+    """
+    codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.spec.mask_id)
+    semantic_BxT = jnp.where(mask_BxT, semantic_BxT, self.no_semantic)
+    x_BxTxD = self.semantic_embed(semantic_BxT)
+    for k, embed in enumerate(self.code_embed):
+      x_BxTxD = x_BxTxD + embed(codes_BxTxK[:, :, k])
+    visible = attention.bidirectional(mask_BxT)
+    x_BxTxD = self.transformer(x_BxTxD, visible, level_B=level_B, train=train)
+    head_BxDxV = self.head[level_B].astype(self.dtype)
+    return jnp.einsum(
+      "btd,bdv->btv", x_BxTxD, head_BxDxV, preferred_element_type=jnp.float32
+    )
+
+  @nn.nowrap
+  def init_params(self, rng: jax.Array, batch: Batch) -> Any:
+    """Fresh parameters; of the batch only the shapes matter."""
+    level_B = jnp.zeros(batch["mask_BxT"].shape[:1], jnp.int32)
+    inputs = batch["codes_BxTxK"], batch["semantic_BxT"], batch["mask_BxT"], level_B
+    return self.init(rng, *inputs)["params"]
+
+  @nn.nowrap
+  def loss(
+    self, params: Any, rng: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    """Training loss: mean cross-entropy, nats, over the masked frames of one level.
+
+    Args:
+      params: of this model.
+      rng: draws levels, prompts, masks, dropped conditions and dropout.
+      batch: codes_BxTxK, semantic_BxT and mask_BxT, whose rows are prefixes.
+
+    Returns:
+      The loss, and `loss` and `accuracy` over the same frames.
+    """
+    rngs = jax.random.split(rng, 5)
+    mask_BxT = batch["mask_BxT"]
+    rows = mask_BxT.shape[0]
+    level_B = masking.draw_levels(
+      rngs[0], rows, self.spec.num_codebooks, self.level_weights
+    )
+    prompt_BxT = masking.draw_prompts(rngs[1], mask_BxT, self.prompt_rate)
+    target_BxT = masking.draw_targets(
+      sampling.row_keys(rngs[2], rows), mask_BxT & ~prompt_BxT
+    )
+    drop_B = jax.random.bernoulli(rngs[3], self.condition_drop, (rows,))
+    semantic_BxT = jnp.where(drop_B[:, None], self.no_semantic, batch["semantic_BxT"])
+    nll_BxT, right_BxT = self._predict(
+      params,
+      batch | {"semantic_BxT": semantic_BxT},
+      prompt_BxT,
+      (level_B, target_BxT),
+      dropout_rng=rngs[4],
+    )
+    loss = masking.mean_over(nll_BxT, target_BxT)
+    accuracy = masking.mean_over(right_BxT, target_BxT)
+    return loss, {"loss": loss, "accuracy": accuracy}
+
+  @nn.nowrap
+  def evaluate(self, params: Any, batch: Batch) -> Metrics:
+    """Masked cross-entropy, nats, without a prompt, on frames that `index_B` fixes.
+
+    Returns:
+      ce_per_codebook, accuracy_per_codebook: (K,), each level predicted in its turn.
+      loss: mean of ce_per_codebook.
+      ce_c0: cross-entropy on codebook 0.
+      ce_c0_wrong_semantic: the same, given another row's semantic tokens.
+      weight: number of frames that were predicted; 0 if there is no other row.
+    """
+    mask_BxT = batch["mask_BxT"]
+    key_B = jax.vmap(jax.random.fold_in, (None, 0))(
+      jax.random.key(_EVAL_SEED), batch["index_B"]
+    )
+    target_BxT = masking.draw_targets(key_B, mask_BxT)
+    no_prompt_BxT = jnp.zeros_like(mask_BxT)
+
+    def measure(level, semantic_BxT):
+      level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
+      given = batch | {"semantic_BxT": semantic_BxT}
+      scores = self._predict(params, given, no_prompt_BxT, (level_B, target_BxT))
+      return [masking.mean_over(score, target_BxT) for score in scores]
+
+    right_BxT = batch["semantic_BxT"]
+    ce_K, accuracy_K = jax.lax.map(
+      lambda level: measure(level, right_BxT), jnp.arange(self.spec.num_codebooks)
+    )
+    wrong_ce, _ = measure(0, masking.of_another(right_BxT, mask_BxT))
+    others = mask_BxT.any(1).sum() > 1
+    return {
+      "loss": ce_K.mean(),
+      "ce_per_codebook": ce_K,
+      "accuracy_per_codebook": accuracy_K,
+      "ce_c0": ce_K[0],
+      "ce_c0_wrong_semantic": wrong_ce,
+      "weight": (target_BxT.sum() * others).astype(jnp.float32),
+    }
+
+  @nn.nowrap
+  def _predict(self, params, batch, prompt_BxT, masked, dropout_rng=None):
+    """Loss and correctness on each frame, (B, T); `masked` is (level_B, target_BxT)."""
+    codes_BxTxK, mask_BxT = batch["codes_BxTxK"], batch["mask_BxT"]
+    train = dropout_rng is not None
+    shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
+    logits_BxTxV = self.apply(
+      {"params": params},
+      shown.codes_BxTxK,
+      batch["semantic_BxT"],
+      mask_BxT,
+      shown.level_B,
+      train=train,
+      rngs={"dropout": dropout_rng} if train else {},
+    )
+    level_Bx1x1 = shown.level_B[:, None, None]
+    code_BxT = jnp.take_along_axis(codes_BxTxK, level_Bx1x1, axis=2)[:, :, 0]
+    code_BxT = jnp.where(mask_BxT, code_BxT, 0)
+    smoothing = self.label_smoothing if train else 0.0
+    nll_BxT = masking.cross_entropy(logits_BxTxV, code_BxT, smoothing)
+    return nll_BxT, sampling.argmax(logits_BxTxV) == code_BxT
+
+  @nn.nowrap
+  def generate(
+    self,
+    params: Any,
+    rng: jax.Array,
+    semantic_BxT: jax.Array,
+    mask_BxT: jax.Array,
+    *,
+    prompt: Tokens | None = None,
+    sampler: decode.IterativeSampler | None = None,
+  ) -> Tokens:
+    """See `decode.iterative`; one jitted call."""
+    return decode.iterative(
+      self, params, rng, semantic_BxT, mask_BxT, prompt=prompt, sampler=sampler
+    )

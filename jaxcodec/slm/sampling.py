@@ -1,0 +1,97 @@
+"""Drawing tokens from logits with noise that belongs to a row and a frame.
+
+Every number comes from the key of its row and the index of its frame alone, so that
+neither the padding nor the other rows of a batch change what a row generates.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+_EXCLUDED = -jnp.inf
+
+
+def row_keys(rng: jax.Array, rows: int) -> jax.Array:
+  """One key a row, (B,): row b's depends on `rng` and b only."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(rows))
+
+
+def frame_keys(key_B: jax.Array, frames: int) -> jax.Array:
+  """One key a frame, (B, T), whatever T is."""
+  over_frames = jax.vmap(jax.random.fold_in, (None, 0))
+  return jax.vmap(over_frames, (0, None))(key_B, jnp.arange(frames))
+
+
+def uniform(key_BxT: jax.Array) -> jax.Array:
+  """A number in [0, 1) a key, (B, T) float32."""
+  return jax.vmap(jax.vmap(jax.random.uniform))(key_BxT)
+
+
+def gumbel(key_BxT: jax.Array, size: int) -> jax.Array:
+  """Standard Gumbel noise, (B, T, size) float32."""
+  draw = functools.partial(jax.random.gumbel, shape=(size,))
+  return jax.vmap(jax.vmap(draw))(key_BxT)
+
+
+def argmax(x_BxTxV: jax.Array) -> jax.Array:
+  """First index of the maximum of the last axis, int32; XLA:CPU's own is slower."""
+  at = jax.lax.broadcasted_iota(jnp.int32, x_BxTxV.shape, x_BxTxV.ndim - 1)
+  best = x_BxTxV == x_BxTxV.max(-1, keepdims=True)
+  return jnp.where(best, at, x_BxTxV.shape[-1] - 1).min(-1)
+
+
+def _ordered(x: jax.Array) -> jax.Array:
+  """Maps float32 to int32 so that the order is kept."""
+  bits = jax.lax.bitcast_convert_type(x + 0.0, jnp.int32)  # -0.0 becomes 0.0
+  return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+
+def _keep_most(logits_BxTxV: jax.Array, value_BxTxV: jax.Array, needed) -> jax.Array:
+  """Excludes the lowest logits such that the rest's values still sum to `needed`.
+
+  Bisects on the threshold's bits: exact, and on CPU ten times faster than a sort.
+  """
+  ordered = _ordered(logits_BxTxV.astype(jnp.float32))
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = (low & high) + ((low ^ high) >> 1)  # the mean, without overflow
+    enough = jnp.where(ordered >= middle, value_BxTxV, 0).sum(-1, keepdims=True)
+    enough = enough >= needed
+    return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+  shape = logits_BxTxV.shape[:-1] + (1,)
+  limits = jnp.iinfo(jnp.int32)
+  start = jnp.full(shape, limits.min), jnp.full(shape, limits.max)
+  threshold, _ = jax.lax.fori_loop(0, 32, halve, start)
+  return jnp.where(ordered >= threshold, logits_BxTxV, _EXCLUDED)
+
+
+def keep_top_k(logits_BxTxV: jax.Array, k: int) -> jax.Array:
+  """Excludes all but the k largest logits; ties with the k-th stay."""
+  return _keep_most(logits_BxTxV, jnp.ones_like(logits_BxTxV), k)
+
+
+def keep_top_p(logits_BxTxV: jax.Array, p: float) -> jax.Array:
+  """Excludes all but the smallest set of likeliest tokens of probability >= p.
+
+  Source: nucleus sampling (arXiv 1904.09751), section 3.1.
+  """
+  return _keep_most(logits_BxTxV, jax.nn.softmax(logits_BxTxV, axis=-1), p)
+
+
+def filter_logits(
+  logits_BxTxV: jax.Array, *, temperature: float, top_k: int, top_p: float
+) -> jax.Array:
+  """Logits divided by the temperature, then cut to top-k, then to top-p.
+
+  A temperature of 0 (greedy), a top_k of 0 and a top_p of 1 each leave them alone.
+  """
+  if temperature:
+    logits_BxTxV = logits_BxTxV / temperature
+  if 0 < top_k < logits_BxTxV.shape[-1]:
+    logits_BxTxV = keep_top_k(logits_BxTxV, top_k)
+  if top_p < 1:
+    logits_BxTxV = keep_top_p(logits_BxTxV, top_p)
+  return logits_BxTxV

@@ -1,0 +1,125 @@
+"""Masked-parallel model: visibility by gradients, what the loss and evaluation see."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec.slm import masking
+from jaxcodec.slm.maskgit import MaskGit
+from jaxcodec.types import TokenSpec
+
+SPEC = TokenSpec(num_codebooks=3, codebook_size=11, hop=320, sample_rate=16_000)
+MODEL = MaskGit(SPEC, num_semantic=5, width=16, depth=2, heads=2, dropout=0.0)
+
+
+def _batch(lengths=(6, 4), frames=6, seed=0):
+  rng = np.random.default_rng(seed)
+  rows = len(lengths)
+  return {
+    "codes_BxTxK": rng.integers(0, 11, (rows, frames, 3)).astype(np.int32),
+    "semantic_BxT": rng.integers(0, 5, (rows, frames)).astype(np.int32),
+    "mask_BxT": np.arange(frames)[None] < np.array(lengths)[:, None],
+    "index_B": np.arange(rows, dtype=np.int32),
+  }
+
+
+@pytest.fixture(scope="module")
+def params():
+  params = jax.jit(MODEL.init_params)(jax.random.key(0), _batch())
+  # Not the neutral start: gains that differ between levels.
+  noise = jax.random.normal(
+    jax.random.key(1), params["transformer"]["last_norm"]["gain"].shape
+  )
+  params["transformer"]["last_norm"]["gain"] += 0.3 * noise
+  return params
+
+
+@pytest.fixture(scope="module")
+def logits():
+  return jax.jit(lambda params, *inputs: MODEL.apply({"params": params}, *inputs))
+
+
+def test_each_row_is_scored_by_its_own_levels_head_and_gains(params, logits):
+  batch = _batch()
+  inputs = batch["codes_BxTxK"], batch["semantic_BxT"], batch["mask_BxT"]
+  mixed = logits(params, *inputs, jnp.array([2, 0]))
+  assert mixed.shape == (2, 6, 11) and mixed.dtype == jnp.float32
+  for row, level in enumerate((2, 0)):
+    alone = logits(params, *inputs, jnp.array([level, level]))
+    np.testing.assert_allclose(mixed[row], alone[row], atol=1e-5)
+  assert np.abs(mixed - logits(params, *inputs, jnp.array([1, 1]))).max() > 0.05
+
+
+def test_loss_at_a_level_sees_lower_levels_the_prompt_and_unmasked_frames(params):
+  """By the gradient of one code's embedding, each code with an embedding of its own."""
+  codes = np.arange(18, dtype=np.int32).reshape(1, 6, 3)
+  model = MODEL.clone(spec=TokenSpec(3, 18, 320, 16_000))
+  batch = _batch((6,)) | {"codes_BxTxK": codes, "mask_BxT": np.arange(6)[None] < 5}
+  params = jax.jit(model.init_params)(jax.random.key(0), batch)
+  prompt = jnp.arange(6)[None] < 1
+  target = jnp.array([[0, 0, 1, 1, 0, 0]], bool)
+
+  def loss(params):
+    masked = jnp.array([1]), target
+    nll, _ = model._predict(params, batch, prompt, masked)
+    return masking.mean_over(nll, target)
+
+  grads = jax.jit(jax.grad(loss))(params)
+  reach = np.zeros((6, 3), bool)
+  for k in range(3):
+    rows = np.abs(grads[f"code_embed_{k}"]["embedding"]).sum(1)
+    for t in range(6):
+      reach[t, k] = rows[codes[0, t, k]] > 0
+  want = [[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]
+  np.testing.assert_array_equal(reach, np.array(want, bool))
+  head = np.abs(grads["head"]).sum((1, 2)) > 0
+  np.testing.assert_array_equal(head, [False, True, False])
+
+
+def test_padding_of_any_value_changes_neither_loss_nor_gradient(params):
+  clean, dirty = _batch(), _batch()
+  for name, value in (("codes_BxTxK", 10**6), ("semantic_BxT", -7)):
+    dirty[name] = np.where(
+      clean["mask_BxT"].reshape((2, 6) + (1,) * (dirty[name].ndim - 2)),
+      clean[name],
+      value,
+    )
+  grad = jax.jit(jax.value_and_grad(MODEL.loss, has_aux=True))
+  want, got = (grad(params, jax.random.key(2), b) for b in (clean, dirty))
+  jax.tree.map(np.testing.assert_array_equal, want, got)
+  assert np.isfinite(got[0][0])
+
+
+def test_dropping_every_condition_makes_the_loss_independent_of_it(params):
+  model = MODEL.clone(condition_drop=1.0)
+  loss = jax.jit(lambda batch: model.loss(params, jax.random.key(0), batch)[0])
+  kept = jax.jit(lambda batch: MODEL.loss(params, jax.random.key(0), batch)[0])
+  batch = _batch()
+  other = batch | {"semantic_BxT": (batch["semantic_BxT"] + 1) % 5}
+  assert loss(batch) == loss(other)
+  assert kept(batch) != kept(other)
+
+
+def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
+  even = params | {"head": jnp.zeros_like(params["head"])}
+  got = jax.jit(MODEL.evaluate)(even, _batch((6, 4, 5)))
+  np.testing.assert_allclose(got["ce_per_codebook"], np.log(11), rtol=1e-6)
+  np.testing.assert_allclose(got["ce_c0_wrong_semantic"], np.log(11), rtol=1e-6)
+
+
+def test_evaluation_gives_each_row_the_same_masks_in_any_batch(params):
+  evaluate = jax.jit(MODEL.evaluate)
+  batch = _batch((6, 4, 5))
+  whole = evaluate(params, batch)
+  order = [2, 0, 1]
+  moved = evaluate(params, {k: v[np.array(order)] for k, v in batch.items()})
+  for name in ("loss", "ce_c0", "ce_per_codebook", "ce_c0_wrong_semantic", "weight"):
+    np.testing.assert_allclose(whole[name], moved[name], rtol=1e-5)
+  pairs = [{k: v[rows] for k, v in batch.items()} for rows in (slice(2), slice(1, 3))]
+  weights = [evaluate(params, pair)["weight"] for pair in pairs]
+  assert sum(weights) > whole["weight"] > max(weights)
+
+
+def test_evaluation_of_a_lone_row_counts_for_nothing(params):
+  assert jax.jit(MODEL.evaluate)(params, _batch((6, 0)))["weight"] == 0
