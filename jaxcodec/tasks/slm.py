@@ -1,0 +1,133 @@
+"""Training of a speech language model: AdamW, a schedule, EMA of the weights."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcodec.types import Batch, Metrics
+
+# The cosine ends at this part of the peak.
+_LAST_RATE = 0.05
+
+
+@flax.struct.dataclass
+class SlmState:
+  """Train state of an SLM.
+
+  Attributes:
+    step: int32 scalar, updates done.
+    params: the weights.
+    opt_state: optax's.
+    ema: moving average of the weights, None without.
+    rng: uint32 data of the key that every step's randomness is derived from.
+  """
+
+  step: jax.Array
+  params: Any
+  opt_state: Any
+  ema: Any
+  rng: jax.Array
+
+
+class SlmTask:
+  """A speech language model with its optimiser; see `types.Task`.
+
+  Args:
+    model: has `init_params(rng, batch)`, `loss(params, rng, batch)` and
+      `evaluate(params, batch)`, as `MaskGit` does.
+    steps: updates that the schedule is for.
+    learning_rate: its peak.
+    warmup_steps: updates of linear rise before the cosine.
+    b1, b2: AdamW's decay rates.
+    weight_decay: on matrices; not on embeddings and norms.
+    clip_norm: bound on the gradient's global norm.
+    ema_decay: of the weights' moving average; 0 for none.
+
+  Raises:
+    ValueError: the warm-up is not shorter than the training.
+  """
+
+  def __init__(
+    self,
+    model: Any,
+    *,
+    steps: int,
+    learning_rate: float = 3e-4,
+    warmup_steps: int = 1000,
+    b1: float = 0.9,
+    b2: float = 0.98,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    ema_decay: float = 0.999,
+  ):
+    if not 0 <= warmup_steps < steps:
+      raise ValueError(
+        f"warmup_steps must be below steps ({steps}), got {warmup_steps}"
+      )
+    self.model = model
+    self._ema_decay = ema_decay
+    self._schedule = optax.warmup_cosine_decay_schedule(
+      0.0, learning_rate, warmup_steps, steps, _LAST_RATE * learning_rate
+    )
+    self._optimizer = optax.chain(
+      optax.clip_by_global_norm(clip_norm),
+      optax.adamw(
+        self._schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_decayed
+      ),
+    )
+
+  def init(self, rng: jax.Array, batch: Batch) -> SlmState:
+    """Fresh state; `rng` is a key, of the batch only the shapes matter. Jittable."""
+    init_rng, step_rng = jax.random.split(rng)
+    params = self.model.init_params(init_rng, batch)
+    return SlmState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      opt_state=self._optimizer.init(params),
+      ema=jax.tree.map(jnp.copy, params) if self._ema_decay else None,
+      rng=jax.random.key_data(step_rng),
+    )
+
+  def train_step(self, state: SlmState, batch: Batch) -> tuple[SlmState, Metrics]:
+    """One update; the same state and batch give the same result, resumed or not."""
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    grad_fn = jax.grad(self.model.loss, has_aux=True)
+    grads, metrics = grad_fn(state.params, rng, batch)
+    updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = metrics | {
+      "grad_norm": optax.tree.norm(grads),
+      "learning_rate": jnp.asarray(self._schedule(state.step)),
+    }
+    state = state.replace(
+      step=state.step + 1,
+      params=params,
+      opt_state=opt_state,
+      ema=self._averaged(state, params),
+    )
+    return state, metrics
+
+  def eval_step(self, state: SlmState, batch: Batch) -> Metrics:
+    """The model's `evaluate`, with the averaged weights where there are any."""
+    return self.model.evaluate(self.inference_variables(state)["params"], batch)
+
+  def inference_variables(self, state: SlmState) -> dict[str, Any]:
+    """`{"params": ...}`: the averaged weights where there are any."""
+    return {"params": state.params if state.ema is None else state.ema}
+
+  def _averaged(self, state, params):
+    if state.ema is None:
+      return None
+    # Young averages follow faster, so that they forget the initial weights.
+    decay = jnp.minimum(self._ema_decay, (1 + state.step) / (10 + state.step))
+    return optax.incremental_update(params, state.ema, 1 - decay)
+
+
+def _decayed(params):
+  matrices = ("kernel", "head")
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: path[-1].key in matrices, params
+  )
