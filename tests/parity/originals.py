@@ -1,0 +1,65 @@
+"""The original PyTorch models with small random weights; skips where not installed.
+
+descript-audio-codec is installed without its dependencies (they clash with this
+package's), so the two classes of audiotools that its models use are stood in for here.
+"""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+
+class _BaseModel(torch.nn.Module):
+  INTERN: list = []
+  EXTERN: list = []
+
+  @property
+  def device(self):
+    return next(self.parameters()).device
+
+
+class _AudioSignal:
+  """A signal with the STFT that `match_stride` asks for."""
+
+  def __init__(self, audio, sample_rate=None, stft_params=None):
+    self.audio_data, self._params = audio, stft_params
+
+  def stft(self):
+    window, hop = self._params.window_length, self._params.hop_length
+    x_BxN = self.audio_data[:, 0]
+    pad = (window - hop) // 2
+    right = -x_BxN.shape[-1] % hop
+    x_BxN = torch.nn.functional.pad(x_BxN, (pad, pad + right), mode="reflect")
+    spectrum = torch.stft(
+      x_BxN, window, hop, window=torch.hann_window(window), return_complex=True
+    )
+    return spectrum[:, None, :, 2:-2]
+
+
+class _STFTParams(types.SimpleNamespace):
+  pass
+
+
+def dac():
+  """The `dac` package, with a stand-in for audiotools."""
+  if "dac" not in sys.modules:
+    tools, ml = types.ModuleType("audiotools"), types.ModuleType("audiotools.ml")
+    ml.BaseModel = _BaseModel
+    tools.AudioSignal, tools.STFTParams, tools.ml = _AudioSignal, _STFTParams, ml
+    stand_ins = {"audiotools": tools, "audiotools.ml": ml}
+    stand_ins["dac.utils"] = types.ModuleType("dac.utils")  # pulls in the rest
+    sys.modules.update(stand_ins)
+  return pytest.importorskip("dac")
+
+
+def state(module):
+  """A module's state dict as numpy arrays."""
+  return {k: v.detach().numpy() for k, v in module.state_dict().items()}
+
+
+def noise(*shape, seed=0, scale=0.1):
+  return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
