@@ -41,7 +41,7 @@ def get_config(arg=""):
       num_codebooks=8,
       codebook_size=1024,
       codebook_dim=8,
-      dropout=0.5,
+      dropout=0.5,  # of the quantiser: the share of items with fewer codebooks
     ),
     decoder=dict(name="dac", width=1536, strides=(8, 5, 4, 2), dtype="float32"),
   )
@@ -124,13 +124,13 @@ def _runlocal(config):
   config.codec.encoder.latent_dim = 64
   config.codec.decoder.update(width=128)
   train = config.codec_train
-  train.update(steps=1500, batch_size=4, crop_seconds=0.5, adversarial_start=1000)
-  train.update(ema_decay=0.99, log_every=20, eval_every=250, checkpoint_every=250)
+  train.update(steps=1800, batch_size=4, crop_seconds=0.5, adversarial_start=1400)
+  train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
   train.discriminator.update(
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
   )
   for optimizer in (train.optimizer, train.disc_optimizer):
-    optimizer.update(learning_rate=2e-3, gamma=0.9985, warmup_steps=50)
+    optimizer.update(learning_rate=2e-3, gamma=0.9987, warmup_steps=50)
 
   config.semantic.num_clusters = 128
   config.slm.update(width=192, depth=4, heads=4, dtype="float32", remat=False)

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxcodec.slm.maskgit import MaskGit
@@ -13,10 +12,10 @@ from jaxcodec.types import TokenSpec
 SPEC = TokenSpec(num_codebooks=2, codebook_size=8, hop=320, sample_rate=16_000)
 
 
-def _task(steps=20, dropout=0.1, **options):
-  model = MaskGit(SPEC, num_semantic=8, width=16, depth=1, heads=2, dropout=dropout)
-  options = {"warmup_steps": 5, "learning_rate": 1e-2} | options
-  return slm.SlmTask(model, steps=steps, **options)
+def _task(**options):
+  model = MaskGit(SPEC, num_semantic=8, width=16, depth=1, heads=2, dropout=0.1)
+  options = {"steps": 150, "warmup_steps": 10, "learning_rate": 2e-2} | options
+  return slm.SlmTask(model, **options)
 
 
 def _batch(rows=8, frames=10, seed=0):
@@ -35,13 +34,13 @@ def _batch(rows=8, frames=10, seed=0):
 
 @pytest.fixture(scope="module")
 def begun():
+  """A task, its first state and its compiled step."""
   task = _task()
-  return task, jax.jit(task.init)(jax.random.key(0), _batch())
+  return task, jax.jit(task.init)(jax.random.key(0), _batch()), jax.jit(task.train_step)
 
 
 def test_steps_are_numbered_and_reproducible(begun):
-  task, state = begun
-  step = jax.jit(task.train_step)
+  _, state, step = begun
   once, metrics = step(*step(state, _batch())[:1], _batch(seed=1))
   saved = jax.tree.map(np.asarray, step(state, _batch())[0])  # as a checkpoint has it
   again, _ = step(saved, _batch(seed=1))
@@ -52,17 +51,18 @@ def test_steps_are_numbered_and_reproducible(begun):
 
 
 def test_each_step_draws_anew(begun):
-  task, state = begun
-  loss = jax.jit(lambda state: task.train_step(state, _batch())[1]["loss"])
-  assert loss(state) != loss(state.replace(step=state.step + 1))
+  _, state, step = begun
+  later = state.replace(step=state.step + 1)
+  losses = [step(one, _batch())[1]["loss"] for one in (state, later)]
+  assert losses[0] != losses[1]
 
 
 def test_one_and_eight_devices_agree(begun):
-  task, state = begun
+  task, state, step = begun
   mesh = jax.sharding.Mesh(np.array(jax.devices()), "data")
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
   everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  step, evaluate = jax.jit(task.train_step), jax.jit(task.eval_step)
+  evaluate = jax.jit(task.eval_step)
   spread = jax.device_put(state, everywhere), jax.device_put(_batch(), rows)
   assert len(spread[1]["mask_BxT"].sharding.device_set) == 8
   (one, metrics), (eight, metrics8) = step(state, _batch()), step(*spread)
@@ -72,19 +72,18 @@ def test_one_and_eight_devices_agree(begun):
   jax.tree.map(close, evaluate(state, _batch()), evaluate(*spread))
 
 
-def test_schedule_decay_clip_and_average_are_as_asked():
-  task = _task(steps=100, warmup_steps=10, learning_rate=1.0, ema_decay=0.5)
-  state = jax.jit(task.init)(jax.random.key(0), _batch())
-  step = jax.jit(task.train_step)
-  after, metrics = step(state.replace(step=jnp.array(5)), _batch())
-  assert metrics["learning_rate"] == pytest.approx(0.5)
-  _, metrics = step(state.replace(step=jnp.array(55)), _batch())
-  assert metrics["learning_rate"] == pytest.approx(0.05 + 0.95 / 2)
-  decay = 6 / 15  # young: (1 + step) / (10 + step) is below what was asked
-  want = optax.incremental_update(after.params, state.params, 1 - decay)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), after.ema, want
-  )
+def test_schedule_and_average_are_as_asked(begun):
+  task, state, step = begun
+  after, metrics = step(state.replace(step=jnp.int32(5)), _batch())
+  assert metrics["learning_rate"] == pytest.approx(0.5 * 2e-2)
+  _, metrics = step(state.replace(step=jnp.int32(80)), _batch())
+  assert metrics["learning_rate"] == pytest.approx((0.05 + 0.95 / 2) * 2e-2)
+  new = 9 / 15  # 1 - (1 + step) / (10 + step), young averages follow faster
+  for got, x, y in zip(
+    *map(jax.tree.leaves, (after.ema, state.ema, after.params)), strict=True
+  ):
+    want = np.asarray(x) * (1 - new) + np.asarray(y) * new
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
   assert task.inference_variables(after)["params"] is after.ema
 
 
@@ -100,15 +99,16 @@ def test_weight_decay_touches_matrices_only(begun):
   by_name = {
     path[-1].key: x for path, x in jax.tree_util.tree_leaves_with_path(decayed)
   }
-  assert by_name == {"kernel": True, "head": True, "embedding": False, "gain": False}
+  assert by_name == {"kernel": True, "head": True} | dict.fromkeys(
+    ("code_embed", "embedding", "gain"), False
+  )
 
 
-def test_training_learns_to_use_the_condition():
-  task = _task(steps=150, dropout=0.0)
-  state = jax.jit(task.init)(jax.random.key(0), _batch())
-  step, evaluate = jax.jit(task.train_step), jax.jit(task.eval_step)
+def test_training_learns_to_use_the_condition(begun):
+  task, state, step = begun
+  evaluate = jax.jit(task.eval_step)
   before = evaluate(state, _batch(seed=99))
-  assert abs(before["ce_c0"] - before["ce_c0_wrong_semantic"]) < 0.2
+  assert abs(before["ce_c0"] - before["ce_c0_wrong_semantic"]) < 0.3
   for i in range(150):
     state, _ = step(state, _batch(seed=i))
   after = evaluate(state, _batch(seed=99))
@@ -119,5 +119,5 @@ def test_training_learns_to_use_the_condition():
 
 
 def test_a_warmup_that_never_ends_is_named():
-  with pytest.raises(ValueError, match=r"warmup_steps must be below steps \(20\)"):
-    _task(warmup_steps=20)
+  with pytest.raises(ValueError, match=r"warmup_steps must be below steps \(150\)"):
+    _task(warmup_steps=150)

@@ -45,13 +45,14 @@ class MaskGit(nn.Module):
   label_smoothing: float = 0.0
 
   def setup(self):
-    def table(rows):
-      return nn.Embed(rows, self.width, dtype=self.dtype)
-
     books, codes = self.spec.num_codebooks, self.spec.codebook_size
-    # One table a codebook, because summing gathers one by one is what is fast.
-    self.code_embed = [table(codes + 1) for _ in range(books)]
-    self.semantic_embed = table(self.num_semantic + 1)
+    # Each codebook's table ends with its mask id's row.
+    self.code_embed = self.param(
+      "code_embed",
+      nn.initializers.normal(self.width**-0.5),
+      (books, codes + 1, self.width),
+    )
+    self.semantic_embed = nn.Embed(self.num_semantic + 1, self.width, dtype=self.dtype)
     self.transformer = attention.Transformer(
       self.depth,
       self.heads,
@@ -94,15 +95,19 @@ class MaskGit(nn.Module):
     """
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.spec.mask_id)
     semantic_BxT = jnp.where(mask_BxT, semantic_BxT, self.no_semantic)
-    x_BxTxD = self.semantic_embed(semantic_BxT)
-    for k, embed in enumerate(self.code_embed):
-      x_BxTxD = x_BxTxD + embed(codes_BxTxK[:, :, k])
+    x_BxTxD = self.semantic_embed(semantic_BxT) + self._embed_codes(codes_BxTxK)
     visible = attention.bidirectional(mask_BxT)
     x_BxTxD = self.transformer(x_BxTxD, visible, level_B=level_B, train=train)
     head_BxDxV = self.head[level_B].astype(self.dtype)
     return jnp.einsum(
       "btd,bdv->btv", x_BxTxD, head_BxDxV, preferred_element_type=jnp.float32
     )
+
+  def _embed_codes(self, codes_BxTxK):
+    """Sum over codebooks, one gather at a time: (B, T, K, D) is never formed."""
+    books, rows, width = self.code_embed.shape
+    table = self.code_embed.astype(self.dtype).reshape(books * rows, width)
+    return sum(table[codes_BxTxK[:, :, k] + k * rows] for k in range(books))
 
   @nn.nowrap
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:
