@@ -30,7 +30,12 @@ def get_config(arg=""):
     sample_rate=16_000,
     valid=0.05,  # shares of the sentences that are held out
     test=0.05,
-    options=dict(),  # the source's own, e.g. max_utterances
+    options=dict(
+      max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
+      name=config_dict.placeholder(str),  # of tfds: the data set
+      split=config_dict.placeholder(str),  # of tfds: default train
+      native_rate=config_dict.placeholder(int),  # of tfds: Hz, where it does not say
+    ),
   )
 
   # DAC's conf/final/16khz.yml, with 8 codebooks (4 kbps) for the SLMs.

@@ -121,7 +121,7 @@ def crop_samples(config: Config, stage: str, spec: TokenSpec) -> int:
 
 
 def check(config: Config) -> None:
-  """Builds everything by shape alone, so that what cannot be fails in a second.
+  """Builds everything, without weights, so that what cannot be fails at once.
 
   Raises:
     ConfigError: naming the field.
@@ -131,9 +131,19 @@ def check(config: Config) -> None:
       _positive(config[stage], stage, name)
   for stage in ("generate", "evaluate"):
     _positive(config[stage], stage, "num_utterances")
+  spec = make_codec_task(config).codec.spec
+  make_slm_task(config, spec)
+  make_sampler(config)
+
+
+def check_shapes(config: Config) -> None:
+  """Traces the codec and its discriminators on a crop, without computing anything.
+
+  Raises:
+    ConfigError: a crop does not fit them.
+  """
   task = make_codec_task(config)
-  spec = task.codec.spec
-  samples = crop_samples(config, "codec_train", spec)
+  samples = crop_samples(config, "codec_train", task.codec.spec)
   audio_BxN = jax.ShapeDtypeStruct((1, samples), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   try:
@@ -143,8 +153,6 @@ def check(config: Config) -> None:
       f"codec, codec_train: a crop of {samples} samples does not fit the codec and its"
       f" discriminators: {error}"
     ) from error
-  make_slm_task(config, spec)
-  make_sampler(config)
 
 
 def _adamw(settings: Config, path: str) -> optax.GradientTransformation:

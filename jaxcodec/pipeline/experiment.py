@@ -82,12 +82,13 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
   """
   build.check(config)
   data = config["data"]
+  options = {k: v for k, v in data["options"].items() if v is not None}
   source = open_source(
     data["source"],
     data["path"],
     sample_rate=data["sample_rate"],
     on_error=data["on_error"],
-    **data["options"],
+    **options,
   )
   split = splits.make_split(
     source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import evals, stages
+from jaxcodec import build, evals, stages
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
@@ -83,7 +83,7 @@ def _wanted(text: str) -> list[str]:
 
 
 def _check(experiment: Experiment, wanted: list[str]) -> None:
-  """What would only be found out after hours of training."""
+  """What would only be found out after hours of training, or minutes of compiling."""
   for name in ("reconstruction", "generation"):
     try:
       evaluation.make_metrics(experiment, name)
@@ -102,6 +102,8 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
         )
       experiment.done[needed] = stage
       available.add(needed)
+  if "codec" in wanted:
+    build.check_shapes(experiment.config)
 
 
 def _run_stage(experiment: Experiment, name: str) -> None:

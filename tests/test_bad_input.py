@@ -1,0 +1,136 @@
+"""Mistakes in a config or in the data: one clear error, before any stage starts."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import soundfile
+from test_configs import CONFIGS, start, tiny
+
+from jaxcodec import build, pipeline
+from jaxcodec.data.source import DataError
+
+CONFIG = CONFIGS[0]
+
+BAD_FIELDS = {
+  "codec.quantizer.num_codebooks": (0, "codec.quantizer.num_codebooks must be a pos"),
+  "codec.quantizer.codebook_size": (-1, "codec.quantizer.codebook_size must be"),
+  "codec.quantizer.name": ("vq", "codec.quantizer.name must be one of"),
+  "codec.encoder.strides": ((2, 4, 5, 7), "hop of 320.*one of 280"),
+  "codec.decoder.strides": ((8, 5, 4, 0), "codec.decoder.strides must be positive"),
+  "codec.decoder.width": (17, "codec.decoder.width must be a multiple of 16"),
+  "codec.encoder.dtype": ("float8", "codec.encoder.dtype must be one of"),
+  "codec_train.steps": (0, "codec_train.steps must be a positive integer"),
+  "codec_train.crop_seconds": (0.001, "codec_train.crop_seconds must give at least"),
+  "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
+  "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
+  "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
+  "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
+  "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
+  "data.source": ("libri", "data.source: 'libri' is unknown"),
+  "data.on_error": ("ignore", "data.on_error must be 'raise' or 'skip'"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A small good folder of speech-like noise, with texts."""
+  rng = np.random.default_rng(0)
+  path = tmp_path / "corpus"
+  path.mkdir()
+  for i in range(6):
+    audio = 0.1 * rng.standard_normal(16_000)
+    soundfile.write(path / f"a{i}.wav", audio, 16_000)
+    (path / f"a{i}.txt").write_text(f"this is sentence number {i}\n")
+  return path
+
+
+def config_of(folder):
+  config = tiny(CONFIG)
+  config.data.options.max_utterances = None
+  config.data.source, config.data.path = "folder", str(folder)
+  return config
+
+
+def refused(config, workdir, error, match):
+  with pytest.raises(error, match=match):
+    pipeline.run(config, workdir, command="pytest")
+  left = [p.name for p in pathlib.Path(workdir).glob("*") if p.name != ".lock"]
+  assert not left
+
+
+@pytest.mark.parametrize("field", BAD_FIELDS)
+def test_bad_fields(folder, tmp_path, field):
+  value, match = BAD_FIELDS[field]
+  config = config_of(folder)
+  config.update_from_flattened_dict({field: value})
+  refused(config, tmp_path / "w", pipeline.BAD_INPUT, match)
+
+
+@pytest.mark.parametrize("section", ["codec.encoder", "slm", "codec_train.optimizer"])
+def test_an_unknown_field_is_named(folder, tmp_path, section):
+  config = config_of(folder)
+  node = config
+  for name in section.split("."):
+    node = node[name]
+  node.widht = 3
+  refused(config, tmp_path / "w", build.ConfigError, f"{section}.*widht")
+
+
+def test_a_stage_without_what_it_needs(folder, tmp_path):
+  config = config_of(folder)
+  config.stages = "slm"
+  refused(config, tmp_path / "w", build.ConfigError, "'slm' needs 'tokens'")
+
+
+def _truncate(path):
+  path.write_bytes(path.read_bytes()[:20_000])
+
+
+def _nan(path):
+  audio = np.zeros(16_000)
+  audio[100] = np.nan
+  soundfile.write(path, audio, 16_000, subtype="FLOAT")
+
+
+SPOILERS = {
+  "truncated": _truncate,
+  "zero bytes": lambda path: path.write_bytes(b""),
+  "not audio": lambda path: path.write_bytes(b"RIFFnonsense" * 99),
+  "no samples": lambda path: soundfile.write(path, np.zeros(0), 16_000),
+  "nan": _nan,
+  "shorter than a crop": lambda p: soundfile.write(p, np.full(800, 0.1), 16_000),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILERS)
+def test_bad_audio_names_the_file(folder, tmp_path, kind):
+  config = config_of(folder)
+  config.data.valid = config.data.test = 0.01  # all but two recordings are trained on
+  for name in ("a0", "a1", "a2"):
+    SPOILERS[kind](folder / f"{name}.wav")
+  refused(config, tmp_path / "w", DataError, "a[012]")
+
+
+def test_no_folder_and_an_empty_folder(tmp_path):
+  refused(config_of(tmp_path / "none"), tmp_path / "w", DataError, "none")
+  (tmp_path / "empty").mkdir()
+  refused(config_of(tmp_path / "empty"), tmp_path / "v", DataError, "empty")
+
+
+def test_metadata_that_names_a_missing_file(folder, tmp_path):
+  rows = [
+    f"a{i}|this is sentence number {i}|this is sentence number {i}\n" for i in range(9)
+  ]
+  (folder / "metadata.csv").write_text("".join(rows))
+  refused(config_of(folder), tmp_path / "w", DataError, "a6")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", ["num_codebooks=0", "num_codebook=3"])
+def test_the_command_line_says_it_without_a_traceback(tmp_path, field):
+  process = start(CONFIG, tmp_path / "w", f"--config.codec.quantizer.{field}")
+  output, _ = process.communicate(timeout=240)
+  assert process.returncode not in (0, -9)
+  assert field.partition("=")[0] in output
+  assert "Traceback" not in output

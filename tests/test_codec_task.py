@@ -1,0 +1,146 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcodec import sharding
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.tasks.codec_gan import CodecGanTask
+
+B, N, START = 8, 400, 2
+
+
+@pytest.fixture(scope="module")
+def task():
+  codec = Codec(
+    DacEncoder(2, (2, 5), latent_dim=8),
+    FactorizedRVQ(8, 2, 16, 4, dropout=0.5),
+    DacDecoder(8, (5, 2)),
+    1000,
+  )
+  return CodecGanTask(
+    codec,
+    DacDiscriminator(periods=(2,), n_ffts=(64,), period_width=1, band_width=2),
+    optax.adamw(1e-3, b1=0.8),
+    optax.adamw(1e-3, b1=0.8),
+    dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
+    mel_scales=((32, 5), (64, 10)),
+    adversarial_start=START,
+    ema_decay=0.9,
+  )
+
+
+@pytest.fixture(scope="module")
+def batch():
+  t = np.arange(N) / 1000
+  tones = [np.sin(2 * np.pi * (60 + 20 * b) * t) for b in range(B)]
+  return {
+    "audio_BxN": np.array(tones, np.float32) * 0.3,
+    "length_B": np.full(B, N, np.int32),
+    "index_B": np.arange(B, dtype=np.int32),
+  }
+
+
+@pytest.fixture(scope="module")
+def run(task, batch):
+  """States and metrics of ten steps on one device, and the jitted step."""
+  step = jax.jit(task.train_step)
+  states, metrics = [jax.jit(task.init)(jax.random.key(0), batch)], []
+  for _ in range(10):
+    state, logged = step(states[-1], batch)
+    states.append(state)
+    metrics.append(jax.device_get(logged))
+  return states, metrics
+
+
+def _moved(a, b):
+  return any(
+    (x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
+
+
+def test_the_loss_falls(run):
+  _, metrics = run
+  assert metrics[-1]["mel"] < metrics[0]["mel"]
+  assert metrics[0]["perplexity"].shape == (2,)
+
+
+def test_discriminators_wait_for_their_start(run):
+  states, metrics = run
+  assert not _moved(states[START].disc_params, states[0].disc_params)
+  assert _moved(states[START + 1].disc_params, states[START].disc_params)
+  assert [m["disc"] > 0 for m in metrics[:4]] == [False, False, True, True]
+  assert [m["feature"] > 0 for m in metrics[:4]] == [False, False, True, True]
+
+
+def test_total_is_the_weighted_sum(run, task):
+  for m in run[1]:
+    total = sum(weight * m[name] for name, weight in task.weights.items())
+    np.testing.assert_allclose(m["loss"], total, rtol=1e-5)
+
+
+def test_average_of_the_weights(run):
+  """The recursion with its ramp, computed apart in float64."""
+  states, _ = run
+  leaf = lambda state: np.float64(jax.tree.leaves(state)[0])  # noqa: E731
+  expected = leaf(states[0].params)
+  for t, state in enumerate(states[1:], 1):
+    decay = min(0.9, (1 + t) / (10 + t))
+    expected = decay * expected + (1 - decay) * leaf(state.params)
+  np.testing.assert_allclose(leaf(states[-1].ema), expected, rtol=1e-5)
+
+
+def test_gradient_by_the_pullback_is_that_of_the_whole_loss(task, batch, run):
+  """One step with plain SGD against `jax.grad` of the loss written in one piece."""
+  state = run[0][0]
+  sgd = optax.sgd(1e-2)
+  plain = CodecGanTask(
+    task.codec, task.discriminator, sgd, sgd, task.weights, task.mel_scales, START
+  )
+  plain_state = state.replace(
+    opt=sgd.init(state.params), disc_opt=sgd.init(state.disc_params)
+  )
+  new, _ = jax.jit(plain.train_step)(plain_state, batch)
+  rngs = {"quantizer": jax.random.fold_in(state.rng, 0)}
+
+  def whole(params):
+    x = batch["audio_BxN"]
+    y, q = task.codec.apply({"params": params}, x[..., None], train=True, rngs=rngs)
+    terms = {"mel": task._mel(x, y[..., 0]), **q.losses}
+    return sum(task.weights[name] * value for name, value in terms.items())
+
+  grads = jax.jit(jax.grad(whole))(state.params)
+  expected = jax.tree.map(lambda p, g: p - 1e-2 * g, state.params, grads)
+  for a, b in zip(jax.tree.leaves(new.params), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.abs(b).max()) + 1e-6)
+
+
+def test_evaluation_ignores_filler_rows(task, batch, run):
+  state = run[0][-1]
+  evaluate = jax.jit(task.eval_step)
+  half = {name: value[: B // 2] for name, value in batch.items()}
+  filled = {name: value.copy() for name, value in batch.items()}
+  filled["audio_BxN"][B // 2 :] = 0
+  filled["length_B"][B // 2 :] = 0
+  some, all_of_them = evaluate(state, half), evaluate(state, filled)
+  assert some["weight"] == all_of_them["weight"] == B // 2
+  for name in ("mel", "si_sdr"):
+    np.testing.assert_allclose(some[name], all_of_them[name], rtol=1e-4)
+
+
+def test_eight_devices_train_as_one(task, batch, run):
+  states, metrics = run
+  mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
+  put = sharding.put_batch(mesh, batch)
+  with jax.sharding.set_mesh(mesh):
+    shardings = sharding.state_shardings(mesh, states[0], sharding.DEFAULT_RULES)
+    state = jax.device_put(states[0], shardings)
+    step = jax.jit(task.train_step, out_shardings=(shardings, None))
+    for expected in metrics[:4]:
+      state, logged = step(state, put)
+      for name in ("loss", "mel", "disc", "codebook"):
+        np.testing.assert_allclose(logged[name], expected[name], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,105 @@
+"""Every config builds, and its `runlocal` variant runs end to end in a few steps."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from jaxcodec import build
+from jaxcodec.pipeline import STAGES
+from jaxcodec.pipeline.experiment import plain
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+TINY = {
+  "data.options.max_utterances": 24,
+  "data.valid": 0.2,
+  "data.test": 0.2,
+  "codec.encoder.width": 2,
+  "codec.encoder.latent_dim": 8,
+  "codec.decoder.width": 16,
+  "codec.quantizer.num_codebooks": 2,
+  "codec.quantizer.codebook_size": 16,
+  "codec_train.steps": 4,
+  "codec_train.adversarial_start": 2,
+  "codec_train.crop_seconds": 0.1,
+  "codec_train.mel_scales": ((64, 10), (256, 20)),
+  "codec_train.discriminator.periods": (2,),
+  "codec_train.discriminator.n_ffts": (128,),
+  "semantic.num_clusters": 8,
+  "slm.width": 16,
+  "slm.depth": 1,
+  "slm.heads": 2,
+  "slm_train.steps": 4,
+  "slm_train.crop_seconds": 1.0,
+  "slm_train.optimizer.warmup_steps": 1,
+  "generate.num_utterances": 2,
+  "generate.sampler.steps": (2,),
+  "evaluate.num_utterances": 2,
+}
+
+
+def load(path, arg=""):
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(arg)
+
+
+def tiny(path):
+  config = load(path, "runlocal")
+  config.update_from_flattened_dict(TINY)
+  return config
+
+
+def command(path, workdir, *more):
+  """The README's command, with the tiny config's values."""
+  values = [f"--config.{name}={value}" for name, value in TINY.items()]
+  config = f"--config={path}:runlocal"
+  return [
+    *(sys.executable, "launch/main.py", config, f"--workdir={workdir}"),
+    *(*values, *more),
+  ]
+
+
+def start(path, workdir, *more):
+  """The command as a process, on one device, its output in one pipe."""
+  return subprocess.Popen(
+    command(path, workdir, *more),
+    cwd=ROOT,
+    env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("arg", ["", "runlocal"])
+def test_every_config_builds(path, arg):
+  config = plain(load(path, arg))
+  build.check(config)
+  build.check_shapes(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_runs_end_to_end(path, tmp_path):
+  from jaxcodec import pipeline
+
+  pytest.importorskip("piper")
+  pipeline.run(tiny(path), tmp_path, command="pytest")
+  results = json.loads((tmp_path / "results.json").read_text())
+  for name in ("reconstruction", "generation", "ground_truth"):
+    for metric in results[name].values():
+      assert metric["n"] + metric["n_failed"] == 2
+      assert {"mean", "ci95", "n", "n_failed"} <= metric.keys()
+  assert results["utterances"] and results["versions"]["jax"]
+  page = (tmp_path / "report.html").read_text()
+  assert "<audio" in page and "http://" not in page.replace("http://www.w3.org", "")
+  for stage in STAGES:
+    assert (tmp_path / stage / "DONE.json").exists(), stage

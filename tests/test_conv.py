@@ -1,0 +1,92 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec.nn import conv
+from jaxcodec.nn.snake import snake
+
+
+def _noise(*shape, seed=0):
+  return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _direct(x_TxI, kernel, stride, dilation):
+  """The definition of a convolution, as a sum."""
+  width = len(kernel)
+  last = len(x_TxI) - dilation * (width - 1)
+  return np.array(
+    [
+      sum(x_TxI[t + k * dilation] @ kernel[k] for k in range(width))
+      for t in range(0, last, stride)
+    ]
+  )
+
+
+@pytest.mark.parametrize("inputs,outputs", [(1, 4), (4, 1), (3, 5), (1, 1)])
+@pytest.mark.parametrize("stride,dilation", [(1, 1), (1, 3), (3, 1)])
+def test_every_form_is_the_convolution(inputs, outputs, stride, dilation):
+  x, kernel = _noise(20, inputs), _noise(4, inputs, outputs, seed=1)
+  y = conv._conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), stride, dilation)
+  np.testing.assert_allclose(y[0], _direct(x, kernel, stride, dilation), atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [2, 5, 8])
+def test_transposed_convolution_is_the_adjoint_of_the_strided_one(stride):
+  layer = conv.ConvTranspose1d(3, stride, exact=False)
+  z = jnp.asarray(_noise(1, 6, 4))
+  variables = layer.init(jax.random.key(0), z)
+  kernel = variables["params"]["kernel"]  # of norm `scale` at the start
+  y = layer.apply(variables, z) - variables["params"]["bias"].reshape(1, 1, -1)
+  pad = -(-stride // 2)
+
+  def strided(y):
+    padded = np.pad(y[0], ((pad, pad), (0, 0)))
+    return _direct(padded, np.asarray(kernel).transpose(0, 2, 1), stride, 1)
+
+  other = _noise(*y.shape, seed=2)
+  assert y.shape == (1, 6 * stride - stride % 2, 3)
+  left, right = (y * other).sum(), (np.asarray(z[0]) * strided(other)[:6]).sum()
+  np.testing.assert_allclose(left, right, rtol=1e-4)
+
+
+def test_an_exact_transposed_convolution_gives_stride_times_frames():
+  layer = conv.ConvTranspose1d(2, 5)
+  z = jnp.zeros((1, 7, 3))
+  assert jax.eval_shape(layer.init_with_output, jax.random.key(0), z)[0].shape[1] == 35
+
+
+def test_weight_norm_scales_the_direction():
+  layer = conv.Conv1d(4, 3)
+  x = jnp.asarray(_noise(1, 9, 2))
+  params = layer.init(jax.random.key(0), x)["params"]
+  longer = params | {"kernel": 7 * params["kernel"]}  # the same direction
+  y, same = (layer.apply({"params": p}, x) for p in (params, longer))
+  np.testing.assert_allclose(y, same, atol=1e-5)
+  twice = layer.apply({"params": params | {"scale": 2 * params["scale"]}}, x)
+  np.testing.assert_allclose(twice, 2 * y, atol=1e-5)
+
+
+def test_padding_does_not_reach_valid_frames():
+  layer = conv.Conv1d(4, 5)
+  x = _noise(2, 12, 3)
+  x[1, 7:] = np.nan
+  variables = layer.init(jax.random.key(0), jnp.zeros((1, 4, 3)))
+  y = layer.apply(variables, jnp.asarray(x), jnp.array([12, 7]))
+  alone = layer.apply(variables, jnp.asarray(x[1:, :7]))
+  np.testing.assert_array_equal(y[1, :7], alone[0])
+
+
+def test_snake_and_its_gradients():
+  x = np.linspace(-40, 40, 4001, dtype=np.float32).reshape(1, -1, 1)
+  alpha = np.full((1, 1, 1), 1.7, np.float32)
+
+  def exact(x, alpha):
+    return x + jnp.sin(alpha * x) ** 2 / (alpha + 1e-9)
+
+  np.testing.assert_allclose(snake(x, alpha), exact(x, alpha), atol=5e-6)
+  weight = _noise(*x.shape)
+  ours = jax.grad(lambda *a: (snake(*a) * weight).sum(), (0, 1))(x, alpha)
+  theirs = jax.grad(lambda *a: (exact(*a) * weight).sum(), (0, 1))(x, alpha)
+  np.testing.assert_allclose(ours[0], theirs[0], atol=2e-5)
+  np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4)

@@ -1,0 +1,42 @@
+"""Killed in any stage, the same command finishes the experiment."""
+
+import json
+import signal
+import time
+
+import pytest
+from test_configs import CONFIGS, start
+
+from jaxcodec import stages
+from jaxcodec.pipeline import STAGES
+
+pytestmark = pytest.mark.slow
+SECONDS = 240
+
+
+def _kill_in(stage, workdir):
+  process = start(CONFIGS[0], workdir)
+  end = time.monotonic() + SECONDS
+  while not (workdir / stage / "STARTED.json").exists():
+    assert process.poll() is None, process.stdout.read()
+    assert time.monotonic() < end, f"{stage} did not start"
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  return (workdir / stage / "DONE.json").exists()
+
+
+def test_kill_in_every_stage(tmp_path):
+  pytest.importorskip("piper")
+  for stage in STAGES:
+    assert not _kill_in(stage, tmp_path), f"{stage} was done before the kill"
+  process = start(CONFIGS[0], tmp_path)
+  output, _ = process.communicate(timeout=SECONDS)
+  assert process.returncode == 0, output
+  for stage in STAGES:
+    record = json.loads((tmp_path / stage / "DONE.json").read_text())
+    for name, file in record["outputs"].items():
+      assert stages.sha256(tmp_path / stage / name) == file["sha256"]
+  left = [p for p in tmp_path.rglob("*") if p.suffix in (".tmp", ".part", ".partial")]
+  assert not left
+  assert "report.html" in output
