@@ -22,6 +22,7 @@ def get_config(arg=""):
   config.seed = 0
   config.stages = "codec,tokens,slm,generate,evaluate,report"
   config.mesh = dict(data=-1, fsdp=1, tensor=1)
+  config.cpu_devices = 1  # how many devices a CPU counts as
 
   config.data = dict(
     source="embedded",  # or folder, tfds
@@ -125,23 +126,25 @@ def _adamw(**settings):
 
 def _runlocal(config):
   """Minutes on two CPU cores: thin layers, few and short examples, higher rates."""
+  config.cpu_devices = 2  # layers this thin keep no more than one core busy each
   config.codec.encoder.update(width=8)
   config.codec.encoder.latent_dim = 64
   config.codec.decoder.update(width=128)
   train = config.codec_train
-  train.update(steps=1800, batch_size=4, crop_seconds=0.5, adversarial_start=1400)
+  train.update(steps=1500, batch_size=4, crop_seconds=0.5, adversarial_start=1250)
   train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
   train.discriminator.update(
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
   )
   for optimizer in (train.optimizer, train.disc_optimizer):
-    optimizer.update(learning_rate=2e-3, gamma=0.9987, warmup_steps=50)
+    optimizer.update(learning_rate=2e-3, gamma=0.9985, warmup_steps=50)
 
   config.semantic.num_clusters = 128
-  config.slm.update(width=192, depth=4, heads=4, dtype="float32", remat=False)
+  config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
+  config.slm.update(dtype="float32", remat=False)
   train = config.slm_train
   train.update(steps=600, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
-  train.optimizer.update(learning_rate=1e-3, warmup_steps=50)
+  train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=16)
   config.evaluate.update(num_utterances=16)

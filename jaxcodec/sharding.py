@@ -46,7 +46,7 @@ DEFAULT_RULES = Rules(
     (r"/attention_out/kernel$", ("heads", None, "embed")),
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
-    (r"/(kernel|embedding|head)$", LARGEST),
+    (r"/(kernel|embedding|code_embed|head)$", LARGEST),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )

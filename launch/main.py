@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  jax.config.update("jax_num_cpu_devices", _CONFIG.value.cpu_devices)
   workdir = _WORKDIR.value or _default_workdir()
   print(f"workdir: {workdir}", flush=True)
   command = shlex.join(["python", *sys.argv])
