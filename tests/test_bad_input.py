@@ -22,6 +22,11 @@ BAD_FIELDS = {
   "codec.encoder.dtype": ("float8", "codec.encoder.dtype must be one of"),
   "codec_train.steps": (0, "codec_train.steps must be a positive integer"),
   "codec_train.crop_seconds": (0.001, "codec_train.crop_seconds must give at least"),
+  "slm_train.batch_size": (
+    7,
+    r"slm_train.batch_size \(7\) must be a multiple of the 2",
+  ),
+  "mesh.tensor": (3, "mesh needs 6 devices|mesh"),
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),

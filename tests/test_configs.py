@@ -16,6 +16,7 @@ from jaxcodec.pipeline.experiment import plain
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 TINY = {
+  "mesh.data": 2,
   "data.options.max_utterances": 24,
   "data.valid": 0.2,
   "data.test": 0.2,

@@ -51,7 +51,10 @@ class Experiment:
 
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
-    return sharding.make_mesh(self.config["mesh"])
+    try:
+      return sharding.make_mesh(self.config["mesh"])
+    except ValueError as error:
+      raise build.ConfigError(str(error)) from error
 
   @functools.cached_property
   def codec(self) -> CodecRunner:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, stages
+from jaxcodec import build, evals, sharding, stages
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
@@ -29,13 +29,17 @@ class _Stage(NamedTuple):
 
 
 def _report(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  names = ["report.html", "report.md"]
   write_report(experiment.workdir)
-  for name in names:
+  for name in _PUBLISHED["report"]:
     shutil.copyfile(experiment.workdir / name, folder / name)
-  return names
+  return list(_PUBLISHED["report"])
 
 
+# Outputs that stand at the top of the work directory too.
+_PUBLISHED = {
+  "evaluate": (evaluation.RESULTS,),
+  "report": ("report.html", "report.md"),
+}
 STAGES = {
   "codec": _Stage(training.train_codec, (), ("codec", "codec_train")),
   "tokens": _Stage(tokens.write_all, ("codec",), ("codec", "semantic")),
@@ -89,6 +93,13 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
+  parallel = sharding.batch_parallelism(experiment.mesh)
+  for section in ("codec_train", "slm_train"):
+    if (size := experiment.config[section]["batch_size"]) % parallel:
+      raise ConfigError(
+        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
+        " that share a batch (see mesh)"
+      )
   available = set()
   for name in wanted:
     for needed in STAGES[name].needs:
@@ -118,11 +129,9 @@ def _run_stage(experiment: Experiment, name: str) -> None:
   experiment.done[name] = stages.run_stage(
     experiment.workdir, name, inputs, lambda folder: stage.run(experiment, folder)
   )
-  if name == "evaluate":
-    source = experiment.done[name].folder / evaluation.RESULTS
-    stages.atomic_write_bytes(
-      experiment.workdir / evaluation.RESULTS, source.read_bytes()
-    )
+  for output in _PUBLISHED.get(name, ()):
+    content = (experiment.done[name].folder / output).read_bytes()
+    stages.atomic_write_bytes(experiment.workdir / output, content)
 
 
 def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:

@@ -1,7 +1,9 @@
 """The two training stages: the codec, and the speech language model on its tokens."""
 
+import json
 import pathlib
 
+import jaxcodec
 from jaxcodec import build, export, stages, train
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
@@ -54,6 +56,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 def _fit(experiment, section, task, data, eval_data, folder, show):
   settings = experiment.config[section]
+  config = experiment.config[section.removesuffix("_train")]
   state = train.fit(
     task,
     data,
@@ -69,4 +72,5 @@ def _fit(experiment, section, task, data, eval_data, folder, show):
     show=show,
     desc=folder.name,
   )
-  export.save_params(folder / PARAMS, task.inference_variables(state))
+  metadata = {"version": jaxcodec.__version__, "config": json.dumps(config)}
+  export.save_params(folder / PARAMS, task.inference_variables(state), metadata)
