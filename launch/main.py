@@ -41,12 +41,16 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
-  jax.config.update("jax_num_cpu_devices", _CONFIG.value.cpu_devices)
+  try:
+    config = _CONFIG.value
+  except OSError as error:
+    sys.exit(_fail(error))
+  jax.config.update("jax_num_cpu_devices", config.cpu_devices)
   workdir = _WORKDIR.value or _default_workdir()
   print(f"workdir: {workdir}", flush=True)
   command = shlex.join(["python", *sys.argv])
   try:
-    pipeline.run(_CONFIG.value, workdir, command=command)
+    pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
     sys.exit(_fail(error))
   except KeyboardInterrupt:
@@ -54,10 +58,21 @@ def main(argv: list[str]) -> None:
     sys.exit(130)
 
 
+def _parse(argv: list[str]) -> list[str]:
+  """Flags, with one line instead of a traceback for a field that the config lacks."""
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    sys.exit(_fail(error))
+
+
 def _fail(error: Exception) -> int:
-  print(f"error: {error}", file=sys.stderr)
+  text = str(error.args[0] if error.args else error).strip()
+  if "Traceback" in text:  # a config's own error, quoted whole by config_flags
+    text = text.splitlines()[-1]
+  print(f"error: {text}", file=sys.stderr)
   return 2
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=_parse)

@@ -17,8 +17,8 @@ BAD_FIELDS = {
   "codec.quantizer.codebook_size": (-1, "codec.quantizer.codebook_size must be"),
   "codec.quantizer.name": ("vq", "codec.quantizer.name must be one of"),
   "codec.encoder.strides": ((2, 4, 5, 7), "hop of 320.*one of 280"),
-  "codec.decoder.strides": ((8, 5, 4, 0), "codec.decoder.strides must be positive"),
-  "codec.decoder.width": (17, "codec.decoder.width must be a multiple of 16"),
+  "codec.decoder.strides": ((20, 0), "codec.decoder.strides must be positive"),
+  "codec.decoder.width": (17, "codec.decoder.width must be a multiple of 4"),
   "codec.encoder.dtype": ("float8", "codec.encoder.dtype must be one of"),
   "codec_train.steps": (0, "codec_train.steps must be a positive integer"),
   "codec_train.crop_seconds": (0.001, "codec_train.crop_seconds must give at least"),
@@ -136,6 +136,6 @@ def test_metadata_that_names_a_missing_file(folder, tmp_path):
 def test_the_command_line_says_it_without_a_traceback(tmp_path, field):
   process = start(CONFIG, tmp_path / "w", f"--config.codec.quantizer.{field}")
   output, _ = process.communicate(timeout=240)
-  assert process.returncode not in (0, -9)
+  assert process.returncode == 2
   assert field.partition("=")[0] in output
   assert "Traceback" not in output

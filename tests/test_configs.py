@@ -22,7 +22,9 @@ TINY = {
   "data.test": 0.2,
   "codec.encoder.width": 2,
   "codec.encoder.latent_dim": 8,
+  "codec.encoder.strides": (16, 20),  # two blocks compile faster than four
   "codec.decoder.width": 16,
+  "codec.decoder.strides": (20, 16),
   "codec.quantizer.num_codebooks": 2,
   "codec.quantizer.codebook_size": 16,
   "codec_train.steps": 4,
