@@ -41,11 +41,11 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  config = _CONFIG.value
   try:
-    config = _CONFIG.value
-  except OSError as error:
+    jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+  except OSError as error:  # raised at the first use of a config that was not found
     sys.exit(_fail(error))
-  jax.config.update("jax_num_cpu_devices", config.cpu_devices)
   workdir = _WORKDIR.value or _default_workdir()
   print(f"workdir: {workdir}", flush=True)
   command = shlex.join(["python", *sys.argv])
