@@ -26,7 +26,7 @@ BAD_FIELDS = {
     7,
     r"slm_train.batch_size \(7\) must be a multiple of the 2",
   ),
-  "mesh.tensor": (3, "mesh needs 6 devices|mesh"),
+  "mesh.tensor": (5, "mesh needs 10 devices"),
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
