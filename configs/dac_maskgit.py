@@ -2,12 +2,12 @@
 
     python launch/main.py --config=configs/dac_maskgit.py
 
-trains the full models (a codec of 74 M and an SLM of about 200 M parameters, for a GPU
-or a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
+trains the full models (DAC's 16 kHz codec and an SLM of 12 layers of 1024, for a GPU or
+a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
 
     python launch/main.py --config=configs/dac_maskgit.py:runlocal
 
-does the same with models about a hundred times smaller, on the embedded corpus, in
+does the same with much smaller models, on the embedded corpus, in
 minutes on a laptop's CPU. The README has the figures that it reaches.
 """
 
