@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype
+from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
 from jaxcodec.nn.snake import Snake
 
 _DILATIONS = (1, 3, 9)
@@ -111,8 +111,14 @@ class DacEncoder(nn.Module):
     self.block = [first, *blocks, Snake(), last]
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    """Encodes; N must be a multiple of the hop, valid_B counts samples likewise."""
+    """Encodes; N must be a multiple of the hop, valid_B counts samples.
+
+    A last frame that is only partly valid is filled up with zeros.
+    """
     first, *blocks, snake, last = self.block
+    if valid_B is not None:
+      x_BxNxC = mask_frames(x_BxNxC, valid_B)
+      valid_B = -(-valid_B // self.hop) * self.hop
     x = first(x_BxNxC, valid_B)
     for block in blocks:
       x = block(x, valid_B)
@@ -149,7 +155,7 @@ class DacDecoder(nn.Module):
     last = Conv1d(1, 7, dtype=self.dtype)
     self.model = [first, *blocks, Snake(), last]
 
-  def __call__(self, z_BxTxD, valid_B=None, *, train=False):
+  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Decodes; valid_B counts frames."""
     first, *blocks, snake, last = self.model
     x = first(z_BxTxD, valid_B)

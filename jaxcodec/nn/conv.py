@@ -4,6 +4,9 @@ Every layer takes the number of valid frames of each item and hides what lies be
 from its receptive field, so that padding (even NaN) never reaches valid frames.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,6 +33,12 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
+def _kernel(module, shape, fan_in, kept_axis=-1):
+  if module.weight_norm:
+    return weight_normed(module, shape, fan_in, kept_axis)
+  return module.param("kernel", torch_uniform(fan_in), shape)
+
+
 def _norm(kernel, kept_axis):
   axes = tuple(i for i in range(kernel.ndim) if i != kept_axis)
   return jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
@@ -38,14 +47,33 @@ def _norm(kernel, kept_axis):
 def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
   """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
 
-  Declares `kernel` (v) and `scale` on `module`. Source: Salimans and Kingma 2016;
-  torch keeps axis 0, which is the output of a convolution and the input of a
-  transposed one.
+  Declares `kernel` (v) and `scale` on `module`; variables without a `scale` (see
+  `fold_weight_norm`) hold the kernel itself. Source: Salimans and Kingma 2016; torch
+  keeps axis 0, which is the output of a convolution and the input of a transposed one.
   """
   kept_axis %= len(shape)
   kernel = module.param("kernel", torch_uniform(fan_in), shape)
+  if not module.is_initializing() and not module.has_variable("params", "scale"):
+    return kernel
   scale = module.param("scale", lambda _: _norm(kernel, kept_axis))
   return kernel * (scale / _norm(kernel, kept_axis))
+
+
+def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested dicts of parameters with every weight norm multiplied out, for inference.
+
+  Layers then take `kernel` as it is; their result is the same up to rounding.
+  """
+  if {"kernel", "scale"} <= params.keys():
+    kernel, scale = params["kernel"], params["scale"]
+    axes = tuple(i for i, size in enumerate(scale.shape) if size == 1)
+    norm = jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
+    rest = {name: v for name, v in params.items() if name not in ("kernel", "scale")}
+    return {"kernel": kernel * (scale / norm), **rest}
+  return {
+    name: fold_weight_norm(child) if isinstance(child, Mapping) else child
+    for name, child in params.items()
+  }
 
 
 def _conv1d(x, kernel, stride, dilation):
@@ -73,13 +101,14 @@ def _conv1d(x, kernel, stride, dilation):
 
 
 class Conv1d(nn.Module):
-  """Weight-normed 1-D convolution over (B, T, C).
+  """1-D convolution over (B, T, C), weight-normed unless told otherwise.
 
   Attributes:
     features: output channels.
     kernel_size, stride, dilation: in frames of the input.
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
+    weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
   """
 
   features: int
@@ -88,12 +117,13 @@ class Conv1d(nn.Module):
   dilation: int = 1
   padding: int | None = None
   dtype: Dtype = jnp.float32
+  weight_norm: bool = True
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
     fan_in = self.kernel_size * x_BxTxC.shape[-1]
     shape = (self.kernel_size, x_BxTxC.shape[-1], self.features)
-    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
+    kernel = _kernel(self, shape, fan_in).astype(self.dtype)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     pad = self.padding
     if pad is None:
@@ -118,7 +148,7 @@ def _overlap_add(columns_BxTxWxO, stride):
 
 
 class ConvTranspose1d(nn.Module):
-  """Weight-normed transposed convolution with kernel 2 * stride, giving stride * T.
+  """Transposed convolution with kernel 2 * stride, giving stride * T frames.
 
   A matmul and an overlap-add: its gradient is matmuls too, where that of XLA's
   transposed convolution is a convolution with huge dilated windows.
@@ -128,25 +158,30 @@ class ConvTranspose1d(nn.Module):
     stride: upsampling factor.
     exact: pad an odd stride's output so that it has stride * T samples; DAC 1.0.0
       itself gives one fewer (dac/model/dac.py, no output_padding).
+    trim: samples cut off at the left; half of the stride if None. Causal layers cut
+      none.
+    dtype, weight_norm: see `Conv1d`.
   """
 
   features: int
   stride: int
   exact: bool = True
   dtype: Dtype = jnp.float32
+  weight_norm: bool = True
+  trim: int | None = None
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
     inputs, width = x_BxTxC.shape[-1], 2 * self.stride
     shape = (width, inputs, self.features)
     fan_in = width * self.features
-    kernel = weight_normed(self, shape, fan_in, kept_axis=1).astype(self.dtype)
+    kernel = _kernel(self, shape, fan_in, kept_axis=1).astype(self.dtype)
     bias = self.param("bias", torch_uniform(fan_in), (self.features,))
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
     columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
     y_BxTxC = _overlap_add(columns, self.stride)
-    first = -(-self.stride // 2)
+    first = -(-self.stride // 2) if self.trim is None else self.trim
     length = self.stride * x_BxTxC.shape[1]
     if not self.exact:
       length -= self.stride % 2
@@ -161,6 +196,7 @@ class Conv2d(nn.Module):
   kernel_size: tuple[int, int]
   strides: tuple[int, int] = (1, 1)
   padding: tuple[int, int] = (0, 0)
+  dilation: tuple[int, int] = (1, 1)
   dtype: Dtype = jnp.float32
 
   @nn.compact
@@ -172,6 +208,7 @@ class Conv2d(nn.Module):
     y = lax.conv_general_dilated(
       *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
       [(p, p) for p in self.padding],
+      rhs_dilation=self.dilation,
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)

@@ -118,6 +118,10 @@ class FactorizedRVQ(nn.Module):
     drawn_B = jax.random.randint(self.make_rng("quantizer"), (batch_size,), 1, K + 1)
     return jnp.where(jnp.arange(batch_size) < dropped, drawn_B, K)
 
+  def encode(self, z_BxTxD, *, num_codebooks=None) -> jax.Array:
+    """Codes (B, T, num_codebooks) alone."""
+    return self(z_BxTxD, num_codebooks=num_codebooks).codes_BxTxK
+
   def decode(self, codes_BxTxK) -> jax.Array:
     """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
     K = _checked(codes_BxTxK.shape[-1], self.num_codebooks)
