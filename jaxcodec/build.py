@@ -12,7 +12,9 @@ import optax
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.quantizers.fsq import FSQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -22,7 +24,7 @@ from jaxcodec.types import TokenSpec
 Config = Mapping[str, Any]
 
 ENCODERS = {"dac": DacEncoder}
-QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
+QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
 DECODERS = {"dac": DacDecoder}
 DISCRIMINATORS = {"dac": DacDiscriminator}
 SLMS = {"maskgit": MaskGit}
@@ -204,7 +206,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
 
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width"),
+  *("latent_dim", "period_width", "band_width", "kmeans_iters"),
 }
 
 
