@@ -10,13 +10,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxcodec import stages
+from jaxcodec import files
 
 FILE = "params.safetensors"
 
 
 def save_params(
-  path: stages.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
+  path: files.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
 ) -> str:
   """Writes nested dicts of arrays, atomically; returns the file's sha256.
 
@@ -36,11 +36,11 @@ def save_params(
       raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
   tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
   content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
-  stages.atomic_write_bytes(path, content)
-  return stages.sha256(path)
+  files.write_bytes(path, content)
+  return files.sha256(path)
 
 
-def load_params(path: stages.PathLike, like: Any = None) -> dict[str, Any]:
+def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """Nested dicts of numpy arrays from a file of `save_params`.
 
   Args:
@@ -64,7 +64,7 @@ def load_params(path: stages.PathLike, like: Any = None) -> dict[str, Any]:
   return nested
 
 
-def load_metadata(path: stages.PathLike) -> dict[str, str]:
+def load_metadata(path: files.PathLike) -> dict[str, str]:
   """The header's strings; raises as `load_params` does."""
   with _opened(pathlib.Path(path)) as file:
     return dict(file.metadata() or {})
