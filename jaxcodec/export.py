@@ -70,6 +70,15 @@ def load_metadata(path: files.PathLike) -> dict[str, str]:
     return dict(file.metadata() or {})
 
 
+def is_params(path: files.PathLike) -> bool:
+  """Whether the file is one of `save_params`: safetensors with the paths of a model."""
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      return any(key.startswith("params/") for key in file.keys())
+  except (OSError, safetensors.SafetensorError):
+    return False
+
+
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _opened(path) as file:
     return {key: file.get_tensor(key) for key in sorted(file.keys())}
@@ -115,7 +124,8 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  lines = [f"missing: {key}" for key in sorted(expected.keys() - found.keys())]
+  missing = expected.keys() - found.keys() - _folded(found)
+  lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
   for key in sorted(found.keys() & expected.keys()):
     shape, wanted = tuple(found[key].shape), tuple(expected[key].shape)
@@ -123,3 +133,10 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
       lines.append(f"misshapen: {key} is {shape}, expected {wanted}")
   if lines:
     raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))
+
+
+def _folded(found: dict[str, Any]) -> set[str]:
+  """The scales that kernels do not need once their weight norm is folded in."""
+  return {
+    f"{key.removesuffix('kernel')}scale" for key in found if key.endswith("/kernel")
+  }

@@ -14,11 +14,12 @@ LAYERS = (
   ("types", "cache", "config_args", "files"),
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
-  ("codecs", "slm", "evals", "porting"),
+  ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export"),
   ("checkpoint", "prefetch", "train_log", "inference"),
   ("train",),
   ("build",),
+  ("porting",),
   ("pipeline",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -5,7 +5,7 @@ the tables' they can be turned round.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxcodec.porting.table import turned_round
@@ -61,7 +61,7 @@ def from_original(state: Mapping[str, Any], renames: Renames) -> dict[str, Any]:
   return {_renamed(name, back): value for name, value in state.items()}
 
 
-def _renamed(name: str, pairs: Iterable | Sequence) -> str:
+def _renamed(name: str, pairs: Sequence[tuple[str, str]]) -> str:
   for pattern, replacement in pairs:
     if match := re.fullmatch(pattern, name):
       return match.expand(replacement)
