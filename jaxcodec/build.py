@@ -13,6 +13,7 @@ from jaxcodec import presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
@@ -24,7 +25,7 @@ Config = Mapping[str, Any]
 
 ENCODERS = {"dac": DacEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
-DECODERS = {"dac": DacDecoder}
+DECODERS = {"dac": DacDecoder, "vocos": VocosDecoder}
 DISCRIMINATORS = {"dac": DacDiscriminator}
 SLMS = {"maskgit": MaskGit}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -51,20 +52,26 @@ def make_codec(config: Config) -> Codec:
   encoder = _named(ENCODERS, codec, "codec.encoder")
   decoder = _named(DECODERS, codec, "codec.decoder")
   for field, part in (("encoder", encoder), ("decoder", decoder)):
-    if not part.strides or min(part.strides) < 1:
+    strides = getattr(part, "strides", (part.hop,))  # not every decoder has them
+    if not strides or min(strides) < 1:
       raise ConfigError(
-        f"codec.{field}.strides must be positive integers, got {part.strides}"
+        f"codec.{field}.strides must be positive integers, got {strides}"
       )
   if encoder.hop != decoder.hop:
     raise ConfigError(
-      f"codec.decoder.strides give a hop of {decoder.hop} samples, but"
-      f" codec.encoder.strides one of {encoder.hop}; they must be equal"
+      f"codec.decoder has a hop of {decoder.hop} samples, but codec.encoder one of"
+      f" {encoder.hop} (a hop is the product of the strides); they must be equal"
     )
-  smallest = 2 ** len(decoder.strides)
+  strides = getattr(decoder, "strides", ())
+  smallest = 2 ** len(strides)
   if decoder.width % smallest:
     raise ConfigError(
       f"codec.decoder.width must be a multiple of {smallest} (halved at each of"
-      f" {len(decoder.strides)} strides), got {decoder.width}"
+      f" {len(strides)} strides), got {decoder.width}"
+    )
+  if getattr(decoder, "padding", "same") == "center":
+    raise ConfigError(
+      "codec.decoder.padding must be 'same': 'center' gives a hop less than the audio"
     )
   quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
   rate = _positive(codec, "codec", "sample_rate")
@@ -230,7 +237,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
 
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width"),
+  *("latent_dim", "period_width", "band_width", "mlp_width"),
 }
 
 

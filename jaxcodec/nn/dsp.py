@@ -8,7 +8,7 @@ import numpy as np
 
 # Below this size a DFT as one matmul beats the FFT, forward and backward.
 _MATMUL_DFT_MAX = 256
-_TINY_POWER = 1e-16
+_TINY_POWER = 1e-30
 
 
 def hann(n: int) -> np.ndarray:
@@ -30,6 +30,27 @@ def frame(x_BxN: jax.Array, n_fft: int, hop: int) -> jax.Array:
   blocks = x_BxN[..., : (num + ratio - 1) * hop]
   blocks = blocks.reshape(*x_BxN.shape[:-1], num + ratio - 1, hop)
   return jnp.concatenate([blocks[..., i : i + num, :] for i in range(ratio)], axis=-1)
+
+
+def reflect_pad(
+  x_BxN: jax.Array, pad: int, length_B: jax.Array | None = None
+) -> jax.Array:
+  """Mirrors each item about its first and last sample, (B, N + 2 * pad).
+
+  Args:
+    x_BxN: audio.
+    pad: samples before and after; items shorter than that are mirrored repeatedly.
+    length_B: valid samples of each item, all if None; zeros follow length + pad.
+  """
+  if length_B is None:
+    return jnp.pad(x_BxN, ((0, 0), (pad, pad)), mode="reflect")
+  last_Bx1 = length_B[:, None] - 1
+  at_1xN = jnp.arange(-pad, x_BxN.shape[1] + pad)[None]
+  period_Bx1 = jnp.maximum(2 * last_Bx1, 1)
+  turned_BxN = at_1xN % period_Bx1
+  from_BxN = jnp.minimum(turned_BxN, period_Bx1 - turned_BxN)
+  y_BxN = jnp.take_along_axis(x_BxN, from_BxN, axis=1)
+  return jnp.where(at_1xN <= last_Bx1 + pad, y_BxN, 0)
 
 
 @functools.lru_cache(maxsize=32)
@@ -70,10 +91,12 @@ def stft(
 
 def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
   """|z|, with a zero instead of an infinite gradient at z = 0."""
-  return jnp.sqrt(jnp.maximum(real * real + imag * imag, _TINY_POWER))
+  power = real * real + imag * imag
+  heard = power > _TINY_POWER
+  return jnp.where(heard, jnp.sqrt(jnp.where(heard, power, 1)), 0)
 
 
-def _hz_to_mel(hz):
+def _hz_to_slaney(hz):
   """Slaney's scale: linear to 1 kHz, logarithmic above."""
   hz = np.asarray(hz, np.float64)
   linear = hz * 3 / 200
@@ -81,8 +104,23 @@ def _hz_to_mel(hz):
   return np.where(hz < 1000, linear, log)
 
 
-def _mel_to_hz(mel):
+def _slaney_to_hz(mel):
   return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
+
+
+def _hz_to_htk(hz):
+  return 2595 * np.log10(1 + np.asarray(hz, np.float64) / 700)
+
+
+def _htk_to_hz(mel):
+  return 700 * (10 ** (mel / 2595) - 1)
+
+
+# To and from mels, and whether the filters have equal areas instead of equal heights.
+_SCALES = {
+  "slaney": (_hz_to_slaney, _slaney_to_hz, True),
+  "htk": (_hz_to_htk, _htk_to_hz, False),
+}
 
 
 @functools.lru_cache(maxsize=64)
@@ -92,18 +130,23 @@ def mel_filters(
   n_mels: int,
   f_min: float = 0.0,
   f_max: float | None = None,
+  scale: str = "slaney",
 ) -> np.ndarray:
-  """Triangular area-normalised mel filters, (n_fft // 2 + 1, n_mels) float32.
+  """Triangular mel filters, (n_fft // 2 + 1, n_mels) float32.
 
-  Source: the Auditory Toolbox's filters (Slaney, 1998), librosa's default.
+  Source: "slaney" has the Auditory Toolbox's filters (1998), of equal areas, librosa's
+  default; "htk" those of the HTK book, of height 1, torchaudio's default.
   """
+  to_mel, to_hz, equal_areas = _SCALES[scale]
   top = sample_rate / 2 if f_max is None else f_max
-  edges = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(top), n_mels + 2))
+  edges = to_hz(np.linspace(to_mel(f_min), to_mel(top), n_mels + 2))
   hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
   rising = (hz - edges[None, :-2]) / (edges[1:-1] - edges[:-2])[None]
   falling = (edges[None, 2:] - hz) / (edges[2:] - edges[1:-1])[None]
-  area = 2 / (edges[2:] - edges[:-2])
-  return (np.maximum(0, np.minimum(rising, falling)) * area[None]).astype(np.float32)
+  filters = np.maximum(0, np.minimum(rising, falling))
+  if equal_areas:
+    filters = filters * (2 / (edges[2:] - edges[:-2]))[None]
+  return filters.astype(np.float32)
 
 
 def mel_spectrogram(
@@ -116,6 +159,7 @@ def mel_spectrogram(
   f_min: float = 0.0,
   f_max: float | None = None,
   center: bool = True,
+  scale: str = "slaney",
 ) -> jax.Array:
   """Mel-weighted magnitudes (not their logarithm), (B, T, n_mels) float32.
 
@@ -128,6 +172,7 @@ def mel_spectrogram(
     f_min: lower edge of the first filter, Hz.
     f_max: upper edge of the last filter, Hz; half the sample rate if None.
     center: see `stft`.
+    scale: see `mel_filters`.
   """
   spectrum = magnitude(*stft(x_BxN, n_fft=n_fft, hop=hop, center=center))
-  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)
+  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max, scale)
