@@ -1,5 +1,6 @@
 """Parameters alone as safetensors: the same values give the same bytes."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,25 @@ def load_metadata(path: files.PathLike) -> dict[str, str]:
   """The header's strings; raises as `load_params` does."""
   with _opened(pathlib.Path(path)) as file:
     return dict(file.metadata() or {})
+
+
+def is_params(path: files.PathLike) -> bool:
+  """Whether the file is one of `save_params`: safetensors with the paths of a model."""
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      return any(key.startswith("params/") for key in file.keys())
+  except (OSError, safetensors.SafetensorError):
+    return False
+
+
+def fingerprint(variables: Any) -> str:
+  """sha256 of the values and their names, whatever their order and where they lie."""
+  digest = hashlib.sha256()
+  for key, value in _flatten(jax.device_get(variables)):
+    tensor = _tensor(value)
+    digest.update(f"{key} {tensor.dtype.str} {tensor.shape}\n".encode())
+    digest.update(tensor.data)
+  return digest.hexdigest()
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
