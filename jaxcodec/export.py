@@ -135,7 +135,8 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  lines = [f"missing: {key}" for key in sorted(expected.keys() - found.keys())]
+  missing = expected.keys() - found.keys() - _folded(found)
+  lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
   for key in sorted(found.keys() & expected.keys()):
     shape, wanted = tuple(found[key].shape), tuple(expected[key].shape)
@@ -143,3 +144,10 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
       lines.append(f"misshapen: {key} is {shape}, expected {wanted}")
   if lines:
     raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))
+
+
+def _folded(found: dict[str, Any]) -> set[str]:
+  """The scales that kernels do not need once their weight norm is folded in."""
+  return {
+    f"{key.removesuffix('kernel')}scale" for key in found if key.endswith("/kernel")
+  }

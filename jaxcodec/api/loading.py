@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxcodec import build, export, files
 from jaxcodec.api.model import CodecModel
-from jaxcodec.codecs.codec import Codec
+from jaxcodec.porting import convert
 from jaxcodec.presets import PRESETS
 
 
@@ -37,17 +37,13 @@ def load(
     init = jax.jit(lambda key: codec.init(key, _silence(codec)))
     return CodecModel(codec, init(jax.random.key(0)))
   path = _params_file(pathlib.Path(weights))
-  codec = build.make_preset(preset or _config(path))
-  if not export.is_params(path):
-    from jaxcodec import porting
-
-    return CodecModel(codec, porting.convert(path, preset))
-  return CodecModel(codec, export.load_params(path, like=variable_shapes(codec)))
-
-
-def variable_shapes(codec: Codec) -> Any:
-  """The codec's variables as `ShapeDtypeStruct`s."""
-  return jax.eval_shape(lambda key: codec.init(key, _silence(codec)), jax.random.key(0))
+  ours = export.is_params(path)
+  codec = build.make_preset(preset or _config(path, ours))
+  if ours:
+    variables = export.load_params(path, like=build.variable_shapes(codec))
+  else:
+    variables = convert.convert(path, preset)
+  return CodecModel(codec, variables)
 
 
 def _silence(codec):
@@ -55,23 +51,24 @@ def _silence(codec):
 
 
 def _params_file(path: pathlib.Path) -> pathlib.Path:
-  """The file itself, or that of an experiment's folder."""
-  if not path.is_dir():
-    return path
-  for name in ("codec/params.safetensors", export.FILE):
+  """The file of an experiment's folder; anything else as it is."""
+  if not path.exists():
+    raise FileNotFoundError(f"no weights at {path}")
+  for name in (f"codec/{export.FILE}", export.FILE):
     if (path / name).is_file():
       return path / name
-  raise FileNotFoundError(f"no codec/{export.FILE} in {path}")
+  return path
 
 
-def _config(path: pathlib.Path) -> dict[str, Any]:
+def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:
   """The codec's config that the weights carry."""
-  if not path.is_file():
-    raise FileNotFoundError(f"no weights at {path}")
-  metadata = export.load_metadata(path) if export.is_params(path) else {}
-  if "config" not in metadata:
+  metadata = export.load_metadata(path) if ours else {}
+  config = json.loads(metadata.get("config", "{}"))
+  if "sample_rate" in metadata:
+    config.setdefault("sample_rate", int(metadata["sample_rate"]))
+  if "sample_rate" not in config:
     raise ValueError(
       f"{path} does not say which codec it is of: name a preset, one of"
       f" {sorted(PRESETS)}"
     )
-  return json.loads(metadata["config"])
+  return config
