@@ -1,5 +1,6 @@
 """Parameters alone as safetensors: the same values give the same bytes."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,16 @@ def is_params(path: files.PathLike) -> bool:
       return any(key.startswith("params/") for key in file.keys())
   except (OSError, safetensors.SafetensorError):
     return False
+
+
+def fingerprint(variables: Any) -> str:
+  """sha256 of the values and their names, whatever their order and where they lie."""
+  digest = hashlib.sha256()
+  for key, value in _flatten(jax.device_get(variables)):
+    tensor = _tensor(value)
+    digest.update(f"{key} {tensor.dtype.str} {tensor.shape}\n".encode())
+    digest.update(tensor.data)
+  return digest.hexdigest()
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:

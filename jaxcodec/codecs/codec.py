@@ -39,6 +39,10 @@ class Codec(nn.Module):
   def num_channels(self) -> int:
     return 1
 
+  def num_frames(self, num_samples: int) -> int:
+    """Frames that so many samples give."""
+    return self.spec.num_frames(num_samples)
+
   def __call__(
     self, x_BxNxC, *, num_codebooks=None, train=False
   ) -> tuple[jax.Array, Quantized]:

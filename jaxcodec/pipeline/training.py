@@ -72,5 +72,9 @@ def _fit(experiment, section, task, data, eval_data, folder, show):
     show=show,
     desc=folder.name,
   )
-  metadata = {"version": jaxcodec.__version__, "config": json.dumps(config)}
+  metadata = {
+    "version": jaxcodec.__version__,
+    "config": json.dumps(config),
+    "sample_rate": str(experiment.spec.sample_rate),
+  }
   export.save_params(folder / PARAMS, task.inference_variables(state), metadata)
