@@ -76,17 +76,23 @@ def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _conv1d(x, kernel, stride, dilation):
-  """Unpadded convolution; (B, T, I) and (W, I, O) to (B, T', O)."""
+def _conv1d(x, kernel, stride, dilation, groups):
+  """Unpadded convolution; (B, T, groups * I) and (W, I, O) to (B, T', O)."""
   width, inputs, outputs = kernel.shape
   length = (x.shape[1] - dilation * (width - 1) - 1) // stride + 1
-  if width == 1 and stride == 1:
+  if width == 1 and stride == 1 and groups == 1:
     return x @ kernel[0]
 
   def tap(a, k):
     first = k * dilation
     return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
 
+  if groups > 1:  # a matmul a group; the grouped convolution op is many times slower
+    columns = jnp.stack([tap(x, k) for k in range(width)], 2)
+    columns = columns.reshape(*columns.shape[:3], groups, inputs)
+    kernel = kernel.reshape(width, inputs, groups, -1)
+    y = jnp.einsum("BTWGI,WIGO->BTGO", columns, kernel)
+    return y.reshape(*y.shape[:2], outputs)
   if inputs == 1:  # the convolution op is several times slower with one channel
     columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
     return columns @ kernel[:, 0]
@@ -109,6 +115,7 @@ class Conv1d(nn.Module):
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
     weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
+    groups: of channels, each convolved for itself; divides inputs and features.
   """
 
   features: int
@@ -118,11 +125,18 @@ class Conv1d(nn.Module):
   padding: int | None = None
   dtype: Dtype = jnp.float32
   weight_norm: bool = True
+  groups: int = 1
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
-    fan_in = self.kernel_size * x_BxTxC.shape[-1]
-    shape = (self.kernel_size, x_BxTxC.shape[-1], self.features)
+    inputs, left_over = divmod(x_BxTxC.shape[-1], self.groups)
+    if left_over or self.features % self.groups:
+      raise ValueError(
+        f"{self.groups} groups must divide the channels, got {x_BxTxC.shape[-1]} and"
+        f" {self.features}"
+      )
+    fan_in = self.kernel_size * inputs
+    shape = (self.kernel_size, inputs, self.features)
     kernel = _kernel(self, shape, fan_in).astype(self.dtype)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     pad = self.padding
@@ -131,7 +145,7 @@ class Conv1d(nn.Module):
     if self.kernel_size > 1:
       x_BxTxC = mask_frames(x_BxTxC, valid_B)
     x_BxTxC = jnp.pad(x_BxTxC.astype(self.dtype), ((0, 0), (pad, pad), (0, 0)))
-    y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
+    y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation, self.groups)
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
 
@@ -190,7 +204,7 @@ class ConvTranspose1d(nn.Module):
 
 
 class Conv2d(nn.Module):
-  """Weight-normed 2-D convolution over (B, T, F, C), for discriminators."""
+  """2-D convolution over (B, T, F, C), for discriminators; see `Conv1d`."""
 
   features: int
   kernel_size: tuple[int, int]
@@ -198,12 +212,13 @@ class Conv2d(nn.Module):
   padding: tuple[int, int] = (0, 0)
   dilation: tuple[int, int] = (1, 1)
   dtype: Dtype = jnp.float32
+  weight_norm: bool = True
 
   @nn.compact
   def __call__(self, x_BxTxFxC):
     shape = (*self.kernel_size, x_BxTxFxC.shape[-1], self.features)
     fan_in = shape[0] * shape[1] * shape[2]
-    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
+    kernel = _kernel(self, shape, fan_in).astype(self.dtype)
     bias = self.param("bias", torch_uniform(fan_in), (self.features,))
     y = lax.conv_general_dilated(
       *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
