@@ -1,4 +1,4 @@
-"""EnCodec's loss balancer: weights that say how much of the gradient each loss gives."""
+"""EnCodec's loss balancer: weights are shares of the gradient."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping

@@ -76,7 +76,7 @@ def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _conv1d(x, kernel, stride, dilation, groups):
+def _conv1d(x, kernel, stride, dilation, groups=1):
   """Unpadded convolution; (B, T, groups * I) and (W, I, O) to (B, T', O)."""
   width, inputs, outputs = kernel.shape
   length = (x.shape[1] - dilation * (width - 1) - 1) // stride + 1
