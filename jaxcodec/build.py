@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec import losses
+from jaxcodec import losses, presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import (
@@ -51,10 +51,17 @@ class ConfigError(ValueError):
 def make_codec(config: Config) -> Codec:
   """The codec that `config.codec` describes, checked to fit together.
 
+  `codec.preset` names a preset, whose fields the others override; see `presets`.
+
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
   """
-  codec = config["codec"]
+  try:
+    codec = presets.expanded(config["codec"])
+  except ValueError as error:
+    raise ConfigError(f"codec.preset: {error}") from error
+  if "data" in config:
+    codec.setdefault("sample_rate", config["data"]["sample_rate"])
   encoder = _named(ENCODERS, codec, "codec.encoder")
   decoder = _named(DECODERS, codec, "codec.decoder")
   for field, part in (("encoder", encoder), ("decoder", decoder)):
@@ -74,14 +81,32 @@ def make_codec(config: Config) -> Codec:
       f" {len(decoder.strides)} strides), got {decoder.width}"
     )
   quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
-  rate = _positive(config["data"], "data", "sample_rate")
+  rate = _positive(codec, "codec", "sample_rate")
   return Codec(encoder, quantizer, decoder, rate)
+
+
+def make_preset(preset: str | Config) -> Codec:
+  """The codec of a preset's name, or of a config like `config.codec`."""
+  return make_codec(
+    {"codec": {"preset": preset} if isinstance(preset, str) else preset}
+  )
+
+
+def variable_shapes(codec: Codec) -> Any:
+  """The codec's variables as nested dicts of `ShapeDtypeStruct`s."""
+  silence_BxNxC = jnp.zeros((1, codec.spec.hop, codec.num_channels))
+  return jax.eval_shape(codec.init, jax.random.key(0), silence_BxNxC)
 
 
 def make_codec_task(config: Config) -> CodecGanTask:
   """The codec with its discriminators, losses and optimisers."""
   train, path = config["codec_train"], "codec_train"
   codec = make_codec(config)
+  if codec.sample_rate != config["data"]["sample_rate"]:
+    raise ConfigError(
+      f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
+      f" {codec.sample_rate}; they must be equal"
+    )
   crop_samples(config, path, codec.spec)
   named = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := named ^ set(CodecGanTask.LOSSES):

@@ -35,6 +35,10 @@ class Codec(nn.Module):
       sample_rate=self.sample_rate,
     )
 
+  @property
+  def num_channels(self) -> int:
+    return 1
+
   def __call__(
     self, x_BxNxC, *, num_codebooks=None, train=False
   ) -> tuple[jax.Array, Quantized]:
