@@ -9,10 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec import presets
+from jaxcodec import losses, presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
-from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.codecs.discriminators import (
+  DacDiscriminator,
+  EncodecDiscriminator,
+  VocosDiscriminator,
+)
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
@@ -25,7 +29,17 @@ Config = Mapping[str, Any]
 ENCODERS = {"dac": DacEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
 DECODERS = {"dac": DacDecoder}
-DISCRIMINATORS = {"dac": DacDiscriminator}
+DISCRIMINATORS = {
+  "dac": DacDiscriminator,
+  "encodec": EncodecDiscriminator,
+  "vocos": VocosDiscriminator,
+}
+# Kinds of losses in codec_train; DAC's where it does not say.
+_LOSS_KINDS = {
+  "mel_loss": losses.MEL,
+  "adversarial_loss": losses.ADVERSARIAL,
+  "feature_matching": losses.FEATURE_MATCHING,
+}
 SLMS = {"maskgit": MaskGit}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -94,7 +108,8 @@ def make_codec_task(config: Config) -> CodecGanTask:
       f" {codec.sample_rate}; they must be equal"
     )
   crop_samples(config, path, codec.spec)
-  if unknown := set(train["weights"]) ^ set(CodecGanTask.LOSSES):
+  named = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
+  if unknown := named ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   return CodecGanTask(
     codec=codec,
@@ -105,7 +120,20 @@ def make_codec_task(config: Config) -> CodecGanTask:
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
     adversarial_start=train["adversarial_start"],
     ema_decay=train["ema_decay"],
+    **_loss_kinds(train, path),
   )
+
+
+def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
+  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
+  for name, kind in kinds.items():
+    if kind not in (known := _LOSS_KINDS[name]):
+      raise ConfigError(f"{path}.{name} must be one of {sorted(known)}, got {kind!r}")
+  if train.get("balancer"):
+    fields = dict(train["balancer"])
+    kinds["balancer"] = _call(losses.Balancer, fields, f"{path}.balancer")
+  return kinds
 
 
 def make_slm_task(config: Config, spec: TokenSpec) -> SlmTask:
