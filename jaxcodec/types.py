@@ -68,12 +68,12 @@ class Tokens:
   Attributes:
     codes_BxTxK: int32 codes, coarse to fine.
     mask_BxT: bool, True on valid frames.
-    gain_B: float32 per-item gain that the codec took out, or None.
+    gain_BxS: float32 gain that the codec took out of each segment, or None.
   """
 
   codes_BxTxK: jax.Array
   mask_BxT: jax.Array
-  gain_B: jax.Array | None = None
+  gain_BxS: jax.Array | None = None
 
   def to_bkt(self) -> jax.Array:
     """Codes as (B, K, T), the layout of the PyTorch codecs."""
