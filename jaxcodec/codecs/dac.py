@@ -93,6 +93,8 @@ class DacEncoder(nn.Module):
   latent_dim: int | None = None
   dtype: Dtype = jnp.float32
 
+  channels = 1
+
   @property
   def hop(self) -> int:
     return math.prod(self.strides)
