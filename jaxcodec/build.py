@@ -17,6 +17,9 @@ from jaxcodec.codecs.discriminators import (
   EncodecDiscriminator,
   VocosDiscriminator,
 )
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
@@ -26,9 +29,9 @@ from jaxcodec.types import TokenSpec
 
 Config = Mapping[str, Any]
 
-ENCODERS = {"dac": DacEncoder}
+ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
-DECODERS = {"dac": DacDecoder}
+DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
 DISCRIMINATORS = {
   "dac": DacDiscriminator,
   "encodec": EncodecDiscriminator,
@@ -56,33 +59,49 @@ def make_codec(config: Config) -> Codec:
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
   """
+  codec = _codec_config(config)
+  encoder = _named(ENCODERS, codec, "codec.encoder")
+  decoder = _named(DECODERS, codec, "codec.decoder")
+  if encoder.hop != decoder.hop:
+    raise ConfigError(
+      f"codec.decoder has a hop of {decoder.hop} samples, but codec.encoder one of"
+      f" {encoder.hop} (the product of its strides); they must be equal"
+    )
+  if encoder.channels != decoder.channels:
+    raise ConfigError(
+      f"codec.decoder gives {decoder.channels} channels, but codec.encoder takes"
+      f" {encoder.channels}; they must be equal"
+    )
+  quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
+  rate = _positive(codec, "codec", "sample_rate")
+  return Codec(encoder, quantizer, decoder, rate, **_segments(codec))
+
+
+def _codec_config(config: Config) -> dict[str, Any]:
+  """`config.codec` with its preset written out and the rate of the data."""
   try:
     codec = presets.expanded(config["codec"])
   except ValueError as error:
     raise ConfigError(f"codec.preset: {error}") from error
   if "data" in config:
     codec.setdefault("sample_rate", config["data"]["sample_rate"])
-  encoder = _named(ENCODERS, codec, "codec.encoder")
-  decoder = _named(DECODERS, codec, "codec.decoder")
-  for field, part in (("encoder", encoder), ("decoder", decoder)):
-    if not part.strides or min(part.strides) < 1:
-      raise ConfigError(
-        f"codec.{field}.strides must be positive integers, got {part.strides}"
-      )
-  if encoder.hop != decoder.hop:
-    raise ConfigError(
-      f"codec.decoder.strides give a hop of {decoder.hop} samples, but"
-      f" codec.encoder.strides one of {encoder.hop}; they must be equal"
-    )
-  smallest = 2 ** len(decoder.strides)
-  if decoder.width % smallest:
-    raise ConfigError(
-      f"codec.decoder.width must be a multiple of {smallest} (halved at each of"
-      f" {len(decoder.strides)} strides), got {decoder.width}"
-    )
-  quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
-  rate = _positive(codec, "codec", "sample_rate")
-  return Codec(encoder, quantizer, decoder, rate)
+  if unknown := sorted(codec.keys() - _CODEC_FIELDS):
+    raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
+  return codec
+
+
+_CODEC_FIELDS = {
+  *("preset", "sample_rate", "encoder", "quantizer", "decoder"),
+  *("segments", "normalize"),
+}
+
+
+def _segments(codec: dict[str, Any]) -> dict[str, Any]:
+  """How the codec cuts its audio, if it does."""
+  fields = {"normalize": bool(codec.get("normalize", False))}
+  if codec.get("segments"):
+    fields["segments"] = _call(Segments, dict(codec["segments"]), "codec.segments")
+  return fields
 
 
 def make_preset(preset: str | Config) -> Codec:
@@ -248,6 +267,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
   for name, value in fields.items():
     if isinstance(value, int) and not isinstance(value, bool) and name in _POSITIVE:
       _positive(fields, path, name)
+  fields = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
   if "dtype" in fields:
     fields = {**fields, "dtype": _dtype(fields["dtype"], f"{path}.dtype")}
   try:

@@ -180,6 +180,8 @@ class VocosDecoder(nn.Module):
   bandwidth_codebooks: Sequence[int] | None = None
   dtype: Dtype = jnp.float32
 
+  channels = 1
+
   def __post_init__(self):
     check(self.n_fft, self.hop, self.padding)
     super().__post_init__()
