@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcodec import presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.segments import Segments
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
@@ -21,9 +24,9 @@ from jaxcodec.types import TokenSpec
 
 Config = Mapping[str, Any]
 
-ENCODERS = {"dac": DacEncoder}
+ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
-DECODERS = {"dac": DacDecoder}
+DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder}
 DISCRIMINATORS = {"dac": DacDiscriminator}
 SLMS = {"maskgit": MaskGit}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -36,37 +39,58 @@ class ConfigError(ValueError):
 def make_codec(config: Config) -> Codec:
   """The codec that `config.codec` describes, checked to fit together.
 
+  `codec.preset` names a preset, whose fields the others override; see `presets`.
+  `codec.segments` and `codec.normalize` are optional; see `Codec`.
+
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
   """
-  codec = config["codec"]
+  try:
+    codec = presets.expanded(config["codec"])
+  except ValueError as error:
+    raise ConfigError(f"codec.preset: {error}") from error
+  if "data" in config:
+    codec.setdefault("sample_rate", config["data"]["sample_rate"])
   encoder = _named(ENCODERS, codec, "codec.encoder")
   decoder = _named(DECODERS, codec, "codec.decoder")
-  for field, part in (("encoder", encoder), ("decoder", decoder)):
-    if not part.strides or min(part.strides) < 1:
+  for field, what in (("hop", "a hop"), ("channels", "a number of channels")):
+    ours, theirs = getattr(encoder, field), getattr(decoder, field)
+    if ours != theirs:
       raise ConfigError(
-        f"codec.{field}.strides must be positive integers, got {part.strides}"
+        f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
+        " must be equal"
       )
-  if encoder.hop != decoder.hop:
-    raise ConfigError(
-      f"codec.decoder.strides give a hop of {decoder.hop} samples, but"
-      f" codec.encoder.strides one of {encoder.hop}; they must be equal"
-    )
-  smallest = 2 ** len(decoder.strides)
-  if decoder.width % smallest:
-    raise ConfigError(
-      f"codec.decoder.width must be a multiple of {smallest} (halved at each of"
-      f" {len(decoder.strides)} strides), got {decoder.width}"
-    )
   quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
-  rate = _positive(config["data"], "data", "sample_rate")
-  return Codec(encoder, quantizer, decoder, rate)
+  rate = _positive(codec, "codec", "sample_rate")
+  segments, path = codec.get("segments"), "codec.segments"
+  if segments is not None:
+    segments = _call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
+  normalize = codec.get("normalize", False)
+  return Codec(encoder, quantizer, decoder, rate, segments, normalize)
+
+
+def make_preset(preset: str | Config) -> Codec:
+  """The codec of a preset's name, or of a config like `config.codec`."""
+  return make_codec(
+    {"codec": {"preset": preset} if isinstance(preset, str) else preset}
+  )
+
+
+def variable_shapes(codec: Codec) -> Any:
+  """The codec's variables as nested dicts of `ShapeDtypeStruct`s."""
+  silence_BxNxC = jnp.zeros((1, codec.spec.hop, codec.num_channels))
+  return jax.eval_shape(codec.init, jax.random.key(0), silence_BxNxC)
 
 
 def make_codec_task(config: Config) -> CodecGanTask:
   """The codec with its discriminators, losses and optimisers."""
   train, path = config["codec_train"], "codec_train"
   codec = make_codec(config)
+  if codec.sample_rate != config["data"]["sample_rate"]:
+    raise ConfigError(
+      f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
+      f" {codec.sample_rate}; they must be equal"
+    )
   crop_samples(config, path, codec.spec)
   if unknown := set(train["weights"]) ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
@@ -204,7 +228,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
 
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width"),
+  *("latent_dim", "period_width", "band_width", "channels", "compress"),
 }
 
 

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental import multihost_utils
 
-from jaxcodec import sharding, stages
+from jaxcodec import files, sharding
 
 CHECKSUMS = "checksums.json"
 
@@ -36,7 +36,7 @@ class Checkpointer:
 
   def __init__(
     self,
-    folder: stages.PathLike,
+    folder: files.PathLike,
     *,
     keep: int = 2,
     best: tuple[str, Literal["min", "max"]] | None = None,
@@ -147,7 +147,7 @@ class Checkpointer:
       return
     # Orbax calls this while the folder still has its temporary name.
     (folder,) = self._folder.glob(f"{self._saving}.*tmp*")
-    stages.atomic_write_json(folder / CHECKSUMS, _checksums(folder))
+    files.write_json(folder / CHECKSUMS, _checksums(folder))
 
   def _set_damaged_aside(self) -> None:
     folders = [path for path in self._folder.iterdir() if path.name.isdigit()]
@@ -195,8 +195,8 @@ def _preservation(keep, best):
 
 def _checksums(folder: pathlib.Path) -> dict[str, str]:
   """Of the items' files; those beside them, Orbax still writes while committing."""
-  files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
-  return {path.relative_to(folder).as_posix(): stages.sha256(path) for path in files}
+  paths = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+  return {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths}
 
 
 def _problem(folder: pathlib.Path) -> str | None:
@@ -204,7 +204,7 @@ def _problem(folder: pathlib.Path) -> str | None:
   try:
     expected = json.loads((folder / CHECKSUMS).read_text())
     for name, digest in expected.items():
-      if stages.sha256(folder / name) != digest:
+      if files.sha256(folder / name) != digest:
         return f"{name} has changed"
   except FileNotFoundError as error:
     return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"

@@ -10,13 +10,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxcodec import stages
+from jaxcodec import files
 
 FILE = "params.safetensors"
 
 
 def save_params(
-  path: stages.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
+  path: files.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
 ) -> str:
   """Writes nested dicts of arrays, atomically; returns the file's sha256.
 
@@ -36,11 +36,11 @@ def save_params(
       raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
   tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
   content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
-  stages.atomic_write_bytes(path, content)
-  return stages.sha256(path)
+  files.write_bytes(path, content)
+  return files.sha256(path)
 
 
-def load_params(path: stages.PathLike, like: Any = None) -> dict[str, Any]:
+def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """Nested dicts of numpy arrays from a file of `save_params`.
 
   Args:
@@ -64,10 +64,19 @@ def load_params(path: stages.PathLike, like: Any = None) -> dict[str, Any]:
   return nested
 
 
-def load_metadata(path: stages.PathLike) -> dict[str, str]:
+def load_metadata(path: files.PathLike) -> dict[str, str]:
   """The header's strings; raises as `load_params` does."""
   with _opened(pathlib.Path(path)) as file:
     return dict(file.metadata() or {})
+
+
+def is_params(path: files.PathLike) -> bool:
+  """Whether the file is one of `save_params`: safetensors with the paths of a model."""
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      return any(key.startswith("params/") for key in file.keys())
+  except (OSError, safetensors.SafetensorError):
+    return False
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -115,7 +124,8 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  lines = [f"missing: {key}" for key in sorted(expected.keys() - found.keys())]
+  missing = expected.keys() - found.keys() - _folded(found)
+  lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
   for key in sorted(found.keys() & expected.keys()):
     shape, wanted = tuple(found[key].shape), tuple(expected[key].shape)
@@ -123,3 +133,10 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
       lines.append(f"misshapen: {key} is {shape}, expected {wanted}")
   if lines:
     raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))
+
+
+def _folded(found: dict[str, Any]) -> set[str]:
+  """The scales that kernels do not need once their weight norm is folded in."""
+  return {
+    f"{key.removesuffix('kernel')}scale" for key in found if key.endswith("/kernel")
+  }

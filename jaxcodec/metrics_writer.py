@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxcodec import stages
+from jaxcodec import files
 
 FILE = "metrics.jsonl"
 
@@ -24,7 +24,7 @@ class MetricsWriter:
   null. Each line is handed to the system at once, so that a kill loses none.
   """
 
-  def __init__(self, folder: stages.PathLike, *, step: int = 0):
+  def __init__(self, folder: files.PathLike, *, step: int = 0):
     """Opens `folder`'s file to go on after `step`.
 
     Lines of later steps are cut off, since training is about to repeat them, and so is
@@ -73,7 +73,7 @@ class MetricsWriter:
         self._board.add_scalar(name, value, step)
 
 
-def read_metrics(folder: stages.PathLike) -> list[dict[str, Any]]:
+def read_metrics(folder: files.PathLike) -> list[dict[str, Any]]:
   """The records of `folder`'s file, without a half-written last line."""
   return _records(pathlib.Path(folder) / FILE)
 
@@ -97,7 +97,7 @@ def _cut_after(path: pathlib.Path, step: int) -> None:
     logging.info(
       "%s: cut off %d lines after step %d", path, len(records) - len(kept), step
     )
-  stages.atomic_write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+  files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _plain(name: str, value: Any) -> float | None | list[float | None]:

@@ -17,12 +17,13 @@ from typing import Any
 
 from absl import logging
 
+from jaxcodec import files
+
 STARTED = "STARTED.json"
 DONE = "DONE.json"
 LOCK = ".lock"
 
-PathLike = str | os.PathLike
-StageFn = Callable[[pathlib.Path], Iterable[PathLike]]
+StageFn = Callable[[pathlib.Path], Iterable[files.PathLike]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class WorkdirInUse(RuntimeError):
   """Another process works in the folder."""
 
 
-def load_stage(workdir: PathLike, name: str) -> Stage | None:
+def load_stage(workdir: files.PathLike, name: str) -> Stage | None:
   """A stage that is complete, whatever its inputs were; None if it isn't."""
   folder = pathlib.Path(workdir) / name
   record = _read_record(folder / DONE)
@@ -62,7 +63,7 @@ def load_stage(workdir: PathLike, name: str) -> Stage | None:
 
 
 def run_stage(
-  workdir: PathLike, name: str, inputs: Mapping[str, Any], fn: StageFn
+  workdir: files.PathLike, name: str, inputs: Mapping[str, Any], fn: StageFn
 ) -> Stage:
   """Runs `fn(folder)` unless its outputs for exactly these inputs are there.
 
@@ -101,13 +102,13 @@ def run_stage(
     "seconds": round(seconds, 3),
     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
   }
-  atomic_write_json(folder / DONE, record)
+  files.write_json(folder / DONE, record)
   logging.info("stage %s: done in %.1f s", name, seconds)
   return Stage(folder, fingerprint, outputs, seconds, skipped=False)
 
 
 @contextlib.contextmanager
-def lock_workdir(workdir: PathLike) -> Iterator[None]:
+def lock_workdir(workdir: files.PathLike) -> Iterator[None]:
   """Holds `workdir` for this process; the lock of a dead process counts for nothing.
 
   Raises:
@@ -130,38 +131,6 @@ def lock_workdir(workdir: PathLike) -> Iterator[None]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     yield
-
-
-def sha256(path: PathLike) -> str:
-  """Checksum of a file's content, in hexadecimal."""
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def atomic_write_bytes(path: PathLike, content: bytes) -> None:
-  """Writes a file that is, whenever the process dies, either old or complete."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = _temporary(path)
-  try:
-    with open(temporary, "wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def atomic_write_text(path: PathLike, text: str) -> None:
-  """As `atomic_write_bytes`, in UTF-8."""
-  atomic_write_bytes(path, text.encode())
-
-
-def atomic_write_json(path: PathLike, value: Any) -> None:
-  """As `atomic_write_text`, keys in order; NaN and infinity are errors."""
-  text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-  atomic_write_text(path, text + "\n")
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -211,7 +180,7 @@ def _prepare(folder, name, inputs, fingerprint) -> bool:
   elif folder.is_dir() and any(folder.iterdir()):
     _move_aside(folder, name, {"(unknown)": None}, inputs)
   folder.mkdir(parents=True, exist_ok=True)
-  atomic_write_json(
+  files.write_json(
     folder / STARTED, {"fingerprint": fingerprint, "inputs": inputs, "name": name}
   )
   return False
@@ -244,14 +213,14 @@ def _read_record(path: pathlib.Path) -> dict[str, Any] | None:
   return None
 
 
-def _checksums(folder, paths: Iterable[PathLike]) -> dict[str, dict[str, Any]]:
+def _checksums(folder, paths: Iterable[files.PathLike]) -> dict[str, dict[str, Any]]:
   outputs = {}
   for path in paths:
     file = folder / path
     if not file.is_file():
       raise FileNotFoundError(f"stage {folder.name} should have written {file}")
     relative = file.relative_to(folder).as_posix()
-    outputs[relative] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+    outputs[relative] = {"bytes": file.stat().st_size, "sha256": files.sha256(file)}
   return outputs
 
 
@@ -260,7 +229,7 @@ def _damaged(folder, outputs) -> list[str]:
     return (
       file.is_file()
       and file.stat().st_size == expected["bytes"]
-      and sha256(file) == expected["sha256"]
+      and files.sha256(file) == expected["sha256"]
     )
 
   return [
@@ -287,8 +256,3 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
       yield from _flatten(child, f"{prefix}.{key}" if prefix else str(key))
   else:
     yield prefix, value
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-  """Beside `path`, since a rename is atomic only within a file system."""
-  return path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from jaxcodec import prefetch, sharding, stages
+from jaxcodec import files, prefetch, sharding
 from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.interrupts import Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
@@ -33,7 +33,7 @@ def fit(
   data: Iterable[Batch],
   *,
   steps: int,
-  workdir: stages.PathLike,
+  workdir: files.PathLike,
   mesh: Mesh,
   seed: int,
   rules: sharding.Rules = sharding.DEFAULT_RULES,

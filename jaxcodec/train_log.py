@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcodec import stages
+from jaxcodec import files
 from jaxcodec.metrics_writer import MetricsWriter
 from jaxcodec.prefetch import Prefetch
 from jaxcodec.progress import Progress
@@ -130,7 +130,7 @@ class TrainLog:
     # As text, since JSON has neither NaN nor infinity.
     values = {name: str(np.asarray(value)) for name, value in metrics.items()}
     record = {"step": result.step, "index_B": index, "metrics": values}
-    stages.atomic_write_json(path, record)
+    files.write_json(path, record)
     raise NonFiniteError(
       f"step {result.step}: {', '.join(bad)} not finite; the metrics and the batch's"
       f" index_B are in {path}. Lower the learning rate or look at those examples; the"

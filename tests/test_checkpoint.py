@@ -194,7 +194,7 @@ def test_leaving_on_an_exception_finishes_the_write(tmp_path):
 KILLED_WHILE_SAVING = textwrap.dedent("""
   import os, signal, sys
   import jax.numpy as jnp
-  from jaxcodec import checkpoint, stages
+  from jaxcodec import checkpoint
   checkpoints = checkpoint.Checkpointer(sys.argv[1])
   checkpoints.save(1, {"x": jnp.ones(8)}, "first")
   checkpoints._manager.wait_until_finished()

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 from jax.sharding import PartitionSpec
 
-from jaxcodec import export, sharding, stages
+from jaxcodec import export, files, sharding
 
 VARIABLES = {
   "params": {
@@ -27,7 +27,7 @@ METADATA = {"z": "1", "a": "ä", "m": '"quoted"'}
 def test_the_library_reads_what_we_write(tmp_path):
   path = tmp_path / "p.safetensors"
   digest = export.save_params(path, VARIABLES, METADATA)
-  assert digest == stages.sha256(path)
+  assert digest == files.sha256(path)
   flat = safetensors.numpy.load_file(path)
   assert set(flat) == {
     "params/a/bias",

@@ -7,7 +7,7 @@ import time
 import pytest
 from test_configs import CONFIGS, start
 
-from jaxcodec import stages
+from jaxcodec import files
 from jaxcodec.pipeline import STAGES
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_kill_in_every_stage(tmp_path):
   for stage in STAGES:
     record = json.loads((tmp_path / stage / "DONE.json").read_text())
     for name, file in record["outputs"].items():
-      assert stages.sha256(tmp_path / stage / name) == file["sha256"]
+      assert files.sha256(tmp_path / stage / name) == file["sha256"]
   left = [p for p in tmp_path.rglob("*") if p.suffix in (".tmp", ".part", ".partial")]
   assert not left
   assert "report.html" in output

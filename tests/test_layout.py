@@ -11,14 +11,15 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
-  ("types", "cache", "config_args"),
+  ("types", "cache", "config_args", "files"),
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
-  ("codecs", "slm", "evals", "porting"),
+  ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export"),
   ("checkpoint", "prefetch", "train_log", "inference"),
   ("train",),
   ("build",),
+  ("porting",),
   ("pipeline",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from jaxcodec import stages
+from jaxcodec import files, stages
 
 
 def writes(text="hello", name="out.txt", calls=None):
   def fn(folder):
     if calls is not None:
       calls.append(sorted(p.name for p in folder.iterdir()))
-    stages.atomic_write_text(folder / name, text)
+    files.write_text(folder / name, text)
     return [name]
 
   return fn
@@ -83,7 +83,7 @@ def test_damaged_output_is_remade_and_the_rest_kept(tmp_path, damage, caplog):
   def fn(folder):
     calls.append(sorted(p.name for p in folder.iterdir()))
     for name in ("a", "b"):
-      stages.atomic_write_text(folder / name, f"content of {name}")
+      files.write_text(folder / name, f"content of {name}")
     return ["a", folder / "b"]
 
   stages.run_stage(tmp_path, "s", {}, fn)
@@ -152,7 +152,7 @@ def test_two_processes_cannot_share_a_workdir_and_a_dead_one_holds_nothing(tmp_p
 
 def _rewrite_forever(path, size):
   for byte in range(256):
-    stages.atomic_write_bytes(path, bytes([byte]) * size)
+    files.write_bytes(path, bytes([byte]) * size)
 
 
 def test_a_file_killed_while_written_is_old_or_new_never_half(tmp_path):
@@ -172,6 +172,6 @@ def test_a_file_killed_while_written_is_old_or_new_never_half(tmp_path):
 def test_atomic_writes_leave_nothing_behind_on_failure(tmp_path):
   (tmp_path / "a.json").write_text("old")
   with pytest.raises(ValueError):
-    stages.atomic_write_json(tmp_path / "a.json", {"x": float("nan")})
+    files.write_json(tmp_path / "a.json", {"x": float("nan")})
   assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
   assert (tmp_path / "a.json").read_text() == "old"

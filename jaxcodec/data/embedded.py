@@ -3,14 +3,13 @@
 import contextlib
 import fcntl
 import importlib.resources
-import os
 import pathlib
 
 import numpy as np
 import soundfile
 from absl import logging
 
-from jaxcodec import cache
+from jaxcodec import cache, files
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.folder import load_item
 from jaxcodec.data.layouts import Item
@@ -129,9 +128,8 @@ def _is_broken(item):
 
 def _write(item):
   audio_N, rate = speak(item.text, _VOICES[item.speaker])
-  part = item.path.with_suffix(".part")
-  soundfile.write(part, master(audio_N, rate), rate, format="FLAC", subtype="PCM_16")
-  os.replace(part, item.path)
+  with files.replacing(item.path) as part:
+    soundfile.write(part, master(audio_N, rate), rate, format="FLAC", subtype="PCM_16")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from jaxcodec import files
 from jaxcodec.data.source import DataError, Utterance
 
 PARTS = ("train", "valid", "test")
@@ -69,11 +70,8 @@ def write_split(
   split: dict[str, list[int]],
 ) -> None:
   """Writes the split as JSON lists of utterance ids, in one step."""
-  path = pathlib.Path(path)
   ids = {part: [utterances[i].id for i in split[part]] for part in PARTS}
-  part = path.with_name(f".{path.name}.{os.getpid()}.part")
-  part.write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
-  os.replace(part, path)
+  files.write_json(path, ids)
 
 
 def read_split(

@@ -9,6 +9,7 @@ import msgpack
 import numpy as np
 from array_record.python import array_record_module
 
+from jaxcodec import files
 from jaxcodec.data.source import DataError
 
 REQUIRED = ("id", "speaker", "text", "codes_TxK", "semantic_T")
@@ -26,11 +27,8 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
   Raises:
     DataError: a record lacks a field or its arrays do not fit, or there are none.
   """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f".{path.name}.{os.getpid()}.part")
   count = 0
-  try:
+  with files.replacing(path) as part:
     # Groups of one record make each readable by itself.
     writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
     for record in records:
@@ -40,9 +38,6 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
     writer.close()
     if not count:
       raise DataError(f"{path}: there are no token records to write")
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
   return count
 
 

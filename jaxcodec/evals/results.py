@@ -6,12 +6,12 @@ import json
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.evals.evaluate import Evaluation
 from jaxcodec.evals.metric import Metric
 from jaxcodec.evals.tokens import Spec
@@ -89,27 +89,12 @@ def to_json(results: Mapping[str, Any]) -> str:
 
 def write_results(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
   """Writes results.json so that a reader never sees half of it."""
-  write_text(path, to_json(results))
+  files.write_text(path, to_json(results))
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
   """What `write_results` wrote."""
   return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-
-
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a text file at once: to a temporary file beside it, then renamed."""
-  path = pathlib.Path(path)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-  try:
-    with open(handle, "w", encoding="utf-8") as file:
-      file.write(text)
-    # mkstemp's files are private to the user; results are ordinary files.
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
 
 
 def _plain(value: Any) -> Any:

@@ -34,10 +34,10 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-def _kernel(module, shape, fan_in, kept_axis=-1):
+def _kernel(module, shape, init, kept_axis=-1):
   if module.weight_norm:
-    return weight_normed(module, shape, fan_in, kept_axis)
-  return module.param("kernel", torch_uniform(fan_in), shape)
+    return weight_normed(module, shape, init, kept_axis)
+  return module.param("kernel", init, shape)
 
 
 def _norm(kernel, kept_axis):
@@ -45,7 +45,7 @@ def _norm(kernel, kept_axis):
   return jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
 
 
-def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
+def weight_normed(module: nn.Module, shape, init, kept_axis: int = -1):
   """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
 
   Declares `kernel` (v) and `scale` on `module`; variables without a `scale` (see
@@ -53,7 +53,7 @@ def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
   keeps axis 0, which is the output of a convolution and the input of a transposed one.
   """
   kept_axis %= len(shape)
-  kernel = module.param("kernel", torch_uniform(fan_in), shape)
+  kernel = module.param("kernel", init, shape)
   if not module.is_initializing() and not module.has_variable("params", "scale"):
     return kernel
   scale = module.param("scale", lambda _: _norm(kernel, kept_axis))
@@ -111,6 +111,7 @@ class Conv1d(nn.Module):
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
     weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
+    kernel_init: `torch_uniform` if None.
   """
 
   features: int
@@ -120,12 +121,14 @@ class Conv1d(nn.Module):
   padding: int | None = None
   dtype: Dtype = jnp.float32
   weight_norm: bool = True
+  kernel_init: nn.initializers.Initializer | None = None
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
     fan_in = self.kernel_size * x_BxTxC.shape[-1]
     shape = (self.kernel_size, x_BxTxC.shape[-1], self.features)
-    kernel = _kernel(self, shape, fan_in).astype(self.dtype)
+    init = self.kernel_init or torch_uniform(fan_in)
+    kernel = _kernel(self, shape, init).astype(self.dtype)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     pad = self.padding
     if pad is None:
@@ -179,8 +182,9 @@ class ConvTranspose1d(nn.Module):
     inputs, width = x_BxTxC.shape[-1], 2 * self.stride
     shape = (width, inputs, self.features)
     fan_in = width * self.features
-    kernel = _kernel(self, shape, fan_in, kept_axis=1).astype(self.dtype)
-    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    init = torch_uniform(fan_in)
+    kernel = _kernel(self, shape, init, kept_axis=1).astype(self.dtype)
+    bias = self.param("bias", init, (self.features,))
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
     columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
@@ -209,9 +213,9 @@ class Conv2d(nn.Module):
   @nn.compact
   def __call__(self, x_BxTxFxC):
     shape = (*self.kernel_size, x_BxTxFxC.shape[-1], self.features)
-    fan_in = shape[0] * shape[1] * shape[2]
-    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
-    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    init = torch_uniform(shape[0] * shape[1] * shape[2])
+    kernel = weight_normed(self, shape, init).astype(self.dtype)
+    bias = self.param("bias", init, (self.features,))
     y = lax.conv_general_dilated(
       *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
       [(p, p) for p in self.padding],

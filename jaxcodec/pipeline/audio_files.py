@@ -6,7 +6,7 @@ import os
 import numpy as np
 import soundfile
 
-from jaxcodec import stages
+from jaxcodec import files
 
 
 def write_wav(path: str | os.PathLike, audio_N: np.ndarray, sample_rate: int) -> None:
@@ -14,7 +14,7 @@ def write_wav(path: str | os.PathLike, audio_N: np.ndarray, sample_rate: int) ->
   buffer = io.BytesIO()
   clipped_N = np.clip(audio_N, -1, 1)
   soundfile.write(buffer, clipped_N, sample_rate, format="WAV", subtype="PCM_16")
-  stages.atomic_write_bytes(path, buffer.getvalue())
+  files.write_bytes(path, buffer.getvalue())
 
 
 def read_wav(path: str | os.PathLike) -> np.ndarray:

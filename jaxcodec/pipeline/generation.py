@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcodec import build, export, stages
+from jaxcodec import build, export, files
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.inference import bucketed
@@ -36,7 +36,7 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     _generate(experiment, folder, todo)
   shown = ("id", "speaker", "text", "seed", "prompt_id", "prompt_seconds", "wav")
   lines = [json.dumps({name: job[name] for name in shown}) + "\n" for job in jobs]
-  stages.atomic_write_text(folder / INDEX, "".join(lines))
+  files.write_text(folder / INDEX, "".join(lines))
   return [INDEX, *(job["wav"] for job in jobs)]
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, sharding, stages
+from jaxcodec import build, evals, files, sharding, stages
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
@@ -71,7 +71,7 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
     experiment = open_experiment(config, workdir)
     _check(experiment, wanted)
     record = {"config": config, "command": command, "versions": _versions()}
-    stages.atomic_write_json(workdir / "config.json", record)
+    files.write_json(workdir / "config.json", record)
     if experiment.skipped:
       logging.warning("%d recordings are left out", len(experiment.skipped))
     for name in wanted:
@@ -131,7 +131,7 @@ def _run_stage(experiment: Experiment, name: str) -> None:
   )
   for output in _PUBLISHED.get(name, ()):
     content = (experiment.done[name].folder / output).read_bytes()
-    stages.atomic_write_bytes(experiment.workdir / output, content)
+    files.write_bytes(experiment.workdir / output, content)
 
 
 def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from jaxcodec import stages
+from jaxcodec import files
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import write_tokens
 from jaxcodec.inference import bucket
@@ -40,7 +40,7 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     outputs.append(name)
   codec = experiment.done["codec"].outputs[PARAMS]["sha256"]
   spec = dataclasses.asdict(experiment.spec)
-  stages.atomic_write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
+  files.write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
   return outputs
 
 

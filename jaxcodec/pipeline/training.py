@@ -4,7 +4,7 @@ import json
 import pathlib
 
 import jaxcodec
-from jaxcodec import build, export, stages, train
+from jaxcodec import build, export, files, train
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data import token_batches
@@ -19,7 +19,7 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   config, spec = experiment.config, experiment.spec
   settings, source = config["codec_train"], experiment.source
   splits.write_split(folder / SPLIT, source.utterances, experiment.split)
-  stages.atomic_write_json(folder / SKIPPED, experiment.skipped)
+  files.write_json(folder / SKIPPED, experiment.skipped)
   shape = {
     "sample_rate": spec.sample_rate,
     "crop_samples": build.crop_samples(config, "codec_train", spec),

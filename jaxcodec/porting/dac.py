@@ -39,18 +39,20 @@ def _nested(root: str, ours: str) -> list[Rule]:
 CODEC = (
   # The second layer of a decoder block is the transposed convolution.
   *_weight_normed(
-    r"decoder\.model\.(\d+)\.block\.1", r"decoder/model_\1/block_1", CONV_TRANSPOSE1D
+    r"decoder\.model\.(\d+)\.block\.1",
+    r"params/decoder/model_\1/block_1",
+    CONV_TRANSPOSE1D,
   ),
-  *_nested(r"encoder\.block\.(\d+)", r"encoder/block_\1"),
-  *_nested(r"decoder\.model\.(\d+)", r"decoder/model_\1"),
+  *_nested(r"encoder\.block\.(\d+)", r"params/encoder/block_\1"),
+  *_nested(r"decoder\.model\.(\d+)", r"params/decoder/model_\1"),
   *_weight_normed(
     r"quantizer\.quantizers\.(\d+)\.(in_proj|out_proj)",
-    r"quantizer/quantizers_\1/\2",
+    r"params/quantizer/quantizers_\1/\2",
     CONV1D,
   ),
   Rule(
     r"quantizer\.quantizers\.(\d+)\.codebook\.weight",
-    r"quantizer/quantizers_\1/codebook",
+    r"params/quantizer/quantizers_\1/codebook",
   ),
 )
 

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from jaxcodec import files
 from jaxcodec.semantic import kmeans
 from jaxcodec.semantic.mfcc import Mfcc
 
@@ -54,7 +54,6 @@ class SemanticTokenizer:
 
     The file appears whole or not at all.
     """
-    path = pathlib.Path(path)
     names = {kind: name for name, kind in _FEATURES.items()}
     config = {"name": names[type(self.features)]} | dataclasses.asdict(self.features)
     data = safetensors.numpy.save(
@@ -62,9 +61,7 @@ class SemanticTokenizer:
       # One entry: the order of several would differ from run to run.
       metadata={"features": json.dumps(config, sort_keys=True)},
     )
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    files.write_bytes(path, data)
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "SemanticTokenizer":

@@ -3,10 +3,10 @@
 import os
 import pathlib
 
+from jaxcodec import files
 from jaxcodec.evals.report.html import render_html
 from jaxcodec.evals.report.markdown import render_markdown
 from jaxcodec.evals.report.workdir import read_workdir
-from jaxcodec.evals.results import write_text
 
 
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
@@ -18,6 +18,6 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """
   workdir = pathlib.Path(workdir)
   experiment = read_workdir(workdir)
-  write_text(workdir / "report.md", render_markdown(experiment))
-  write_text(workdir / "report.html", render_html(experiment))
+  files.write_text(workdir / "report.md", render_markdown(experiment))
+  files.write_text(workdir / "report.html", render_html(experiment))
   return workdir / "report.html"

@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all, whenever the process dies."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+PathLike = str | os.PathLike
+
+
+@contextlib.contextmanager
+def replacing(path: PathLike) -> Iterator[pathlib.Path]:
+  """Gives a path to write to, which becomes `path` if no error ends the block.
+
+  It lies beside `path`, whose folder is made: a rename is atomic only within a file
+  system. Its name keeps the suffix, by which some writers choose a format.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+  try:
+    yield temporary
+    with open(temporary, "rb") as file:
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: PathLike, content: bytes) -> None:
+  """Writes a file that is either old or complete."""
+  with replacing(path) as temporary:
+    temporary.write_bytes(content)
+
+
+def write_text(path: PathLike, text: str) -> None:
+  """As `write_bytes`, in UTF-8."""
+  write_bytes(path, text.encode())
+
+
+def write_json(path: PathLike, value: Any) -> None:
+  """As `write_text`, keys in order; NaN and infinity are errors."""
+  text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+  write_text(path, text + "\n")
+
+
+def sha256(path: PathLike) -> str:
+  """Checksum of a file's content, in hexadecimal."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
