@@ -55,6 +55,7 @@ def make_codec(config: Config) -> Codec:
   """The codec that `config.codec` describes, checked to fit together.
 
   `codec.preset` names a preset, whose fields the others override; see `presets`.
+  `codec.segments` and `codec.normalize` are optional; see `Codec`.
 
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
@@ -62,19 +63,20 @@ def make_codec(config: Config) -> Codec:
   codec = _codec_config(config)
   encoder = _named(ENCODERS, codec, "codec.encoder")
   decoder = _named(DECODERS, codec, "codec.decoder")
-  if encoder.hop != decoder.hop:
-    raise ConfigError(
-      f"codec.decoder has a hop of {decoder.hop} samples, but codec.encoder one of"
-      f" {encoder.hop} (the product of its strides); they must be equal"
-    )
-  if encoder.channels != decoder.channels:
-    raise ConfigError(
-      f"codec.decoder gives {decoder.channels} channels, but codec.encoder takes"
-      f" {encoder.channels}; they must be equal"
-    )
+  for field, what in (("hop", "a hop"), ("channels", "a number of channels")):
+    ours, theirs = getattr(encoder, field), getattr(decoder, field)
+    if ours != theirs:
+      raise ConfigError(
+        f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
+        " must be equal"
+      )
   quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
   rate = _positive(codec, "codec", "sample_rate")
-  return Codec(encoder, quantizer, decoder, rate, **_segments(codec))
+  segments, path = codec.get("segments"), "codec.segments"
+  if segments is not None:
+    segments = _call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
+  normalize = codec.get("normalize", False)
+  return Codec(encoder, quantizer, decoder, rate, segments, normalize)
 
 
 def _codec_config(config: Config) -> dict[str, Any]:
@@ -94,14 +96,6 @@ _CODEC_FIELDS = {
   *("preset", "sample_rate", "encoder", "quantizer", "decoder"),
   *("segments", "normalize"),
 }
-
-
-def _segments(codec: dict[str, Any]) -> dict[str, Any]:
-  """How the codec cuts its audio, if it does."""
-  fields = {"normalize": bool(codec.get("normalize", False))}
-  if codec.get("segments"):
-    fields["segments"] = _call(Segments, dict(codec["segments"]), "codec.segments")
-  return fields
 
 
 def make_preset(preset: str | Config) -> Codec:

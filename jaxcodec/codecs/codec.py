@@ -105,12 +105,12 @@ class Codec(nn.Module):
     if self.normalize:
       x_BxSxLxC, gain_BxS = normalized(x_BxSxLxC, valid_BxS)
     z_BxSxFxD = self._encoded(x_BxSxLxC, valid_BxS, train)
-    z_BxTxD = laid_out(z_BxSxFxD, self.num_frames(N))
-    if valid_BxS is None:
-      return z_BxTxD, None, gain_BxS
-    frames_BxS = -(-valid_BxS // self.encoder.hop)
-    mask_BxSxF = jnp.arange(z_BxSxFxD.shape[2])[None, None] < frames_BxS[..., None]
-    return z_BxTxD, laid_out(mask_BxSxF, z_BxTxD.shape[1]), gain_BxS
+    T, F = self.num_frames(N), z_BxSxFxD.shape[2]
+    mask_BxT = None
+    if valid_BxS is not None:
+      frames_BxS = -(-valid_BxS // self.encoder.hop)
+      mask_BxT = laid_out(jnp.arange(F)[None, None] < frames_BxS[..., None], T)
+    return laid_out(z_BxSxFxD, T), mask_BxT, gain_BxS
 
   def _encoded(self, x_BxSxLxC, valid_BxS, train):
     B, S, L, C = x_BxSxLxC.shape

@@ -68,7 +68,7 @@ class SeanetConv(nn.Module):
       dtype=self.style.dtype,
       weight_norm=self.style.weight_norm,
     )
-    self.norm = None if self.style.weight_norm else TimeGroupNorm()
+    self.conv_norm = None if self.style.weight_norm else TimeGroupNorm()
 
   def __call__(self, x_BxTxC, valid_B=None):
     around = (self.kernel_size - 1) * self.dilation - (self.stride - 1)
@@ -78,9 +78,10 @@ class SeanetConv(nn.Module):
         *(x_BxTxC, around - right, right, self.stride, valid_B, self.style.pad_mode)
       )
     y_BxTxC = self.conv(x_BxTxC)
-    if self.norm is None:
+    if self.conv_norm is None:
       return y_BxTxC
-    return self.norm(y_BxTxC, None if valid_B is None else -(-valid_B // self.stride))
+    frames_B = None if valid_B is None else -(-valid_B // self.stride)
+    return self.conv_norm(y_BxTxC, frames_B)
 
 
 class SeanetConvTranspose(nn.Module):
@@ -101,14 +102,14 @@ class SeanetConvTranspose(nn.Module):
       trim=0 if self.style.causal else None,
       whole=not self.style.weight_norm,
     )
-    self.norm = None if self.style.weight_norm else TimeGroupNorm()
+    self.convtr_norm = None if self.style.weight_norm else TimeGroupNorm()
 
   def __call__(self, x_BxTxC, valid_B=None):
-    if self.norm is None:  # a causal layer has nothing to hide
+    if self.convtr_norm is None:  # a causal layer has nothing to hide
       return self.convtr(x_BxTxC, None if self.style.causal else valid_B)
     y_BxTxC = self.convtr(x_BxTxC, valid_B)
     frames_B = None if valid_B is None else (valid_B + 1) * self.stride
-    y_BxTxC = self.norm(y_BxTxC, frames_B)
+    y_BxTxC = self.convtr_norm(y_BxTxC, frames_B)
     first = -(-self.stride // 2)
     return y_BxTxC[:, first : first + self.stride * x_BxTxC.shape[1]]
 
@@ -169,9 +170,9 @@ class _Seanet(nn.Module):
   dtype: Dtype = jnp.float32
 
   def __post_init__(self):
-    super().__post_init__()
     check_strides(self.strides)
     self._style()
+    super().__post_init__()
 
   @property
   def hop(self) -> int:

@@ -31,6 +31,14 @@ class Segments:
         f" samples, got {self.stride}"
       )
 
+  @classmethod
+  def in_seconds(
+    cls, seconds: float, overlap: float, *, sample_rate: int
+  ) -> "Segments":
+    """Segments of so many seconds, of which the share `overlap` is the next one's."""
+    length = int(seconds * sample_rate)
+    return cls(length, max(1, int((1 - overlap) * length)))
+
   def count(self, num_samples: int) -> int:
     """Segments that so many samples are cut into."""
     return max(1, -(-num_samples // self.stride))
