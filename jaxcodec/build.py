@@ -20,7 +20,9 @@ from jaxcodec.codecs.discriminators import (
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.codecs.vocos import VocosDecoder
+from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.quantizers.fsq import FSQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -30,7 +32,7 @@ from jaxcodec.types import TokenSpec
 Config = Mapping[str, Any]
 
 ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
-QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
+QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
 DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
 DISCRIMINATORS = {
   "dac": DacDiscriminator,
@@ -100,9 +102,7 @@ _CODEC_FIELDS = {
 
 def make_preset(preset: str | Config) -> Codec:
   """The codec of a preset's name, or of a config like `config.codec`."""
-  return make_codec(
-    {"codec": {"preset": preset} if isinstance(preset, str) else preset}
-  )
+  return make_codec({"codec": presets.config_of(preset)})
 
 
 def variable_shapes(codec: Codec) -> Any:
@@ -272,7 +272,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
 
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width"),
+  *("latent_dim", "period_width", "band_width", "kmeans_iters", "mlp_width"),
 }
 
 

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxcodec.nn.conv import mask_frames, overlap_add
@@ -64,7 +63,8 @@ def istft(
   first = n_fft // 2 if padding == "center" else (n_fft - hop) // 2
   length = (frames.shape[1] - lost) * hop
   total_BxN, envelope_BxN = (
-    lax.slice_in_dim(a, first, first + length, axis=1) for a in (total_BxN, envelope_BxN)
+    lax.slice_in_dim(a, first, first + length, axis=1)
+    for a in (total_BxN, envelope_BxN)
   )
   y_BxN = total_BxN / jnp.where(envelope_BxN > _EMPTY, envelope_BxN, 1)
   if valid_B is None:

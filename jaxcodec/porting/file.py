@@ -4,9 +4,10 @@ import json
 import pathlib
 from typing import Any
 
-from jaxcodec import build, export, files
+from jaxcodec import build, export, files, presets
+from jaxcodec.codecs.codec import Codec
 from jaxcodec.porting import originals, probe
-from jaxcodec.porting.weights import Preset, expanded, export_torch, imported
+from jaxcodec.porting.weights import Preset, export_torch, imported
 
 
 def convert_file(
@@ -37,11 +38,11 @@ def convert_file(
     return _exported(source, preset, pathlib.Path(out), layout, verify)
   if preset is None or layout is not None:
     raise ValueError(f"{source}: to convert it, name its preset and no layout")
-  config, found = expanded(preset), imported(source, preset)
+  config, found = presets.config_of(preset), imported(source, preset)
   lines = [f"{source} ({found.layout} layout) -> {out}"]
   if verify:
     stored = probe.load(_beside(pathlib.Path(source)))
-    lines.append(_compared(config, found.variables, stored))
+    lines.append(_compared(build.make_preset(config), found.variables, stored))
   origin = {"layout": found.layout, "weight_norm": found.weight_norm}
   metadata = {"config": json.dumps(config), **origin}
   export.save_params(out, found.variables, metadata)
@@ -52,16 +53,19 @@ def _exported(source, preset, out, layout, verify):
   metadata = export.load_metadata(source)
   if preset is None and "config" not in metadata:
     raise ValueError(f"{source} does not say which codec it is of: name a preset")
-  config = expanded(json.loads(metadata["config"]) if preset is None else preset)
-  shapes = build.variable_shapes(build.make_preset(config))
+  config = presets.config_of(
+    json.loads(metadata["config"]) if preset is None else preset
+  )
+  codec = build.make_preset(config)
+  shapes = build.variable_shapes(codec)
   variables = export.load_params(source, like=shapes)
   spelling = {n: metadata[n] for n in ("weight_norm",) if n in metadata}
   layout = layout or metadata.get("layout", "original")
   export_torch(variables, config, out, layout, **spelling)
   lines = [f"{source} -> {out} ({layout} layout)"]
   if verify:
-    lines.append(_compared(config, variables, None))
-    probe.save(_beside(out), probe.Subject(config, variables).probe())
+    lines.append(_compared(codec, variables, None))
+    probe.save(_beside(out), probe.Subject(codec, variables).probe())
   return "\n".join(lines)
 
 
@@ -70,13 +74,13 @@ def _beside(weights: pathlib.Path) -> pathlib.Path:
   return (weights if weights.is_dir() else weights.parent) / probe.FILE
 
 
-def _compared(config: dict[str, Any], variables: Any, stored) -> str:
+def _compared(codec: Codec, variables: Any, stored: probe.Probe | None) -> str:
   """What `verify` measured, or why it measured nothing."""
-  subject, against = probe.Subject(config, variables), f"the stored {probe.FILE}"
+  subject, against = probe.Subject(codec, variables), f"the stored {probe.FILE}"
   if stored is None:
-    if reason := originals.missing(config):
+    if reason := originals.missing(codec):
       return f"not verified: no {probe.FILE} beside the weights, and {reason}"
     against = originals.NAME
     audio_BxNxC = probe.audio(subject.codec)
-    stored = originals.answer(config, variables, audio_BxNxC)
+    stored = originals.answer(codec, variables, audio_BxNxC)
   return probe.report(subject, stored, against)

@@ -7,14 +7,14 @@ and their `audio_BxNxC`), or else with the original's, where it is installed.
 import functools
 import pathlib
 import zipfile
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxcodec import build, files
+from jaxcodec import files
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder
 from jaxcodec.types import Tokens
 
 FILE = "probe.npz"
@@ -41,25 +41,26 @@ def audio(codec: Codec) -> np.ndarray:
 class Subject:
   """Our codec with converted weights, as the original computes it."""
 
-  def __init__(self, config: Mapping[str, Any], variables: Any):
-    decoder = dict(config["decoder"])
-    if decoder["name"] == "dac":  # odd strides lose samples there: see ConvTranspose1d
-      decoder["exact"] = False
-    self.codec = build.make_preset({**config, "decoder": decoder})
+  def __init__(self, codec: Codec, variables: Any):
+    if isinstance(codec.decoder, DacDecoder):  # see ConvTranspose1d
+      codec = codec.clone(decoder=codec.decoder.clone(exact=False))
+    self.codec = codec
     self._variables = jax.device_put(variables)
 
-  def encode(self, audio_BxNxC: np.ndarray) -> np.ndarray:
+  def encode(self) -> Tokens:
+    """Tokens of the probe audio."""
     encode = functools.partial(self.codec.apply, method="encode")
-    return np.asarray(jax.jit(encode)(self._variables, audio_BxNxC).codes_BxTxK)
+    return jax.jit(encode)(self._variables, audio(self.codec))
 
-  def decode(self, codes_BxTxK: np.ndarray) -> np.ndarray:
+  def decode(self, tokens: Tokens) -> np.ndarray:
+    """Audio of tokens."""
     decode = functools.partial(self.codec.apply, method="decode")
-    tokens = Tokens(codes_BxTxK, np.ones(codes_BxTxK.shape[:2], bool))
     return np.asarray(jax.jit(decode)(self._variables, tokens))
 
   def probe(self) -> Probe:
-    codes_BxTxK = self.encode(audio(self.codec))
-    return Probe(codes_BxTxK, self.decode(codes_BxTxK))
+    """What is stored beside weights."""
+    tokens = self.encode()
+    return Probe(np.asarray(tokens.codes_BxTxK), self.decode(tokens))
 
 
 def report(subject: Subject, expected: Probe, source: str) -> str:
@@ -68,14 +69,15 @@ def report(subject: Subject, expected: Probe, source: str) -> str:
   Raises:
     ValueError: the shapes differ: it is a probe of another model.
   """
-  codes_BxTxK = subject.encode(audio(subject.codec))
+  tokens = subject.encode()
+  codes_BxTxK = np.asarray(tokens.codes_BxTxK)
   if codes_BxTxK.shape != expected.codes_BxTxK.shape:
     raise ValueError(
       f"{source}: has codes of shape {expected.codes_BxTxK.shape}, ours have"
       f" {codes_BxTxK.shape}"
     )
   agree = np.mean(codes_BxTxK == expected.codes_BxTxK)
-  audio_BxNxC = subject.decode(expected.codes_BxTxK)
+  audio_BxNxC = subject.decode(tokens.replace(codes_BxTxK=expected.codes_BxTxK))
   off = np.abs(audio_BxNxC - expected.audio_BxNxC).max()
   error = off / np.abs(expected.audio_BxNxC).max()
   return (

@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 
 import safetensors.numpy
 
-from jaxcodec import build, files, presets
+from jaxcodec import build, files
+from jaxcodec.codecs.codec import Codec
 from jaxcodec.nn.conv import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, spelling, torch_zip
 from jaxcodec.porting.families import Family, family
 from jaxcodec.porting.table import to_flax, to_torch
 
+# What does not change the computation: a file may say it otherwise.
+_NOT_COMPARED = {"architectures", "target_bandwidths"}
 LAYOUTS = ("original", "huggingface")
-Preset = str | Mapping[str, Any]
+Preset = str | Mapping[str, Any] | Codec
 
 
 class Imported(NamedTuple):
@@ -29,7 +32,7 @@ def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
 
   Args:
     path: a file or folder; see `readers`.
-    preset: name or config of the codec that they are of.
+    preset: name or config of the codec that they are of, or itself.
 
   Raises:
     FileNotFoundError, ValueError: naming the file; everything that is missing, left
@@ -40,9 +43,8 @@ def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
 
 def imported(path: files.PathLike, preset: Preset) -> Imported:
   """What `convert` gives, with what `export_torch` needs to write it as it was."""
-  codec = expanded(preset)
-  theirs = family(codec)
-  wanted = build.variable_shapes(build.make_preset(codec))
+  codec = _codec(preset)
+  theirs, wanted = family(codec), build.variable_shapes(codec)
   state, config = readers.read(path)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
@@ -65,7 +67,7 @@ def export_torch(
 
   Args:
     variables: of the preset's codec.
-    preset: name or config of the codec.
+    preset: name or config of the codec, or itself.
     path: with layout `original` a file: torch's own format, or safetensors if it ends
       in `.safetensors`; with `huggingface` a folder for `from_pretrained`.
     layout: whose names.
@@ -76,7 +78,7 @@ def export_torch(
     ValueError: no such layout, no published model of these parts, or variables that it
       has no place for.
   """
-  theirs, path = family(expanded(preset)), pathlib.Path(path)
+  theirs, path = family(_codec(preset)), pathlib.Path(path)
   known = LAYOUTS if theirs.renames else LAYOUTS[:1]
   if layout not in known:
     raise ValueError(f"{theirs.package} has the layouts {known}, got {layout!r}")
@@ -93,19 +95,19 @@ def export_torch(
     files.write_bytes(path, torch_zip.dumps(theirs.wrapped(state)))
 
 
-def expanded(preset: Preset) -> dict[str, Any]:
-  """The codec's config of a preset's name or of a config."""
-  return presets.expanded({"preset": preset} if isinstance(preset, str) else preset)
+def _codec(preset: Preset) -> Codec:
+  return preset if isinstance(preset, Codec) else build.make_preset(preset)
 
 
 def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None:
   """What the file says of its model must be what the preset says."""
   expected = theirs.config if layout == "huggingface" else theirs.kwargs
-  wrong = [
-    f"{name} is {found[name]}, but the preset's {value}"
-    for name, value in expected.items()
-    if found.get(name) not in (None, value)
-  ]
+  wrong = []
+  for name in expected.keys() - _NOT_COMPARED:
+    value = found.get(name)
+    value = list(value) if isinstance(value, tuple) else value
+    if value not in (None, expected[name]):
+      wrong.append(f"{name} is {value}, but the preset's {expected[name]}")
   if wrong:
     raise ValueError("these are weights of another model:\n  " + "\n  ".join(wrong))
 
