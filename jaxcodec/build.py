@@ -72,6 +72,10 @@ def make_codec(config: Config) -> Codec:
         f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
         " must be equal"
       )
+  if getattr(decoder, "padding", "same") == "center":
+    raise ConfigError(
+      "codec.decoder.padding must be 'same': 'center' gives a hop less than the audio"
+    )
   quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
   rate = _positive(codec, "codec", "sample_rate")
   segments, path = codec.get("segments"), "codec.segments"
