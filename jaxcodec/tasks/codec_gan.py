@@ -17,11 +17,16 @@ from jaxcodec.types import Batch, Metrics
 
 @flax.struct.dataclass
 class CodecState:
-  """All that codec training must keep to go on bit-equal."""
+  """All that codec training must keep to go on bit-equal.
+
+  `collections` are the codec's variables that no gradient trains, by name: `vq_stats`
+  where its codebooks are running means, none otherwise.
+  """
 
   step: jax.Array
   rng: jax.Array
   params: Any
+  collections: Any
   ema: Any
   opt: Any
   disc_params: Any
@@ -39,7 +44,8 @@ class CodecGanTask:
     codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
     discriminator: maps (B, N) to feature maps.
     opt, disc_opt: the two optimisers, schedules included.
-    weights: of the terms of the codec's loss, named as in LOSSES.
+    weights: of the terms of the codec's loss, named as in LOSSES. Of the terms
+      `codebook` and `commitment`, those that the quantiser has take part.
     mel_scales: see `losses.multiscale_mel`.
     adversarial_start: step from which the discriminators take part.
     ema_decay: of the running mean of the weights, which is what is evaluated and
@@ -61,12 +67,14 @@ class CodecGanTask:
     """Fresh state from batch["audio_BxN"]."""
     codec_rng, disc_rng, state_rng = jax.random.split(rng, 3)
     audio_BxN = batch["audio_BxN"]
-    params = self.codec.init(codec_rng, audio_BxN[..., None])["params"]
+    collections = dict(self.codec.init(codec_rng, audio_BxN[..., None]))
+    params = collections.pop("params")
     disc_params = self.discriminator.init(disc_rng, audio_BxN)["params"]
     return CodecState(
       step=jnp.zeros((), jnp.int32),
       rng=state_rng,
       params=params,
+      collections=collections,
       ema=jax.tree.map(jnp.copy, params),
       opt=self.opt.init(params),
       disc_params=disc_params,
@@ -79,12 +87,17 @@ class CodecGanTask:
     rngs = {"quantizer": jax.random.fold_in(state.rng, state.step)}
 
     def generate(params):
-      y_BxNx1, quantized = self.codec.apply(
-        {"params": params}, real_BxN[..., None], train=True, rngs=rngs
+      (y_BxNx1, quantized), collections = self.codec.apply(
+        {"params": params, **state.collections},
+        real_BxN[..., None],
+        train=True,
+        rngs=rngs,
+        mutable=list(state.collections),
       )
-      return (y_BxNx1[..., 0], quantized.losses), quantized.metrics
+      return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, collections)
 
-    (fake_BxN, vq), pullback, metrics = jax.vjp(generate, state.params, has_aux=True)
+    (fake_BxN, vq), pullback, aux = jax.vjp(generate, state.params, has_aux=True)
+    metrics, collections = aux
     state, metrics_d = self._discriminator_step(state, real_BxN, fake_BxN)
     (_, terms), cotangents = jax.value_and_grad(self._codec_loss, (0, 1), has_aux=True)(
       fake_BxN, vq, real_BxN, state
@@ -96,7 +109,9 @@ class CodecGanTask:
     decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
-    state = state.replace(step=step, params=params, ema=ema, opt=opt)
+    state = state.replace(
+      step=step, params=params, collections=collections, ema=ema, opt=opt
+    )
     return state, {**terms, **metrics_d, **metrics, **grad_norm}
 
   def _discriminator_step(self, state, real_BxN, fake_BxN):
@@ -152,7 +167,8 @@ class CodecGanTask:
   def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
     """Mel loss and SI-SDR of the averaged weights on held-out crops."""
     real_BxN = batch["audio_BxN"]
-    y_BxNx1, quantized = self.codec.apply({"params": state.ema}, real_BxN[..., None])
+    variables = self.inference_variables(state)
+    y_BxNx1, quantized = self.codec.apply(variables, real_BxN[..., None])
     valid_B = batch["length_B"] > 0
     real_BxN, fake_BxN = (
       jnp.where(valid_B[:, None], a, 0) for a in (real_BxN, y_BxNx1[..., 0])
@@ -163,8 +179,8 @@ class CodecGanTask:
     return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """The averaged weights."""
-    return {"params": state.ema}
+    """The averaged weights, and the codebooks where they are not among them."""
+    return {"params": state.ema, **state.collections}
 
 
 def _halves(maps):
