@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec import presets
+from jaxcodec import losses, presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
-from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.codecs.discriminators import (
+  DacDiscriminator,
+  EncodecDiscriminator,
+  VocosDiscriminator,
+)
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
@@ -22,10 +29,20 @@ from jaxcodec.types import TokenSpec
 
 Config = Mapping[str, Any]
 
-ENCODERS = {"dac": DacEncoder}
+ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
-DECODERS = {"dac": DacDecoder}
-DISCRIMINATORS = {"dac": DacDiscriminator}
+DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
+DISCRIMINATORS = {
+  "dac": DacDiscriminator,
+  "encodec": EncodecDiscriminator,
+  "vocos": VocosDiscriminator,
+}
+# Kinds of losses in codec_train; DAC's where it does not say.
+_LOSS_KINDS = {
+  "mel_loss": losses.MEL,
+  "adversarial_loss": losses.ADVERSARIAL,
+  "feature_matching": losses.FEATURE_MATCHING,
+}
 SLMS = {"maskgit": MaskGit}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -38,37 +55,47 @@ def make_codec(config: Config) -> Codec:
   """The codec that `config.codec` describes, checked to fit together.
 
   `codec.preset` names a preset, whose fields the others override; see `presets`.
+  `codec.segments` and `codec.normalize` are optional; see `Codec`.
 
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
   """
+  codec = _codec_config(config)
+  encoder = _named(ENCODERS, codec, "codec.encoder")
+  decoder = _named(DECODERS, codec, "codec.decoder")
+  for field, what in (("hop", "a hop"), ("channels", "a number of channels")):
+    ours, theirs = getattr(encoder, field), getattr(decoder, field)
+    if ours != theirs:
+      raise ConfigError(
+        f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
+        " must be equal"
+      )
+  quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
+  rate = _positive(codec, "codec", "sample_rate")
+  segments, path = codec.get("segments"), "codec.segments"
+  if segments is not None:
+    segments = _call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
+  normalize = codec.get("normalize", False)
+  return Codec(encoder, quantizer, decoder, rate, segments, normalize)
+
+
+def _codec_config(config: Config) -> dict[str, Any]:
+  """`config.codec` with its preset written out and the rate of the data."""
   try:
     codec = presets.expanded(config["codec"])
   except ValueError as error:
     raise ConfigError(f"codec.preset: {error}") from error
   if "data" in config:
     codec.setdefault("sample_rate", config["data"]["sample_rate"])
-  encoder = _named(ENCODERS, codec, "codec.encoder")
-  decoder = _named(DECODERS, codec, "codec.decoder")
-  for field, part in (("encoder", encoder), ("decoder", decoder)):
-    if not part.strides or min(part.strides) < 1:
-      raise ConfigError(
-        f"codec.{field}.strides must be positive integers, got {part.strides}"
-      )
-  if encoder.hop != decoder.hop:
-    raise ConfigError(
-      f"codec.decoder.strides give a hop of {decoder.hop} samples, but"
-      f" codec.encoder.strides one of {encoder.hop}; they must be equal"
-    )
-  smallest = 2 ** len(decoder.strides)
-  if decoder.width % smallest:
-    raise ConfigError(
-      f"codec.decoder.width must be a multiple of {smallest} (halved at each of"
-      f" {len(decoder.strides)} strides), got {decoder.width}"
-    )
-  quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
-  rate = _positive(codec, "codec", "sample_rate")
-  return Codec(encoder, quantizer, decoder, rate)
+  if unknown := sorted(codec.keys() - _CODEC_FIELDS):
+    raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
+  return codec
+
+
+_CODEC_FIELDS = {
+  *("preset", "sample_rate", "encoder", "quantizer", "decoder"),
+  *("segments", "normalize"),
+}
 
 
 def make_preset(preset: str | Config) -> Codec:
@@ -94,7 +121,8 @@ def make_codec_task(config: Config) -> CodecGanTask:
       f" {codec.sample_rate}; they must be equal"
     )
   crop_samples(config, path, codec.spec)
-  if unknown := set(train["weights"]) ^ set(CodecGanTask.LOSSES):
+  named = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
+  if unknown := named ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   return CodecGanTask(
     codec=codec,
@@ -105,7 +133,20 @@ def make_codec_task(config: Config) -> CodecGanTask:
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
     adversarial_start=train["adversarial_start"],
     ema_decay=train["ema_decay"],
+    **_loss_kinds(train, path),
   )
+
+
+def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
+  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
+  for name, kind in kinds.items():
+    if kind not in (known := _LOSS_KINDS[name]):
+      raise ConfigError(f"{path}.{name} must be one of {sorted(known)}, got {kind!r}")
+  if train.get("balancer"):
+    fields = dict(train["balancer"])
+    kinds["balancer"] = _call(losses.Balancer, fields, f"{path}.balancer")
+  return kinds
 
 
 def make_slm_task(config: Config, spec: TokenSpec) -> SlmTask:
@@ -220,6 +261,7 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
   for name, value in fields.items():
     if isinstance(value, int) and not isinstance(value, bool) and name in _POSITIVE:
       _positive(fields, path, name)
+  fields = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
   if "dtype" in fields:
     fields = {**fields, "dtype": _dtype(fields["dtype"], f"{path}.dtype")}
   try:

@@ -56,6 +56,16 @@ def dac():
   return pytest.importorskip("dac")
 
 
+def encodec():
+  """The `encodec` package; lets torchaudio load without its compiled extension."""
+  extension = types.ModuleType("torchaudio._extension")
+  extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+  extension._check_cuda_version = lambda: None
+  extension.fail_if_no_align = lambda function: function
+  sys.modules.setdefault("torchaudio._extension", extension)
+  return pytest.importorskip("encodec")
+
+
 def state(module):
   """A module's state dict as numpy arrays."""
   return {k: v.detach().numpy() for k, v in module.state_dict().items()}
