@@ -13,6 +13,7 @@ from jaxcodec.types import Tokens
 # A batch holds about so many samples, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
 _SMALLEST_FRAMES = 64
+_fold = jax.jit(fold_weight_norm)
 
 
 class Coded(NamedTuple):
@@ -53,7 +54,7 @@ class CodecRunner:
   """
 
   def __init__(self, codec: Codec, variables: Any):
-    params = jax.jit(fold_weight_norm)(variables["params"])
+    params = _fold(variables["params"])
     self._variables = {**jax.device_put(variables), "params": params}
     self._codec = codec
     self._encode = jax.jit(

@@ -29,10 +29,10 @@ def clips(
     raise ValueError(
       f"audio must have shape (N,), (B, N) or (B, N, C), got {audio.shape}"
     )
-  if audio.ndim < 3:
-    audio = audio.reshape(-1, audio.shape[-1], 1)
   if not audio.size:
     raise ValueError(f"audio must not be empty, got shape {audio.shape}")
+  if audio.ndim < 3:
+    audio = audio.reshape(-1, audio.shape[-1], 1)
   if audio.shape[2] != num_channels:
     raise ValueError(
       f"this codec is for {num_channels} channels: expected audio of shape"
