@@ -14,6 +14,7 @@ import safetensors.numpy
 from jaxcodec import files
 
 FILE = "params.safetensors"
+BUFFERS = "buffers"  # what an original's file had besides its weights, by its names
 
 
 def save_params(
@@ -46,7 +47,8 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
 
   Args:
     path: the file.
-    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match,
+      besides `buffers`.
 
   Raises:
     FileNotFoundError, ValueError: naming the file, if it's absent, truncated, or
@@ -54,6 +56,7 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
+    flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
   nested: dict[str, Any] = {}
   for key, value in flat.items():

@@ -69,19 +69,11 @@ def _ema(num_codebooks):
   )
 
 
-def _vocos(width, mlp_width, bandwidth_codebooks=None):
+def _vocos(width, mlp_width, **fields):
   """Vocos's decoder for EnCodec's frames; configs/vocos-encodec.yaml of vocos."""
-  return dict(
-    name="vocos",
-    width=width,
-    mlp_width=mlp_width,
-    depth=8,
-    n_fft=1280,
-    hop=320,
-    padding="same",
-    bandwidth_codebooks=bandwidth_codebooks,
-    dtype="float32",
-  )
+  stft = dict(n_fft=1280, hop=320, padding="same")
+  sizes = dict(width=width, mlp_width=mlp_width, depth=8)
+  return {"name": "vocos", **sizes, **stft, "dtype": "float32", **fields}
 
 
 def _study(quantizer, **parts):
@@ -103,11 +95,16 @@ PRESETS: dict[str, dict[str, Any]] = {
   "dac_16khz": _dac(16_000, 12),
   "dac_24khz": _dac(24_000, 32),
   "dac_44khz": _dac(44_100, 9, (2, 4, 8, 8)),
+  "vocos_mel_24khz": dict(  # a vocoder: features instead of tokens
+    sample_rate=24_000,
+    mel=dict(n_fft=1024, hop=256, n_mels=100, padding="center"),
+    decoder=_vocos(512, 1536, n_fft=1024, hop=256, padding="center"),
+  ),
   "vocos_encodec_24khz": dict(
     sample_rate=24_000,
     encoder=_seanet(2, **_MONO)["encoder"],
     quantizer=_ema(16),
-    decoder=_vocos(384, 1152, (2, 4, 8, 16)),  # 1.5, 3, 6 and 12 kbps
+    decoder=_vocos(384, 1152, bandwidth_codebooks=(2, 4, 8, 16)),
   ),
   "baseline": _study(_ema),
   "encodec": _study(_ema, **_seanet(2)),

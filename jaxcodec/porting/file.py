@@ -45,7 +45,10 @@ def convert_file(
     lines.append(_compared(build.make_preset(config), found.variables, stored))
   origin = {"layout": found.layout, "weight_norm": found.weight_norm}
   metadata = {"config": json.dumps(config), **origin}
-  export.save_params(out, found.variables, metadata)
+  content = dict(found.variables)
+  if found.buffers:
+    content[export.BUFFERS] = found.buffers
+  export.save_params(out, content, metadata)
   return "\n".join(lines)
 
 
@@ -59,9 +62,10 @@ def _exported(source, preset, out, layout, verify):
   codec = build.make_preset(config)
   shapes = build.variable_shapes(codec)
   variables = export.load_params(source, like=shapes)
-  spelling = {n: metadata[n] for n in ("weight_norm",) if n in metadata}
+  as_it_was = {n: metadata[n] for n in ("weight_norm",) if n in metadata}
+  as_it_was["buffers"] = export.load_params(source).get(export.BUFFERS)
   layout = layout or metadata.get("layout", "original")
-  export_torch(variables, config, out, layout, **spelling)
+  export_torch(variables, config, out, layout, **as_it_was)
   lines = [f"{source} -> {out} ({layout} layout)"]
   if verify:
     lines.append(_compared(codec, variables, None))

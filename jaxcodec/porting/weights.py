@@ -4,27 +4,37 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors.numpy
 
 from jaxcodec import build, files
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.conv import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, spelling, torch_zip
 from jaxcodec.porting.families import Family, family
-from jaxcodec.porting.table import to_flax, to_torch
+from jaxcodec.porting.table import ignored, to_flax, to_torch
 
 # What does not change the computation: a file may say it otherwise.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
 LAYOUTS = ("original", "huggingface")
-Preset = str | Mapping[str, Any] | Codec
+Preset = str | Mapping[str, Any] | Codec | Vocoder
 
 
 class Imported(NamedTuple):
-  """Our variables, and the layout and the spelling of weight norm that they had."""
+  """What `export_torch` needs to write weights as they were.
+
+  Attributes:
+    variables: ours.
+    layout: `original` or `huggingface`.
+    weight_norm: how it was spelled.
+    buffers: what the file had besides, such as windows and filters.
+  """
 
   variables: dict[str, Any]
   layout: str
   weight_norm: str
+  buffers: dict[str, np.ndarray]
 
 
 def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
@@ -42,18 +52,20 @@ def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
 
 
 def imported(path: files.PathLike, preset: Preset) -> Imported:
-  """What `convert` gives, with what `export_torch` needs to write it as it was."""
-  codec = _codec(preset)
+  """What `convert` gives, with what the file had besides."""
+  codec, path = _codec(preset), pathlib.Path(path)
   theirs, wanted = family(codec), build.variable_shapes(codec)
   state, config = readers.read(path)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
   try:
     _check_config(config, theirs, layout)
+    original = theirs.gathered(original, path)
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
-  return Imported(variables, layout, spelling.found(state))
+  buffers = ignored(original, theirs.rules)
+  return Imported(variables, layout, spelling.found(state), buffers)
 
 
 def export_torch(
@@ -62,6 +74,7 @@ def export_torch(
   path: files.PathLike,
   layout: str = "original",
   weight_norm: str = spelling.WEIGHT_G,
+  buffers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes variables so that the original loads them with `strict=True`.
 
@@ -73,6 +86,7 @@ def export_torch(
     layout: whose names.
     weight_norm: the spelling, `weight_g` or `parametrizations`; kernels without a norm
       are plain weights in both. transformers' DacModel has none: they are folded in.
+    buffers: of `Imported`; made anew if None, which is the same up to rounding.
 
   Raises:
     ValueError: no such layout, no published model of these parts, or variables that it
@@ -85,6 +99,7 @@ def export_torch(
   if layout == "huggingface" and theirs.folded:
     variables = {**variables, "params": fold_weight_norm(variables["params"])}
   state = to_torch(variables, theirs.rules, weight_norm)
+  state = theirs.completed({**state, **(buffers or {})})
   if layout == "huggingface":
     state = huggingface.from_original(state, theirs.renames)
     files.write_bytes(path / "model.safetensors", _safetensors(state))
@@ -95,13 +110,15 @@ def export_torch(
     files.write_bytes(path, torch_zip.dumps(theirs.wrapped(state)))
 
 
-def _codec(preset: Preset) -> Codec:
-  return preset if isinstance(preset, Codec) else build.make_preset(preset)
+def _codec(preset: Preset) -> Codec | Vocoder:
+  return preset if isinstance(preset, Codec | Vocoder) else build.make_preset(preset)
 
 
 def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None:
   """What the file says of its model must be what the preset says."""
-  expected = theirs.config if layout == "huggingface" else theirs.kwargs
+  expected = theirs.config
+  if layout == "original":
+    expected, found = theirs.kwargs, theirs.said(found)
   wrong = []
   for name in expected.keys() - _NOT_COMPARED:
     value = found.get(name)
