@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec import build, export, files
+from jaxcodec import build, export, files, porting
 from jaxcodec.api.model import CodecModel
-from jaxcodec.porting import convert
 from jaxcodec.presets import PRESETS
 
 
@@ -42,7 +41,7 @@ def load(
   if ours:
     variables = export.load_params(path, like=build.variable_shapes(codec))
   else:
-    variables = convert.convert(path, preset)
+    variables = porting.convert(path, preset)
   return CodecModel(codec, variables)
 
 
