@@ -90,15 +90,15 @@ def _codec_config(config: Config) -> dict[str, Any]:
     raise ConfigError(f"codec.preset: {error}") from error
   if "data" in config:
     codec.setdefault("sample_rate", config["data"]["sample_rate"])
-  if unknown := sorted(codec.keys() - _CODEC_FIELDS):
+  if unknown := sorted(codec.keys() - _CODEC_FIELDS - _OPTIONAL_FIELDS):
     raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
+  if missing := sorted(_CODEC_FIELDS - codec.keys()):
+    raise ConfigError(f"codec.{missing[0]} is missing")
   return codec
 
 
-_CODEC_FIELDS = {
-  *("preset", "sample_rate", "encoder", "quantizer", "decoder"),
-  *("segments", "normalize"),
-}
+_CODEC_FIELDS = {"sample_rate", "encoder", "quantizer", "decoder"}
+_OPTIONAL_FIELDS = {"segments", "normalize"}
 
 
 def make_vocoder(config: Config) -> Vocoder:

@@ -59,12 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     help="also decode tokens that were made with other weights",
   )
   decode.set_defaults(run=_decode)
-  convert = commands.add_parser("convert", help="an original's weights to ours")
-  convert.add_argument("source", help="a checkpoint of the original")
-  convert.add_argument("--preset", required=True)
-  convert.add_argument("--out", required=True, help="a .safetensors file")
+  convert = commands.add_parser("convert", help="published weights to ours, and back")
+  convert.add_argument("source", help="published weights, or our params.safetensors")
+  convert.add_argument("--preset", help="not needed if the weights say which codec")
+  convert.add_argument("--out", required=True, help="file to write, or folder")
   convert.add_argument(
-    "--verify", action="store_true", help="compare with the original on stored audio"
+    "--layout",
+    choices=("original", "huggingface"),
+    help="in which to write ours back; as they came if left out",
+  )
+  convert.add_argument(
+    "--verify", action="store_true", help="compare on probe audio with the original"
   )
   convert.set_defaults(run=_convert)
   info = commands.add_parser("info", help="the header of token files")
@@ -132,7 +137,9 @@ def _convert(arguments) -> None:
 
   print(
     porting.convert_file(
-      arguments.source, arguments.preset, arguments.out, verify=arguments.verify
+      *(arguments.source, arguments.preset, arguments.out),
+      layout=arguments.layout,
+      verify=arguments.verify,
     )
   )
 

@@ -17,9 +17,16 @@ _fold = jax.jit(fold_weight_norm)
 
 
 class Coded(NamedTuple):
-  """One clip's codes (T, K) int32 and the gains (S,) of its segments, or None."""
+  """What a clip is coded to.
+
+  Attributes:
+    codes_TxK: int32 codes.
+    mask_T: bool, its valid frames; all if None.
+    gain_S: float32 level of its segments, if the codec takes it out.
+  """
 
   codes_TxK: np.ndarray
+  mask_T: np.ndarray | None = None
   gain_S: np.ndarray | None = None
 
 
@@ -83,15 +90,14 @@ class CodecRunner:
       (index of a clip, what it was coded to).
     """
     hop = self._codec.spec.hop
-    frames = [self._codec.num_frames(length) for length in lengths]
-    for padded, rows, members in bucketed(frames, self._rows):
+    steps = [self._codec.spec.num_frames(length) for length in lengths]
+    for padded, rows, members in bucketed(steps, self._rows):
       audio_BxNxC = _stack([load(i) for i in members], rows, padded * hop)
       length_B = _lengths([lengths[i] for i in members], rows)
       tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
-      codes_BxTxK, gain_BxS = jax.device_get((tokens.codes_BxTxK, tokens.gain_BxS))
+      tokens = jax.device_get(tokens)
       for row, i in enumerate(members):
-        gain_S = None if gain_BxS is None else gain_BxS[row]
-        yield i, Coded(codes_BxTxK[row, : frames[i]], gain_S)
+        yield i, self._coded(tokens, row, self._codec.num_frames(lengths[i]))
 
   def decode_each(
     self, frames: Sequence[int], load: Callable[[int], Coded]
@@ -103,18 +109,14 @@ class CodecRunner:
       load: clip i; called when its batch is next.
 
     Yields:
-      (index of a clip, its audio (T * hop, C) float32).
+      (index of a clip, the audio (N, C) float32 of its frames).
     """
     for padded, rows, members in bucketed(frames, self._rows):
       coded = [load(i) for i in members]
-      codes_BxTxK = _stack([one.codes_TxK for one in coded], rows, padded)
-      mask_BxT = (
-        np.arange(padded) < _lengths([frames[i] for i in members], rows)[:, None]
-      )
-      tokens = Tokens(codes_BxTxK, mask_BxT)
+      tokens = self._tokens(coded, rows, padded)
       audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
       for row, i in enumerate(members):
-        yield i, audio_BxNxC[row, : frames[i] * self._codec.spec.hop]
+        yield i, audio_BxNxC[row, : self._codec.num_samples(frames[i])]
 
   def encode(
     self, clips: Sequence[np.ndarray], done: Callable[[int], None] | None = None
@@ -131,6 +133,26 @@ class CodecRunner:
     frames = [len(codes_TxK) for codes_TxK in codes]
     each = self.decode_each(frames, lambda i: Coded(codes[i]))
     return [audio_NxC[:, 0] for audio_NxC in in_order(each, len(codes), done)]
+
+  def _coded(self, tokens: Tokens, row: int, frames: int) -> Coded:
+    gain_S = None
+    if tokens.gain_BxS is not None:
+      gain_S = tokens.gain_BxS[row, : self._codec.num_segments(frames)]
+    return Coded(
+      tokens.codes_BxTxK[row, :frames], tokens.mask_BxT[row, :frames], gain_S
+    )
+
+  def _tokens(self, coded: Sequence[Coded], rows: int, padded: int) -> Tokens:
+    codes_BxTxK = _stack([one.codes_TxK for one in coded], rows, padded)
+    masks = [
+      np.ones(len(one.codes_TxK), bool) if one.mask_T is None else one.mask_T
+      for one in coded
+    ]
+    gain_BxS = None
+    if coded[0].gain_S is not None:
+      segments = self._codec.num_segments(padded)
+      gain_BxS = _stack([one.gain_S for one in coded], rows, segments)
+    return Tokens(codes_BxTxK, _stack(masks, rows, padded), gain_BxS)
 
   def _rows(self, padded_frames: int) -> int:
     return max(1, _BATCH_SAMPLES // (padded_frames * self._codec.spec.hop))

@@ -33,6 +33,7 @@ class TokenFile:
   Attributes:
     spec: the fields of the codec's `TokenSpec`.
     codes: integers (T, K) of each clip, K the same for all, at most the spec's.
+    gaps: of each clip, the frames among its T that are not valid.
     num_samples: of each clip's audio, at its own rate.
     sample_rate: that rate, Hz.
     fingerprint: of the codec's weights.
@@ -42,6 +43,7 @@ class TokenFile:
 
   spec: Mapping[str, int]
   codes: Sequence[np.ndarray]
+  gaps: Sequence[Sequence[int]]
   num_samples: Sequence[int]
   sample_rate: int
   fingerprint: str
@@ -159,9 +161,12 @@ def _problem(header) -> str | None:
     return f"num_codebooks must be 1 to {spec['num_codebooks']}, got {K}"
   if not frames or not all(map(_positive, [*frames, *header["num_samples"]])):
     return "there must be clips, each with at least one frame and sample"
-  for name in ("num_samples", "gains"):
+  for name in ("num_samples", "gaps", "gains"):
     if header[name] is not None and len(header[name]) != len(frames):
       return f"{len(frames)} clips, but {name} for {len(header[name])}"
+  for count, gaps in zip(frames, header["gaps"], strict=True):
+    if not all(type(gap) is int and 0 <= gap < count for gap in gaps):
+      return f"gaps must be frames of the clip, 0 to {count - 1}, got {gaps}"
   gains = header["gains"] or []
   if len({len(row) for row in gains}) > 1 or not np.isfinite(gains).all():
     return "gains must be finite, as many for each clip"

@@ -88,7 +88,8 @@ class Tokens:
 
   Attributes:
     codes_BxTxK: int32 codes, coarse to fine.
-    mask_BxT: bool, True on valid frames, which come first.
+    mask_BxT: bool, True on valid frames. Those of an item come first, but for a few
+      between the segments that some codecs cut audio into.
     gain_BxS: float32 gain that the codec took out of each segment, or None.
     origin: what they were made from, where that is known.
   """
@@ -102,6 +103,12 @@ class Tokens:
     """Codes as (B, K, T), the layout of the PyTorch codecs."""
     return jnp.swapaxes(self.codes_BxTxK, 1, 2)
 
+  def num_frames(self) -> list[int]:
+    """Frames of each item, up to its last valid one. Not for use within jit."""
+    mask_BxT = np.asarray(self.mask_BxT)
+    at_T = np.arange(1, mask_BxT.shape[1] + 1)
+    return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
+
   def save(self, path: str | os.PathLike) -> None:
     """Writes the valid frames to a token file, whole or not at all.
 
@@ -111,11 +118,15 @@ class Tokens:
     origin, gain_BxS = self.origin, self.gain_BxS
     if origin is None:
       raise ValueError(f"{path}: cannot be written: these tokens have no origin")
-    frames = np.asarray(self.mask_BxT).sum(-1)
-    codes_BxTxK = np.asarray(self.codes_BxTxK)
+    mask_BxT = np.asarray(self.mask_BxT)
+    codes_BxTxK = np.where(mask_BxT[..., None], np.asarray(self.codes_BxTxK), 0)
+    frames = self.num_frames()
     content = token_file.TokenFile(
       spec=dataclasses.asdict(origin.spec),
       codes=[codes_BxTxK[row, :T] for row, T in enumerate(frames)],
+      gaps=[
+        np.flatnonzero(~mask_BxT[row, :T]).tolist() for row, T in enumerate(frames)
+      ],
       num_samples=np.asarray(origin.num_samples_B).tolist(),
       sample_rate=origin.sample_rate,
       fingerprint=origin.fingerprint,
@@ -135,6 +146,8 @@ class Tokens:
     mask_BxT = np.arange(frames.max()) < frames[:, None]
     codes_BxTxK = np.zeros((*mask_BxT.shape, content.codes[0].shape[1]), np.int32)
     codes_BxTxK[mask_BxT] = np.concatenate(content.codes)
+    for mask_T, gaps in zip(mask_BxT, content.gaps, strict=True):
+      mask_T[gaps] = False
     gain_BxS = None if content.gains is None else np.array(content.gains, np.float32)
     origin = Origin(
       np.array(content.num_samples),

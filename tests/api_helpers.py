@@ -25,7 +25,7 @@ CONFIG = dict(
 
 
 class Encoder(nn.Module):
-  hop = HOP
+  hop, channels = HOP, 1
 
   @nn.compact
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
@@ -41,9 +41,9 @@ class Decoder(nn.Module):
 
 
 @functools.cache
-def toy(seed=0):
+def toy(seed=0, **fields):
   """(codec, its variables)."""
-  codec = Codec(Encoder(), FactorizedRVQ(D, K, V, 4), Decoder(), RATE)
+  codec = Codec(Encoder(), FactorizedRVQ(D, K, V, 4), Decoder(), RATE, **fields)
   init = jax.jit(lambda key: codec.init(key, jnp.zeros((1, HOP, 1))))
   return codec, init(jax.random.key(seed))
 

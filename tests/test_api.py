@@ -13,6 +13,7 @@ import jaxcodec
 from jaxcodec import export
 from jaxcodec.api import CodecModel
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.segments import Segments
 from jaxcodec.presets import PRESETS
 from jaxcodec.types import Tokens, TokenSpec
 
@@ -92,6 +93,30 @@ def test_audio_of_any_kind_and_rate(model):
   assert faster.origin.num_samples_B.tolist() == [199]
   assert faster.origin.sample_rate == 2 * RATE
   assert model.decode(faster).shape == (1, 100, 1)
+
+
+def test_segments_with_levels_of_their_own(tmp_path, audio_BxN):
+  codec, variables = api_helpers.toy(segments=Segments(40, 36), normalize=True)
+  model = CodecModel(codec, variables)
+  # The segment before the last of 111 samples has 39 of them, 20 frames.
+  lengths = [111, 30, 75]
+  tokens = model.encode(audio_BxN[:3], lengths=lengths)
+  assert tokens.gain_BxS.shape == (3, 4)
+  tokens.save(tmp_path / "a.jxc")
+  decoded_BxNxC = model.decode(Tokens.load(tmp_path / "a.jxc"))
+  apply = jax.jit(codec.apply, static_argnames="method")
+  for row, N in enumerate(lengths):
+    alone = apply(variables, audio_BxN[row, :N][None, :, None], method="encode")
+    T = tokens.num_frames()[row]
+    assert T == codec.num_frames(N)
+    np.testing.assert_array_equal(tokens.codes_BxTxK[row, :T], alone.codes_BxTxK[0])
+    np.testing.assert_array_equal(tokens.mask_BxT[row, :T], alone.mask_BxT[0])
+    y_NxC = apply(variables, alone, method="decode")[0, :N]
+    np.testing.assert_allclose(decoded_BxNxC[row, :N], y_NxC, atol=1e-5)
+  with pytest.raises(ValueError, match=r"expected \(3, 4\) gains .* got none"):
+    model.decode(tokens.replace(gain_BxS=None))
+  free = tokens.replace(origin=None)
+  assert model.num_samples(free) == [codec.num_samples(T) for T in free.num_frames()]
 
 
 def test_fewer_codebooks_are_a_prefix(model, audio_BxN):
@@ -182,6 +207,8 @@ def test_fingerprints_are_of_the_values():
 
 def test_load(tmp_path, monkeypatch):
   monkeypatch.setitem(PRESETS, "tiny", api_helpers.CONFIG)
+  wider = dict(api_helpers.CONFIG["decoder"], width=6)
+  monkeypatch.setitem(PRESETS, "wide", dict(api_helpers.CONFIG, decoder=wider))
   workdir = tmp_path / "run"
   variables = api_helpers.save_experiment(workdir)
   file = workdir / "codec" / export.FILE
@@ -199,7 +226,7 @@ def test_load(tmp_path, monkeypatch):
     (("huge",), ValueError, "huge"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
-    (("dac_16khz", plain), ValueError, "doesn't fit the model"),
+    (("wide", plain), ValueError, "doesn't fit the model"),
     (("tiny", damaged), ValueError, "damaged.safetensors"),
   ):
     with pytest.raises(error, match=message):

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcodec.codecs.codec import Codec
 from jaxcodec.types import Tokens, TokenSpec
 
 _INT16 = 1 << 15
@@ -62,18 +63,19 @@ def num_codebooks(wanted: Any, spec: TokenSpec) -> int:
   return _integer(wanted, "num_codebooks", 1, spec.num_codebooks)
 
 
-def tokens(tokens: Any, spec: TokenSpec, fingerprint: str | None) -> None:
+def tokens(tokens: Any, codec: Codec, fingerprint: str | None) -> None:
   """Checks that a codec can decode the tokens.
 
   Args:
     tokens: what the user gave.
-    spec: of the codec.
+    codec: that should.
     fingerprint: of its weights; None if other weights will do.
 
   Raises:
     ValueError: not `Tokens`, of wrong shapes or types, codes out of range, or tokens
       of another codec.
   """
+  spec = codec.spec
   if not isinstance(tokens, Tokens):
     raise ValueError(f"expected jaxcodec.Tokens, got {type(tokens).__name__}")
   if tokens.origin is not None:
@@ -91,8 +93,10 @@ def tokens(tokens: Any, spec: TokenSpec, fingerprint: str | None) -> None:
     raise ValueError(
       f"the mask must be bool {codes.shape[:2]}, got {mask.dtype} {mask.shape}"
     )
-  if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
+  gaps = codec.segments is None and (mask[:, 1:] & ~mask[:, :-1]).any()
+  if gaps or not mask[:, 0].all():
     raise ValueError("each item's valid frames must come first, at least one of them")
+  _gains(tokens.gain_BxS, codec, mask.shape)
   valid = codes[mask]
   if valid.min() < 0 or valid.max() >= spec.codebook_size:
     raise ValueError(
@@ -112,6 +116,14 @@ def origin(
       f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True decodes them"
       " all the same, which is right if only the decoder differs"
     )
+
+
+def _gains(gain_BxS, codec, shape) -> None:
+  """Raises ValueError unless the gains are there exactly if the codec takes them."""
+  expected = (shape[0], codec.num_segments(shape[1])) if codec.normalize else None
+  if (None if gain_BxS is None else gain_BxS.shape) != expected:
+    found = "none" if gain_BxS is None else f"gains {gain_BxS.shape}"
+    raise ValueError(f"expected {expected or 'no'} gains with the tokens, got {found}")
 
 
 def _as_float(item: np.ndarray) -> np.ndarray:

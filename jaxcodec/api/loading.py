@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxcodec import build, export, files, porting
 from jaxcodec.api.model import CodecModel
+from jaxcodec.codecs.codec import Codec
 from jaxcodec.presets import PRESETS
 
 
@@ -31,18 +32,25 @@ def load(
   if weights is None:
     if preset is None:
       raise ValueError(f"name a preset or weights; presets: {sorted(PRESETS)}")
-    codec = build.make_preset(preset)
+    codec = _codec(preset)
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
     init = jax.jit(lambda key: codec.init(key, _silence(codec)))
     return CodecModel(codec, init(jax.random.key(0)))
   path = _params_file(pathlib.Path(weights))
   ours = export.is_params(path)
-  codec = build.make_preset(preset or _config(path, ours))
+  codec = _codec(preset or _config(path, ours))
   if ours:
     variables = export.load_params(path, like=build.variable_shapes(codec))
   else:
     variables = porting.convert(path, preset)
   return CodecModel(codec, variables)
+
+
+def _codec(preset: str | dict[str, Any]) -> Codec:
+  codec = build.make_preset(preset)
+  if not isinstance(codec, Codec):
+    raise ValueError(f"{preset} is a vocoder: it makes no tokens")
+  return codec
 
 
 def _silence(codec):

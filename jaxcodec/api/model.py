@@ -27,7 +27,7 @@ class CodecModel:
     self.spec, self.num_channels = codec.spec, codec.num_channels
     self.fingerprint = export.fingerprint(variables)
     self.runner = CodecRunner(codec, variables)
-    self._num_frames = codec.num_frames
+    self._codec = codec
 
   @property
   def sample_rate(self) -> int:
@@ -92,15 +92,15 @@ class CodecModel:
     Raises:
       ValueError: the frames are not those that the origin's lengths give.
     """
-    frames = np.asarray(tokens.mask_BxT).sum(-1).tolist()
+    frames = tokens.num_frames()
     if tokens.origin is None:
-      return [count * self.spec.hop for count in frames]
+      return [self._codec.num_samples(count) for count in frames]
     rate = tokens.origin.sample_rate
     lengths = [
       self.own_length(length, rate)
       for length in np.asarray(tokens.origin.num_samples_B).tolist()
     ]
-    expected = [self._num_frames(length) for length in lengths]
+    expected = [self._codec.num_frames(length) for length in lengths]
     if frames != expected:
       raise ValueError(
         f"the tokens have {frames} frames, but their origin's lengths give {expected};"
@@ -112,8 +112,8 @@ class CodecModel:
     self, tokens: Tokens, any_weights: bool = False
   ) -> tuple[list[Coded], list[int]]:
     """The items of tokens that `decode` takes, and their `num_samples`."""
-    checks.tokens(tokens, self.spec, None if any_weights else self.fingerprint)
-    return _items(tokens), self.num_samples(tokens)
+    checks.tokens(tokens, self._codec, None if any_weights else self.fingerprint)
+    return _items(tokens, self._codec), self.num_samples(tokens)
 
   def own_length(self, num_samples: int, sample_rate: int) -> int:
     """Samples at the codec's rate; raises ValueError if there are none."""
@@ -129,32 +129,41 @@ class CodecModel:
     self, coded: Sequence[Coded], num_samples: Sequence[int], sample_rate: int
   ) -> Tokens:
     """One batch of clips, with their lengths at their own rate, Hz."""
-    frames = np.array([len(one.codes_TxK) for one in coded])
-    mask_BxT = np.arange(frames.max()) < frames[:, None]
-    codes_BxTxK = np.zeros((*mask_BxT.shape, coded[0].codes_TxK.shape[1]), np.int32)
-    codes_BxTxK[mask_BxT] = np.concatenate([one.codes_TxK for one in coded])
+    longest = max(len(one.codes_TxK) for one in coded)
     origin = Origin(np.array(num_samples), sample_rate, self.spec, self.fingerprint)
-    return Tokens(codes_BxTxK, mask_BxT, _gains(coded), origin)
+    return Tokens(
+      np.stack([_padded(one.codes_TxK, longest) for one in coded]),
+      np.stack([_padded(one.mask_T, longest) for one in coded]),
+      _gains(coded),
+      origin,
+    )
+
+
+def _padded(array: np.ndarray, length: int) -> np.ndarray:
+  """With zeros at the end, (length, ...)."""
+  missing = ((0, length - len(array)),) + ((0, 0),) * (array.ndim - 1)
+  return np.pad(array, missing)
 
 
 def _gains(coded: Sequence[Coded]) -> np.ndarray | None:
-  """(B, S) of the gains, one beyond an item's own segments."""
+  """(B, S) of the gains, zero beyond an item's own segments."""
   if coded[0].gain_S is None:
     return None
   segments = max(len(one.gain_S) for one in coded)
-  gain_BxS = np.ones((len(coded), segments), np.float32)
-  for row, one in zip(gain_BxS, coded, strict=True):
-    row[: len(one.gain_S)] = one.gain_S
-  return gain_BxS
+  return np.stack([_padded(one.gain_S, segments) for one in coded])
 
 
-def _items(tokens: Tokens) -> list[Coded]:
-  """The valid frames of each item."""
-  gain_BxS = tokens.gain_BxS
+def _items(tokens: Tokens, codec: Codec) -> list[Coded]:
+  """Each item up to its last valid frame."""
+  codes_BxTxK, mask_BxT, gain_BxS = (
+    None if array is None else np.asarray(array)
+    for array in (tokens.codes_BxTxK, tokens.mask_BxT, tokens.gain_BxS)
+  )
   return [
     Coded(
-      np.asarray(tokens.codes_BxTxK[row])[np.asarray(mask_T)].astype(np.int32),
-      None if gain_BxS is None else np.asarray(gain_BxS[row]),
+      codes_BxTxK[row, :T].astype(np.int32),
+      mask_BxT[row, :T],
+      None if gain_BxS is None else gain_BxS[row, : codec.num_segments(T)],
     )
-    for row, mask_T in enumerate(tokens.mask_BxT)
+    for row, T in enumerate(tokens.num_frames())
   ]
