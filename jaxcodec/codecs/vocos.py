@@ -182,6 +182,8 @@ class VocosDecoder(nn.Module):
   bandwidth_codebooks: Sequence[int] | None = None
   dtype: Dtype = jnp.float32
 
+  channels = 1
+
   def __post_init__(self):
     check(self.n_fft, self.hop, self.padding)
     for name in ("width", "mlp_width", "depth"):

@@ -63,7 +63,12 @@ def _dft_matrix(n_fft: int) -> np.ndarray:
 
 
 def stft(
-  x_BxN: jax.Array, *, n_fft: int, hop: int, center: bool = True
+  x_BxN: jax.Array,
+  *,
+  n_fft: int,
+  hop: int,
+  center: bool = True,
+  normalized: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """Hann-windowed short-time Fourier transform.
 
@@ -72,6 +77,7 @@ def stft(
     n_fft: window and transform length, samples.
     hop: step, samples.
     center: reflect-pad by n_fft // 2 on both sides, as torch.stft does.
+    normalized: divide by the window's Euclidean norm, as torchaudio does.
 
   Returns:
     Real and imaginary parts, each (B, T, n_fft // 2 + 1), T = 1 + N // hop if centred.
@@ -81,6 +87,8 @@ def stft(
     pad = [(0, 0)] * (x_BxN.ndim - 1) + [(n_fft // 2, n_fft // 2)]
     x_BxN = jnp.pad(x_BxN, pad, mode="reflect")
   frames = frame(x_BxN, n_fft, hop)
+  if normalized:
+    frames = frames / np.float32(np.linalg.norm(hann(n_fft)))
   if n_fft <= _MATMUL_DFT_MAX:
     both = frames @ _dft_matrix(n_fft)
     return tuple(jnp.split(both, 2, axis=-1))
@@ -96,31 +104,20 @@ def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
   return jnp.where(heard, jnp.sqrt(jnp.where(heard, power, 1)), 0)
 
 
-def _hz_to_slaney(hz):
-  """Slaney's scale: linear to 1 kHz, logarithmic above."""
+def _hz_to_mel(hz, scale):
+  """Slaney's scale is linear to 1 kHz, logarithmic above; HTK's is one formula."""
   hz = np.asarray(hz, np.float64)
+  if scale == "htk":
+    return 2595 * np.log10(1 + hz / 700)
   linear = hz * 3 / 200
   log = 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4)
   return np.where(hz < 1000, linear, log)
 
 
-def _slaney_to_hz(mel):
+def _mel_to_hz(mel, scale):
+  if scale == "htk":
+    return 700 * (10 ** (mel / 2595) - 1)
   return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
-
-
-def _hz_to_htk(hz):
-  return 2595 * np.log10(1 + np.asarray(hz, np.float64) / 700)
-
-
-def _htk_to_hz(mel):
-  return 700 * (10 ** (mel / 2595) - 1)
-
-
-# To and from mels, and whether the filters have equal areas instead of equal heights.
-_SCALES = {
-  "slaney": (_hz_to_slaney, _slaney_to_hz, True),
-  "htk": (_hz_to_htk, _htk_to_hz, False),
-}
 
 
 @functools.lru_cache(maxsize=64)
@@ -134,19 +131,22 @@ def mel_filters(
 ) -> np.ndarray:
   """Triangular mel filters, (n_fft // 2 + 1, n_mels) float32.
 
-  Source: "slaney" has the Auditory Toolbox's filters (1998), of equal areas, librosa's
-  default; "htk" those of the HTK book, of height 1, torchaudio's default.
+  Args:
+    sample_rate: Hz.
+    n_fft: transform length, samples.
+    n_mels: number of filters.
+    f_min, f_max: outer edges, Hz; f_max is half the sample rate if None.
+    scale: "slaney", with filters of unit area (Auditory Toolbox, 1998; librosa's
+      default), or "htk", with filters of unit height (torchaudio's default).
   """
-  to_mel, to_hz, equal_areas = _SCALES[scale]
   top = sample_rate / 2 if f_max is None else f_max
-  edges = to_hz(np.linspace(to_mel(f_min), to_mel(top), n_mels + 2))
+  mels = np.linspace(_hz_to_mel(f_min, scale), _hz_to_mel(top, scale), n_mels + 2)
+  edges = _mel_to_hz(mels, scale)
   hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
   rising = (hz - edges[None, :-2]) / (edges[1:-1] - edges[:-2])[None]
   falling = (edges[None, 2:] - hz) / (edges[2:] - edges[1:-1])[None]
-  filters = np.maximum(0, np.minimum(rising, falling))
-  if equal_areas:
-    filters = filters * (2 / (edges[2:] - edges[:-2]))[None]
-  return filters.astype(np.float32)
+  height = 2 / (edges[2:] - edges[:-2]) if scale == "slaney" else np.ones(n_mels)
+  return (np.maximum(0, np.minimum(rising, falling)) * height[None]).astype(np.float32)
 
 
 def mel_spectrogram(
@@ -159,7 +159,9 @@ def mel_spectrogram(
   f_min: float = 0.0,
   f_max: float | None = None,
   center: bool = True,
+  normalized: bool = False,
   scale: str = "slaney",
+  power: int = 1,
 ) -> jax.Array:
   """Mel-weighted magnitudes (not their logarithm), (B, T, n_mels) float32.
 
@@ -171,8 +173,10 @@ def mel_spectrogram(
     n_mels: number of filters.
     f_min: lower edge of the first filter, Hz.
     f_max: upper edge of the last filter, Hz; half the sample rate if None.
-    center: see `stft`.
+    center, normalized: see `stft`.
     scale: see `mel_filters`.
+    power: 1 for magnitudes, 2 for their squares.
   """
-  spectrum = magnitude(*stft(x_BxN, n_fft=n_fft, hop=hop, center=center))
+  real, imag = stft(x_BxN, n_fft=n_fft, hop=hop, center=center, normalized=normalized)
+  spectrum = real * real + imag * imag if power == 2 else magnitude(real, imag)
   return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max, scale)
