@@ -190,7 +190,7 @@ def test_a_codec_with_a_vocos_decoder():
   "field,match",
   [
     (dict(padding="center"), "codec.decoder.padding must be 'same'"),
-    (dict(hop=16), "codec.decoder has a hop of 16 samples, but codec.encoder one of 8"),
+    (dict(hop=16), "codec.decoder has a hop of 16, but codec.encoder one of 8"),
     (dict(n_fft=31), "codec.decoder: n_fft must be even"),
     (dict(mlp_width=0), "codec.decoder.mlp_width must be a positive integer"),
   ],
