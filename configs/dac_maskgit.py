@@ -13,7 +13,7 @@ minutes on a laptop's CPU. The README has the figures that it reaches.
 
 from ml_collections import ConfigDict, config_dict
 
-from jaxcodec import config_args
+from jaxcodec import config_args, presets
 
 
 def get_config(arg=""):
@@ -39,18 +39,7 @@ def get_config(arg=""):
     ),
   )
 
-  # DAC's conf/final/16khz.yml, with 8 codebooks (4 kbps) for the SLMs.
-  config.codec = dict(
-    encoder=dict(name="dac", width=64, strides=(2, 4, 5, 8), dtype="float32"),
-    quantizer=dict(
-      name="factorized_rvq",
-      num_codebooks=8,
-      codebook_size=1024,
-      codebook_dim=8,
-      dropout=0.5,  # of the quantiser: the share of items with fewer codebooks
-    ),
-    decoder=dict(name="dac", width=1536, strides=(8, 5, 4, 2), dtype="float32"),
-  )
+  config.codec = presets.preset("dac")
   config.codec_train = dict(
     steps=400_000,
     batch_size=72,

@@ -1,5 +1,6 @@
 """Parameters alone as safetensors: the same values give the same bytes."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import safetensors.numpy
 from jaxcodec import files
 
 FILE = "params.safetensors"
+BUFFERS = "buffers"  # what an original's file had besides its weights, by its names
 
 
 def save_params(
@@ -45,7 +47,8 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
 
   Args:
     path: the file.
-    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match,
+      besides `buffers`.
 
   Raises:
     FileNotFoundError, ValueError: naming the file, if it's absent, truncated, or
@@ -53,6 +56,7 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
+    flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
   nested: dict[str, Any] = {}
   for key, value in flat.items():
@@ -68,6 +72,25 @@ def load_metadata(path: files.PathLike) -> dict[str, str]:
   """The header's strings; raises as `load_params` does."""
   with _opened(pathlib.Path(path)) as file:
     return dict(file.metadata() or {})
+
+
+def is_params(path: files.PathLike) -> bool:
+  """Whether the file is one of `save_params`: safetensors with the paths of a model."""
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      return any(key.startswith("params/") for key in file.keys())
+  except (OSError, safetensors.SafetensorError):
+    return False
+
+
+def fingerprint(variables: Any) -> str:
+  """sha256 of the values and their names, whatever their order and where they lie."""
+  digest = hashlib.sha256()
+  for key, value in _flatten(jax.device_get(variables)):
+    tensor = _tensor(value)
+    digest.update(f"{key} {tensor.dtype.str} {tensor.shape}\n".encode())
+    digest.update(tensor.data)
+  return digest.hexdigest()
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -115,7 +138,8 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  lines = [f"missing: {key}" for key in sorted(expected.keys() - found.keys())]
+  missing = expected.keys() - found.keys() - _folded(found)
+  lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
   for key in sorted(found.keys() & expected.keys()):
     shape, wanted = tuple(found[key].shape), tuple(expected[key].shape)
@@ -123,3 +147,10 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
       lines.append(f"misshapen: {key} is {shape}, expected {wanted}")
   if lines:
     raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))
+
+
+def _folded(found: dict[str, Any]) -> set[str]:
+  """The scales that kernels do not need once their weight norm is folded in."""
+  return {
+    f"{key.removesuffix('kernel')}scale" for key in found if key.endswith("/kernel")
+  }

@@ -11,15 +11,18 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
-  ("types", "cache", "config_args", "files"),
+  ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
-  ("codecs", "slm", "evals", "porting"),
+  ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export"),
   ("checkpoint", "prefetch", "train_log", "inference"),
   ("train",),
   ("build",),
-  ("pipeline",),
+  ("porting",),
+  ("pipeline", "api"),
+  ("cli",),
+  ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Within a level, these stand beside each other and know nothing of one another.

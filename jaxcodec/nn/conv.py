@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 Dtype = jnp.dtype
+_FEW = 2  # channels of audio
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
@@ -33,10 +34,10 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-def _kernel(module, shape, fan_in, kept_axis=-1):
+def _kernel(module, shape, init, kept_axis=-1):
   if module.weight_norm:
-    return weight_normed(module, shape, fan_in, kept_axis)
-  return module.param("kernel", torch_uniform(fan_in), shape)
+    return weight_normed(module, shape, init, kept_axis)
+  return module.param("kernel", init, shape)
 
 
 def _norm(kernel, kept_axis):
@@ -44,7 +45,7 @@ def _norm(kernel, kept_axis):
   return jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
 
 
-def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
+def weight_normed(module: nn.Module, shape, init, kept_axis: int = -1):
   """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
 
   Declares `kernel` (v) and `scale` on `module`; variables without a `scale` (see
@@ -52,7 +53,7 @@ def weight_normed(module: nn.Module, shape, fan_in: int, kept_axis: int = -1):
   keeps axis 0, which is the output of a convolution and the input of a transposed one.
   """
   kept_axis %= len(shape)
-  kernel = module.param("kernel", torch_uniform(fan_in), shape)
+  kernel = module.param("kernel", init, shape)
   if not module.is_initializing() and not module.has_variable("params", "scale"):
     return kernel
   scale = module.param("scale", lambda _: _norm(kernel, kept_axis))
@@ -87,17 +88,37 @@ def _conv1d(x, kernel, stride, dilation):
     first = k * dilation
     return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
 
-  if inputs == 1:  # the convolution op is several times slower with one channel
+  if inputs <= _FEW:  # the convolution op is several times slower
     columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
-    return columns @ kernel[:, 0]
-  if outputs == 1:
-    columns = x @ kernel[:, :, 0].T
-    return sum(tap(columns[..., k : k + 1], k) for k in range(width))
+    return columns @ kernel.reshape(width * inputs, outputs)
+  if outputs <= _FEW:
+    columns = x @ kernel.transpose(1, 0, 2).reshape(inputs, width * outputs)
+    taps = jnp.split(columns, width, -1)
+    return sum(tap(columns, k) for k, columns in enumerate(taps))
   return lax.conv_general_dilated(
     *(x, kernel, (stride,), "VALID"),
     rhs_dilation=(dilation,),
     dimension_numbers=("NHC", "HIO", "NHC"),
   )
+
+
+def _grouped_conv1d(x, kernel, stride, groups):
+  """Unpadded convolution of each group; (B, T, groups * I), (W, I, O) to (B, T', O).
+
+  A matmul of windows put together from blocks of `stride` frames: the gradient of the
+  grouped convolution op is tens of times slower.
+  """
+  width, inputs, outputs = kernel.shape
+  length = (x.shape[1] - width) // stride + 1
+  blocks = -(-width // stride)  # in a window
+  kernel = jnp.pad(kernel, ((0, blocks * stride - width), (0, 0), (0, 0)))
+  frames = (length + blocks - 1) * stride
+  x = jnp.pad(x, ((0, 0), (0, max(0, frames - x.shape[1])), (0, 0)))[:, :frames]
+  x = x.reshape(x.shape[0], -1, stride, groups, inputs)
+  windows = jnp.concatenate([x[:, i : i + length] for i in range(blocks)], 2)
+  kernel = kernel.reshape(-1, inputs, groups, outputs // groups)
+  y = jnp.einsum("BTWGI,WIGO->BTGO", windows, kernel)
+  return y.reshape(*y.shape[:2], outputs)
 
 
 class Conv1d(nn.Module):
@@ -109,6 +130,9 @@ class Conv1d(nn.Module):
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
     weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
+    groups: of channels, each convolved for itself, without dilation; divides inputs and
+      features.
+    kernel_init: `torch_uniform` if None.
   """
 
   features: int
@@ -118,12 +142,15 @@ class Conv1d(nn.Module):
   padding: int | None = None
   dtype: Dtype = jnp.float32
   weight_norm: bool = True
+  groups: int = 1
+  kernel_init: nn.initializers.Initializer | None = None
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
-    fan_in = self.kernel_size * x_BxTxC.shape[-1]
-    shape = (self.kernel_size, x_BxTxC.shape[-1], self.features)
-    kernel = _kernel(self, shape, fan_in).astype(self.dtype)
+    inputs = self._inputs(x_BxTxC.shape[-1])
+    shape = (self.kernel_size, inputs, self.features)
+    init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
+    kernel = _kernel(self, shape, init).astype(self.dtype)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     pad = self.padding
     if pad is None:
@@ -131,11 +158,24 @@ class Conv1d(nn.Module):
     if self.kernel_size > 1:
       x_BxTxC = mask_frames(x_BxTxC, valid_B)
     x_BxTxC = jnp.pad(x_BxTxC.astype(self.dtype), ((0, 0), (pad, pad), (0, 0)))
-    y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
+    if self.groups == 1:
+      y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
+    else:
+      y_BxTxC = _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
+  def _inputs(self, channels):
+    """Input channels of a group."""
+    if channels % self.groups or self.features % self.groups:
+      raise ValueError(
+        f"{self.groups} groups do not divide {channels} channels to {self.features}"
+      )
+    if self.groups > 1 and self.dilation > 1:
+      raise ValueError("a convolution of groups takes no dilation")
+    return channels // self.groups
 
-def _overlap_add(columns_BxTxWxO, stride):
+
+def overlap_add(columns_BxTxWxO, stride):
   """Adds windows of W samples at steps of `stride`; W a multiple of the stride."""
   B, T, W, O = columns_BxTxWxO.shape  # noqa: E741
   parts = columns_BxTxWxO.reshape(B, T, W // stride, stride, O)
@@ -161,6 +201,7 @@ class ConvTranspose1d(nn.Module):
     trim: samples cut off at the left; half of the stride if None. Causal layers cut
       none.
     dtype, weight_norm: see `Conv1d`.
+    whole: cut nothing off, and give stride * (T + 1) frames.
   """
 
   features: int
@@ -169,28 +210,33 @@ class ConvTranspose1d(nn.Module):
   dtype: Dtype = jnp.float32
   weight_norm: bool = True
   trim: int | None = None
+  whole: bool = False
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
     inputs, width = x_BxTxC.shape[-1], 2 * self.stride
     shape = (width, inputs, self.features)
     fan_in = width * self.features
-    kernel = _kernel(self, shape, fan_in, kept_axis=1).astype(self.dtype)
-    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    init = torch_uniform(fan_in)
+    kernel = _kernel(self, shape, init, kept_axis=1).astype(self.dtype)
+    bias = self.param("bias", init, (self.features,))
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
     columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
-    y_BxTxC = _overlap_add(columns, self.stride)
+    y_BxTxC = overlap_add(columns, self.stride)
+    if not self.whole:
+      y_BxTxC = self._cut(y_BxTxC, self.stride * x_BxTxC.shape[1])
+    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+  def _cut(self, y_BxTxC, length):
     first = -(-self.stride // 2) if self.trim is None else self.trim
-    length = self.stride * x_BxTxC.shape[1]
     if not self.exact:
       length -= self.stride % 2
-    y_BxTxC = lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
-    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+    return lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
 
 
 class Conv2d(nn.Module):
-  """Weight-normed 2-D convolution over (B, T, F, C), for discriminators."""
+  """2-D convolution over (B, T, F, C), for discriminators; see `Conv1d`."""
 
   features: int
   kernel_size: tuple[int, int]
@@ -198,13 +244,14 @@ class Conv2d(nn.Module):
   padding: tuple[int, int] = (0, 0)
   dilation: tuple[int, int] = (1, 1)
   dtype: Dtype = jnp.float32
+  weight_norm: bool = True
 
   @nn.compact
   def __call__(self, x_BxTxFxC):
     shape = (*self.kernel_size, x_BxTxFxC.shape[-1], self.features)
-    fan_in = shape[0] * shape[1] * shape[2]
-    kernel = weight_normed(self, shape, fan_in).astype(self.dtype)
-    bias = self.param("bias", torch_uniform(fan_in), (self.features,))
+    init = torch_uniform(shape[0] * shape[1] * shape[2])
+    kernel = _kernel(self, shape, init).astype(self.dtype)
+    bias = self.param("bias", init, (self.features,))
     y = lax.conv_general_dilated(
       *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
       [(p, p) for p in self.padding],

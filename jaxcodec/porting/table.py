@@ -1,10 +1,13 @@
 """Moves weights between PyTorch's names and layouts and ours, by a table of regexes."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxcodec.porting import spelling
 
 
 class Layout(NamedTuple):
@@ -31,16 +34,19 @@ CONV2D = permuted(2, 3, 1, 0)
 
 
 class Rule(NamedTuple):
-  """Renames one kind of parameter.
+  """Renames one kind of parameter, in either direction.
 
   Attributes:
-    torch: regex that a whole PyTorch name matches.
-    flax: our path with slashes; may use the regex's groups.
+    torch: regex that a whole PyTorch name matches: escaped text and groups, so that
+      it can be turned round. A weight-normed kernel is `weight_v` with its norm
+      `weight_g`; other spellings are translated before.
+    flax: our path with slashes, which uses each of the regex's groups; None for a
+      buffer that is not a parameter of ours.
     layout: of the array; None leaves it as it is.
   """
 
   torch: str
-  flax: str
+  flax: str | None
   layout: Layout | None = None
 
 
@@ -51,10 +57,13 @@ def to_flax(
 ) -> dict[str, Any]:
   """Nested dicts of our parameters from a PyTorch state dict.
 
+  Kernels whose weight norm was removed in PyTorch become kernels without a `scale`.
+
   Args:
     state: arrays by PyTorch's names.
     rules: the first that matches a name decides.
-    shapes: nested dicts of anything with a `.shape`, which the result must fill.
+    shapes: nested dicts of anything with a `.shape` and a `.dtype`, which the result
+      must fill.
 
   Raises:
     ValueError: lists every name that no rule knows, every parameter that was not
@@ -62,20 +71,72 @@ def to_flax(
   """
   wanted, found, problems = dict(flatten(shapes)), {}, []
   for name, array in state.items():
-    path, layout = _renamed(name, rules)
-    if path is None or path not in wanted:
-      problems.append(f"{name}: not a parameter of this model")
+    plain = spelling.plain(name)
+    rule = _first(rules, plain)
+    if rule is None and (folded := spelling.unfolded(plain)):
+      plain, norm = folded
+      rule = _first(rules, plain)
+      if scale := _first(rules, norm):
+        wanted.pop(_renamed(scale, norm), None)
+    if rule is not None and rule.flax is None:
       continue
-    if path in found:
+    path = None if rule is None else _renamed(rule, plain)
+    if path not in wanted:
+      problems.append(f"{name}: not a parameter of this model")
+    elif path in found:
       problems.append(f"{name}: {path} is filled twice")
-    array = array if layout is None else layout.to_flax(array)
-    if array.shape != wanted[path].shape:
-      problems.append(f"{name}: expected {wanted[path].shape}, got {array.shape}")
-    found[path] = np.ascontiguousarray(array)
+    else:
+      found[path] = array if rule.layout is None else rule.layout.to_flax(array)
+      if found[path].shape != wanted[path].shape:
+        shapes_differ = f"expected {wanted[path].shape}, got {found[path].shape}"
+        problems.append(f"{name}: {shapes_differ}")
   problems += [f"{path}: not in the weights" for path in wanted if path not in found]
   if problems:
     raise ValueError("the weights do not fit:\n  " + "\n  ".join(problems))
-  return unflatten(found)
+  return unflatten(
+    {path: np.array(a, wanted[path].dtype, order="C") for path, a in found.items()}
+  )
+
+
+def ignored(
+  state: Mapping[str, np.ndarray], rules: Sequence[Rule]
+) -> dict[str, np.ndarray]:
+  """The buffers of a state dict: what a rule says is not a parameter of ours."""
+  first = {name: _first(rules, spelling.plain(name)) for name in state}
+  return {n: state[n] for n, rule in first.items() if rule and rule.flax is None}
+
+
+def to_torch(
+  variables: Mapping[str, Any],
+  rules: Sequence[Rule],
+  weight_norm: str = spelling.WEIGHT_G,
+) -> dict[str, np.ndarray]:
+  """The PyTorch state dict of nested dicts of our parameters; `to_flax` backwards.
+
+  Args:
+    variables: what `to_flax` gives.
+    rules: the first whose path matches decides.
+    weight_norm: the spelling, `spelling.WEIGHT_G` or `spelling.PARAMETRIZATIONS`.
+
+  Raises:
+    ValueError: lists every parameter that no rule knows.
+  """
+  flat, state, unknown = dict(flatten(variables)), {}, []
+  for path, array in flat.items():
+    rule, name = _backwards(rules, path)
+    if rule is None:
+      unknown.append(path)
+      continue
+    if folded := spelling.folded(name):
+      norm = _first(rules, folded.norm)
+      if norm is not None and _renamed(norm, folded.norm) not in flat:
+        name = folded.weight
+    array = np.asarray(array)
+    array = array if rule.layout is None else rule.layout.to_torch(array)
+    state[spelling.spelled(name, weight_norm)] = np.ascontiguousarray(array)
+  if unknown:
+    raise ValueError("no PyTorch name for:\n  " + "\n  ".join(unknown))
+  return state
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = ""):
@@ -99,8 +160,48 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
-def _renamed(name: str, rules: Sequence[Rule]) -> tuple[str | None, Layout | None]:
+def _first(rules: Sequence[Rule], name: str) -> Rule | None:
+  return next((rule for rule in rules if re.fullmatch(rule.torch, name)), None)
+
+
+def _renamed(rule: Rule, name: str) -> str:
+  return re.fullmatch(rule.torch, name).expand(rule.flax)
+
+
+def _backwards(rules: Sequence[Rule], path: str) -> tuple[Rule | None, str]:
   for rule in rules:
-    if match := re.fullmatch(rule.torch, name):
-      return match.expand(rule.flax), rule.layout
-  return None, None
+    if rule.flax is not None:
+      pattern, name = turned_round(rule.torch, rule.flax)
+      if match := re.fullmatch(pattern, path):
+        return rule, match.expand(name)
+  return None, ""
+
+
+_GROUP = re.compile(r"\(([^()]*)\)")
+
+
+@functools.cache
+def turned_round(pattern: str, replacement: str) -> tuple[str, str]:
+  """(pattern, replacement) that undo those of `re.Match.expand`.
+
+  Raises:
+    ValueError: the pattern holds more than escaped text and groups, or the
+      replacement lacks one of the groups.
+  """
+  groups = _GROUP.findall(pattern)
+  text = _GROUP.split(pattern)[::2]
+  if any(re.escape(part.replace("\\.", ".")) != part for part in text):
+    raise ValueError(f"{pattern!r} holds more than escaped text and groups")
+  back, seen = "", set()
+  for i, part in enumerate(re.split(r"\\(\d)", replacement)):
+    if i % 2 == 0:
+      back += re.escape(part)
+    else:
+      back += (
+        f"(?P=g{part})" if part in seen else f"(?P<g{part}>{groups[int(part) - 1]})"
+      )
+      seen.add(part)
+  if len(seen) != len(groups):
+    raise ValueError(f"{replacement!r} does not use every group of {pattern!r}")
+  name = text[0] + "".join(rf"\g<g{n}>{part}" for n, part in enumerate(text[1:], 1))
+  return back, name.replace("\\.", ".")

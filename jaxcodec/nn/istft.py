@@ -1,0 +1,79 @@
+"""Inverse short-time Fourier transform. Source: vocos/spectral_ops.py."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcodec.nn.conv import mask_frames, overlap_add
+from jaxcodec.nn.dsp import hann
+
+PADDINGS = ("center", "same")
+_EMPTY = 1e-11
+
+
+def check(n_fft: int, hop: int, padding: str) -> None:
+  """Raises ValueError unless windows of n_fft samples at steps of hop cover all."""
+  if padding not in PADDINGS:
+    raise ValueError(f"padding must be one of {PADDINGS}, got {padding!r}")
+  if n_fft < 2 or n_fft % 2:
+    raise ValueError(f"n_fft must be even and positive, got {n_fft}")
+  if not 1 <= hop <= n_fft // 2:
+    raise ValueError(f"hop must be 1 to n_fft // 2 = {n_fft // 2}, got {hop}")
+  if padding == "same" and hop % 2:
+    raise ValueError(f"hop must be even with padding 'same', got {hop}")
+
+
+def istft(
+  real_BxTxF: jax.Array,
+  imag_BxTxF: jax.Array,
+  *,
+  n_fft: int,
+  hop: int,
+  padding: str = "same",
+  valid_B: jax.Array | None = None,
+) -> jax.Array:
+  """Audio whose Hann-windowed frames have these spectra, by overlap and add.
+
+  The sum is divided by the squared windows of valid frames alone, so that an item of
+  a padded batch is what it is by itself.
+
+  Args:
+    real_BxTxF, imag_BxTxF: spectra, F = n_fft // 2 + 1.
+    n_fft: window and transform length, samples.
+    hop: step, samples.
+    padding: "center" undoes `dsp.stft` with `center`; "same" gives hop samples a
+      frame, as a convolution does.
+    valid_B: valid frames of each item; all if None.
+
+  Returns:
+    (B, (T - 1) * hop) for "center", (B, T * hop) for "same", float32; zeros beyond
+    the samples of an item's valid frames.
+
+  Raises:
+    ValueError: see `check`.
+  """
+  check(n_fft, hop, padding)
+  T = real_BxTxF.shape[1]
+  window = hann(n_fft).reshape(1, 1, n_fft)
+  frames_BxTxW = jnp.fft.irfft(lax.complex(real_BxTxF, imag_BxTxF), n_fft) * window
+  total_BxN = _overlap(mask_frames(frames_BxTxW, valid_B), hop)
+  counted_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
+  envelope_BxN = _overlap(mask_frames(counted_BxTx1, valid_B) * window**2, hop)
+  centred = padding == "center"
+  first = n_fft // 2 if centred else (n_fft - hop) // 2
+  length = (T - centred) * hop
+  total_BxN, envelope_BxN = (
+    lax.slice_in_dim(a, first, first + length, axis=1)
+    for a in (total_BxN, envelope_BxN)
+  )
+  y_BxN = total_BxN / jnp.where(envelope_BxN > _EMPTY, envelope_BxN, 1)
+  if valid_B is None:
+    return y_BxN
+  return mask_frames(y_BxN[..., None], (valid_B - centred) * hop)[..., 0]
+
+
+def _overlap(frames_BxTxW, hop):
+  """Overlap-add in whole hops, the last of a window filled up with zeros."""
+  missing = -frames_BxTxW.shape[-1] % hop
+  frames_BxTxW = jnp.pad(frames_BxTxW, ((0, 0), (0, 0), (0, missing)))
+  return overlap_add(frames_BxTxW[..., None], hop)[..., 0]

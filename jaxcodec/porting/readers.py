@@ -1,0 +1,99 @@
+"""Weights as they are published: files and folders to arrays by name, without PyTorch.
+
+| what | is |
+|---|---|
+| .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict with a `state_dict` |
+| .safetensors | Hugging Face's format |
+| a folder | `model.safetensors` or `pytorch_model.bin`, and `config.json` or `.yaml` |
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import ml_dtypes  # noqa: F401  # tells numpy of bfloat16
+import numpy as np
+import safetensors
+import safetensors.numpy
+import yaml
+
+from jaxcodec.porting import torch_zip
+
+_CONFIGS = {"config.json": json.loads, "config.yaml": yaml.safe_load}
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+class Checkpoint(NamedTuple):
+  """What a file holds.
+
+  Attributes:
+    state: arrays by PyTorch's names.
+    config: what it says of the model: `config.json`, `config.yaml` or DAC's metadata;
+      may be empty.
+  """
+
+  state: dict[str, np.ndarray]
+  config: dict[str, Any]
+
+
+def read(path: str | pathlib.Path) -> Checkpoint:
+  """Reads any of the formats above.
+
+  Raises:
+    FileNotFoundError, ValueError: naming the file, if it is absent, truncated, foreign,
+      or holds anything but weights.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    path = _weights_of(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"no weights at {path}")
+  if path.suffix == ".safetensors":
+    return Checkpoint(_safetensors(path), _config_beside(path))
+  tree = torch_zip.load(path)
+  state = tree.get("state_dict", tree) if isinstance(tree, Mapping) else tree
+  if not isinstance(state, Mapping):
+    raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict")
+  strange = [n for n, value in state.items() if not isinstance(value, np.ndarray)]
+  if strange:
+    raise ValueError(f"{path} is not a state dict: {strange[:5]} are not tensors")
+  return Checkpoint(dict(state), _kwargs(tree) or _config_beside(path))
+
+
+def _kwargs(tree: Mapping[str, Any]) -> dict[str, Any]:
+  """How DAC's own files say that their model is built."""
+  metadata = tree.get("metadata")
+  kwargs = metadata.get("kwargs") if isinstance(metadata, Mapping) else None
+  return dict(kwargs) if isinstance(kwargs, Mapping) else {}
+
+
+def _weights_of(folder: pathlib.Path) -> pathlib.Path:
+  found = [folder / name for name in _WEIGHTS if (folder / name).is_file()]
+  if not found:
+    raise FileNotFoundError(f"{folder} holds neither {' nor '.join(_WEIGHTS)}")
+  return found[0]
+
+
+def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+  try:
+    return safetensors.numpy.load_file(path)
+  except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f"{path} is truncated or isn't a safetensors file ({error})"
+    ) from None
+
+
+def _config_beside(path: pathlib.Path) -> dict[str, Any]:
+  """The config of a folder in Hugging Face's layout or Vocos's."""
+  for name, parse in _CONFIGS.items():
+    file = path.with_name(name)
+    if path.name in _WEIGHTS and file.is_file():
+      try:
+        config = parse(file.read_text())
+      except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} cannot be read ({error})") from None
+      if not isinstance(config, dict):
+        raise ValueError(f"{file} holds a {type(config).__name__}, not a config")
+      return config
+  return {}

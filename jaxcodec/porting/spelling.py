@@ -1,0 +1,57 @@
+"""The names under which PyTorch keeps a weight-normed kernel.
+
+`torch.nn.utils.weight_norm` has `weight_g` (norm) and `weight_v` (direction),
+`torch.nn.utils.parametrizations.weight_norm` has `parametrizations.weight.original0`
+and `original1`; where the norm was removed, `weight` is the kernel itself.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+WEIGHT_G, PARAMETRIZATIONS = "weight_g", "parametrizations"
+_NEW = {
+  ".weight_g": ".parametrizations.weight.original0",
+  ".weight_v": ".parametrizations.weight.original1",
+}
+
+
+class Folded(NamedTuple):
+  """Names of a kernel without weight norm and of the norm that it lacks."""
+
+  weight: str
+  norm: str
+
+
+def plain(name: str) -> str:
+  """The name with `weight_g` and `weight_v`, whatever its spelling."""
+  for old, new in _NEW.items():
+    if name.endswith(new):
+      return name.removesuffix(new) + old
+  return name
+
+
+def spelled(name: str, weight_norm: str) -> str:
+  """`plain` undone."""
+  if weight_norm == PARAMETRIZATIONS:
+    for old, new in _NEW.items():
+      if name.endswith(old):
+        return name.removesuffix(old) + new
+  return name
+
+
+def found(names: Iterable[str]) -> str:
+  """Which spelling a state dict has; the newer one if it has neither."""
+  return WEIGHT_G if any(n.endswith(".weight_g") for n in names) else PARAMETRIZATIONS
+
+
+def folded(name: str) -> Folded | None:
+  """For `x.weight_v`, the names without weight norm; None for another name."""
+  if not name.endswith(".weight_v"):
+    return None
+  root = name.removesuffix("_v")
+  return Folded(root, f"{root}_g")
+
+
+def unfolded(name: str) -> tuple[str, str] | None:
+  """For `x.weight`, the names of direction and norm; None for another name."""
+  return (f"{name}_v", f"{name}_g") if name.endswith(".weight") else None

@@ -1,0 +1,154 @@
+"""Named codecs, as plain data for `build.make_codec`.
+
+The published ones have their originals' names. Those of the study (arXiv 2409.04016)
+are all at 16 kHz and 50 Hz with 8 codebooks of 1024 codes (4 kbps), and differ in one
+part at a time:
+
+| quantiser \\ decoder | SEANet   | SEANet + LSTM | Vocos          | DAC          |
+|----------------------|----------|---------------|----------------|--------------|
+| EMA-RVQ, 128-d       | baseline | encodec       | encodecq_vocos | encodecq_dac |
+| factorised RVQ, 8-d  | dacq_seanet |            | dacq_vocos     | dac          |
+
+The paper does not print what follows. Every row but two has the same encoder, SEANet
+without LSTM and with a latent of 128, also before DAC's quantiser and decoder, so that
+rows differ in the named part alone; `encodec` has an LSTM on both sides and `dac` has
+DAC's encoder with its latent of 1024, as their originals do. SEANet is causal, as in
+EnCodec's 24 kHz model. The Vocos decoder has the width of Vocos's mel model and the
+STFT of its EnCodec model, and is not conditioned on the number of codebooks.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+
+def _dac_encoder(strides=(2, 4, 5, 8)):
+  """Sizes of DAC: conf/final/{16,24,44}khz.yml of descript-audio-codec."""
+  return dict(name="dac", width=64, strides=strides, dtype="float32")
+
+
+def _dac_decoder(strides=(8, 5, 4, 2)):
+  return dict(name="dac", width=1536, strides=strides, dtype="float32")
+
+
+def _factorized(num_codebooks):
+  return dict(
+    name="factorized_rvq",
+    num_codebooks=num_codebooks,
+    codebook_size=1024,
+    codebook_dim=8,
+    dropout=0.5,  # the share of items with fewer codebooks
+  )
+
+
+def _dac(sample_rate, num_codebooks, strides=(2, 4, 5, 8)):
+  return dict(
+    sample_rate=sample_rate,
+    encoder=_dac_encoder(strides),
+    quantizer=_factorized(num_codebooks),
+    decoder=_dac_decoder(strides[::-1]),
+  )
+
+
+def _seanet(lstm_layers, **style):
+  """Encoder and decoder of EnCodec: `EncodecModel._get_model` in encodec/model.py."""
+  shared = dict(name="seanet", lstm_layers=lstm_layers, dtype="float32", **style)
+  return dict(
+    encoder=dict(width=32, strides=(2, 4, 5, 8), latent_dim=128, **shared),
+    decoder=dict(width=512, strides=(8, 5, 4, 2), **shared),
+  )
+
+
+def _ema(num_codebooks):
+  return dict(
+    name="ema_rvq",
+    num_codebooks=num_codebooks,
+    codebook_size=1024,
+    dropout=1.0,  # of the batches: each draws how many codebooks it uses
+    dropout_per="batch",
+  )
+
+
+def _vocos(width, mlp_width, **fields):
+  """Vocos's decoder for EnCodec's frames; configs/vocos-encodec.yaml of vocos."""
+  stft = dict(n_fft=1280, hop=320, padding="same")
+  sizes = dict(width=width, mlp_width=mlp_width, depth=8)
+  return {"name": "vocos", **sizes, **stft, "dtype": "float32", **fields}
+
+
+def _study(quantizer, **parts):
+  return {"sample_rate": 16_000, **_seanet(0), "quantizer": quantizer(8), **parts}
+
+
+_MONO = dict(channels=1, norm="weight_norm", causal=True)
+_STEREO = dict(channels=2, norm="time_group_norm", causal=False)
+
+PRESETS: dict[str, dict[str, Any]] = {
+  "encodec_24khz": dict(sample_rate=24_000, quantizer=_ema(32), **_seanet(2, **_MONO)),
+  "encodec_48khz": dict(
+    sample_rate=48_000,
+    segments=dict(seconds=1.0, overlap=0.01),
+    normalize=True,
+    quantizer=_ema(16),
+    **_seanet(2, **_STEREO),
+  ),
+  "dac_16khz": _dac(16_000, 12),
+  "dac_24khz": _dac(24_000, 32),
+  "dac_44khz": _dac(44_100, 9, (2, 4, 8, 8)),
+  "vocos_mel_24khz": dict(  # a vocoder: features instead of tokens
+    sample_rate=24_000,
+    mel=dict(n_fft=1024, hop=256, n_mels=100, padding="center"),
+    decoder=_vocos(512, 1536, n_fft=1024, hop=256, padding="center"),
+  ),
+  "vocos_encodec_24khz": dict(
+    sample_rate=24_000,
+    encoder=_seanet(2, **_MONO)["encoder"],
+    quantizer=_ema(16),
+    decoder=_vocos(384, 1152, bandwidth_codebooks=(2, 4, 8, 16)),
+  ),
+  "baseline": _study(_ema),
+  "encodec": _study(_ema, **_seanet(2)),
+  "encodecq_vocos": _study(_ema, decoder=_vocos(512, 1536)),
+  "encodecq_dac": _study(_ema, decoder=_dac_decoder()),
+  "dacq_seanet": _study(_factorized),
+  "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
+  "dac": _dac(16_000, 8),
+}
+
+
+def preset(name: str) -> dict[str, Any]:
+  """A copy of the named codec's config.
+
+  Raises:
+    ValueError: there is no such preset.
+  """
+  if name not in PRESETS:
+    raise ValueError(f"there is no preset {name!r}; there are {sorted(PRESETS)}")
+  return copy.deepcopy(PRESETS[name])
+
+
+def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:
+  """The config of a preset's name, or a config with its `preset` written out."""
+  return expanded({"preset": preset} if isinstance(preset, str) else preset)
+
+
+def expanded(codec: Mapping[str, Any]) -> dict[str, Any]:
+  """A codec's config with its `preset`, if it names one, written out.
+
+  Fields beside `preset` override the preset's; a part of another `name` replaces the
+  preset's part whole.
+
+  Raises:
+    ValueError: there is no such preset.
+  """
+  given = dict(codec)
+  name = given.pop("preset", None)
+  config = {} if name is None else preset(name)
+  for field, value in given.items():
+    base = config.get(field)
+    if isinstance(value, Mapping):
+      value = dict(value)
+      if isinstance(base, dict) and value.get("name", base["name"]) == base["name"]:
+        value = {**base, **value}
+    config[field] = value
+  return config
