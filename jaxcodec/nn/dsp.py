@@ -8,7 +8,7 @@ import numpy as np
 
 # Below this size a DFT as one matmul beats the FFT, forward and backward.
 _MATMUL_DFT_MAX = 256
-_TINY_POWER = 1e-16
+_TINY_POWER = 1e-24
 
 
 def hann(n: int) -> np.ndarray:
