@@ -23,7 +23,7 @@ def _direct(x_TxI, kernel, stride, dilation):
   )
 
 
-@pytest.mark.parametrize("inputs,outputs", [(1, 4), (4, 1), (3, 5), (1, 1)])
+@pytest.mark.parametrize("inputs,outputs", [(1, 4), (4, 1), (3, 5), (2, 3), (3, 2)])
 @pytest.mark.parametrize("stride,dilation", [(1, 1), (1, 3), (3, 1)])
 def test_every_form_is_the_convolution(inputs, outputs, stride, dilation):
   x, kernel = _noise(20, inputs), _noise(4, inputs, outputs, seed=1)

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.codecs.segments import Segments, cut_frames, laid_out, normalized
 from jaxcodec.types import Quantized, Tokens, TokenSpec
 
 
@@ -19,12 +20,17 @@ class Codec(nn.Module):
     decoder: maps (z_BxTxD, valid_B, num_codebooks, train) to (B, T * hop, C); `valid_B`
       counts frames, and those beyond have no influence on the samples of the others.
     sample_rate: Hz.
+    segments: cuts audio into segments that are coded for themselves; their frames are
+      laid one after another. None codes all of it at once.
+    normalize: divides each segment by its level first, and multiplies at the end.
   """
 
   encoder: nn.Module
   quantizer: nn.Module
   decoder: nn.Module
   sample_rate: int
+  segments: Segments | None = None
+  normalize: bool = False
 
   @property
   def spec(self) -> TokenSpec:
@@ -37,20 +43,42 @@ class Codec(nn.Module):
 
   @property
   def num_channels(self) -> int:
-    return 1
+    """Channels of the audio."""
+    return self.encoder.channels
+
+  def num_frames(self, num_samples: int) -> int:
+    """Frames T of the tokens of so many samples, of all segments together."""
+    hop, before = self.encoder.hop, 0
+    if self.segments is not None:
+      before = self.segments.count(num_samples) - 1
+      num_samples -= before * self.segments.stride
+      before *= -(-self.segments.length // hop)
+    return before + -(-num_samples // hop)
+
+  def num_segments(self, num_frames: int) -> int:
+    """Segments that so many frames are of."""
+    if self.segments is None:
+      return 1
+    return -(-num_frames // -(-self.segments.length // self.encoder.hop))
+
+  def num_samples(self, num_frames: int) -> int:
+    """Samples that so many frames are decoded to."""
+    overlaps = 0
+    if self.segments is not None:
+      length = -(-self.segments.length // self.encoder.hop) * self.encoder.hop
+      overlaps = (self.num_segments(num_frames) - 1) * (length - self.segments.stride)
+    return num_frames * self.encoder.hop - overlaps
 
   def __call__(
     self, x_BxNxC, *, num_codebooks=None, train=False
   ) -> tuple[jax.Array, Quantized]:
     """Audio to its reconstruction (B, N, C) and what the quantiser said."""
-    N = x_BxNxC.shape[1]
-    valid_B = None
-    if N % self.encoder.hop:
-      valid_B = jnp.full(x_BxNxC.shape[:1], N, jnp.int32)
-    z_BxTxD = self.encoder(self._padded(x_BxNxC), valid_B, train=train)
+    z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, train=train)
     quantized = self.quantizer(z_BxTxD, num_codebooks=num_codebooks, train=train)
-    y_BxNxC = self.decoder(quantized.z_BxTxD, num_codebooks=num_codebooks, train=train)
-    return y_BxNxC[:, :N], quantized
+    y_BxNxC = self._synthesize(
+      quantized.z_BxTxD, mask_BxT, gain_BxS, num_codebooks=num_codebooks, train=train
+    )
+    return y_BxNxC[:, : x_BxNxC.shape[1]], quantized
 
   def encode(self, x_BxNxC, length_B=None, *, num_codebooks=None) -> Tokens:
     """Audio to codes.
@@ -62,30 +90,69 @@ class Codec(nn.Module):
       num_codebooks: the first so many codebooks only.
 
     Returns:
-      Tokens with T = ceil(N / hop) frames, ceil(length / hop) of them valid.
+      Tokens with T = num_frames(N) frames. The valid ones of an item are among its
+      first num_frames(length); without segments they are all of these.
     """
-    hop = self.encoder.hop
-    if length_B is None:
-      length_B = jnp.full(x_BxNxC.shape[:1], x_BxNxC.shape[1], jnp.int32)
-    at_N = jnp.arange(x_BxNxC.shape[1]).reshape(1, -1, 1)
-    x_BxNxC = jnp.where(at_N < length_B.reshape(-1, 1, 1), x_BxNxC, 0)
-    x_BxNxC = self._padded(x_BxNxC)
-    frames_B = -(-length_B // hop)
-    z_BxTxD = self.encoder(x_BxNxC, length_B)
+    z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, length_B)
     codes_BxTxK = self.quantizer.encode(z_BxTxD, num_codebooks=num_codebooks)
-    mask_BxT = jnp.arange(z_BxTxD.shape[1])[None] < frames_B[:, None]
-    return Tokens(jnp.where(mask_BxT[..., None], codes_BxTxK, 0), mask_BxT)
+    if mask_BxT is None:
+      return Tokens(codes_BxTxK, jnp.ones(z_BxTxD.shape[:2], bool), gain_BxS)
+    return Tokens(jnp.where(mask_BxT[..., None], codes_BxTxK, 0), mask_BxT, gain_BxS)
 
   def decode(self, tokens: Tokens) -> jax.Array:
-    """Codes to audio (B, T * hop, C); silence on frames that are not valid."""
-    frames_B = tokens.mask_BxT.sum(-1)
-    z_BxTxD = self.quantizer.decode(tokens.codes_BxTxK)
-    num_codebooks = tokens.codes_BxTxK.shape[-1]
-    y_BxNxC = self.decoder(z_BxTxD, frames_B, num_codebooks=num_codebooks)
-    mask_BxN = jnp.repeat(tokens.mask_BxT, self.decoder.hop, axis=1)
-    return jnp.where(mask_BxN[:, : y_BxNxC.shape[1], None], y_BxNxC, 0)
+    """Codes to audio (B, N, C); silence on frames that are not valid.
 
-  def _padded(self, x_BxNxC):
-    """Zeros at the end, up to a whole number of frames."""
-    missing = -x_BxNxC.shape[1] % self.encoder.hop
-    return jnp.pad(x_BxNxC, ((0, 0), (0, missing), (0, 0)))
+    N is T * hop, less the overlaps of segments.
+    """
+    z_BxTxD = self.quantizer.decode(tokens.codes_BxTxK)
+    return self._synthesize(
+      *(z_BxTxD, tokens.mask_BxT, tokens.gain_BxS),
+      num_codebooks=tokens.codes_BxTxK.shape[-1],
+    )
+
+  def _analyze(self, x_BxNxC, length_B=None, *, train=False):
+    """Latent (B, T, D), its mask (B, T), None if all is valid, and gains (B, S)."""
+    N = x_BxNxC.shape[1]
+    segments = self.segments or Segments(N, N)
+    x_BxSxLxC, valid_BxS = segments.cut(x_BxNxC, length_B)
+    gain_BxS = None
+    if self.normalize:
+      x_BxSxLxC, gain_BxS = normalized(x_BxSxLxC, valid_BxS)
+    z_BxSxFxD = self._encoded(x_BxSxLxC, valid_BxS, train)
+    T, F = self.num_frames(N), z_BxSxFxD.shape[2]
+    mask_BxT = None
+    if valid_BxS is not None:
+      frames_BxS = -(-valid_BxS // self.encoder.hop)
+      mask_BxT = laid_out(jnp.arange(F)[None, None] < frames_BxS[..., None], T)
+    return laid_out(z_BxSxFxD, T), mask_BxT, gain_BxS
+
+  def _encoded(self, x_BxSxLxC, valid_BxS, train):
+    B, S, L, C = x_BxSxLxC.shape
+    missing = -L % self.encoder.hop
+    if missing and valid_BxS is None:
+      valid_BxS = jnp.full((B, S), L, jnp.int32)
+    x = jnp.pad(x_BxSxLxC, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    x, valid = x.reshape(B * S, L + missing, C), _flat(valid_BxS)
+    z = self.encoder(x, valid, train=train)
+    return z.reshape(B, S, *z.shape[1:])
+
+  def _synthesize(self, z_BxTxD, mask_BxT, gain_BxS, **options):
+    """Audio of a latent; all of its frames are valid if `mask_BxT` is None."""
+    hop, T = self.decoder.hop, z_BxTxD.shape[1]
+    segments = self.segments or Segments(T * hop, T * hop)
+    frames = min(T, -(-segments.length // hop))
+    z_BxSxFxD = cut_frames(z_BxTxD, frames)
+    valid_BxS = None if mask_BxT is None else cut_frames(mask_BxT, frames).sum(-1)
+    B, S = z_BxSxFxD.shape[:2]
+    y = self.decoder(z_BxSxFxD.reshape(B * S, frames, -1), _flat(valid_BxS), **options)
+    y_BxSxLxC = y.reshape(B, S, *y.shape[1:])
+    if gain_BxS is not None:
+      y_BxSxLxC = y_BxSxLxC * gain_BxS[..., None, None]
+    if valid_BxS is None:
+      return y_BxSxLxC[:, 0]
+    y_BxNxC = segments.join(y_BxSxLxC, valid_BxS * hop)
+    return y_BxNxC[:, : y_BxNxC.shape[1] - (S * frames - T) * hop]
+
+
+def _flat(valid_BxS):
+  return None if valid_BxS is None else valid_BxS.reshape(-1)

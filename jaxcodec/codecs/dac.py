@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxcodec.codecs.strides import check_halved, check_strides
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
 from jaxcodec.nn.snake import Snake
 
@@ -93,6 +94,12 @@ class DacEncoder(nn.Module):
   latent_dim: int | None = None
   dtype: Dtype = jnp.float32
 
+  channels = 1
+
+  def __post_init__(self):
+    check_strides(self.strides)
+    super().__post_init__()
+
   @property
   def hop(self) -> int:
     return math.prod(self.strides)
@@ -141,6 +148,13 @@ class DacDecoder(nn.Module):
   strides: Sequence[int] = (8, 5, 4, 2)
   exact: bool = True
   dtype: Dtype = jnp.float32
+
+  channels = 1
+
+  def __post_init__(self):
+    check_strides(self.strides)
+    check_halved(self.width, self.strides)
+    super().__post_init__()
 
   @property
   def hop(self) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 Dtype = jnp.dtype
+_FEW = 2  # channels of audio
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
@@ -87,12 +88,13 @@ def _conv1d(x, kernel, stride, dilation):
     first = k * dilation
     return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
 
-  if inputs == 1:  # the convolution op is several times slower with one channel
+  if inputs <= _FEW:  # the convolution op is several times slower
     columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
-    return columns @ kernel[:, 0]
-  if outputs == 1:
-    columns = x @ kernel[:, :, 0].T
-    return sum(tap(columns[..., k : k + 1], k) for k in range(width))
+    return columns @ kernel.reshape(width * inputs, outputs)
+  if outputs <= _FEW:
+    columns = x @ kernel.transpose(1, 0, 2).reshape(inputs, width * outputs)
+    taps = jnp.split(columns, width, -1)
+    return sum(tap(columns, k) for k, columns in enumerate(taps))
   return lax.conv_general_dilated(
     *(x, kernel, (stride,), "VALID"),
     rhs_dilation=(dilation,),
@@ -199,6 +201,7 @@ class ConvTranspose1d(nn.Module):
     trim: samples cut off at the left; half of the stride if None. Causal layers cut
       none.
     dtype, weight_norm: see `Conv1d`.
+    whole: cut nothing off, and give stride * (T + 1) frames.
   """
 
   features: int
@@ -207,6 +210,7 @@ class ConvTranspose1d(nn.Module):
   dtype: Dtype = jnp.float32
   weight_norm: bool = True
   trim: int | None = None
+  whole: bool = False
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
@@ -220,12 +224,15 @@ class ConvTranspose1d(nn.Module):
     columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
     y_BxTxC = overlap_add(columns, self.stride)
+    if not self.whole:
+      y_BxTxC = self._cut(y_BxTxC, self.stride * x_BxTxC.shape[1])
+    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+  def _cut(self, y_BxTxC, length):
     first = -(-self.stride // 2) if self.trim is None else self.trim
-    length = self.stride * x_BxTxC.shape[1]
     if not self.exact:
       length -= self.stride % 2
-    y_BxTxC = lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
-    return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+    return lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
 
 
 class Conv2d(nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 
 # Below this size a DFT as one matmul beats the FFT, forward and backward.
 _MATMUL_DFT_MAX = 256
-_TINY_POWER = 1e-24
+_TINY_POWER = 1e-30
 
 
 def hann(n: int) -> np.ndarray:
@@ -30,6 +30,27 @@ def frame(x_BxN: jax.Array, n_fft: int, hop: int) -> jax.Array:
   blocks = x_BxN[..., : (num + ratio - 1) * hop]
   blocks = blocks.reshape(*x_BxN.shape[:-1], num + ratio - 1, hop)
   return jnp.concatenate([blocks[..., i : i + num, :] for i in range(ratio)], axis=-1)
+
+
+def reflect_pad(
+  x_BxN: jax.Array, pad: int, length_B: jax.Array | None = None
+) -> jax.Array:
+  """Mirrors each item about its first and last sample, (B, N + 2 * pad).
+
+  Args:
+    x_BxN: audio.
+    pad: samples before and after; items shorter than that are mirrored repeatedly.
+    length_B: valid samples of each item, all if None; zeros follow length + pad.
+  """
+  if length_B is None:
+    return jnp.pad(x_BxN, ((0, 0), (pad, pad)), mode="reflect")
+  last_Bx1 = length_B[:, None] - 1
+  at_1xN = jnp.arange(-pad, x_BxN.shape[1] + pad)[None]
+  period_Bx1 = jnp.maximum(2 * last_Bx1, 1)
+  turned_BxN = at_1xN % period_Bx1
+  from_BxN = jnp.minimum(turned_BxN, period_Bx1 - turned_BxN)
+  y_BxN = jnp.take_along_axis(x_BxN, from_BxN, axis=1)
+  return jnp.where(at_1xN <= last_Bx1 + pad, y_BxN, 0)
 
 
 @functools.lru_cache(maxsize=32)
@@ -78,7 +99,9 @@ def stft(
 
 def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
   """|z|, with a zero instead of an infinite gradient at z = 0."""
-  return jnp.sqrt(jnp.maximum(real * real + imag * imag, _TINY_POWER))
+  power = real * real + imag * imag
+  heard = power > _TINY_POWER
+  return jnp.where(heard, jnp.sqrt(jnp.where(heard, power, 1)), 0)
 
 
 def _hz_to_mel(hz, scale):

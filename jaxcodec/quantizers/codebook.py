@@ -16,6 +16,23 @@ def first_argmax(scores_BxTxV: jax.Array) -> jax.Array:
   return jnp.minimum(jnp.where(best, at, V).min(-1), V - 1)
 
 
+def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
+  """Index of the code with the smallest Euclidean distance, the first where equal.
+
+  The largest x e - |e|^2 / 2: |x|^2 is the same for all codes.
+  """
+  scores = jnp.einsum(
+    "...d,vd->...v", x_BxTxD, embed_VxD, precision=lax.Precision.HIGHEST
+  )
+  half_V = 0.5 * jnp.sum(embed_VxD**2, -1)
+  return first_argmax(scores - half_V.reshape((1,) * (scores.ndim - 1) + (-1,)))
+
+
+def take(table_VxD: jax.Array, codes: jax.Array) -> jax.Array:
+  """Rows of a table; a code that is out of range takes the nearest one that exists."""
+  return jnp.take(table_VxD, codes, axis=0, mode="clip")
+
+
 def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
   """x / max(||x||, epsilon) over the last axis; zero gradient of the norm at zero."""
   squared = jnp.sum(x * x, -1, keepdims=True)

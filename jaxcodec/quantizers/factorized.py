@@ -1,18 +1,18 @@
 """DAC's residual quantiser: factorised, L2-normalised look-up, trained by gradient."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn.conv import Conv1d
-from jaxcodec.quantizers.codebook import (
-  code_counts,
-  first_argmax,
-  l2_normalize,
-  perplexity,
-)
+from jaxcodec.nn.conv import Conv1d, fold_weight_norm
+from jaxcodec.quantizers.codebook import first_argmax, l2_normalize, take
+from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
+
+_dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 class FactorizedVQ(nn.Module):
@@ -51,23 +51,28 @@ class FactorizedVQ(nn.Module):
     )
     return first_argmax(lax.stop_gradient(scores))
 
-  def decode(self, codes_BxT):
-    return self.out_proj(self.codebook[codes_BxT])
+  def projections(self):
+    """Kernel and bias of the projection down and of the one up, as matrices."""
+    down, up = (
+      fold_weight_norm(layer.variables["params"])
+      for layer in (self.in_proj, self.out_proj)
+    )
+    return down["kernel"][0], down["bias"], up["kernel"][0], up["bias"]
 
 
-class FactorizedRVQ(nn.Module):
-  """Residual stack of factorised codebooks with quantiser dropout.
+class FactorizedRVQ(CodebookStack):
+  """Residual stack of factorised codebooks.
 
-  In training the first `dropout * B` items of a batch use a number of codebooks drawn
-  uniformly from 1 to num_codebooks (rng stream `quantizer`); their losses count only
-  those. Source: dac/nn/quantize.py, ResidualVectorQuantize.
+  The losses are sums over the levels; of an item with fewer codebooks (see
+  `CodebookStack`) only those count. Source: dac/nn/quantize.py,
+  ResidualVectorQuantize.
 
   Attributes:
     width: channels of the latent, D.
     num_codebooks: K.
     codebook_size: V.
     codebook_dim: dimension of the look-up.
-    dropout: share of the items with fewer codebooks in training.
+    dropout, dropout_per: see `CodebookStack`.
   """
 
   width: int
@@ -75,6 +80,7 @@ class FactorizedRVQ(nn.Module):
   codebook_size: int
   codebook_dim: int = 8
   dropout: float = 0.0
+  dropout_per: str = "item"
 
   def setup(self):
     self.quantizers = [
@@ -88,48 +94,58 @@ class FactorizedRVQ(nn.Module):
     Raises:
       ValueError: num_codebooks is not between 1 and K.
     """
-    K = _checked(num_codebooks, self.num_codebooks)
-    z_BxTxD = z_BxTxD.astype(jnp.float32)
-    used_B = self._draw(z_BxTxD.shape[0], K) if train else None
-    total, residual, codes, losses = 0.0, z_BxTxD, [], jnp.zeros(2)
+    K = self.checked(num_codebooks)
+    residual = z_BxTxD.astype(jnp.float32)
+    used_B = self.used(z_BxTxD.shape[0], K, train)
+    total, codes, losses = 0.0, [], jnp.zeros(2)
     for k, quantizer in enumerate(self.quantizers[:K]):
-      output, codes_BxT, commitment_B, codebook_B = quantizer(residual)
+      with jax.default_matmul_precision("highest"):
+        output, codes_BxT, commitment_B, codebook_B = quantizer(residual)
       residual = residual - output
-      if used_B is not None:
-        keep_B = (k < used_B).astype(jnp.float32)
-        output = output * keep_B.reshape(-1, 1, 1)
-        commitment_B, codebook_B = commitment_B * keep_B, codebook_B * keep_B
-      total = total + output
-      losses = losses + jnp.stack([commitment_B.mean(), codebook_B.mean()])
+      keep_B = (k < used_B).astype(jnp.float32)
+      total = total + output * keep_B.reshape(-1, 1, 1)
+      losses += jnp.stack(
+        [(commitment_B * keep_B).mean(), (codebook_B * keep_B).mean()]
+      )
       codes.append(codes_BxT)
     codes_BxTxK = jnp.stack(codes, -1)
-    counts_KxV = code_counts(codes_BxTxK, self.codebook_size)
     return Quantized(
       total,
       codes_BxTxK,
       losses={"commitment": losses[0], "codebook": losses[1]},
-      metrics={"perplexity": perplexity(counts_KxV)},
+      metrics=self.metrics(codes_BxTxK),
     )
 
-  def _draw(self, batch_size, K):
-    dropped = int(batch_size * self.dropout)
-    if not dropped:
-      return None
-    drawn_B = jax.random.randint(self.make_rng("quantizer"), (batch_size,), 1, K + 1)
-    return jnp.where(jnp.arange(batch_size) < dropped, drawn_B, K)
-
   def encode(self, z_BxTxD, *, num_codebooks=None) -> jax.Array:
-    """Codes (B, T, num_codebooks) alone."""
-    return self(z_BxTxD, num_codebooks=num_codebooks).codes_BxTxK
+    """Codes (B, T, num_codebooks) alone, those of a call.
+
+    All levels' projections are taken at once, and what a code takes away from those of
+    the levels below is a row of a table: no residual of width D is ever formed.
+    """
+    K, d = self.checked(num_codebooks), self.codebook_dim
+    levels = self.quantizers[:K]
+    down, bias, up, up_bias = zip(*(q.projections() for q in levels), strict=True)
+    down = jnp.concatenate(down, -1)
+    below = _dot(jnp.concatenate(up), down)  # from each level to each
+    offset = _dot(jnp.stack(up_bias), down)
+    left, codes = (
+      _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias)),
+      [],
+    )
+    for k, quantizer in enumerate(levels):
+      codes.append(quantizer.lookup(left[..., :d]))
+      next_ = (k + 1) * d
+      table = _dot(quantizer.codebook, below[k * d : next_, next_:])
+      left = left[..., d:] - take(table + offset[k : k + 1, next_:], codes[-1])
+    return jnp.stack(codes, -1)
 
   def decode(self, codes_BxTxK) -> jax.Array:
     """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
-    K = _checked(codes_BxTxK.shape[-1], self.num_codebooks)
-    return sum(self.quantizers[k].decode(codes_BxTxK[..., k]) for k in range(K))
+    levels = self.quantizers[: self.checked(codes_BxTxK.shape[-1])]
+    _, _, up, bias = zip(*(q.projections() for q in levels), strict=True)
+    chosen = [take(q.codebook, codes_BxTxK[..., k]) for k, q in enumerate(levels)]
+    return _dot(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
 
 
-def _checked(wanted, available):
-  wanted = available if wanted is None else wanted
-  if not 1 <= wanted <= available:
-    raise ValueError(f"num_codebooks must be 1 to {available}, got {wanted}")
-  return wanted
+def _row(bias):
+  return bias.reshape(1, 1, -1)

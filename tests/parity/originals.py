@@ -71,6 +71,12 @@ def encodec():
   return pytest.importorskip("encodec")
 
 
+def vocos():
+  """The `vocos` package, which imports `encodec`."""
+  encodec()
+  return pytest.importorskip("vocos")
+
+
 def state(module):
   """A module's state dict as numpy arrays."""
   return {k: v.detach().numpy() for k, v in module.state_dict().items()}

@@ -46,7 +46,7 @@ def _torch(maps):
 
 
 def _vocos():
-  originals.encodec()  # lets torchaudio load
+  originals.vocos()
   return pytest.importorskip("vocos.loss")
 
 

@@ -50,8 +50,7 @@ def _encodec(channels):
 
 
 def _vocos():
-  originals.encodec()  # lets torchaudio load
-  pytest.importorskip("vocos")
+  originals.vocos()
   from vocos.discriminators import (
     MultiPeriodDiscriminator,
     MultiResolutionDiscriminator,

@@ -1,0 +1,33 @@
+"""Normalisation over time."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxcodec.nn.conv import mask_frames
+
+_EPSILON = 1e-5
+
+
+class TimeGroupNorm(nn.Module):
+  """Normalises each item over its valid frames and all channels, in float32.
+
+  Then a gain and an offset for each channel. Source: torch's GroupNorm with one group,
+  as in encodec/modules/conv.py; Wu and He 2018.
+  """
+
+  @nn.compact
+  def __call__(self, x_BxTxC, valid_B=None):
+    T, C = x_BxTxC.shape[1:]
+    scale = self.param("scale", nn.initializers.ones, (C,)).reshape(1, 1, -1)
+    bias = self.param("bias", nn.initializers.zeros, (C,)).reshape(1, 1, -1)
+    frames = T if valid_B is None else jnp.maximum(valid_B, 1).reshape(-1, 1, 1)
+    x = x_BxTxC.astype(jnp.float32)
+    mean = _total(mask_frames(x, valid_B)) / (frames * C)
+    x = x - mean
+    variance = _total(mask_frames(x * x, valid_B)) / (frames * C)
+    y = x / jnp.sqrt(variance + _EPSILON) * scale + bias
+    return y.astype(x_BxTxC.dtype)
+
+
+def _total(x_BxTxC):
+  return x_BxTxC.sum(1, keepdims=True).sum(2, keepdims=True)

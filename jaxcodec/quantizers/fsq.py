@@ -1,0 +1,114 @@
+"""Finite scalar quantisation: every channel rounded to a few levels (2309.15505)."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxcodec.nn.conv import Conv1d
+from jaxcodec.quantizers.stack import CodebookStack
+from jaxcodec.types import Quantized
+
+# Keeps the outermost values off the edges, where rounding could go either way.
+_MARGIN = 1e-3
+
+
+def bound(x: jax.Array, levels: Sequence[int]) -> jax.Array:
+  """Squashes each channel so that rounding gives `levels` integers around zero.
+
+  With L levels into (-L/2, L/2 - 1) for even L and (-(L-1)/2, (L-1)/2) for odd; zero
+  stays zero. Source: appendix A.1 of the paper.
+  """
+  L = np.asarray(levels)
+  half = (L - 1) * (1 - _MARGIN) / 2
+  offset = np.where(L % 2, 0.0, 0.5)
+  shape = (1,) * (x.ndim - 1) + (-1,)
+  shift, half, offset = (
+    a.astype(np.float32).reshape(shape)
+    for a in (np.arctanh(offset / half), half, offset)
+  )
+  return jnp.tanh(x + shift) * half - offset
+
+
+class FSQ(CodebookStack):
+  """K independent groups of channels, each with levels of its own: no codebook at all.
+
+  The latent is projected to K * len(levels) channels. A group's rounded channels are
+  one code, and fewer codebooks leave the other groups at zero, their middle. There are
+  no losses.
+
+  Attributes:
+    width: channels of the latent, D.
+    num_codebooks: K.
+    levels: of each channel of a group, at least 3; their product is the codebook size.
+    dropout, dropout_per: see `CodebookStack`.
+  """
+
+  width: int
+  num_codebooks: int
+  levels: Sequence[int] = (8, 8, 4, 4)
+  dropout: float = 0.0
+  dropout_per: str = "item"
+
+  def __post_init__(self):
+    if not self.levels or min(self.levels) < 3:
+      raise ValueError(f"levels must be integers of at least 3, got {self.levels}")
+    super().__post_init__()
+
+  @property
+  def codebook_size(self) -> int:
+    return math.prod(self.levels)
+
+  def setup(self):
+    channels = self.num_codebooks * len(self.levels)
+    self.project_in = Conv1d(channels, weight_norm=False)
+    self.project_out = Conv1d(self.width, weight_norm=False)
+
+  def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
+    """Quantises z_BxTxD with the first `num_codebooks` groups (default: all).
+
+    Raises:
+      ValueError: num_codebooks is not between 1 and K.
+    """
+    K = self.checked(num_codebooks)
+    B, T = z_BxTxD.shape[:2]
+    with jax.default_matmul_precision("highest"):
+      bounded = self.project_in(z_BxTxD.astype(jnp.float32))
+    bounded = bounded.reshape(B, T, self.num_codebooks, -1)[:, :, :K]
+    bounded = bound(bounded, self.levels)
+    rounded = bounded + lax.stop_gradient(jnp.round(bounded) - bounded)
+    keep_BxK = jnp.arange(K)[None] < self.used(B, K, train)[:, None]
+    digits = jnp.round(bounded).astype(jnp.int32) + _row(self._half)
+    codes_BxTxK = jnp.sum(digits * _row(self._basis), -1)
+    kept = rounded * keep_BxK.reshape(B, 1, K, 1)
+    return Quantized(self._latent(kept), codes_BxTxK, {}, self.metrics(codes_BxTxK))
+
+  def decode(self, codes_BxTxK) -> jax.Array:
+    """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
+    self.checked(codes_BxTxK.shape[-1])
+    levels = np.asarray(self.levels)
+    digits = codes_BxTxK[..., None] // _row(self._basis) % _row(levels)
+    return self._latent((digits - _row(self._half)).astype(jnp.float32))
+
+  @property
+  def _half(self):
+    return np.asarray(self.levels) // 2
+
+  @property
+  def _basis(self):
+    return np.cumprod([1, *self.levels[:-1]])
+
+  def _latent(self, integers_BxTxKxd):
+    """Integers around zero, to [-1, 1], to the latent; zeros for absent groups."""
+    B, T, K = integers_BxTxKxd.shape[:3]
+    missing = self.num_codebooks - K
+    scaled = integers_BxTxKxd / _row(self._half.astype(np.float32))
+    padded = jnp.pad(scaled, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    return self.project_out(padded.reshape(B, T, -1))
+
+
+def _row(values):
+  return jnp.asarray(values).reshape(1, 1, 1, -1)

@@ -1,0 +1,154 @@
+"""Codebooks of running means: start, revival, dropout, devices. Parity is apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec import sharding
+from jaxcodec.quantizers import ema
+from jaxcodec.quantizers.euclidean import EmaRVQ
+
+B, T, D, K, V = 8, 16, 4, 2, 16
+ONES = np.ones(B * T, np.float32)
+
+
+def _noise(seed, *shape):
+  return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@jax.jit
+def _update(book, x_TxD, codes_T, kept_T):
+  return ema.updated(
+    *(book, jax.random.key(0), x_TxD, codes_T, kept_T),
+    decay=0.99,
+    epsilon=1e-5,
+    threshold=2.0,
+  )
+
+
+def _fresh(quantizer):
+  """Variables before the first batch."""
+  z = jax.ShapeDtypeStruct((B, T, D), jnp.float32)
+  shapes = jax.eval_shape(quantizer.init, jax.random.key(0), z)
+  return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+
+
+def _trainer(quantizer):
+  @jax.jit
+  def step(variables, z_BxTxD, key):
+    return quantizer.apply(
+      *(variables, z_BxTxD), train=True, mutable=["vq_stats"], rngs={"quantizer": key}
+    )
+
+  return step
+
+
+@pytest.fixture(scope="module")
+def dropping():
+  """The step of a stack with dropout per item, and its variables."""
+  quantizer = EmaRVQ(D, K, V, dropout=0.5, dropout_per="item")
+  return _trainer(quantizer), _fresh(quantizer)
+
+
+def _three_steps(step, variables, put):
+  for number in range(3):
+    z_BxTxD = put(_noise(number, B, T, D))
+    quantized, variables = step(variables, z_BxTxD, jax.random.key(number))
+  return quantized, variables
+
+
+def test_eight_devices_give_the_codebooks_of_one(dropping):
+  one, stats = _three_steps(*dropping, jnp.asarray)
+  mesh = sharding.make_mesh({"data": 8})
+  put = lambda z: jax.device_put(z, sharding.batch_sharding(mesh))  # noqa: E731
+  eight, same = _three_steps(*dropping, put)
+  assert len(eight.z_BxTxD.sharding.device_set) == 8
+  for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(same), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  np.testing.assert_array_equal(one.codes_BxTxK, eight.codes_BxTxK)
+
+
+def test_kmeans_finds_clear_clusters_once():
+  centres = 10 * _noise(0, 4, D)
+  z_BxTxD = centres[np.arange(B * T) % 4].reshape(B, T, D) + 0.01 * _noise(1, B, T, D)
+  quantizer = EmaRVQ(D, 1, V, threshold_ema_dead_code=0.0)
+  variables = _fresh(quantizer)
+  assert variables["vq_stats"]["layers_0"]["inited"] == 0
+  step = _trainer(quantizer)
+  quantized, variables = step(variables, z_BxTxD, jax.random.key(0))
+  assert np.abs(quantized.z_BxTxD - z_BxTxD).max() < 0.1
+  book = variables["vq_stats"]["layers_0"]
+  assert book["inited"] == 1 and np.isclose(book["cluster_size"].sum(), B * T)
+  used = book["cluster_size"] > 0
+  means = (book["embed_avg"] / np.maximum(book["cluster_size"], 1e-9)[:, None])[used]
+  np.testing.assert_allclose(means, book["embed"][used], rtol=1e-4)
+  _, moved = step(variables, z_BxTxD + 1, jax.random.key(1))
+  # One step moves means by a hundredth of the way; another start would by all of it.
+  way = moved["vq_stats"]["layers_0"]["embed"] - book["embed"]
+  assert np.abs(way).max() < 0.1
+
+
+def test_a_revived_code_stays_revived():
+  """A vector of the batch, which the next step keeps though nothing chooses it."""
+  x_TxD, sizes = _noise(2, B * T, D), np.full(V, 8.0, np.float32)
+  sizes[3] = 1.0
+  embed = _noise(3, V, D)
+  book = ema.Codebook(embed, embed * sizes[:, None], sizes, np.ones(1))
+  codes_T = np.arange(B * T) % V
+  new = _update(book, x_TxD, codes_T, ONES)
+  distance = np.abs(np.asarray(new.embed)[3] - x_TxD).max(-1)
+  assert distance.min() < 1e-4
+  np.testing.assert_allclose(new.cluster_size[3], 4.0)
+  unused_T = np.where(codes_T == 3, 4, codes_T)
+  later = _update(new, 2 * x_TxD, unused_T, ONES)
+  np.testing.assert_allclose(later.embed[3], new.embed[3], rtol=1e-4)
+  np.testing.assert_allclose(later.cluster_size[3], 0.99 * 4.0, rtol=1e-6)
+  alive = 0.99 * 8 * embed[5] + 0.01 * x_TxD[codes_T == 5].sum(0)
+  np.testing.assert_allclose(new.embed_avg[5], alive, rtol=1e-5)
+
+
+def test_codes_live_on_few_frames():
+  """64 codes share 128 frames: their mean count is 2, and none dies of that."""
+  assert ema.least_count(2.0, jnp.float32(B * T), 64) == 1.0
+  assert ema.least_count(2.0, jnp.float32(4800), 1024) == 2.0
+
+
+def test_vectors_that_do_not_count_change_nothing():
+  embed = _noise(0, V, D)
+  book = ema.Codebook(embed, embed * 9, np.full(V, 9.0, np.float32), np.ones(1))
+  x_TxD, codes_T = _noise(1, B * T, D), np.arange(B * T) % V
+  kept_T = (np.arange(B * T) < 50).astype(np.float32)
+  spoilt = np.where(kept_T[:, None] > 0, x_TxD, 1e3)
+  for a, b in zip(
+    *(_update(book, x, codes_T, kept_T) for x in (x_TxD, spoilt)), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+  for a, b in zip(_update(book, x_TxD, codes_T, 0 * kept_T), book, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_sampled_vectors_are_kept_ones_each_once():
+  x_TxD, kept_T = np.arange(40.0)[:, None], (np.arange(40) % 2).astype(np.float32)
+  sample = jax.jit(ema.sample_vectors, static_argnums=3)
+  for num, most in ((16, 1), (32, 2)):
+    found = np.asarray(sample(jax.random.key(0), x_TxD, kept_T, num)).ravel()
+    values, times = np.unique(found, return_counts=True)
+    assert (values % 2 == 1).all() and times.max() == most
+    assert len(values) == min(num, 20)
+
+
+def test_dropout_per_batch_rests_the_codebooks_it_leaves_out():
+  quantizer = EmaRVQ(D, K, V, dropout=1.0)
+  step, z_BxTxD = _trainer(quantizer), _noise(0, B, T, D)
+  variables = _fresh(quantizer)
+  seen = set()
+  for number in range(8):
+    quantized, new = step(variables, z_BxTxD, jax.random.key(number))
+    started = [int(new["vq_stats"][f"layers_{k}"]["inited"][0]) for k in range(K)]
+    embed = new["vq_stats"]["layers_1"]["embed"]
+    rests = np.array_equal(embed, variables["vq_stats"]["layers_1"]["embed"])
+    assert started == [1, 0] if rests else started == [1, 1]
+    seen.add(sum(started))
+  assert seen == {1, 2}
+  assert {"perplexity", "usage", "live"} <= quantized.metrics.keys()

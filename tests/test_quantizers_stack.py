@@ -1,0 +1,147 @@
+"""What the quantisers share, the projected space of the factorised one, and FSQ."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec.nn.conv import fold_weight_norm
+from jaxcodec.quantizers.euclidean import EmaRVQ
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.quantizers.fsq import FSQ, bound
+
+B, T, D, K = 4, 30, 12, 3
+LEVELS = (5, 4, 3)
+QUANTIZERS = {
+  "factorized_rvq": FactorizedRVQ(D, K, 32, 4, dropout=1.0),
+  "ema_rvq": EmaRVQ(D, K, 32, dropout=1.0),
+  "fsq": FSQ(D, K, LEVELS, dropout=1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def z_BxTxD():
+  return np.random.default_rng(0).standard_normal((B, T, D)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def variables(z_BxTxD):
+  """Of each quantiser, large enough to reach FSQ's outer levels."""
+  init = jax.jit(
+    lambda key: {name: q.init(key, z_BxTxD) for name, q in QUANTIZERS.items()}
+  )
+  return jax.tree.map(lambda x: 3 * x, init(jax.random.key(0)))
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("books", [1, K])
+def test_encoding_and_decoding_are_the_halves_of_a_call(
+  name, variables, z_BxTxD, books
+):
+  quantizer, variables = QUANTIZERS[name], variables[name]
+
+  @jax.jit
+  def both(variables, z_BxTxD):
+    whole = quantizer.apply(variables, z_BxTxD, num_codebooks=books)
+    codes = quantizer.apply(variables, z_BxTxD, num_codebooks=books, method="encode")
+    return whole, codes, quantizer.apply(variables, codes, method="decode")
+
+  whole, codes, decoded = both(variables, z_BxTxD)
+  assert codes.shape == (B, T, books) and codes.dtype == jnp.int32
+  assert codes.max() < quantizer.codebook_size and len(np.unique(codes)) > 10
+  np.testing.assert_array_equal(codes, whole.codes_BxTxK)
+  np.testing.assert_allclose(decoded, whole.z_BxTxD, atol=1e-5)
+  assert all(m.shape == (books,) for m in whole.metrics.values())
+
+
+def test_folded_weights_give_the_same_codes(variables, z_BxTxD):
+  quantizer, variables = (of["factorized_rvq"] for of in (QUANTIZERS, variables))
+
+  @jax.jit
+  def both(params):
+    folded = fold_weight_norm(params)
+    return [
+      quantizer.apply({"params": p}, z_BxTxD, method="encode") for p in (params, folded)
+    ]
+
+  np.testing.assert_array_equal(*both(variables["params"]))
+
+
+def test_dropout_is_drawn_per_item_or_per_batch():
+  @jax.jit
+  @jax.vmap
+  def used(key):
+    return [
+      FSQ(D, K, dropout=1.0, dropout_per=per).apply(
+        {}, B, K, True, rngs={"quantizer": key}, method="used"
+      )
+      for per in ("item", "batch")
+    ]
+
+  per_item, per_batch = used(jax.random.split(jax.random.key(0), 200))
+  for drawn in (per_item, per_batch):
+    share = np.bincount(drawn[:, 0], minlength=K + 1) / 200
+    np.testing.assert_allclose(share, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.1)
+  assert (per_batch == per_batch[:, :1]).all() and (per_item != per_item[:, :1]).any()
+
+
+def test_dropout_takes_the_finer_codebooks_from_the_latent(variables, z_BxTxD):
+  quantizer = FSQ(D, K, LEVELS, dropout=0.5)
+
+  @jax.jit
+  def run(variables, key):
+    trained = quantizer.apply(variables, z_BxTxD, train=True, rngs={"quantizer": key})
+    coarse = [
+      quantizer.apply(variables, z_BxTxD, num_codebooks=k + 1) for k in range(K)
+    ]
+    return trained.z_BxTxD, [quantized.z_BxTxD for quantized in coarse]
+
+  trained, coarse = run(variables["fsq"], jax.random.key(1))
+  used = [
+    next(k for k in range(K) if np.allclose(item, coarse[k][b], atol=1e-5))
+    for b, item in enumerate(trained)
+  ]
+  assert used[B // 2 :] == [K - 1] * (B // 2) and min(used) < K - 1
+
+
+@pytest.mark.parametrize(
+  "wrong", [{"dropout": 1.5}, {"dropout_per": "frame"}, {"levels": (5, 2)}]
+)
+def test_wrong_settings_are_named(wrong):
+  with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+    FSQ(D, K, **wrong)
+
+
+def test_fsq_is_its_closed_form(variables, z_BxTxD):
+  """Nearest of all points of the grid, counted in mixed radix, in float64."""
+  variables = jax.tree.map(np.asarray, variables["fsq"])
+  layer = variables["params"]["project_in"]
+  x = z_BxTxD.astype(np.float64) @ layer["kernel"][0] + layer["bias"]
+  x = x.reshape(B, T, K, 3)
+  even = np.tanh(x + np.arctanh(0.5 / (1.5 * 0.999))) * 1.5 * 0.999 - 0.5
+  odd = np.tanh(x) * np.array([2.0, 1.5, 1.0]) * 0.999
+  squashed = np.where(np.array(LEVELS) % 2, odd, even)
+  grid = list(itertools.product(range(-1, 2), range(-2, 2), range(-2, 3)))
+  points = np.array(grid)[:, ::-1]  # the first channel turns fastest
+  distance = ((squashed[..., None, :] - points) ** 2).sum(-1)
+  quantized = jax.jit(QUANTIZERS["fsq"].apply)(variables, z_BxTxD)
+  np.testing.assert_array_equal(quantized.codes_BxTxK, distance.argmin(-1))
+  assert len(np.unique(quantized.codes_BxTxK)) > 30 and quantized.losses == {}
+  chosen = (points[distance.argmin(-1)] / np.array([2, 2, 1])).reshape(B, T, -1)
+  layer = variables["params"]["project_out"]
+  expected = chosen @ layer["kernel"][0] + layer["bias"]
+  np.testing.assert_allclose(quantized.z_BxTxD, expected, atol=1e-5)
+
+
+def test_fsq_keeps_zero_and_reaches_its_outer_levels():
+  x = jnp.array([[0.0, 0.0], [-9.0, -9.0], [9.0, 9.0]])
+  bounded = jax.jit(bound, static_argnums=1)(x, (8, 5))
+  np.testing.assert_allclose(bounded[0], [0, 0], atol=1e-6)
+  np.testing.assert_array_equal(np.round(bounded[1:]), [[-4, -2], [3, 2]])
+
+
+def test_fsq_lets_gradients_through(variables, z_BxTxD):
+  total = lambda z: QUANTIZERS["fsq"].apply(variables["fsq"], z).z_BxTxD.sum()  # noqa: E731
+  assert np.abs(jax.jit(jax.grad(total))(z_BxTxD)).min() > 0
