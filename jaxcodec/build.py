@@ -15,7 +15,9 @@ from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
+from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.quantizers.fsq import FSQ
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -25,7 +27,7 @@ from jaxcodec.types import TokenSpec
 Config = Mapping[str, Any]
 
 ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
-QUANTIZERS = {"factorized_rvq": FactorizedRVQ}
+QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
 DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder}
 DISCRIMINATORS = {"dac": DacDiscriminator}
 SLMS = {"maskgit": MaskGit}
@@ -228,7 +230,8 @@ def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any
 
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width", "channels", "compress"),
+  *("latent_dim", "period_width", "band_width", "kmeans_iters"),
+  *("channels", "compress"),
 }
 
 

@@ -10,6 +10,7 @@ from jaxcodec.data import split as splits
 from jaxcodec.data import token_batches
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
+from jaxcodec.tasks.collapse import CollapseWatch
 
 SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 
@@ -31,7 +32,8 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
   task = build.make_codec_task(config)
   show = ("mel", "adversarial", "eval/mel")
-  _fit(experiment, "codec_train", task, crops, held_out, folder, show)
+  watch = CollapseWatch(spec.codebook_size)
+  _fit(experiment, "codec_train", task, crops, held_out, folder, show, watch)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
 
 
@@ -54,7 +56,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   return [PARAMS, CURVES]
 
 
-def _fit(experiment, section, task, data, eval_data, folder, show):
+def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
   settings = experiment.config[section]
   config = experiment.config[section.removesuffix("_train")]
   state = train.fit(
@@ -71,6 +73,7 @@ def _fit(experiment, section, task, data, eval_data, folder, show):
     eval_batches=settings["eval_batches"],
     show=show,
     desc=folder.name,
+    on_log=on_log,
   )
   metadata = {"version": jaxcodec.__version__, "config": json.dumps(config)}
   export.save_params(folder / PARAMS, task.inference_variables(state), metadata)

@@ -1,0 +1,106 @@
+"""Codec training with codebooks of running means, and the warning of a collapse."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+from absl import logging
+
+from jaxcodec import sharding
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.quantizers.euclidean import EmaRVQ
+from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.tasks.collapse import CollapseWatch
+
+B, N, K, V, HOP = 4, 200, 2, 8, 10
+
+
+class Encoder(nn.Module):
+  hop = HOP
+  output_dim = 4
+
+  @nn.compact
+  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
+    return nn.Dense(self.output_dim)(x_BxNxC.reshape(len(x_BxNxC), -1, self.hop))
+
+
+class Decoder(nn.Module):
+  hop = HOP
+
+  @nn.compact
+  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
+    return nn.Dense(self.hop)(z_BxTxD).reshape(len(z_BxTxD), -1, 1)
+
+
+class Discriminator(nn.Module):
+  @nn.compact
+  def __call__(self, x_BxN):
+    h = nn.tanh(nn.Dense(4)(x_BxN))
+    return [[h, nn.Dense(1)(h)]]
+
+
+@pytest.fixture(scope="module")
+def task():
+  quantizer = EmaRVQ(Encoder.output_dim, K, V, dropout=0.5, dropout_per="item")
+  codec = Codec(Encoder(), quantizer, Decoder(), 1000)
+  weights = dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25)
+  return CodecGanTask(
+    codec,
+    Discriminator(),
+    *(optax.sgd(1e-3), optax.sgd(1e-3), weights),
+    mel_scales=((32, 5),),
+    adversarial_start=1,
+  )
+
+
+@pytest.fixture(scope="module")
+def batch():
+  noise = np.random.default_rng(0).standard_normal((B, N)).astype(np.float32)
+  return {"audio_BxN": 0.3 * noise, "length_B": np.full(B, N, np.int32)}
+
+
+def test_a_step_moves_the_codebooks_which_are_exported(task, batch):
+  init = jax.jit(task.init)(jax.random.key(0), batch)
+  step = jax.jit(task.train_step)
+  first, _ = step(init, batch)
+  second, metrics = step(first, batch)
+  books = [
+    s.collections["vq_stats"]["quantizer"]["layers_0"] for s in (init, first, second)
+  ]
+  assert [int(book["inited"][0]) for book in books] == [0, 1, 1]
+  assert (books[1]["embed"] != books[2]["embed"]).any()
+  assert "codebook" not in metrics and metrics["commitment"] > 0
+  assert all(metrics[name].shape == (K,) for name in ("usage", "perplexity", "live"))
+  exported = task.inference_variables(second)
+  assert exported == {"params": second.ema, **second.collections}
+  evaluated = jax.eval_shape(task.eval_step, second, batch)
+  assert evaluated["live"].shape == (K,)
+
+
+def test_codebooks_stay_whole_on_every_device(task, batch):
+  mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
+  state = jax.eval_shape(task.init, jax.random.key(0), batch)
+  rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
+  shardings = sharding.state_shardings(mesh, state, rules)
+  found = jax.tree.leaves(shardings.collections)
+  assert len(found) == 4 * K and all(s.is_fully_replicated for s in found)
+  assert not all(s.is_fully_replicated for s in jax.tree.leaves(shardings.params))
+
+
+def test_a_collapse_is_one_warning_with_its_figures(monkeypatch):
+  said = []
+  monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
+  watch = CollapseWatch(1024, lines=3)
+
+  def lines(*perplexities):
+    for step, value in enumerate(perplexities):
+      watch(step, {"perplexity": [400.0, value], "usage": [0.5, 0.002]})
+      watch(step, {"eval/perplexity": [1.0, 1.0]})
+
+  lines(9.0, 9.0, 300.0, 9.0, 9.0)
+  assert not said
+  lines(1.5, 1.5, 1.5)
+  assert len(said) == 1
+  for part in ("step 0", "codebook 1 has collapsed", "below 10.24", "1.50", "0.2 %"):
+    assert part in said[0]
