@@ -2,19 +2,26 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec import presets
+from jaxcodec import losses, presets
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
-from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.codecs.discriminators import (
+  DacDiscriminator,
+  EncodecDiscriminator,
+  VocosDiscriminator,
+)
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
+from jaxcodec.codecs.vocos import VocosDecoder
+from jaxcodec.config_fields import ConfigError, call, named, positive
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
@@ -28,14 +35,19 @@ Config = Mapping[str, Any]
 
 ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
 QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
-DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder}
-DISCRIMINATORS = {"dac": DacDiscriminator}
+DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
+DISCRIMINATORS = {
+  "dac": DacDiscriminator,
+  "encodec": EncodecDiscriminator,
+  "vocos": VocosDiscriminator,
+}
+# Kinds of losses in codec_train; DAC's where it does not say.
+_LOSS_KINDS = {
+  "mel_loss": losses.MEL,
+  "adversarial_loss": losses.ADVERSARIAL,
+  "feature_matching": losses.FEATURE_MATCHING,
+}
 SLMS = {"maskgit": MaskGit}
-_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-class ConfigError(ValueError):
-  """A config field that cannot be; the message names it."""
 
 
 def make_codec(config: Config) -> Codec:
@@ -47,14 +59,9 @@ def make_codec(config: Config) -> Codec:
   Raises:
     ConfigError: an unknown name or field, or parts that do not fit.
   """
-  try:
-    codec = presets.expanded(config["codec"])
-  except ValueError as error:
-    raise ConfigError(f"codec.preset: {error}") from error
-  if "data" in config:
-    codec.setdefault("sample_rate", config["data"]["sample_rate"])
-  encoder = _named(ENCODERS, codec, "codec.encoder")
-  decoder = _named(DECODERS, codec, "codec.decoder")
+  codec = _codec_config(config)
+  encoder = named(ENCODERS, codec, "codec.encoder")
+  decoder = named(DECODERS, codec, "codec.decoder")
   for field, what in (("hop", "a hop"), ("channels", "a number of channels")):
     ours, theirs = getattr(encoder, field), getattr(decoder, field)
     if ours != theirs:
@@ -62,26 +69,62 @@ def make_codec(config: Config) -> Codec:
         f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
         " must be equal"
       )
-  quantizer = _named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
-  rate = _positive(codec, "codec", "sample_rate")
+  if getattr(decoder, "padding", "same") == "center":
+    raise ConfigError(
+      "codec.decoder.padding must be 'same': 'center' gives a hop less than the audio"
+    )
+  quantizer = named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
+  rate = positive(codec, "codec", "sample_rate")
   segments, path = codec.get("segments"), "codec.segments"
   if segments is not None:
-    segments = _call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
+    segments = call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
   normalize = codec.get("normalize", False)
   return Codec(encoder, quantizer, decoder, rate, segments, normalize)
 
 
-def make_preset(preset: str | Config) -> Codec:
-  """The codec of a preset's name, or of a config like `config.codec`."""
-  return make_codec(
-    {"codec": {"preset": preset} if isinstance(preset, str) else preset}
-  )
+def _codec_config(config: Config) -> dict[str, Any]:
+  """`config.codec` with its preset written out and the rate of the data."""
+  try:
+    codec = presets.expanded(config["codec"])
+  except ValueError as error:
+    raise ConfigError(f"codec.preset: {error}") from error
+  if "data" in config:
+    codec.setdefault("sample_rate", config["data"]["sample_rate"])
+  if unknown := sorted(codec.keys() - _CODEC_FIELDS - _OPTIONAL_FIELDS):
+    raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
+  if missing := sorted(_CODEC_FIELDS - codec.keys()):
+    raise ConfigError(f"codec.{missing[0]} is missing")
+  return codec
 
 
-def variable_shapes(codec: Codec) -> Any:
-  """The codec's variables as nested dicts of `ShapeDtypeStruct`s."""
-  silence_BxNxC = jnp.zeros((1, codec.spec.hop, codec.num_channels))
-  return jax.eval_shape(codec.init, jax.random.key(0), silence_BxNxC)
+_CODEC_FIELDS = {"sample_rate", "encoder", "quantizer", "decoder"}
+_OPTIONAL_FIELDS = {"segments", "normalize"}
+
+
+def make_vocoder(config: Config) -> Vocoder:
+  """The vocoder that `config.codec` describes: one with `mel` features."""
+  fields = presets.expanded(config["codec"])
+  if unknown := sorted(fields.keys() ^ {"sample_rate", "mel", "decoder"}):
+    raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
+  rate = positive(fields, "codec", "sample_rate")
+  mel = call(MelFeatures, dict(fields["mel"]), "codec.mel", sample_rate=rate)
+  decoder = named({"vocos": VocosDecoder}, fields, "codec.decoder")
+  return call(Vocoder, {}, "codec", mel=mel, decoder=decoder)
+
+
+def make_preset(preset: str | Config) -> Codec | Vocoder:
+  """The codec or vocoder of a preset's name, or of a config like `config.codec`."""
+  config = presets.config_of(preset)
+  return (make_vocoder if "mel" in config else make_codec)({"codec": config})
+
+
+def variable_shapes(codec: Codec | Vocoder) -> Any:
+  """The variables as nested dicts of `ShapeDtypeStruct`s."""
+  if isinstance(codec, Vocoder):
+    silence = jnp.zeros((1, codec.mel.n_fft))
+  else:
+    silence = jnp.zeros((1, codec.spec.hop, codec.num_channels))
+  return jax.eval_shape(codec.init, jax.random.key(0), silence)
 
 
 def make_codec_task(config: Config) -> CodecGanTask:
@@ -94,18 +137,32 @@ def make_codec_task(config: Config) -> CodecGanTask:
       f" {codec.sample_rate}; they must be equal"
     )
   crop_samples(config, path, codec.spec)
-  if unknown := set(train["weights"]) ^ set(CodecGanTask.LOSSES):
+  named = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
+  if unknown := named ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   return CodecGanTask(
     codec=codec,
-    discriminator=_named(DISCRIMINATORS, train, f"{path}.discriminator"),
+    discriminator=named(DISCRIMINATORS, train, f"{path}.discriminator"),
     opt=_adamw(train["optimizer"], f"{path}.optimizer"),
     disc_opt=_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
     weights=dict(train["weights"]),
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
     adversarial_start=train["adversarial_start"],
     ema_decay=train["ema_decay"],
+    **_loss_kinds(train, path),
   )
+
+
+def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
+  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
+  for name, kind in kinds.items():
+    if kind not in (known := _LOSS_KINDS[name]):
+      raise ConfigError(f"{path}.{name} must be one of {sorted(known)}, got {kind!r}")
+  if train.get("balancer"):
+    fields = dict(train["balancer"])
+    kinds["balancer"] = call(losses.Balancer, fields, f"{path}.balancer")
+  return kinds
 
 
 def make_slm_task(config: Config, spec: TokenSpec) -> SlmTask:
@@ -114,7 +171,7 @@ def make_slm_task(config: Config, spec: TokenSpec) -> SlmTask:
   crop_samples(config, "slm_train", spec)
   settings = dict(train["optimizer"], steps=train["steps"])
   settings["ema_decay"] = train["ema_decay"]
-  return _call(SlmTask, settings, "slm_train.optimizer", model=make_slm(config, spec))
+  return call(SlmTask, settings, "slm_train.optimizer", model=make_slm(config, spec))
 
 
 def make_slm(config: Config, spec: TokenSpec) -> MaskGit:
@@ -124,14 +181,14 @@ def make_slm(config: Config, spec: TokenSpec) -> MaskGit:
     raise ConfigError(
       f"slm.width ({slm['width']}) must be a multiple of slm.heads ({slm['heads']})"
     )
-  num_semantic = _positive(config["semantic"], "semantic", "num_clusters")
-  return _named(SLMS, config, "slm", spec=spec, num_semantic=num_semantic)
+  num_semantic = positive(config["semantic"], "semantic", "num_clusters")
+  return named(SLMS, config, "slm", spec=spec, num_semantic=num_semantic)
 
 
 def make_sampler(config: Config) -> IterativeSampler:
   """How to decode: `config.generate.sampler`."""
   sampler = config["generate"]["sampler"]
-  return _call(IterativeSampler, dict(sampler), "generate.sampler")
+  return call(IterativeSampler, dict(sampler), "generate.sampler")
 
 
 def crop_samples(config: Config, stage: str, spec: TokenSpec) -> int:
@@ -154,9 +211,9 @@ def check(config: Config) -> None:
   """
   for stage in ("codec_train", "slm_train"):
     for name in ("steps", "batch_size", "log_every", "eval_every", "checkpoint_every"):
-      _positive(config[stage], stage, name)
+      positive(config[stage], stage, name)
   for stage in ("generate", "evaluate"):
-    _positive(config[stage], stage, "num_utterances")
+    positive(config[stage], stage, "num_utterances")
   spec = make_codec_task(config).codec.spec
   make_slm_task(config, spec)
   make_sampler(config)
@@ -200,49 +257,3 @@ def _schedule(learning_rate: float, warmup_steps: int, gamma: float) -> optax.Sc
     return decay
   rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
   return optax.join_schedules([rise, decay], [warmup_steps])
-
-
-def _named(known: Mapping[str, Callable], config: Config, path: str, **given) -> Any:
-  """`known[name](**fields)` for the sub-config at the end of `path`."""
-  fields = dict(config[path.rsplit(".", 1)[-1]])
-  name = fields.pop("name", None)
-  if name not in known:
-    raise ConfigError(f"{path}.name must be one of {sorted(known)}, got {name!r}")
-  return _call(known[name], fields, path, **given)
-
-
-def _call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
-  """`function(**fields, **given)`, with an error that names the field of the config."""
-  known = inspect.signature(function).parameters.keys() - given.keys()
-  if unknown := sorted(set(fields) - known):
-    names = ", ".join(f"{path}.{name}" for name in unknown)
-    raise ConfigError(f"{names}: unknown; known: {sorted(known - {'parent', 'name'})}")
-  for name, value in fields.items():
-    if isinstance(value, int) and not isinstance(value, bool) and name in _POSITIVE:
-      _positive(fields, path, name)
-  if "dtype" in fields:
-    fields = {**fields, "dtype": _dtype(fields["dtype"], f"{path}.dtype")}
-  try:
-    return function(**fields, **given)
-  except (TypeError, ValueError) as error:
-    raise ConfigError(f"{path}: {error}") from error
-
-
-_POSITIVE = {
-  *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width", "kmeans_iters"),
-  *("channels", "compress"),
-}
-
-
-def _positive(config: Config, path: str, name: str) -> int:
-  value = config[name]
-  if not isinstance(value, int) or value < 1:
-    raise ConfigError(f"{path}.{name} must be a positive integer, got {value!r}")
-  return value
-
-
-def _dtype(name: str, path: str) -> Any:
-  if name not in _DTYPES:
-    raise ConfigError(f"{path} must be one of {sorted(_DTYPES)}, got {name!r}")
-  return _DTYPES[name]

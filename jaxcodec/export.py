@@ -1,5 +1,6 @@
 """Parameters alone as safetensors: the same values give the same bytes."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import safetensors.numpy
 from jaxcodec import files
 
 FILE = "params.safetensors"
+BUFFERS = "buffers"  # what an original's file had besides its weights, by its names
 
 
 def save_params(
@@ -45,7 +47,8 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
 
   Args:
     path: the file.
-    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match,
+      besides `buffers`.
 
   Raises:
     FileNotFoundError, ValueError: naming the file, if it's absent, truncated, or
@@ -53,6 +56,7 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
+    flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
   nested: dict[str, Any] = {}
   for key, value in flat.items():
@@ -77,6 +81,16 @@ def is_params(path: files.PathLike) -> bool:
       return any(key.startswith("params/") for key in file.keys())
   except (OSError, safetensors.SafetensorError):
     return False
+
+
+def fingerprint(variables: Any) -> str:
+  """sha256 of the values and their names, whatever their order and where they lie."""
+  digest = hashlib.sha256()
+  for key, value in _flatten(jax.device_get(variables)):
+    tensor = _tensor(value)
+    digest.update(f"{key} {tensor.dtype.str} {tensor.shape}\n".encode())
+    digest.update(tensor.data)
+  return digest.hexdigest()
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -1,18 +1,33 @@
 """A codec on lists of clips of any length, with a handful of compiled shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.nn.conv import fold_weight_norm
 from jaxcodec.types import Tokens
 
 # A batch holds about so many samples, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
 _SMALLEST_FRAMES = 64
+_fold = jax.jit(fold_weight_norm)
+
+
+class Coded(NamedTuple):
+  """What a clip is coded to.
+
+  Attributes:
+    codes_TxK: int32 codes.
+    mask_T: bool, its valid frames; all if None.
+    gain_S: float32 level of its segments, if the codec takes it out.
+  """
+
+  codes_TxK: np.ndarray
+  mask_T: np.ndarray | None = None
+  gain_S: np.ndarray | None = None
 
 
 def bucket(frames: int) -> int:
@@ -26,13 +41,14 @@ def bucketed(
   """Groups items of like length, in frames.
 
   Yields:
-    (padded frames, rows of a batch, indices of at most so many items).
+    (padded frames, rows of a batch, indices of at most so many items). Few items make
+    small batches; otherwise a length always has as many rows.
   """
   groups: dict[int, list[int]] = {}
   for index, length in enumerate(lengths):
     groups.setdefault(bucket(length), []).append(index)
   for padded, members in sorted(groups.items()):
-    rows = batch_size(padded)
+    rows = min(batch_size(padded), 1 << (len(lengths) - 1).bit_length())
     for start in range(0, len(members), rows):
       yield padded, rows, members[start : start + rows]
 
@@ -40,57 +56,120 @@ def bucketed(
 class CodecRunner:
   """A codec with its variables, on lists of clips.
 
-  The result for a clip does not depend on the others: see `Codec.encode`.
+  The result for a clip does not depend on the others: see `Codec.encode`. Memory is
+  bounded by one batch, which is one clip where that is longer than a batch.
   """
 
   def __init__(self, codec: Codec, variables: Any):
-    self._variables = jax.device_put(variables)
-    self._hop = codec.spec.hop
-    self._num_codebooks = codec.spec.num_codebooks
-    self._encode = jax.jit(lambda *args: codec.apply(*args, method="encode"))
+    params = _fold(variables["params"])
+    self._variables = {**jax.device_put(variables), "params": params}
+    self._codec = codec
+    self._encode = jax.jit(
+      lambda variables, audio_BxNxC, length_B, K: codec.apply(
+        variables, audio_BxNxC, length_B, num_codebooks=K, method="encode"
+      ),
+      static_argnums=3,
+    )
     self._decode = jax.jit(lambda *args: codec.apply(*args, method="decode"))
+
+  def encode_each(
+    self,
+    lengths: Sequence[int],
+    load: Callable[[int], np.ndarray],
+    num_codebooks: int | None = None,
+  ) -> Iterator[tuple[int, Coded]]:
+    """Encodes clips in an order of its own.
+
+    Args:
+      lengths: samples of each clip.
+      load: clip i, (N, C) float32 audio in [-1, 1] at the codec's rate; called when its
+        batch is next.
+      num_codebooks: the first so many codebooks only.
+
+    Yields:
+      (index of a clip, what it was coded to).
+    """
+    hop = self._codec.spec.hop
+    steps = [self._codec.spec.num_frames(length) for length in lengths]
+    for padded, rows, members in bucketed(steps, self._rows):
+      audio_BxNxC = _stack([load(i) for i in members], rows, padded * hop)
+      length_B = _lengths([lengths[i] for i in members], rows)
+      tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
+      tokens = jax.device_get(tokens)
+      for row, i in enumerate(members):
+        yield i, self._coded(tokens, row, self._codec.num_frames(lengths[i]))
+
+  def decode_each(
+    self, frames: Sequence[int], load: Callable[[int], Coded]
+  ) -> Iterator[tuple[int, np.ndarray]]:
+    """Decodes clips in an order of its own.
+
+    Args:
+      frames: of each clip.
+      load: clip i; called when its batch is next.
+
+    Yields:
+      (index of a clip, the audio (N, C) float32 of its frames).
+    """
+    for padded, rows, members in bucketed(frames, self._rows):
+      coded = [load(i) for i in members]
+      tokens = self._tokens(coded, rows, padded)
+      audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
+      for row, i in enumerate(members):
+        yield i, audio_BxNxC[row, : self._codec.num_samples(frames[i])]
 
   def encode(
     self, clips: Sequence[np.ndarray], done: Callable[[int], None] | None = None
   ) -> list[np.ndarray]:
-    """Codes (T, K) int32 of each mono clip (N,) at the codec's rate.
-
-    Args:
-      clips: float audio in [-1, 1].
-      done: called with the number of clips that were just encoded.
-    """
-    frames = [-(-len(clip) // self._hop) for clip in clips]
-    results: list[np.ndarray] = [np.empty(0)] * len(clips)
-    for padded, rows, members in bucketed(frames, self._rows):
-      audio_BxN = _stack([clips[i] for i in members], rows, padded * self._hop)
-      length_B = _lengths([len(clips[i]) for i in members], rows)
-      tokens = self._encode(self._variables, audio_BxN[..., None], length_B)
-      codes_BxTxK = np.asarray(tokens.codes_BxTxK)
-      for row, i in enumerate(members):
-        results[i] = codes_BxTxK[row, : frames[i]]
-      if done:
-        done(len(members))
-    return results
+    """Codes (T, K) int32 of each mono clip (N,); `done` is called with 1 after each."""
+    lengths = [len(clip) for clip in clips]
+    each = self.encode_each(lengths, lambda i: clips[i][:, None])
+    return [coded.codes_TxK for coded in in_order(each, len(clips), done)]
 
   def decode(
     self, codes: Sequence[np.ndarray], done: Callable[[int], None] | None = None
   ) -> list[np.ndarray]:
     """Mono audio (T * hop,) float32 of the codes (T, K) of each clip."""
-    results: list[np.ndarray] = [np.empty(0)] * len(codes)
-    for padded, rows, members in bucketed([len(c) for c in codes], self._rows):
-      codes_BxTxK = _stack([codes[i] for i in members], rows, padded)
-      length_B = _lengths([len(codes[i]) for i in members], rows)
-      mask_BxT = jnp.arange(padded)[None] < length_B[:, None]
-      tokens = Tokens(codes_BxTxK, mask_BxT)
-      audio_BxN = np.asarray(self._decode(self._variables, tokens))[..., 0]
-      for row, i in enumerate(members):
-        results[i] = audio_BxN[row, : len(codes[i]) * self._hop]
-      if done:
-        done(len(members))
-    return results
+    frames = [len(codes_TxK) for codes_TxK in codes]
+    each = self.decode_each(frames, lambda i: Coded(codes[i]))
+    return [audio_NxC[:, 0] for audio_NxC in in_order(each, len(codes), done)]
+
+  def _coded(self, tokens: Tokens, row: int, frames: int) -> Coded:
+    gain_S = None
+    if tokens.gain_BxS is not None:
+      gain_S = tokens.gain_BxS[row, : self._codec.num_segments(frames)]
+    return Coded(
+      tokens.codes_BxTxK[row, :frames], tokens.mask_BxT[row, :frames], gain_S
+    )
+
+  def _tokens(self, coded: Sequence[Coded], rows: int, padded: int) -> Tokens:
+    codes_BxTxK = _stack([one.codes_TxK for one in coded], rows, padded)
+    masks = [
+      np.ones(len(one.codes_TxK), bool) if one.mask_T is None else one.mask_T
+      for one in coded
+    ]
+    gain_BxS = None
+    if coded[0].gain_S is not None:
+      segments = self._codec.num_segments(padded)
+      gain_BxS = _stack([one.gain_S for one in coded], rows, segments)
+    return Tokens(codes_BxTxK, _stack(masks, rows, padded), gain_BxS)
 
   def _rows(self, padded_frames: int) -> int:
-    return max(1, _BATCH_SAMPLES // (padded_frames * self._hop))
+    return max(1, _BATCH_SAMPLES // (padded_frames * self._codec.spec.hop))
+
+
+def in_order(
+  each: Iterator[tuple[int, Any]],
+  count: int,
+  done: Callable[[int], None] | None = None,
+) -> list[Any]:
+  """The results of `encode_each` or `decode_each`, by index."""
+  results: list[Any] = [None] * count
+  for index, result in each:
+    results[index] = result
+    if done:
+      done(1)
+  return results
 
 
 def _stack(arrays, rows, length):

@@ -22,30 +22,97 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def _dac(strides, num_codebooks, dropout=0.5):
-  """Sizes: conf/final/{16,24,44}khz.yml of descript-audio-codec."""
-  return dict(
-    encoder=dict(name="dac", width=64, strides=strides, dtype="float32"),
-    quantizer=_factorized(num_codebooks, dropout),
-    decoder=dict(name="dac", width=1536, strides=strides[::-1], dtype="float32"),
-  )
+def _dac_encoder(strides=(2, 4, 5, 8)):
+  """Sizes of DAC: conf/final/{16,24,44}khz.yml of descript-audio-codec."""
+  return dict(name="dac", width=64, strides=strides, dtype="float32")
 
 
-def _factorized(num_codebooks, dropout=0.5):
+def _dac_decoder(strides=(8, 5, 4, 2)):
+  return dict(name="dac", width=1536, strides=strides, dtype="float32")
+
+
+def _factorized(num_codebooks):
   return dict(
     name="factorized_rvq",
     num_codebooks=num_codebooks,
     codebook_size=1024,
     codebook_dim=8,
-    dropout=dropout,  # the share of items with fewer codebooks
+    dropout=0.5,  # the share of items with fewer codebooks
   )
 
 
+def _dac(sample_rate, num_codebooks, strides=(2, 4, 5, 8)):
+  return dict(
+    sample_rate=sample_rate,
+    encoder=_dac_encoder(strides),
+    quantizer=_factorized(num_codebooks),
+    decoder=_dac_decoder(strides[::-1]),
+  )
+
+
+def _seanet(lstm_layers, **style):
+  """Encoder and decoder of EnCodec: `EncodecModel._get_model` in encodec/model.py."""
+  shared = dict(name="seanet", lstm_layers=lstm_layers, dtype="float32", **style)
+  return dict(
+    encoder=dict(width=32, strides=(2, 4, 5, 8), latent_dim=128, **shared),
+    decoder=dict(width=512, strides=(8, 5, 4, 2), **shared),
+  )
+
+
+def _ema(num_codebooks):
+  return dict(
+    name="ema_rvq",
+    num_codebooks=num_codebooks,
+    codebook_size=1024,
+    dropout=1.0,  # of the batches: each draws how many codebooks it uses
+    dropout_per="batch",
+  )
+
+
+def _vocos(width, mlp_width, **fields):
+  """Vocos's decoder for EnCodec's frames; configs/vocos-encodec.yaml of vocos."""
+  stft = dict(n_fft=1280, hop=320, padding="same")
+  sizes = dict(width=width, mlp_width=mlp_width, depth=8)
+  return {"name": "vocos", **sizes, **stft, "dtype": "float32", **fields}
+
+
+def _study(quantizer, **parts):
+  return {"sample_rate": 16_000, **_seanet(0), "quantizer": quantizer(8), **parts}
+
+
+_MONO = dict(channels=1, norm="weight_norm", causal=True)
+_STEREO = dict(channels=2, norm="time_group_norm", causal=False)
+
 PRESETS: dict[str, dict[str, Any]] = {
-  "dac_16khz": dict(sample_rate=16_000, **_dac((2, 4, 5, 8), 12)),
-  "dac_24khz": dict(sample_rate=24_000, **_dac((2, 4, 5, 8), 32)),
-  "dac_44khz": dict(sample_rate=44_100, **_dac((2, 4, 8, 8), 9)),
-  "dac": dict(sample_rate=16_000, **_dac((2, 4, 5, 8), 8)),
+  "encodec_24khz": dict(sample_rate=24_000, quantizer=_ema(32), **_seanet(2, **_MONO)),
+  "encodec_48khz": dict(
+    sample_rate=48_000,
+    segments=dict(seconds=1.0, overlap=0.01),
+    normalize=True,
+    quantizer=_ema(16),
+    **_seanet(2, **_STEREO),
+  ),
+  "dac_16khz": _dac(16_000, 12),
+  "dac_24khz": _dac(24_000, 32),
+  "dac_44khz": _dac(44_100, 9, (2, 4, 8, 8)),
+  "vocos_mel_24khz": dict(  # a vocoder: features instead of tokens
+    sample_rate=24_000,
+    mel=dict(n_fft=1024, hop=256, n_mels=100, padding="center"),
+    decoder=_vocos(512, 1536, n_fft=1024, hop=256, padding="center"),
+  ),
+  "vocos_encodec_24khz": dict(
+    sample_rate=24_000,
+    encoder=_seanet(2, **_MONO)["encoder"],
+    quantizer=_ema(16),
+    decoder=_vocos(384, 1152, bandwidth_codebooks=(2, 4, 8, 16)),
+  ),
+  "baseline": _study(_ema),
+  "encodec": _study(_ema, **_seanet(2)),
+  "encodecq_vocos": _study(_ema, decoder=_vocos(512, 1536)),
+  "encodecq_dac": _study(_ema, decoder=_dac_decoder()),
+  "dacq_seanet": _study(_factorized),
+  "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
+  "dac": _dac(16_000, 8),
 }
 
 
@@ -58,6 +125,11 @@ def preset(name: str) -> dict[str, Any]:
   if name not in PRESETS:
     raise ValueError(f"there is no preset {name!r}; there are {sorted(PRESETS)}")
   return copy.deepcopy(PRESETS[name])
+
+
+def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:
+  """The config of a preset's name, or a config with its `preset` written out."""
+  return expanded({"preset": preset} if isinstance(preset, str) else preset)
 
 
 def expanded(codec: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 import dataclasses
 import math
+import os
 from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxcodec import token_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,22 +66,96 @@ class TokenSpec:
 
 
 @flax.struct.dataclass
+class Origin:
+  """What tokens were made from and with. Only `num_samples_B` is traced by jit.
+
+  Attributes:
+    num_samples_B: length of each item's audio, at its own rate.
+    sample_rate: that rate, Hz.
+    spec: of the codec.
+    fingerprint: of the codec's weights.
+  """
+
+  num_samples_B: jax.Array
+  sample_rate: int = flax.struct.field(pytree_node=False)
+  spec: TokenSpec = flax.struct.field(pytree_node=False)
+  fingerprint: str = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
 class Tokens:
   """Codes of a batch of audio.
 
   Attributes:
     codes_BxTxK: int32 codes, coarse to fine.
-    mask_BxT: bool, True on valid frames.
+    mask_BxT: bool, True on valid frames. Those of an item come first, but for a few
+      between the segments that some codecs cut audio into.
     gain_BxS: float32 gain that the codec took out of each segment, or None.
+    origin: what they were made from, where that is known.
   """
 
   codes_BxTxK: jax.Array
   mask_BxT: jax.Array
   gain_BxS: jax.Array | None = None
+  origin: Origin | None = None
 
   def to_bkt(self) -> jax.Array:
     """Codes as (B, K, T), the layout of the PyTorch codecs."""
     return jnp.swapaxes(self.codes_BxTxK, 1, 2)
+
+  def num_frames(self) -> list[int]:
+    """Frames of each item, up to its last valid one. Not for use within jit."""
+    mask_BxT = np.asarray(self.mask_BxT)
+    at_T = np.arange(1, mask_BxT.shape[1] + 1)
+    return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes the valid frames to a token file, whole or not at all.
+
+    Raises:
+      ValueError: tokens without an origin, or with codes that it does not allow.
+    """
+    origin, gain_BxS = self.origin, self.gain_BxS
+    if origin is None:
+      raise ValueError(f"{path}: cannot be written: these tokens have no origin")
+    mask_BxT = np.asarray(self.mask_BxT)
+    codes_BxTxK = np.where(mask_BxT[..., None], np.asarray(self.codes_BxTxK), 0)
+    frames = self.num_frames()
+    content = token_file.TokenFile(
+      spec=dataclasses.asdict(origin.spec),
+      codes=[codes_BxTxK[row, :T] for row, T in enumerate(frames)],
+      gaps=[
+        np.flatnonzero(~mask_BxT[row, :T]).tolist() for row, T in enumerate(frames)
+      ],
+      num_samples=np.asarray(origin.num_samples_B).tolist(),
+      sample_rate=origin.sample_rate,
+      fingerprint=origin.fingerprint,
+      gains=None if gain_BxS is None else np.asarray(gain_BxS).tolist(),
+    )
+    token_file.write(path, content)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "Tokens":
+    """The tokens, as numpy arrays, of a file of `save`.
+
+    Raises:
+      FileNotFoundError, ValueError: naming the file; see `token_file.read`.
+    """
+    content = token_file.read(path)
+    frames = np.array([len(codes_TxK) for codes_TxK in content.codes])
+    mask_BxT = np.arange(frames.max()) < frames[:, None]
+    codes_BxTxK = np.zeros((*mask_BxT.shape, content.codes[0].shape[1]), np.int32)
+    codes_BxTxK[mask_BxT] = np.concatenate(content.codes)
+    for mask_T, gaps in zip(mask_BxT, content.gaps, strict=True):
+      mask_T[gaps] = False
+    gain_BxS = None if content.gains is None else np.array(content.gains, np.float32)
+    origin = Origin(
+      np.array(content.num_samples),
+      content.sample_rate,
+      TokenSpec(**content.spec),
+      content.fingerprint,
+    )
+    return cls(codes_BxTxK, mask_BxT, gain_BxS, origin)
 
 
 class Quantized(NamedTuple):

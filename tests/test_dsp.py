@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.nn import dsp
+from jaxcodec.nn.trig import sin_cos
 
 signal = pytest.importorskip("scipy.signal")
 
@@ -37,6 +38,39 @@ def test_mel_filters_equal_librosa(sr, n_fft, n_mels):
   librosa = pytest.importorskip("librosa")
   expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels).T
   np.testing.assert_allclose(dsp.mel_filters(sr, n_fft, n_mels), expected, atol=1e-7)
+
+
+def test_htk_mel_filters_equal_librosa():
+  librosa = pytest.importorskip("librosa")
+  expected = librosa.filters.mel(sr=24_000, n_fft=1024, n_mels=100, htk=True, norm=None)
+  ours = dsp.mel_filters(24_000, 1024, 100, scale="htk")
+  np.testing.assert_allclose(ours, expected.T, atol=1e-6)
+
+
+def test_items_are_mirrored_about_their_own_ends():
+  x = np.random.default_rng(0).standard_normal((3, 9)).astype(np.float32)
+  lengths = [9, 3, 1]
+  for row, length in zip(x, lengths, strict=True):
+    row[length:] = np.nan
+  y = dsp.reflect_pad(jnp.asarray(x), 4, jnp.array(lengths))
+  for row, length in enumerate(lengths):
+    expected = np.pad(x[row, :length], 4, mode="reflect")
+    np.testing.assert_array_equal(y[row, : length + 8], expected)
+    assert not y[row, length + 8 :].any()
+
+
+def test_magnitude_of_nothing_is_nothing():
+  real, imag = jnp.array([0.0, 3.0, 1e-9]), jnp.array([0.0, 4.0, 0.0])
+  np.testing.assert_allclose(dsp.magnitude(real, imag), [0, 5, 1e-9], rtol=1e-6)
+
+
+def test_sine_and_cosine():
+  u = np.concatenate([np.linspace(-20, 20, 2001), [0.5 * np.pi, 1e3, -1e4]])
+  u = u.astype(np.float32)
+  for ours, expected in zip(sin_cos(u), (np.sin, np.cos), strict=True):
+    np.testing.assert_allclose(ours, expected(u.astype(np.float64)), atol=5e-7)
+  slope = jax.vmap(jax.grad(lambda u: sin_cos(u)[0] + 2 * sin_cos(u)[1]))(u)
+  np.testing.assert_allclose(slope, np.cos(u) - 2 * np.sin(u), atol=2e-6)
 
 
 def test_gradient_of_silence_is_finite():

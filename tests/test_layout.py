@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
-  ("types", "cache", "config_args", "files"),
+  ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
@@ -20,7 +20,9 @@ LAYERS = (
   ("train",),
   ("build",),
   ("porting",),
-  ("pipeline",),
+  ("pipeline", "api"),
+  ("cli",),
+  ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Within a level, these stand beside each other and know nothing of one another.

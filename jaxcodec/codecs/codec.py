@@ -55,6 +55,20 @@ class Codec(nn.Module):
       before *= -(-self.segments.length // hop)
     return before + -(-num_samples // hop)
 
+  def num_segments(self, num_frames: int) -> int:
+    """Segments that so many frames are of."""
+    if self.segments is None:
+      return 1
+    return -(-num_frames // -(-self.segments.length // self.encoder.hop))
+
+  def num_samples(self, num_frames: int) -> int:
+    """Samples that so many frames are decoded to."""
+    overlaps = 0
+    if self.segments is not None:
+      length = -(-self.segments.length // self.encoder.hop) * self.encoder.hop
+      overlaps = (self.num_segments(num_frames) - 1) * (length - self.segments.stride)
+    return num_frames * self.encoder.hop - overlaps
+
   def __call__(
     self, x_BxNxC, *, num_codebooks=None, train=False
   ) -> tuple[jax.Array, Quantized]:

@@ -4,6 +4,7 @@ Source: vocos/models.py, modules.py and heads.py (vocos 0.1.0). Submodules are n
 after torch's, so that weights move by name.
 """
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -17,14 +18,14 @@ from jaxcodec.nn.istft import check, istft
 from jaxcodec.nn.trig import sin_cos
 
 _EPSILON = 1e-6
-_MAX_MAGNITUDE = 1e2
+_MAX_LOG_MAGNITUDE = math.log(1e2)
 # The original truncates it a hundred standard deviations away.
 _INIT = nn.initializers.normal(0.02)
 
 
 def gelu(x: jax.Array) -> jax.Array:
   """Exact GELU, x * Phi(x); by erf, which is faster than jax.nn's erfc."""
-  return 0.5 * x * (1 + lax.erf(x * np.float32(0.5**0.5).astype(x.dtype)))
+  return 0.5 * x * (1 + lax.erf(x * np.float32(0.5**0.5)))
 
 
 class LayerNorm(nn.Module):
@@ -39,18 +40,19 @@ class LayerNorm(nn.Module):
   @nn.compact
   def __call__(self, x_BxTxD, row=None):
     """Normalises; `row` says which condition, if there are any."""
+    D = x_BxTxD.shape[-1]
+    if self.conditions is None:
+      scale = self.param("scale", nn.initializers.ones, (D,))
+      shift = self.param("bias", nn.initializers.zeros, (D,))
+    else:
+      shape = (self.conditions, D)
+      scale = self.param("scales", nn.initializers.ones, shape)[row]
+      shift = self.param("shifts", nn.initializers.zeros, shape)[row]
     x_BxTxD = x_BxTxD.astype(jnp.float32)
-    shape = x_BxTxD.shape[-1:]
-    if self.conditions is not None:
-      shape = (self.conditions, *shape)
-    scale = self.param("scale", nn.initializers.ones, shape)
-    shift = self.param("shift", nn.initializers.zeros, shape)
-    if self.conditions is not None:
-      scale, shift = scale[row], shift[row]
     centred = x_BxTxD - x_BxTxD.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
     y_BxTxD = centred * lax.rsqrt(variance + _EPSILON)
-    return y_BxTxD * scale.reshape(1, 1, -1) + shift.reshape(1, 1, -1)
+    return y_BxTxD * scale.reshape(1, 1, D) + shift.reshape(1, 1, D)
 
 
 class DepthwiseConv(nn.Module):
@@ -150,7 +152,7 @@ class ISTFTHead(nn.Module):
     init = torch_uniform(x_BxTxD.shape[-1])
     out = Linear(self.n_fft + 2, self.dtype, init, init, name="out")(x_BxTxD)
     log_magnitude, phase = jnp.split(out, 2, axis=-1)
-    magnitude = jnp.minimum(jnp.exp(log_magnitude), _MAX_MAGNITUDE)
+    magnitude = jnp.exp(jnp.minimum(log_magnitude, _MAX_LOG_MAGNITUDE))
     sin, cos = sin_cos(phase)
     settings = dict(n_fft=self.n_fft, hop=self.hop, padding=self.padding)
     return istft(magnitude * cos, magnitude * sin, valid_B=valid_B, **settings)
@@ -184,6 +186,12 @@ class VocosDecoder(nn.Module):
 
   def __post_init__(self):
     check(self.n_fft, self.hop, self.padding)
+    for name in ("width", "mlp_width", "depth"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+    books = self.bandwidth_codebooks
+    if books is not None and (not books or list(books) != sorted(set(books))):
+      raise ValueError(f"bandwidth_codebooks must be ascending, got {books}")
     super().__post_init__()
 
   def setup(self):

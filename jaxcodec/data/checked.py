@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import soxr
 
+from jaxcodec.data import audio_io
 from jaxcodec.data.source import DataError, Utterance
 
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -30,9 +30,8 @@ class Recording:
 
 
 def resample(audio_N: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
-  """Mono float32 at `rate` Hz by soxr HQ, clipped to [-1, 1]."""
-  if source_rate != rate:
-    audio_N = soxr.resample(audio_N, source_rate, rate, quality="HQ")
+  """Mono float32 at `rate` Hz, clipped to [-1, 1]."""
+  audio_N = audio_io.resample(audio_N, source_rate, rate)
   return np.clip(audio_N, -1, 1).astype(np.float32, copy=False)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 # Below this size a DFT as one matmul beats the FFT, forward and backward.
 _MATMUL_DFT_MAX = 256
-_TINY_POWER = 1e-16
+_TINY_POWER = 1e-30
 
 
 def hann(n: int) -> np.ndarray:
@@ -32,6 +32,27 @@ def frame(x_BxN: jax.Array, n_fft: int, hop: int) -> jax.Array:
   return jnp.concatenate([blocks[..., i : i + num, :] for i in range(ratio)], axis=-1)
 
 
+def reflect_pad(
+  x_BxN: jax.Array, pad: int, length_B: jax.Array | None = None
+) -> jax.Array:
+  """Mirrors each item about its first and last sample, (B, N + 2 * pad).
+
+  Args:
+    x_BxN: audio.
+    pad: samples before and after; items shorter than that are mirrored repeatedly.
+    length_B: valid samples of each item, all if None; zeros follow length + pad.
+  """
+  if length_B is None:
+    return jnp.pad(x_BxN, ((0, 0), (pad, pad)), mode="reflect")
+  last_Bx1 = length_B[:, None] - 1
+  at_1xN = jnp.arange(-pad, x_BxN.shape[1] + pad)[None]
+  period_Bx1 = jnp.maximum(2 * last_Bx1, 1)
+  turned_BxN = at_1xN % period_Bx1
+  from_BxN = jnp.minimum(turned_BxN, period_Bx1 - turned_BxN)
+  y_BxN = jnp.take_along_axis(x_BxN, from_BxN, axis=1)
+  return jnp.where(at_1xN <= last_Bx1 + pad, y_BxN, 0)
+
+
 @functools.lru_cache(maxsize=32)
 def _dft_matrix(n_fft: int) -> np.ndarray:
   """(n_fft, 2 * bins): cosines, then minus sines, with the Hann window folded in."""
@@ -42,7 +63,12 @@ def _dft_matrix(n_fft: int) -> np.ndarray:
 
 
 def stft(
-  x_BxN: jax.Array, *, n_fft: int, hop: int, center: bool = True
+  x_BxN: jax.Array,
+  *,
+  n_fft: int,
+  hop: int,
+  center: bool = True,
+  normalized: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """Hann-windowed short-time Fourier transform.
 
@@ -51,6 +77,7 @@ def stft(
     n_fft: window and transform length, samples.
     hop: step, samples.
     center: reflect-pad by n_fft // 2 on both sides, as torch.stft does.
+    normalized: divide by the window's Euclidean norm, as torchaudio does.
 
   Returns:
     Real and imaginary parts, each (B, T, n_fft // 2 + 1), T = 1 + N // hop if centred.
@@ -60,6 +87,8 @@ def stft(
     pad = [(0, 0)] * (x_BxN.ndim - 1) + [(n_fft // 2, n_fft // 2)]
     x_BxN = jnp.pad(x_BxN, pad, mode="reflect")
   frames = frame(x_BxN, n_fft, hop)
+  if normalized:
+    frames = frames / np.float32(np.linalg.norm(hann(n_fft)))
   if n_fft <= _MATMUL_DFT_MAX:
     both = frames @ _dft_matrix(n_fft)
     return tuple(jnp.split(both, 2, axis=-1))
@@ -70,18 +99,24 @@ def stft(
 
 def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
   """|z|, with a zero instead of an infinite gradient at z = 0."""
-  return jnp.sqrt(jnp.maximum(real * real + imag * imag, _TINY_POWER))
+  power = real * real + imag * imag
+  heard = power > _TINY_POWER
+  return jnp.where(heard, jnp.sqrt(jnp.where(heard, power, 1)), 0)
 
 
-def _hz_to_mel(hz):
-  """Slaney's scale: linear to 1 kHz, logarithmic above."""
+def _hz_to_mel(hz, scale):
+  """Slaney's scale is linear to 1 kHz, logarithmic above; HTK's is one formula."""
   hz = np.asarray(hz, np.float64)
+  if scale == "htk":
+    return 2595 * np.log10(1 + hz / 700)
   linear = hz * 3 / 200
   log = 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4)
   return np.where(hz < 1000, linear, log)
 
 
-def _mel_to_hz(mel):
+def _mel_to_hz(mel, scale):
+  if scale == "htk":
+    return 700 * (10 ** (mel / 2595) - 1)
   return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
 
 
@@ -92,18 +127,26 @@ def mel_filters(
   n_mels: int,
   f_min: float = 0.0,
   f_max: float | None = None,
+  scale: str = "slaney",
 ) -> np.ndarray:
-  """Triangular area-normalised mel filters, (n_fft // 2 + 1, n_mels) float32.
+  """Triangular mel filters, (n_fft // 2 + 1, n_mels) float32.
 
-  Source: the Auditory Toolbox's filters (Slaney, 1998), librosa's default.
+  Args:
+    sample_rate: Hz.
+    n_fft: transform length, samples.
+    n_mels: number of filters.
+    f_min, f_max: outer edges, Hz; f_max is half the sample rate if None.
+    scale: "slaney", with filters of unit area (Auditory Toolbox, 1998; librosa's
+      default), or "htk", with filters of unit height (torchaudio's default).
   """
   top = sample_rate / 2 if f_max is None else f_max
-  edges = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(top), n_mels + 2))
+  mels = np.linspace(_hz_to_mel(f_min, scale), _hz_to_mel(top, scale), n_mels + 2)
+  edges = _mel_to_hz(mels, scale)
   hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
   rising = (hz - edges[None, :-2]) / (edges[1:-1] - edges[:-2])[None]
   falling = (edges[None, 2:] - hz) / (edges[2:] - edges[1:-1])[None]
-  area = 2 / (edges[2:] - edges[:-2])
-  return (np.maximum(0, np.minimum(rising, falling)) * area[None]).astype(np.float32)
+  height = 2 / (edges[2:] - edges[:-2]) if scale == "slaney" else np.ones(n_mels)
+  return (np.maximum(0, np.minimum(rising, falling)) * height[None]).astype(np.float32)
 
 
 def mel_spectrogram(
@@ -116,6 +159,9 @@ def mel_spectrogram(
   f_min: float = 0.0,
   f_max: float | None = None,
   center: bool = True,
+  normalized: bool = False,
+  scale: str = "slaney",
+  power: int = 1,
 ) -> jax.Array:
   """Mel-weighted magnitudes (not their logarithm), (B, T, n_mels) float32.
 
@@ -127,7 +173,10 @@ def mel_spectrogram(
     n_mels: number of filters.
     f_min: lower edge of the first filter, Hz.
     f_max: upper edge of the last filter, Hz; half the sample rate if None.
-    center: see `stft`.
+    center, normalized: see `stft`.
+    scale: see `mel_filters`.
+    power: 1 for magnitudes, 2 for their squares.
   """
-  spectrum = magnitude(*stft(x_BxN, n_fft=n_fft, hop=hop, center=center))
-  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)
+  real, imag = stft(x_BxN, n_fft=n_fft, hop=hop, center=center, normalized=normalized)
+  spectrum = real * real + imag * imag if power == 2 else magnitude(real, imag)
+  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max, scale)

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxcodec.nn.conv import mask_frames, overlap_add
@@ -54,22 +53,23 @@ def istft(
     ValueError: see `check`.
   """
   check(n_fft, hop, padding)
-  spectrum = lax.complex(real_BxTxF, imag_BxTxF)
+  T = real_BxTxF.shape[1]
   window = hann(n_fft).reshape(1, 1, n_fft)
-  frames = mask_frames(jnp.fft.irfft(spectrum, n_fft) * window, valid_B)
-  total_BxN = _overlap(frames, hop)
-  counted = mask_frames(jnp.ones((len(frames), frames.shape[1], 1)), valid_B)
-  envelope_BxN = _overlap(counted * (window * window), hop)
-  lost = 1 if padding == "center" else 0
-  first = n_fft // 2 if padding == "center" else (n_fft - hop) // 2
-  length = (frames.shape[1] - lost) * hop
+  frames_BxTxW = jnp.fft.irfft(lax.complex(real_BxTxF, imag_BxTxF), n_fft) * window
+  total_BxN = _overlap(mask_frames(frames_BxTxW, valid_B), hop)
+  counted_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
+  envelope_BxN = _overlap(mask_frames(counted_BxTx1, valid_B) * window**2, hop)
+  centred = padding == "center"
+  first = n_fft // 2 if centred else (n_fft - hop) // 2
+  length = (T - centred) * hop
   total_BxN, envelope_BxN = (
-    lax.slice_in_dim(a, first, first + length, axis=1) for a in (total_BxN, envelope_BxN)
+    lax.slice_in_dim(a, first, first + length, axis=1)
+    for a in (total_BxN, envelope_BxN)
   )
   y_BxN = total_BxN / jnp.where(envelope_BxN > _EMPTY, envelope_BxN, 1)
   if valid_B is None:
     return y_BxN
-  return mask_frames(y_BxN[..., None], (valid_B - lost) * hop)[..., 0]
+  return mask_frames(y_BxN[..., None], (valid_B - centred) * hop)[..., 0]
 
 
 def _overlap(frames_BxTxW, hop):

@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 
 from jaxcodec import evals
+from jaxcodec.data.audio_io import write_wav
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.evals.metric import Metric
-from jaxcodec.pipeline.audio_files import read_wav, safe_name, write_wav
+from jaxcodec.pipeline.audio_files import read_wav, safe_name
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.pipeline.generation import INDEX
 from jaxcodec.progress import Progress

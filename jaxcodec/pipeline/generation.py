@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from jaxcodec import build, export, files
+from jaxcodec.data.audio_io import write_wav
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.inference import bucketed
-from jaxcodec.pipeline.audio_files import safe_name, write_wav
+from jaxcodec.pipeline.audio_files import safe_name
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.types import Tokens

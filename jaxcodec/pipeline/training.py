@@ -75,5 +75,9 @@ def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
     desc=folder.name,
     on_log=on_log,
   )
-  metadata = {"version": jaxcodec.__version__, "config": json.dumps(config)}
+  metadata = {
+    "version": jaxcodec.__version__,
+    "config": json.dumps(config),
+    "sample_rate": str(experiment.spec.sample_rate),
+  }
   export.save_params(folder / PARAMS, task.inference_variables(state), metadata)

@@ -1,16 +1,32 @@
-"""Which published model a codec's config is, and what that model is called there."""
+"""Which published model a codec is, and what that model is called there."""
 
+import dataclasses
 import math
+import pathlib
+import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.vocoder import Vocoder
+from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.porting import dac as dac_tables
-from jaxcodec.porting import huggingface
+from jaxcodec.porting import encodec as encodec_tables
+from jaxcodec.porting import huggingface, readers
+from jaxcodec.porting import vocos as vocos_tables
 from jaxcodec.porting.table import Rule
+from jaxcodec.quantizers.euclidean import EmaRVQ
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+
+State = dict[str, np.ndarray]
 
 
-class Family(NamedTuple):
-  """How one codec's weights are kept elsewhere.
+class Family:
+  """How one published model's weights are kept.
 
   Attributes:
     package: whose model it is.
@@ -18,76 +34,220 @@ class Family(NamedTuple):
     renames: Hugging Face's names; none where transformers lacks the model.
     config: Hugging Face's `config.json`.
     folded: whether Hugging Face's model has its weight norms multiplied out.
-    kwargs: what its own file says of how it is built, if anything.
+    kwargs: what decides how it is built, as `said` gives it.
   """
 
   package: str
   rules: tuple[Rule, ...]
   renames: huggingface.Renames = ()
   config: Mapping[str, Any] = {}
-  folded: bool = False
+  folded = False
   kwargs: Mapping[str, Any] = {}
 
-  def wrapped(self, state: dict[str, Any]) -> dict[str, Any]:
+  def said(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint's config says of `kwargs`."""
+    return config
+
+  def gathered(self, state: State, path: pathlib.Path) -> State:
+    """What the rules know of a state dict from `path`."""
+    return state
+
+  def completed(self, state: State) -> State:
+    """What the original has besides what the rules give."""
+    return state
+
+  def wrapped(self, state: State) -> dict[str, Any]:
     """What the original's own `save` writes."""
-    if not self.kwargs:
-      return state
-    return {"state_dict": state, "metadata": {"kwargs": dict(self.kwargs)}}
+    return state
 
 
-def family(codec: Mapping[str, Any]) -> Family:
-  """The family of an expanded codec config.
+def family(codec: Codec | Vocoder) -> Family:
+  """The family of a codec.
 
   Raises:
     ValueError: no published model has these parts.
   """
-  parts = tuple(codec[part]["name"] for part in ("encoder", "quantizer", "decoder"))
+  if isinstance(codec, Vocoder):
+    return _VocosMel(codec)
+  parts = type(codec.encoder), type(codec.quantizer), type(codec.decoder)
   if parts not in _FAMILIES:
-    raise ValueError(
-      f"no published codec has an encoder, quantizer and decoder of {parts}; there are"
-      f" {sorted(_FAMILIES)}"
-    )
+    names = [part.__name__ for part in parts]
+    known = [[part.__name__ for part in parts] for parts in _FAMILIES]
+    raise ValueError(f"no published codec has the parts {names}; known: {known}")
   return _FAMILIES[parts](codec)
 
 
-def _dac(codec):
-  encoder, quantizer, decoder = (
-    codec[part] for part in ("encoder", "quantizer", "decoder")
-  )
-  strides = list(encoder["strides"])
-  kwargs = dict(
-    encoder_dim=encoder["width"],
-    encoder_rates=strides,
-    latent_dim=encoder.get("latent_dim") or encoder["width"] * 2 ** len(strides),
-    decoder_dim=decoder["width"],
-    decoder_rates=list(decoder["strides"]),
-    n_codebooks=quantizer["num_codebooks"],
-    codebook_size=quantizer["codebook_size"],
-    codebook_dim=quantizer["codebook_dim"],
-    sample_rate=codec["sample_rate"],
-  )
+class _Dac(Family):
+  package, rules, folded = "descript-audio-codec", dac_tables.CODEC, True
+
+  def __init__(self, codec: Codec):
+    encoder, quantizer, decoder = codec.encoder, codec.quantizer, codec.decoder
+    strides, ups = list(encoder.strides), list(decoder.strides)
+    shared = dict(
+      n_codebooks=quantizer.num_codebooks,
+      codebook_size=quantizer.codebook_size,
+      codebook_dim=quantizer.codebook_dim,
+    )
+    self.kwargs = dict(
+      encoder_dim=encoder.width,
+      encoder_rates=strides,
+      latent_dim=encoder.output_dim,
+      decoder_dim=decoder.width,
+      decoder_rates=ups,
+      sample_rate=codec.sample_rate,
+      **shared,
+    )
+    self.renames = huggingface.dac(len(strides))
+    self.config = dict(
+      model_type="dac",
+      architectures=["DacModel"],
+      encoder_hidden_size=encoder.width,
+      downsampling_ratios=strides,
+      upsampling_ratios=ups,
+      hidden_size=encoder.output_dim,
+      decoder_hidden_size=decoder.width,
+      hop_length=encoder.hop,
+      sampling_rate=codec.sample_rate,
+      **shared,
+    )
+
+  def wrapped(self, state):
+    return {"state_dict": state, "metadata": {"kwargs": dict(self.kwargs)}}
+
+
+class _Encodec(Family):
+  package, rules = "encodec", encodec_tables.CODEC
+
+  def __init__(self, codec: Codec):
+    encoder, decoder = codec.encoder, codec.decoder
+    if encoder.lstm_layers and not decoder.final_tanh:  # transformers has no others
+      layers = decoder.residual_layers
+      self.renames = huggingface.encodec(len(decoder.strides), layers)
+      self.config = _encodec_config(codec)
+
+
+def _encodec_config(codec):
+  encoder, quantizer = codec.encoder, codec.quantizer
   config = dict(
-    model_type="dac",
-    architectures=["DacModel"],
-    encoder_hidden_size=kwargs["encoder_dim"],
-    downsampling_ratios=strides,
-    upsampling_ratios=kwargs["decoder_rates"],
-    hidden_size=kwargs["latent_dim"],
-    decoder_hidden_size=kwargs["decoder_dim"],
-    n_codebooks=kwargs["n_codebooks"],
-    codebook_size=kwargs["codebook_size"],
-    codebook_dim=kwargs["codebook_dim"],
-    hop_length=math.prod(strides),
-    sampling_rate=kwargs["sample_rate"],
+    model_type="encodec",
+    architectures=["EncodecModel"],
+    sampling_rate=codec.sample_rate,
+    audio_channels=encoder.channels,
+    normalize=codec.normalize,
+    hidden_size=encoder.latent_dim,
+    num_filters=encoder.width,
+    num_residual_layers=encoder.residual_layers,
+    upsampling_ratios=list(codec.decoder.strides),
+    norm_type=encoder.norm,
+    use_causal_conv=encoder.causal,
+    pad_mode=encoder.pad_mode,
+    compress=encoder.compress,
+    num_lstm_layers=encoder.lstm_layers,
+    use_conv_shortcut=not encoder.true_skip,
+    codebook_size=quantizer.codebook_size,
+    codebook_dim=encoder.latent_dim,
+    target_bandwidths=_bandwidths(codec),
   )
-  return Family(
-    "descript-audio-codec",
-    dac_tables.CODEC,
-    renames=huggingface.dac(len(strides)),
-    config=config,
-    folded=True,
-    kwargs=kwargs,
-  )
+  if codec.segments is None:
+    return config
+  overlap = 1 - codec.segments.stride / codec.segments.length
+  seconds = codec.segments.length / codec.sample_rate
+  return dict(config, chunk_length_s=seconds, overlap=round(overlap, 6))
 
 
-_FAMILIES = {("dac", "factorized_rvq", "dac"): _dac}
+def _bandwidths(codec):
+  """kbps of 2, 4, 8, ... and of all codebooks, at whole frames a second."""
+  K, bits = codec.quantizer.num_codebooks, math.log2(codec.quantizer.codebook_size)
+  counts = [*(2**i for i in range(1, K.bit_length()) if 2**i < K), K]
+  rate = math.ceil(codec.sample_rate / codec.encoder.hop)
+  return [count * rate * math.ceil(bits) / 1000 for count in counts]
+
+
+class _VocosMel(Family):
+  package, rules = "vocos", vocos_tables.VOCODER
+
+  def __init__(self, vocoder: Vocoder):
+    self._mel, self._decoder = vocoder.mel, vocoder.decoder
+    self.kwargs = {
+      **{f"mel.{n}": v for n, v in dataclasses.asdict(vocoder.mel).items()},
+      **_vocos_fields(vocoder.decoder),
+    }
+
+  def said(self, config):
+    if not config:
+      return {}
+    mel = vocos_tables.mel_fields(config)
+    return {
+      **{f"mel.{name}": value for name, value in mel.items()},
+      **vocos_tables.decoder_fields(config),
+    }
+
+  def completed(self, state):
+    mel = {n: getattr(self._mel, n) for n in ("sample_rate", "n_fft", "n_mels")}
+    return {**vocos_tables.buffers(self._decoder.n_fft, mel), **state}
+
+
+class _VocosEncodec(Family):
+  """Files of Vocos leave EnCodec out, except for the codebooks: its own is beside."""
+
+  package = "vocos"
+  rules = (*encodec_tables.CODEC, *vocos_tables.DECODER)
+
+  def __init__(self, codec: Codec):
+    self._codec = codec
+    self.kwargs = _vocos_fields(codec.decoder)
+
+  def said(self, config):
+    return vocos_tables.decoder_fields(config) if config else {}
+
+  def gathered(self, state, path):
+    quantizer = self._codec.quantizer
+    parts = vocos_tables.parts(state, quantizer.codebook_size)
+    encodec = parts.encodec or readers.read(_encodec_beside(path)).state
+    used = re.compile(rf"encoder\..*|{_level(range(quantizer.num_codebooks))}")
+    encodec = {name: array for name, array in encodec.items() if used.fullmatch(name)}
+    books_VxD = [encodec[name] for name in self._codebooks() if name in encodec]
+    books_KxVxD = parts.codebooks_KxVxD
+    if books_KxVxD is not None and not np.array_equal(books_KxVxD, books_VxD):
+      raise ValueError(f"its codebooks are not those of the EnCodec beside {path}")
+    return {**parts.decoder, **encodec}
+
+  def completed(self, state):
+    ours = {n: a for n, a in state.items() if n.startswith(("backbone.", "head."))}
+    books_KVxD = np.concatenate([state[name] for name in self._codebooks()])
+    ours["feature_extractor.codebook_weights"] = books_KVxD
+    return {**vocos_tables.buffers(self._codec.decoder.n_fft), **ours}
+
+  def _codebooks(self):
+    levels = range(self._codec.quantizer.num_codebooks)
+    return [f"quantizer.vq.layers.{k}._codebook.embed" for k in levels]
+
+
+def _level(levels):
+  """Regex of the names of these levels of EnCodec's quantiser."""
+  return rf"quantizer\.vq\.layers\.({'|'.join(map(str, levels))})\._codebook\..*"
+
+
+def _encodec_beside(path: pathlib.Path) -> pathlib.Path:
+  folder = path if path.is_dir() else path.parent
+  found = sorted(folder.glob(_ENCODEC_FILE))
+  if not found:
+    raise FileNotFoundError(
+      f"{path} has no EnCodec in it: put EnCodec's own file, {_ENCODEC_FILE}, beside it"
+    )
+  return found[0]
+
+
+def _vocos_fields(decoder):
+  names = ("width", "mlp_width", "depth", "n_fft", "hop", "padding")
+  fields = {name: getattr(decoder, name) for name in names}
+  books = decoder.bandwidth_codebooks
+  return fields if books is None else dict(fields, bandwidth_codebooks=list(books))
+
+
+_ENCODEC_FILE = "encodec_24khz*.th"
+_FAMILIES = {
+  (DacEncoder, FactorizedRVQ, DacDecoder): _Dac,
+  (SeanetEncoder, EmaRVQ, SeanetDecoder): _Encodec,
+  (SeanetEncoder, EmaRVQ, VocosDecoder): _VocosEncodec,
+}

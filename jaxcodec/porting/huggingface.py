@@ -15,6 +15,8 @@ _UNIT = ("snake1", "conv1", "snake2", "conv2")
 # What is left of a name: `bias`, or a weight norm's longer names.
 _REST = r"\.([a-z0-9_.]+)"
 
+_CODEBOOK = r"quantizer.vq.layers.\1._codebook.\2"
+
 
 def dac(num_strides: int) -> Renames:
   """Renames of DacModel, whose blocks count from 0 and 1 and name their parts."""
@@ -42,6 +44,22 @@ def _units(theirs, ours, first):
   for unit in range(3):
     for at, part in enumerate(_UNIT):
       yield f"{theirs}.res_unit{unit + 1}.{part}", f"{ours}.{first + unit}.block.{at}"
+
+
+def encodec(num_strides: int, residual_layers: int) -> Renames:
+  """Renames of EncodecModel, which nests less and calls every convolution `conv`."""
+  root = r"(encoder|decoder)\.layers\.(\d+)"
+  up = "|".join(str(3 + i * (2 + residual_layers)) for i in range(num_strides))
+  conv = rf"\.(conv|norm){_REST}"
+  return (
+    (rf"decoder\.layers\.({up})\.conv{_REST}", r"decoder.model.\1.convtr.convtr.\2"),
+    (rf"decoder\.layers\.({up})\.norm{_REST}", r"decoder.model.\1.convtr.norm.\2"),
+    (rf"{root}{conv}", r"\1.model.\2.conv.\3.\4"),
+    (rf"{root}\.block\.(\d+){conv}", r"\1.model.\2.block.\3.conv.\4.\5"),
+    (rf"{root}\.shortcut{conv}", r"\1.model.\2.shortcut.conv.\3.\4"),
+    (rf"{root}\.lstm{_REST}", r"\1.model.\2.lstm.\3"),
+    (rf"quantizer\.layers\.(\d+)\.codebook{_REST}", _CODEBOOK),
+  )
 
 
 def to_original(state: Mapping[str, Any], renames: Renames) -> dict[str, Any]:

@@ -16,9 +16,11 @@ import ml_dtypes  # noqa: F401  # tells numpy of bfloat16
 import numpy as np
 import safetensors
 import safetensors.numpy
+import yaml
 
 from jaxcodec.porting import torch_zip
 
+_CONFIGS = {"config.json": json.loads, "config.yaml": yaml.safe_load}
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -27,7 +29,8 @@ class Checkpoint(NamedTuple):
 
   Attributes:
     state: arrays by PyTorch's names.
-    config: what it says of the model: `config.json`, or DAC's metadata; may be empty.
+    config: what it says of the model: `config.json`, `config.yaml` or DAC's metadata;
+      may be empty.
   """
 
   state: dict[str, np.ndarray]
@@ -82,11 +85,15 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _config_beside(path: pathlib.Path) -> dict[str, Any]:
-  """The `config.json` of a folder in Hugging Face's layout."""
-  file = path.with_name("config.json")
-  if path.name not in _WEIGHTS or not file.is_file():
-    return {}
-  try:
-    return json.loads(file.read_text())
-  except ValueError as error:
-    raise ValueError(f"{file} is not JSON ({error})") from None
+  """The config of a folder in Hugging Face's layout or Vocos's."""
+  for name, parse in _CONFIGS.items():
+    file = path.with_name(name)
+    if path.name in _WEIGHTS and file.is_file():
+      try:
+        config = parse(file.read_text())
+      except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} cannot be read ({error})") from None
+      if not isinstance(config, dict):
+        raise ValueError(f"{file} holds a {type(config).__name__}, not a config")
+      return config
+  return {}

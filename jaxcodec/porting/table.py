@@ -98,6 +98,14 @@ def to_flax(
   )
 
 
+def ignored(
+  state: Mapping[str, np.ndarray], rules: Sequence[Rule]
+) -> dict[str, np.ndarray]:
+  """The buffers of a state dict: what a rule says is not a parameter of ours."""
+  first = {name: _first(rules, spelling.plain(name)) for name in state}
+  return {n: state[n] for n, rule in first.items() if rule and rule.flax is None}
+
+
 def to_torch(
   variables: Mapping[str, Any],
   rules: Sequence[Rule],

@@ -1,6 +1,7 @@
 """Adversarial codec training: one step of the codec and one of its discriminators."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import optax
 from jax import lax
 
 from jaxcodec import losses
+from jaxcodec.tasks import codec_loss
 from jaxcodec.types import Batch, Metrics
 
 
@@ -20,7 +22,8 @@ class CodecState:
   """All that codec training must keep to go on bit-equal.
 
   `collections` are the codec's variables that no gradient trains, by name: `vq_stats`
-  where its codebooks are running means, none otherwise.
+  where its codebooks are running means, none otherwise. `balance` is the state of the
+  balancer, empty without one.
   """
 
   step: jax.Array
@@ -31,28 +34,35 @@ class CodecState:
   opt: Any
   disc_params: Any
   disc_opt: Any
+  balance: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class CodecGanTask:
-  """Trains a codec against discriminators, as DAC's scripts/train.py does.
+  """Trains a codec against discriminators, as DAC, EnCodec or Vocos does.
 
   In a step the discriminators are updated on the codec's output first; the codec then
   sees the updated ones.
 
   Attributes:
     codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
-    discriminator: maps (B, N) to feature maps.
+    discriminator: maps (B, N) to feature maps; has `loss_weights`.
     opt, disc_opt: the two optimisers, schedules included.
     weights: of the terms of the codec's loss, named as in LOSSES. Of the terms
-      `codebook` and `commitment`, those that the quantiser has take part.
-    mel_scales: see `losses.multiscale_mel`.
+      `codebook` and `commitment`, those that the quantiser has take part, and
+      `waveform` does where it has a weight.
+    mel_scales: (n_fft, mel bands) of each scale of the mel loss.
     adversarial_start: step from which the discriminators take part.
     ema_decay: of the running mean of the weights, which is what is evaluated and
       exported; ramped up from the start as (1 + t) / (10 + t).
+    mel_loss, adversarial_loss, feature_matching: keys of `losses.MEL`,
+      `losses.ADVERSARIAL` and `losses.FEATURE_MATCHING`.
+    balancer: of the terms that depend on the codec's output; their weights are then
+      shares of its gradient.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
+  OPTIONAL_LOSSES: ClassVar = ("waveform",)
 
   codec: nn.Module
   discriminator: nn.Module
@@ -62,6 +72,10 @@ class CodecGanTask:
   mel_scales: tuple[tuple[int, int], ...] = losses.DAC_MELS
   adversarial_start: int = 0
   ema_decay: float = 0.999
+  mel_loss: str = "dac"
+  adversarial_loss: str = "lsgan"
+  feature_matching: str = "dac"
+  balancer: losses.Balancer | None = None
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Fresh state from batch["audio_BxN"]."""
@@ -79,6 +93,7 @@ class CodecGanTask:
       opt=self.opt.init(params),
       disc_params=disc_params,
       disc_opt=self.disc_opt.init(disc_params),
+      balance=self.balancer.init(self._output_terms) if self.balancer else {},
     )
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
@@ -99,9 +114,7 @@ class CodecGanTask:
     (fake_BxN, vq), pullback, aux = jax.vjp(generate, state.params, has_aux=True)
     metrics, collections = aux
     state, metrics_d = self._discriminator_step(state, real_BxN, fake_BxN)
-    (_, terms), cotangents = jax.value_and_grad(self._codec_loss, (0, 1), has_aux=True)(
-      fake_BxN, vq, real_BxN, state
-    )
+    cotangents, terms, balance = self._cotangents(state, real_BxN, fake_BxN, vq)
     (grads,) = pullback(cotangents)
     updates, opt = self.opt.update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -109,17 +122,16 @@ class CodecGanTask:
     decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
-    state = state.replace(
-      step=step, params=params, collections=collections, ema=ema, opt=opt
-    )
+    state = state.replace(step=step, params=params, collections=collections)
+    state = state.replace(ema=ema, opt=opt, balance=balance)
     return state, {**terms, **metrics_d, **metrics, **grad_norm}
 
   def _discriminator_step(self, state, real_BxN, fake_BxN):
     def update(state):
       def loss(disc_params):
         both = jnp.concatenate([real_BxN, fake_BxN])
-        real, fake = _halves(self._judge(disc_params, both))
-        return losses.lsgan_discriminator(real, fake)
+        real, fake = codec_loss.halves(self._judge(disc_params, both))
+        return self._game.discriminator(real, fake, self.discriminator.loss_weights)
 
       value, grads = jax.value_and_grad(loss)(state.disc_params)
       updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
@@ -133,24 +145,31 @@ class CodecGanTask:
     state, value, norm = lax.cond(self._playing(state), update, wait, state)
     return state, {"disc": value, "disc_grad_norm": norm}
 
-  def _codec_loss(self, fake_BxN, vq, real_BxN, state):
-    def judged(fake_BxN):
-      real, fake = (self._judge(state.disc_params, x) for x in (real_BxN, fake_BxN))
-      return losses.lsgan_generator(fake), losses.feature_matching(real, fake)
+  def _cotangents(self, state, real_BxN, fake_BxN, vq):
+    """Gradients of the loss w.r.t. (fake_BxN, vq), its terms, the balancer's state."""
+    judge = functools.partial(self._judge, state.disc_params)
+    adversarial = codec_loss.adversarial(
+      *(judge, real_BxN, self.discriminator.loss_weights, self._playing(state)),
+      generator=self._game.generator,
+      matching=losses.FEATURE_MATCHING[self.feature_matching],
+    )
+    functions = [lambda y_BxN: {"mel": self._mel(real_BxN, y_BxN)}, adversarial]
+    if "waveform" in self.weights:
+      functions.append(lambda y_BxN: {"waveform": losses.waveform_l1(real_BxN, y_BxN)})
+    inputs = functions, self.weights, fake_BxN, vq
+    if self.balancer is None:
+      return *codec_loss.weighted(*inputs), state.balance
+    balancing = self.balancer, state.balance, self._playing(state)
+    return codec_loss.balanced(*inputs, *balancing)
 
-    def unjudged(_):
-      return jnp.zeros(()), jnp.zeros(())
+  @property
+  def _output_terms(self):
+    """Names of the terms that depend on the codec's output."""
+    return [n for n in self.weights if n not in ("codebook", "commitment")]
 
-    playing = self._playing(state)
-    adversarial, feature = lax.cond(playing, judged, unjudged, fake_BxN)
-    terms = {
-      "mel": self._mel(real_BxN, fake_BxN),
-      "adversarial": adversarial,
-      "feature": feature,
-      **vq,
-    }
-    total = sum(self.weights[name] * value for name, value in terms.items())
-    return total, {"loss": total, **terms}
+  @property
+  def _game(self):
+    return losses.ADVERSARIAL[self.adversarial_loss]
 
   def _playing(self, state):
     return state.step >= self.adversarial_start
@@ -160,9 +179,8 @@ class CodecGanTask:
 
   def _mel(self, real_BxN, fake_BxN):
     rate = self.codec.sample_rate
-    return losses.multiscale_mel(
-      real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales
-    )
+    mel = losses.MEL[self.mel_loss]
+    return mel(real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales)
 
   def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
     """Mel loss and SI-SDR of the averaged weights on held-out crops."""
@@ -181,13 +199,3 @@ class CodecGanTask:
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
     """The averaged weights, and the codebooks where they are not among them."""
     return {"params": state.ema, **state.collections}
-
-
-def _halves(maps):
-  """Feature maps of a doubled batch as those of its first and its second half.
-
-  Holds for period discriminators too: they fold the period in behind the items.
-  """
-  first = jax.tree.map(lambda m: m[: m.shape[0] // 2], maps)
-  second = jax.tree.map(lambda m: m[m.shape[0] // 2 :], maps)
-  return first, second

@@ -23,10 +23,15 @@ class _BaseModel(torch.nn.Module):
 
 
 class _AudioSignal:
-  """A signal with the STFT that `match_stride` asks for."""
+  """A signal with the STFT that `match_stride` asks for, and resampling."""
 
   def __init__(self, audio, sample_rate=None, stft_params=None):
     self.audio_data, self._params = audio, stft_params
+    self._rate = sample_rate
+
+  def resample(self, rate):
+    julius = pytest.importorskip("julius")
+    self.audio_data = julius.resample_frac(self.audio_data, self._rate, rate)
 
   def stft(self):
     window, hop = self._params.window_length, self._params.hop_length
@@ -64,6 +69,12 @@ def encodec():
   extension.fail_if_no_align = lambda function: function
   sys.modules.setdefault("torchaudio._extension", extension)
   return pytest.importorskip("encodec")
+
+
+def vocos():
+  """The `vocos` package, which imports `encodec`."""
+  encodec()
+  return pytest.importorskip("vocos")
 
 
 def state(module):

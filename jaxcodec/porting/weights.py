@@ -4,24 +4,37 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors.numpy
 
-from jaxcodec import build, files, presets
+from jaxcodec import build, files
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.conv import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, spelling, torch_zip
 from jaxcodec.porting.families import Family, family
-from jaxcodec.porting.table import to_flax, to_torch
+from jaxcodec.porting.table import ignored, to_flax, to_torch
 
+# What does not change the computation: a file may say it otherwise.
+_NOT_COMPARED = {"architectures", "target_bandwidths"}
 LAYOUTS = ("original", "huggingface")
-Preset = str | Mapping[str, Any]
+Preset = str | Mapping[str, Any] | Codec | Vocoder
 
 
 class Imported(NamedTuple):
-  """Our variables, and the layout and the spelling of weight norm that they had."""
+  """What `export_torch` needs to write weights as they were.
+
+  Attributes:
+    variables: ours.
+    layout: `original` or `huggingface`.
+    weight_norm: how it was spelled.
+    buffers: what the file had besides, such as windows and filters.
+  """
 
   variables: dict[str, Any]
   layout: str
   weight_norm: str
+  buffers: dict[str, np.ndarray]
 
 
 def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
@@ -29,7 +42,7 @@ def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
 
   Args:
     path: a file or folder; see `readers`.
-    preset: name or config of the codec that they are of.
+    preset: name or config of the codec that they are of, or itself.
 
   Raises:
     FileNotFoundError, ValueError: naming the file; everything that is missing, left
@@ -39,19 +52,20 @@ def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
 
 
 def imported(path: files.PathLike, preset: Preset) -> Imported:
-  """What `convert` gives, with what `export_torch` needs to write it as it was."""
-  codec = expanded(preset)
-  theirs = family(codec)
-  wanted = build.variable_shapes(build.make_preset(codec))
+  """What `convert` gives, with what the file had besides."""
+  codec, path = _codec(preset), pathlib.Path(path)
+  theirs, wanted = family(codec), build.variable_shapes(codec)
   state, config = readers.read(path)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
   try:
     _check_config(config, theirs, layout)
+    original = theirs.gathered(original, path)
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
-  return Imported(variables, layout, spelling.found(state))
+  buffers = ignored(original, theirs.rules)
+  return Imported(variables, layout, spelling.found(state), buffers)
 
 
 def export_torch(
@@ -60,29 +74,32 @@ def export_torch(
   path: files.PathLike,
   layout: str = "original",
   weight_norm: str = spelling.WEIGHT_G,
+  buffers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes variables so that the original loads them with `strict=True`.
 
   Args:
     variables: of the preset's codec.
-    preset: name or config of the codec.
+    preset: name or config of the codec, or itself.
     path: with layout `original` a file: torch's own format, or safetensors if it ends
       in `.safetensors`; with `huggingface` a folder for `from_pretrained`.
     layout: whose names.
     weight_norm: the spelling, `weight_g` or `parametrizations`; kernels without a norm
       are plain weights in both. transformers' DacModel has none: they are folded in.
+    buffers: of `Imported`; made anew if None, which is the same up to rounding.
 
   Raises:
     ValueError: no such layout, no published model of these parts, or variables that it
       has no place for.
   """
-  theirs, path = family(expanded(preset)), pathlib.Path(path)
+  theirs, path = family(_codec(preset)), pathlib.Path(path)
   known = LAYOUTS if theirs.renames else LAYOUTS[:1]
   if layout not in known:
     raise ValueError(f"{theirs.package} has the layouts {known}, got {layout!r}")
   if layout == "huggingface" and theirs.folded:
     variables = {**variables, "params": fold_weight_norm(variables["params"])}
   state = to_torch(variables, theirs.rules, weight_norm)
+  state = theirs.completed({**state, **(buffers or {})})
   if layout == "huggingface":
     state = huggingface.from_original(state, theirs.renames)
     files.write_bytes(path / "model.safetensors", _safetensors(state))
@@ -93,19 +110,21 @@ def export_torch(
     files.write_bytes(path, torch_zip.dumps(theirs.wrapped(state)))
 
 
-def expanded(preset: Preset) -> dict[str, Any]:
-  """The codec's config of a preset's name or of a config."""
-  return presets.expanded({"preset": preset} if isinstance(preset, str) else preset)
+def _codec(preset: Preset) -> Codec | Vocoder:
+  return preset if isinstance(preset, Codec | Vocoder) else build.make_preset(preset)
 
 
 def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None:
   """What the file says of its model must be what the preset says."""
-  expected = theirs.config if layout == "huggingface" else theirs.kwargs
-  wrong = [
-    f"{name} is {found[name]}, but the preset's {value}"
-    for name, value in expected.items()
-    if found.get(name) not in (None, value)
-  ]
+  expected = theirs.config
+  if layout == "original":
+    expected, found = theirs.kwargs, theirs.said(found)
+  wrong = []
+  for name in expected.keys() - _NOT_COMPARED:
+    value = found.get(name)
+    value = list(value) if isinstance(value, tuple) else value
+    if value not in (None, expected[name]):
+      wrong.append(f"{name} is {value}, but the preset's {expected[name]}")
   if wrong:
     raise ValueError("these are weights of another model:\n  " + "\n  ".join(wrong))
 

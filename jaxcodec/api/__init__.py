@@ -1,0 +1,6 @@
+"""Codecs for use: a preset with its weights, on arrays and on folders of files."""
+
+from jaxcodec.api.loading import load
+from jaxcodec.api.model import CodecModel
+
+__all__ = ["CodecModel", "load"]

@@ -1,0 +1,155 @@
+"""What users hand to a codec, checked before anything is computed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.types import Tokens, TokenSpec
+
+_INT16 = 1 << 15
+
+
+def clips(
+  audio: Any, lengths: Sequence[int] | None, num_channels: int
+) -> list[np.ndarray]:
+  """The valid samples of each item, (N, C) float32.
+
+  Args:
+    audio: (N,), (B, N) or (B, N, C); floats in [-1, 1], or int16.
+    lengths: valid samples of each item; what lies beyond may be anything.
+    num_channels: C of the codec.
+
+  Raises:
+    ValueError: wrong rank, channels, type or lengths; nothing, NaN or infinity in it.
+  """
+  audio = np.asarray(audio)
+  if not 1 <= audio.ndim <= 3:
+    raise ValueError(
+      f"audio must have shape (N,), (B, N) or (B, N, C), got {audio.shape}"
+    )
+  if not audio.size:
+    raise ValueError(f"audio must not be empty, got shape {audio.shape}")
+  if audio.ndim < 3:
+    audio = audio.reshape(-1, audio.shape[-1], 1)
+  if audio.shape[2] != num_channels:
+    raise ValueError(
+      f"this codec is for {num_channels} channels: expected audio of shape"
+      f" (B, N, {num_channels}), channels last, got {audio.shape}"
+    )
+  if audio.dtype != np.int16 and not jnp.issubdtype(audio.dtype, jnp.floating):
+    raise ValueError(f"audio must be floats in [-1, 1] or int16, got {audio.dtype}")
+  items = [
+    _as_float(item[:length])
+    for item, length in zip(audio, _lengths(lengths, audio.shape), strict=True)
+  ]
+  for index, item in enumerate(items):
+    if not np.isfinite(item).all():
+      raise ValueError(f"audio must be finite, got NaN or infinity in item {index}")
+  return items
+
+
+def sample_rate(rate: Any, default: int) -> int:
+  """A rate in Hz; raises ValueError if it is not a positive integer."""
+  return default if rate is None else _integer(rate, "sample_rate", 1)
+
+
+def num_codebooks(wanted: Any, spec: TokenSpec) -> int:
+  """How many codebooks to use; raises ValueError if the codec has not so many."""
+  if wanted is None:
+    return spec.num_codebooks
+  return _integer(wanted, "num_codebooks", 1, spec.num_codebooks)
+
+
+def tokens(tokens: Any, codec: Codec, fingerprint: str | None) -> None:
+  """Checks that a codec can decode the tokens.
+
+  Args:
+    tokens: what the user gave.
+    codec: that should.
+    fingerprint: of its weights; None if other weights will do.
+
+  Raises:
+    ValueError: not `Tokens`, of wrong shapes or types, codes out of range, or tokens
+      of another codec.
+  """
+  spec = codec.spec
+  if not isinstance(tokens, Tokens):
+    raise ValueError(f"expected jaxcodec.Tokens, got {type(tokens).__name__}")
+  if tokens.origin is not None:
+    origin(tokens.origin.spec, tokens.origin.fingerprint, spec, fingerprint)
+  codes, mask = np.asarray(tokens.codes_BxTxK), np.asarray(tokens.mask_BxT)
+  if codes.ndim != 3 or not np.issubdtype(codes.dtype, np.integer) or not codes.size:
+    raise ValueError(
+      f"codes must be integers (B, T, K), got {codes.dtype} {codes.shape}"
+    )
+  if codes.shape[2] > spec.num_codebooks:
+    raise ValueError(
+      f"this codec has {spec.num_codebooks} codebooks, the tokens {codes.shape[2]}"
+    )
+  if mask.dtype != bool or mask.shape != codes.shape[:2]:
+    raise ValueError(
+      f"the mask must be bool {codes.shape[:2]}, got {mask.dtype} {mask.shape}"
+    )
+  gaps = codec.segments is None and (mask[:, 1:] & ~mask[:, :-1]).any()
+  if gaps or not mask[:, 0].all():
+    raise ValueError("each item's valid frames must come first, at least one of them")
+  _gains(tokens.gain_BxS, codec, mask.shape)
+  valid = codes[mask]
+  if valid.min() < 0 or valid.max() >= spec.codebook_size:
+    raise ValueError(
+      f"codes must be 0 to {spec.codebook_size - 1}, got {valid.min()} to {valid.max()}"
+    )
+
+
+def origin(
+  spec: TokenSpec, fingerprint: str, own: TokenSpec, own_fingerprint: str | None
+) -> None:
+  """Raises ValueError if tokens of this spec and fingerprint are another codec's."""
+  if spec != own:
+    raise ValueError(f"the tokens are of another codec: expected {own}, got {spec}")
+  if own_fingerprint not in (None, fingerprint):
+    raise ValueError(
+      "the tokens were made with other weights: expected the fingerprint"
+      f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True decodes them"
+      " all the same, which is right if only the decoder differs"
+    )
+
+
+def _gains(gain_BxS, codec, shape) -> None:
+  """Raises ValueError unless the gains are there exactly if the codec takes them."""
+  expected = (shape[0], codec.num_segments(shape[1])) if codec.normalize else None
+  if (None if gain_BxS is None else gain_BxS.shape) != expected:
+    found = "none" if gain_BxS is None else f"gains {gain_BxS.shape}"
+    raise ValueError(f"expected {expected or 'no'} gains with the tokens, got {found}")
+
+
+def _as_float(item: np.ndarray) -> np.ndarray:
+  if item.dtype == np.int16:
+    return item.astype(np.float32) / _INT16
+  return item.astype(np.float32)
+
+
+def _lengths(lengths, shape) -> list[int]:
+  if lengths is None:
+    return [shape[1]] * shape[0]
+  array = np.asarray(lengths)
+  if array.shape != shape[:1] or not np.issubdtype(array.dtype, np.integer):
+    raise ValueError(
+      f"lengths must be {shape[0]} integers, one for each item, got {lengths}"
+    )
+  if array.min() < 1 or array.max() > shape[1]:
+    raise ValueError(
+      f"lengths must be 1 to {shape[1]}, the samples of the array, got {lengths}"
+    )
+  return array.tolist()
+
+
+def _integer(value, name, least, most=None) -> int:
+  if isinstance(value, int | np.integer) and not isinstance(value, bool):
+    if least <= value and (most is None or value <= most):
+      return int(value)
+  wanted = "a positive integer" if most is None else f"{least} to {most}"
+  raise ValueError(f"{name} must be {wanted}, got {value!r}")

@@ -1,0 +1,70 @@
+"""Which files to read and what to write for them, in a tree like the one read from."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Job(NamedTuple):
+  """A file to read and the file to write for it."""
+
+  source: pathlib.Path
+  target: pathlib.Path
+
+
+def plan(
+  inputs: Iterable[str | os.PathLike],
+  out: str | os.PathLike,
+  suffixes: Sequence[str],
+  target_suffix: str,
+) -> list[Job]:
+  """A job for each input file and for each file of `suffixes` below an input folder.
+
+  A file goes to `out` itself, those of a folder to their place in a tree like it.
+  Hidden files are left out.
+
+  Raises:
+    ValueError: a missing input, a file of another kind, a folder with nothing to do,
+      or two files that would be written to one.
+  """
+  jobs: list[Job] = []
+  for given in map(pathlib.Path, inputs):
+    for source, relative in _files(given, suffixes):
+      jobs.append(Job(source, pathlib.Path(out) / relative.with_suffix(target_suffix)))
+  sources: dict[pathlib.Path, pathlib.Path] = {}
+  for source, target in jobs:
+    if sources.setdefault(target, source) != source:
+      raise ValueError(
+        f"{source} and {sources[target]} would both be written to {target}"
+      )
+  return [Job(source, target) for target, source in sources.items()]
+
+
+def refuse_existing(targets: Sequence[pathlib.Path]) -> None:
+  """Raises ValueError if any of the files is there already."""
+  if existing := [target for target in targets if target.exists()]:
+    raise ValueError(
+      f"{len(existing)} of {len(targets)} outputs exist already, {existing[0]} among"
+      " them; --overwrite replaces them"
+    )
+
+
+def _files(given, suffixes):
+  """(path, path below `given`) of each file to read."""
+  kinds = ", ".join(suffixes)
+  if given.is_dir():
+    found = [
+      (path, path.relative_to(given))
+      for path in sorted(given.rglob("*"))
+      if path.suffix.lower() in suffixes and path.is_file()
+    ]
+    found = [pair for pair in found if not any(p[0] == "." for p in pair[1].parts)]
+    if not found:
+      raise ValueError(f"{given}: no {kinds} file anywhere in it")
+    return found
+  if not given.is_file():
+    raise ValueError(f"{given}: there is no such file or folder")
+  if given.suffix.lower() not in suffixes:
+    raise ValueError(f"{given}: expected a {kinds} file")
+  return [(given, pathlib.Path(given.name))]

@@ -1,0 +1,81 @@
+"""A codec from a preset's name and a file of weights."""
+
+import json
+import pathlib
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec import build, export, files, porting
+from jaxcodec.api.model import CodecModel
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.presets import PRESETS
+
+
+def load(
+  preset: str | None = None, weights: files.PathLike | None = None
+) -> CodecModel:
+  """A codec with its weights, ready to use.
+
+  Args:
+    preset: a name of `jaxcodec.presets`; not needed for weights that carry their
+      config, as those of an experiment do.
+    weights: `params.safetensors`, the work directory of an experiment, or a checkpoint
+      of the original. None gives random weights, and a warning.
+
+  Raises:
+    FileNotFoundError: no such weights.
+    ValueError: an unknown preset, or weights that are damaged or do not fit it.
+  """
+  if weights is None:
+    if preset is None:
+      raise ValueError(f"name a preset or weights; presets: {sorted(PRESETS)}")
+    codec = _codec(preset)
+    warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
+    init = jax.jit(lambda key: codec.init(key, _silence(codec)))
+    return CodecModel(codec, init(jax.random.key(0)))
+  path = _params_file(pathlib.Path(weights))
+  ours = export.is_params(path)
+  codec = _codec(preset or _config(path, ours))
+  if ours:
+    variables = export.load_params(path, like=build.variable_shapes(codec))
+  else:
+    variables = porting.convert(path, preset)
+  return CodecModel(codec, variables)
+
+
+def _codec(preset: str | dict[str, Any]) -> Codec:
+  codec = build.make_preset(preset)
+  if not isinstance(codec, Codec):
+    raise ValueError(f"{preset} is a vocoder: it makes no tokens")
+  return codec
+
+
+def _silence(codec):
+  return jnp.zeros((1, codec.spec.hop, codec.num_channels))
+
+
+def _params_file(path: pathlib.Path) -> pathlib.Path:
+  """The file of an experiment's folder; anything else as it is."""
+  if not path.exists():
+    raise FileNotFoundError(f"no weights at {path}")
+  for name in (f"codec/{export.FILE}", export.FILE):
+    if (path / name).is_file():
+      return path / name
+  return path
+
+
+def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:
+  """The codec's config that the weights carry."""
+  metadata = export.load_metadata(path) if ours else {}
+  config = json.loads(metadata.get("config", "{}"))
+  if "sample_rate" in metadata:
+    config.setdefault("sample_rate", int(metadata["sample_rate"]))
+  if "sample_rate" not in config:
+    raise ValueError(
+      f"{path} does not say which codec it is of: name a preset, one of"
+      f" {sorted(PRESETS)}"
+    )
+  return config

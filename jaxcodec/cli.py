@@ -1,0 +1,150 @@
+"""The command line: `jaxcodec encode|decode|convert|info`. See `jaxcodec --help`.
+
+Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C. Files that were written are
+whole in every case.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from jaxcodec import __version__, files, token_file
+
+SKIPPED = "skipped.json"
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs a command; returns the exit code."""
+  arguments = _parser().parse_args(argv)
+  try:
+    arguments.run(arguments)
+  except (ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("stopped; what was written is whole", file=sys.stderr)
+    return 130
+  return 0
+
+
+def script() -> None:
+  """What the installed command runs: `main`, with compiled programs kept."""
+  import jax
+
+  from jaxcodec import cache
+
+  jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  sys.exit(main(sys.argv[1:]))
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    "jaxcodec", description="Neural audio codecs on files."
+  )
+  parser.add_argument("--version", action="version", version=__version__)
+  commands = parser.add_subparsers(required=True, metavar="COMMAND")
+  encode = commands.add_parser("encode", help="audio files to token files")
+  _add_files(encode, "wav, flac, mp3 or ogg files, or folders of them")
+  encode.add_argument(
+    "--num-codebooks", type=int, metavar="K", help="only the first K codebooks"
+  )
+  encode.set_defaults(run=_encode)
+  decode = commands.add_parser("decode", help="token files to wav files")
+  _add_files(decode, f"{token_file.SUFFIX} files, or folders of them")
+  decode.add_argument(
+    "--any-weights",
+    action="store_true",
+    help="also decode tokens that were made with other weights",
+  )
+  decode.set_defaults(run=_decode)
+  convert = commands.add_parser("convert", help="published weights to ours, and back")
+  convert.add_argument("source", help="published weights, or our params.safetensors")
+  convert.add_argument("--preset", help="not needed if the weights say which codec")
+  convert.add_argument("--out", required=True, help="file to write, or folder")
+  convert.add_argument(
+    "--layout",
+    choices=("original", "huggingface"),
+    help="in which to write ours back; as they came if left out",
+  )
+  convert.add_argument(
+    "--verify", action="store_true", help="compare on probe audio with the original"
+  )
+  convert.set_defaults(run=_convert)
+  info = commands.add_parser("info", help="the header of token files")
+  info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
+  info.set_defaults(run=_info)
+  return parser
+
+
+def _add_files(parser, what) -> None:
+  parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
+  parser.add_argument("--preset", help="not needed if the weights say which codec")
+  parser.add_argument("--weights", required=True, help="file, or work directory")
+  parser.add_argument("--out", required=True, metavar="DIR", help="gets the same tree")
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace outputs that are there already"
+  )
+  parser.add_argument(
+    "--on-error",
+    choices=("raise", "skip"),
+    default="raise",
+    help=f"at a bad input, stop before any work, or list it in {SKIPPED} and go on",
+  )
+
+
+def _encode(arguments) -> None:
+  from jaxcodec.api import file_jobs, file_tree, load
+  from jaxcodec.data.audio_io import SUFFIXES
+
+  jobs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
+  if not arguments.overwrite:
+    file_tree.refuse_existing([job.target for job in jobs])
+  skipped = file_jobs.encode_files(
+    load(arguments.preset, arguments.weights),
+    jobs,
+    num_codebooks=arguments.num_codebooks,
+    on_error=arguments.on_error,
+  )
+  _report(arguments, len(jobs), skipped)
+
+
+def _decode(arguments) -> None:
+  from jaxcodec.api import file_jobs, file_tree, load
+
+  jobs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
+  skipped = file_jobs.decode_files(
+    load(arguments.preset, arguments.weights),
+    jobs,
+    any_weights=arguments.any_weights,
+    overwrite=arguments.overwrite,
+    on_error=arguments.on_error,
+  )
+  _report(arguments, len(jobs), skipped)
+
+
+def _report(arguments, count, skipped) -> None:
+  print(f"{count - len(skipped)} of {count} files done, in {arguments.out}")
+  if arguments.on_error == "skip":
+    files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
+  for entry in skipped:
+    print(f"skipped: {entry['reason']}", file=sys.stderr)
+
+
+def _convert(arguments) -> None:
+  from jaxcodec import porting
+
+  print(
+    porting.convert_file(
+      *(arguments.source, arguments.preset, arguments.out),
+      layout=arguments.layout,
+      verify=arguments.verify,
+    )
+  )
+
+
+def _info(arguments) -> None:
+  for path in arguments.files:
+    header = token_file.read_header(path)
+    print(f"{path}: {json.dumps(header, indent=2, sort_keys=True)}")

@@ -1,0 +1,142 @@
+"""The ensembles that DAC, EnCodec and Vocos are trained against.
+
+Each has `loss_weights`, how much every sub-discriminator counts in the losses. Members
+are named as in the originals, so that weights move by name.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.codecs.discriminators.ms_stft import StftDiscriminator
+from jaxcodec.codecs.discriminators.multi_band import MultiBandDiscriminator
+from jaxcodec.codecs.discriminators.period import PeriodDiscriminator
+from jaxcodec.codecs.discriminators.scale import ScaleDiscriminator
+from jaxcodec.nn.conv import Dtype
+
+Maps = list[list[jax.Array]]
+
+
+def _peak_normalized(x_BxN):
+  """No offset, and a peak of 0.8."""
+  x_BxN = x_BxN - x_BxN.mean(-1, keepdims=True)
+  return 0.8 * x_BxN / (jnp.abs(x_BxN).max(-1, keepdims=True) + 1e-9)
+
+
+def _float32(maps: Maps) -> Maps:
+  return jax.tree.map(lambda m: m.astype(jnp.float32), maps)
+
+
+class DacDiscriminator(nn.Module):
+  """DAC's: periods, waveform scales (none in its configs) and resolutions.
+
+  Source: dac/model/discriminator.py, Discriminator.
+
+  Attributes:
+    periods: samples, of the multi-period discriminators.
+    n_ffts: samples, of the multi-band STFT discriminators.
+    period_width, band_width: channels of the first layers.
+    dtype: compute type.
+    rates: by which the audio of each waveform scale is downsampled.
+    scale_width: channels of the first layer of the waveform scales.
+  """
+
+  periods: Sequence[int] = (2, 3, 5, 7, 11)
+  n_ffts: Sequence[int] = (2048, 1024, 512)
+  period_width: int = 32
+  band_width: int = 32
+  dtype: Dtype = jnp.float32
+  rates: Sequence[int] = ()
+  scale_width: int = 16
+
+  @property
+  def loss_weights(self) -> tuple[float, ...]:
+    return (1.0,) * (len(self.periods) + len(self.rates) + len(self.n_ffts))
+
+  def setup(self):
+    kind = dict(dtype=self.dtype)
+    self.discriminators = [
+      *(PeriodDiscriminator(p, self.period_width, **kind) for p in self.periods),
+      *(ScaleDiscriminator(r, self.scale_width, **kind) for r in self.rates),
+      *(MultiBandDiscriminator(n, self.band_width, **kind) for n in self.n_ffts),
+    ]
+
+  def __call__(self, x_BxN) -> Maps:
+    """Feature maps of every sub-discriminator, the score last, float32."""
+    x_BxN = _peak_normalized(x_BxN)
+    return _float32([member(x_BxN) for member in self.discriminators])
+
+
+class EncodecDiscriminator(nn.Module):
+  """EnCodec's multi-scale STFT discriminator; its losses are means over the scales.
+
+  Source: encodec/msstftd.py; audiocraft/adversarial/losses.py for the means.
+
+  Attributes:
+    n_ffts: samples, one for each scale.
+    width, slope: see `StftDiscriminator`.
+    dtype: compute type.
+  """
+
+  n_ffts: Sequence[int] = (1024, 2048, 512)
+  width: int = 32
+  slope: float = 0.2
+  dtype: Dtype = jnp.float32
+
+  @property
+  def loss_weights(self) -> tuple[float, ...]:
+    return (1 / len(self.n_ffts),) * len(self.n_ffts)
+
+  def setup(self):
+    self.discriminators = [
+      StftDiscriminator(n, self.width, self.slope, self.dtype) for n in self.n_ffts
+    ]
+
+  def __call__(self, x) -> Maps:
+    """Audio (B, N) or (B, N, C) to the maps of every scale, the score last, float32."""
+    return _float32([member(x) for member in self.discriminators])
+
+
+class VocosDiscriminator(nn.Module):
+  """Vocos': periods and resolutions, without the maps of their first layers.
+
+  Its losses are the mean over the periods plus `resolution_weight` times that over the
+  resolutions. Source: vocos/discriminators.py; vocos/experiment.py for the weights.
+
+  Attributes:
+    periods: samples, of the multi-period discriminators.
+    n_ffts: samples, of the multi-band STFT discriminators.
+    period_width, band_width: channels of the first layers.
+    resolution_weight: 0.1 in Vocos' mel recipe, 1 in its EnCodec recipe.
+    dtype: compute type.
+  """
+
+  periods: Sequence[int] = (2, 3, 5, 7, 11)
+  n_ffts: Sequence[int] = (2048, 1024, 512)
+  period_width: int = 32
+  band_width: int = 32
+  resolution_weight: float = 0.1
+  dtype: Dtype = jnp.float32
+
+  @property
+  def loss_weights(self) -> tuple[float, ...]:
+    P, R = len(self.periods), len(self.n_ffts)
+    return (1 / P,) * P + (self.resolution_weight / R,) * R
+
+  def setup(self):
+    of_period = dict(always_pad=False, first_map=False, dtype=self.dtype)
+    of_bands = dict(center=True, first_maps=False, dtype=self.dtype)
+    self.multiperioddisc = [
+      PeriodDiscriminator(p, self.period_width, **of_period) for p in self.periods
+    ]
+    self.multiresddisc = [
+      MultiBandDiscriminator(n, self.band_width, **of_bands) for n in self.n_ffts
+    ]
+
+  def __call__(self, x_BxN) -> Maps:
+    """Feature maps of every sub-discriminator, the score last, float32."""
+    maps = [member(x_BxN) for member in self.multiperioddisc]
+    x_BxN = _peak_normalized(x_BxN)
+    return _float32(maps + [member(x_BxN) for member in self.multiresddisc])

@@ -1,0 +1,46 @@
+"""The convolutions that the discriminators share."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+
+from jaxcodec.nn.conv import Conv2d, Dtype
+
+
+def feature_maps(layers: Sequence[Callable], x, slope: float = 0.1) -> list[jax.Array]:
+  """What each layer gives after a leaky ReLU, which is what the next one takes."""
+  maps = []
+  for layer in layers:
+    x = nn.leaky_relu(layer(x), slope)
+    maps.append(x)
+  return maps
+
+
+def spectrogram_convs(
+  width: int,
+  *,
+  dilations: Sequence[int] = (1, 1, 1),
+  first_normed: bool = True,
+  dtype: Dtype,
+) -> list[Conv2d]:
+  """Five layers over (B, T, F, 2): wide, wide and strided in F, small.
+
+  Args:
+    width: channels.
+    dilations: in time, of the strided layers.
+    first_normed: whether the first layer has weight norm too.
+    dtype: compute type.
+  """
+  wide = dict(kernel_size=(3, 9), dtype=dtype)
+  first = Conv2d(width, padding=(1, 4), weight_norm=first_normed, **wide)
+  strided = [
+    Conv2d(width, strides=(1, 2), padding=(d, 4), dilation=(d, 1), **wide)
+    for d in dilations
+  ]
+  return [first, *strided, Conv2d(width, (3, 3), padding=(1, 1), dtype=dtype)]
+
+
+def spectrogram_score(dtype: Dtype) -> Conv2d:
+  """The last layer over (B, T, F, C)."""
+  return Conv2d(1, (3, 3), padding=(1, 1), dtype=dtype)

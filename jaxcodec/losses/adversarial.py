@@ -1,0 +1,121 @@
+"""Adversarial and feature-matching losses, as DAC, EnCodec and Vocos have them.
+
+All take the feature maps of every sub-discriminator, the score last, and how much each
+sub-discriminator counts: 1 if `weights` is None.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Maps = Sequence[Sequence[jax.Array]]
+Weights = Sequence[float] | None
+
+
+def _weighted(values: Sequence[jax.Array], weights: Weights) -> jax.Array:
+  if weights is None:
+    return sum(values)
+  return sum(w * value for w, value in zip(weights, values, strict=True))
+
+
+def lsgan_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
+  """Least squares: real scores to 1, fake to 0.
+
+  Source: Mao et al. 2017, eq. 9 without the halves; dac/nn/loss.py, GANLoss.
+  """
+  pairs = zip(real, fake, strict=True)
+  values = [((1 - r[-1]) ** 2).mean() + (f[-1] ** 2).mean() for r, f in pairs]
+  return _weighted(values, weights)
+
+
+def lsgan_generator(fake: Maps, weights: Weights = None) -> jax.Array:
+  """Least squares: fake scores to 1."""
+  return _weighted([((1 - f[-1]) ** 2).mean() for f in fake], weights)
+
+
+def hinge_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
+  """Hinge: real scores above 1, fake below -1.
+
+  Source: Lim and Ye 2017; audiocraft/adversarial/losses.py; vocos/loss.py,
+  DiscriminatorLoss.
+  """
+  pairs = zip(real, fake, strict=True)
+  values = [
+    jax.nn.relu(1 - r[-1]).mean() + jax.nn.relu(1 + f[-1]).mean() for r, f in pairs
+  ]
+  return _weighted(values, weights)
+
+
+def linear_generator(fake: Maps, weights: Weights = None) -> jax.Array:
+  """Minus the fake scores, EnCodec's partner of the hinge.
+
+  Source: audiocraft/adversarial/losses.py, hinge_loss.
+  """
+  return _weighted([-f[-1].mean() for f in fake], weights)
+
+
+def hinge_generator(fake: Maps, weights: Weights = None) -> jax.Array:
+  """Fake scores above 1, Vocos' partner of the hinge.
+
+  Source: vocos/loss.py, GeneratorLoss.
+  """
+  return _weighted([jax.nn.relu(1 - f[-1]).mean() for f in fake], weights)
+
+
+def _differences(reals, fakes):
+  """Mean |difference| of each feature map; the real ones are constants."""
+  return [
+    jnp.abs(jax.lax.stop_gradient(r) - f).mean()
+    for r, f in zip(reals, fakes, strict=True)
+  ]
+
+
+def feature_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
+  """Sum over the maps but the score. Source: dac/nn/loss.py, GANLoss."""
+  pairs = zip(real, fake, strict=True)
+  return _weighted([sum(_differences(r[:-1], f[:-1])) for r, f in pairs], weights)
+
+
+def mean_feature_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
+  """Mean over the maps but the score.
+
+  Source: audiocraft/adversarial/losses.py, FeatureMatchingLoss.
+  """
+  values = [
+    sum(_differences(r[:-1], f[:-1])) / (len(r) - 1)
+    for r, f in zip(real, fake, strict=True)
+  ]
+  return _weighted(values, weights)
+
+
+def score_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
+  """Sum over the maps and the score. Source: vocos/loss.py, FeatureMatchingLoss."""
+  pairs = zip(real, fake, strict=True)
+  return _weighted([sum(_differences(r, f)) for r, f in pairs], weights)
+
+
+class AdversarialLoss(NamedTuple):
+  """The two sides of one game.
+
+  Attributes:
+    discriminator: maps (real, fake, weights) to its loss.
+    generator: maps (fake, weights) to its loss.
+  """
+
+  discriminator: Callable[..., jax.Array]
+  generator: Callable[..., jax.Array]
+
+
+# What the training config calls them.
+ADVERSARIAL = {
+  "lsgan": AdversarialLoss(lsgan_discriminator, lsgan_generator),
+  "hinge": AdversarialLoss(hinge_discriminator, linear_generator),
+  "clipped_hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+}
+FEATURE_MATCHING = {
+  "dac": feature_matching,
+  "encodec": mean_feature_matching,
+  "vocos": score_matching,
+}

@@ -1,0 +1,107 @@
+"""Do converted weights do what the original's do? Measured on audio made by a formula.
+
+The answer is compared with one stored beside the weights as `probe.npz` (`codes_BxTxK`
+and their `audio_BxNxC`), or else with the original's, where it is installed.
+"""
+
+import functools
+import pathlib
+import zipfile
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcodec import files
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder
+from jaxcodec.types import Tokens
+
+FILE = "probe.npz"
+SECONDS = 2.0
+
+
+class Probe(NamedTuple):
+  """What a codec makes of the probe audio."""
+
+  codes_BxTxK: np.ndarray
+  audio_BxNxC: np.ndarray
+
+
+def audio(codec: Codec) -> np.ndarray:
+  """Gliding tones and noise that swell and fade, (1, N, C) float32: always the same."""
+  N = round(SECONDS * codec.sample_rate / codec.spec.hop) * codec.spec.hop
+  t_Nx1 = np.arange(N)[:, None] / codec.sample_rate
+  noise_NxC = np.random.default_rng(0).standard_normal((N, codec.num_channels))
+  tones_Nx1 = np.sin(2 * np.pi * (110 + 200 * t_Nx1) * t_Nx1)
+  swell_Nx1 = 0.3 * np.sin(np.pi * t_Nx1 / SECONDS) ** 2
+  return (swell_Nx1 * (tones_Nx1 + 0.3 * noise_NxC))[None].astype(np.float32)
+
+
+class Subject:
+  """Our codec with converted weights, as the original computes it."""
+
+  def __init__(self, codec: Codec, variables: Any):
+    if isinstance(codec.decoder, DacDecoder):  # see ConvTranspose1d
+      codec = codec.clone(decoder=codec.decoder.clone(exact=False))
+    self.codec = codec
+    self._variables = jax.device_put(variables)
+
+  def encode(self) -> Tokens:
+    """Tokens of the probe audio."""
+    encode = functools.partial(self.codec.apply, method="encode")
+    return jax.jit(encode)(self._variables, audio(self.codec))
+
+  def decode(self, tokens: Tokens) -> np.ndarray:
+    """Audio of tokens."""
+    decode = functools.partial(self.codec.apply, method="decode")
+    return np.asarray(jax.jit(decode)(self._variables, tokens))
+
+  def probe(self) -> Probe:
+    """What is stored beside weights."""
+    tokens = self.encode()
+    return Probe(np.asarray(tokens.codes_BxTxK), self.decode(tokens))
+
+
+def report(subject: Subject, expected: Probe, source: str) -> str:
+  """One line: how many codes agree, and how far the audio of the same codes is off.
+
+  Raises:
+    ValueError: the shapes differ: it is a probe of another model.
+  """
+  tokens = subject.encode()
+  codes_BxTxK = np.asarray(tokens.codes_BxTxK)
+  if codes_BxTxK.shape != expected.codes_BxTxK.shape:
+    raise ValueError(
+      f"{source}: has codes of shape {expected.codes_BxTxK.shape}, ours have"
+      f" {codes_BxTxK.shape}"
+    )
+  agree = np.mean(codes_BxTxK == expected.codes_BxTxK)
+  audio_BxNxC = subject.decode(tokens.replace(codes_BxTxK=expected.codes_BxTxK))
+  off = np.abs(audio_BxNxC - expected.audio_BxNxC).max()
+  error = off / np.abs(expected.audio_BxNxC).max()
+  return (
+    f"{agree:.4%} of {codes_BxTxK.size} codes agree with {source}; the audio of the"
+    f" same codes differs by {error:.1e} of its peak"
+  )
+
+
+def save(path: files.PathLike, probe: Probe) -> None:
+  """Writes the probe; see the module."""
+  with files.replacing(path) as temporary:
+    np.savez(temporary, **probe._asdict())
+
+
+def load(path: files.PathLike) -> Probe | None:
+  """The stored probe, or None if there is none.
+
+  Raises:
+    ValueError: it is damaged.
+  """
+  if not pathlib.Path(path).is_file():
+    return None
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      return Probe(*(arrays[name] for name in Probe._fields))
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise ValueError(f"{path} is not a stored probe ({error})") from None

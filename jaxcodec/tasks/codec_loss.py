@@ -1,0 +1,112 @@
+"""From the terms of a codec's loss to the gradients of what the codec gives.
+
+The terms come from functions of the codec's output (B, N), each giving scalars by name,
+and from the quantiser (`vq`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcodec import losses
+
+Terms = dict[str, jax.Array]
+Functions = Sequence[Callable[[jax.Array], Terms]]
+Cotangents = tuple[jax.Array, Terms]
+
+_OF_DISCRIMINATORS = ("adversarial", "feature")
+
+
+def adversarial(
+  judge: Callable[[jax.Array], losses.Maps],
+  real_BxN: jax.Array,
+  sub_weights: Sequence[float],
+  playing: jax.Array,
+  *,
+  generator: Callable[..., jax.Array],
+  matching: Callable[..., jax.Array],
+) -> Callable[[jax.Array], Terms]:
+  """The function of the codec's output whose terms need the discriminators.
+
+  Args:
+    judge: the discriminators.
+    real_BxN: the original audio.
+    sub_weights: of the sub-discriminators.
+    playing: whether the discriminators take part; if not, the terms are 0.
+    generator, matching: the losses.
+  """
+
+  def judged(fake_BxN):
+    real, fake = judge(real_BxN), judge(fake_BxN)
+    feature = matching(real, fake, sub_weights)
+    return dict(adversarial=generator(fake, sub_weights), feature=feature)
+
+  def unjudged(_):
+    return {name: jnp.zeros(()) for name in _OF_DISCRIMINATORS}
+
+  return lambda fake_BxN: lax.cond(playing, judged, unjudged, fake_BxN)
+
+
+def weighted(
+  functions: Functions, weights: Mapping[str, float], fake_BxN: jax.Array, vq: Terms
+) -> tuple[Cotangents, Terms]:
+  """Gradients of the weighted sum w.r.t. (fake_BxN, vq), and all terms."""
+
+  def loss(fake_BxN, vq):
+    terms = {}
+    for function in functions:
+      terms |= function(fake_BxN)
+    terms |= vq
+    total = sum(weights[name] * value for name, value in terms.items())
+    return total, {"loss": total, **terms}
+
+  (_, terms), cotangents = jax.value_and_grad(loss, (0, 1), has_aux=True)(fake_BxN, vq)
+  return cotangents, terms
+
+
+def balanced(
+  functions: Functions,
+  weights: Mapping[str, float],
+  fake_BxN: jax.Array,
+  vq: Terms,
+  balancer: losses.Balancer,
+  state: losses.BalancerState,
+  playing: jax.Array,
+) -> tuple[Cotangents, Terms, losses.BalancerState]:
+  """As `weighted`, the terms of the output balanced; `vq` keeps its own weights.
+
+  `loss` is the sum with the weights that the gradients had in this step. The terms of
+  the discriminators wait until they are `playing`.
+  """
+  terms, grads = {}, {}
+  for function in functions:
+    values, gradients = _each_gradient(function, fake_BxN)
+    terms, grads = terms | values, grads | gradients
+  active = dict.fromkeys(grads, True) | dict.fromkeys(_OF_DISCRIMINATORS, playing)
+  combined, factors, state = balancer(grads, weights, state, active)
+  of_vq = {name: jnp.full_like(value, weights[name]) for name, value in vq.items()}
+  factors, terms = factors | of_vq, terms | vq
+  total = sum(factors[name] * value for name, value in terms.items())
+  return (combined, of_vq), {"loss": total, **terms}, state
+
+
+def _each_gradient(function, x):
+  """The scalars that function(x) gives, by name, and the gradient of each."""
+  values, pullback = jax.vjp(function, x)
+  grads = {}
+  for name in values:
+    one_hot = {n: jnp.full_like(v, n == name) for n, v in values.items()}
+    (grads[name],) = pullback(one_hot)
+  return values, grads
+
+
+def halves(maps: losses.Maps) -> tuple[losses.Maps, losses.Maps]:
+  """Feature maps of a doubled batch as those of its first and its second half.
+
+  Holds for period discriminators too: they fold the period in behind the items.
+  """
+  first = jax.tree.map(lambda m: m[: m.shape[0] // 2], maps)
+  second = jax.tree.map(lambda m: m[m.shape[0] // 2 :], maps)
+  return first, second

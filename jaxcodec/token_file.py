@@ -1,0 +1,194 @@
+"""Token files (`.jxc`): a readable header, bit-packed codes and a checksum.
+
+    magic "JXC\\n" | version u16 | bytes of the header u32 | header, JSON in UTF-8
+    | codes of all clips, frame by frame, ceil(log2 codebook_size) bits each, high bit
+    first | CRC-32 of everything before, u32
+
+Integers are little-endian. Reading executes nothing.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcodec import __version__, files
+
+SUFFIX = ".jxc"
+MAGIC, VERSION = b"JXC\n", 1
+_PREFIX, _CRC = struct.Struct("<4sHI"), struct.Struct("<I")
+_SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenFile:
+  """The content of a token file: one clip or several.
+
+  Attributes:
+    spec: the fields of the codec's `TokenSpec`.
+    codes: integers (T, K) of each clip, K the same for all, at most the spec's.
+    gaps: of each clip, the frames among its T that are not valid.
+    num_samples: of each clip's audio, at its own rate.
+    sample_rate: that rate, Hz.
+    fingerprint: of the codec's weights.
+    gains: of each clip's segments, where the codec normalises them.
+    version: of the package that wrote the file.
+  """
+
+  spec: Mapping[str, int]
+  codes: Sequence[np.ndarray]
+  gaps: Sequence[Sequence[int]]
+  num_samples: Sequence[int]
+  sample_rate: int
+  fingerprint: str
+  gains: Sequence[Sequence[float]] | None = None
+  version: str = __version__
+
+
+def write(path: str | os.PathLike, content: TokenFile) -> None:
+  """Writes the file whole or not at all.
+
+  Raises:
+    ValueError: codes that the spec does not allow, or no clips.
+  """
+  codes = [np.asarray(codes_TxK) for codes_TxK in content.codes]
+  header = {
+    **{f.name: getattr(content, f.name) for f in dataclasses.fields(content)},
+    "spec": dict(content.spec),
+    "frames": [len(codes_TxK) for codes_TxK in codes],
+    "num_codebooks": codes[0].shape[1] if codes and codes[0].ndim == 2 else 0,
+  }
+  del header["codes"]
+  if problem := _problem(header) or _bad_codes(codes, header):
+    raise ValueError(f"{path}: cannot be written: {problem}")
+  text = json.dumps(header, sort_keys=True, allow_nan=False).encode()
+  flat = np.concatenate([codes_TxK.ravel() for codes_TxK in codes])
+  body = _PREFIX.pack(MAGIC, VERSION, len(text)) + text + pack(flat, _bits(header))
+  files.write_bytes(path, body + _CRC.pack(zlib.crc32(body)))
+
+
+def read(path: str | os.PathLike) -> TokenFile:
+  """The content of a file of `write`, codes as int32.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: naming the file, if it is truncated, altered, foreign, or newer.
+  """
+  header, packed = _split(path)
+  count = sum(header["frames"]) * header["num_codebooks"]
+  if len(packed) != -(-count * _bits(header) // 8):
+    raise ValueError(f"{path}: its codes do not fill the frames that its header tells")
+  flat = unpack(packed, _bits(header), count)
+  if count and flat.max() >= header["spec"]["codebook_size"]:
+    raise ValueError(f"{path}: holds codes beyond its codebooks' size")
+  ends = np.cumsum(header["frames"])[:-1]
+  codes_TxK = flat.astype(np.int32).reshape(-1, header["num_codebooks"])
+  names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
+  return TokenFile(
+    codes=np.split(codes_TxK, ends), **{name: header[name] for name in names}
+  )
+
+
+def read_header(path: str | os.PathLike) -> dict[str, Any]:
+  """The header alone, as JSON; the whole file is checked. Raises as `read` does."""
+  return _split(path)[0]
+
+
+def pack(codes: np.ndarray, bits: int) -> bytes:
+  """Codes (n,) below 2**bits, `bits` (1 to 16) bits each, high bit first."""
+  pairs = codes.astype(">u2").view(np.uint8).reshape(-1, 2)
+  return np.packbits(np.unpackbits(pairs, axis=1)[:, 16 - bits :]).tobytes()
+
+
+def unpack(packed: bytes, bits: int, count: int) -> np.ndarray:
+  """The `count` codes, uint16, that `pack` packed."""
+  flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=count * bits)
+  wide = np.zeros((count, 16), np.uint8)
+  wide[:, 16 - bits :] = flat.reshape(count, bits)
+  return np.packbits(wide, axis=1).view(">u2").ravel().astype(np.uint16)
+
+
+def _bits(header):
+  return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
+
+
+def _split(path):
+  """The header, checked, and the packed codes."""
+  data = pathlib.Path(path).read_bytes()
+  if not data.startswith(MAGIC):
+    raise ValueError(f"{path}: is not a token file: it begins with {data[:4]!r}")
+  if len(data) < _PREFIX.size + _CRC.size:
+    raise ValueError(f"{path}: is truncated: it has {len(data)} bytes")
+  _, version, length = _PREFIX.unpack_from(data)
+  if version > VERSION:
+    raise ValueError(
+      f"{path}: is a token file of version {version}, or was altered; this package"
+      f" reads version {VERSION}"
+    )
+  body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
+  if zlib.crc32(body) != checksum:
+    raise ValueError(f"{path}: is truncated or was altered: its checksum is wrong")
+  start = _PREFIX.size + length
+  return _header(path, body[_PREFIX.size : start]), body[start:]
+
+
+def _header(path, text):
+  try:
+    header = json.loads(text)
+    problem = _problem(header)
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    problem = repr(error)
+  if problem:
+    raise ValueError(f"{path}: its header makes no sense: {problem}")
+  return header
+
+
+def _problem(header) -> str | None:
+  """What is wrong with a header, None if nothing."""
+  spec, frames = header["spec"], header["frames"]
+  if set(spec) != set(_SPEC) or not all(map(_positive, spec.values())):
+    return f"the spec must be positive integers {_SPEC}, got {spec}"
+  if spec["codebook_size"] > 1 << 16:
+    return f"codebooks of {spec['codebook_size']} codes; at most {1 << 16} fit"
+  K = header["num_codebooks"]
+  if not _positive(K) or K > spec["num_codebooks"]:
+    return f"num_codebooks must be 1 to {spec['num_codebooks']}, got {K}"
+  if not frames or not all(map(_positive, [*frames, *header["num_samples"]])):
+    return "there must be clips, each with at least one frame and sample"
+  for name in ("num_samples", "gaps", "gains"):
+    if header[name] is not None and len(header[name]) != len(frames):
+      return f"{len(frames)} clips, but {name} for {len(header[name])}"
+  for count, gaps in zip(frames, header["gaps"], strict=True):
+    if not all(type(gap) is int and 0 <= gap < count for gap in gaps):
+      return f"gaps must be frames of the clip, 0 to {count - 1}, got {gaps}"
+  gains = header["gains"] or []
+  if len({len(row) for row in gains}) > 1 or not np.isfinite(gains).all():
+    return "gains must be finite, as many for each clip"
+  if not _positive(header["sample_rate"]):
+    return f"sample_rate must be a positive integer, got {header['sample_rate']!r}"
+  for name in ("fingerprint", "version"):
+    if not isinstance(header[name], str):
+      return f"{name} must be a string, got {header[name]!r}"
+  return None
+
+
+def _bad_codes(codes, header) -> str | None:
+  size, K = header["spec"]["codebook_size"], header["num_codebooks"]
+  for codes_TxK in codes:
+    if codes_TxK.ndim != 2 or codes_TxK.shape[1] != K:
+      return f"codes must be (T, {K}), got {codes_TxK.shape}"
+    if not np.issubdtype(codes_TxK.dtype, np.integer):
+      return f"codes must be integers, got {codes_TxK.dtype}"
+    if codes_TxK.min() < 0 or codes_TxK.max() >= size:
+      return f"codes must be 0 to {size - 1}"
+  return None
+
+
+def _positive(value) -> bool:
+  return type(value) is int and 0 < value < 1 << 48

@@ -1,0 +1,62 @@
+"""A codec that compiles in no time, and the config and weights of a small real one."""
+
+import functools
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcodec import build, export
+from jaxcodec.api import CodecModel
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.nn.conv import Conv1d, ConvTranspose1d
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+
+RATE, HOP, K, V, D = 8000, 2, 2, 16, 8
+CONFIG = dict(
+  sample_rate=RATE,
+  encoder=dict(name="dac", width=2, strides=(HOP,), latent_dim=D),
+  quantizer=dict(
+    name="factorized_rvq", num_codebooks=K, codebook_size=V, codebook_dim=4
+  ),
+  decoder=dict(name="dac", width=4, strides=(HOP,)),
+)
+
+
+class Encoder(nn.Module):
+  hop, channels = HOP, 1
+
+  @nn.compact
+  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
+    return Conv1d(D, 2 * HOP, HOP, padding=1)(x_BxNxC, valid_B)
+
+
+class Decoder(nn.Module):
+  hop = HOP
+
+  @nn.compact
+  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
+    return ConvTranspose1d(1, HOP)(z_BxTxD, valid_B)
+
+
+@functools.cache
+def toy(seed=0, **fields):
+  """(codec, its variables)."""
+  codec = Codec(Encoder(), FactorizedRVQ(D, K, V, 4), Decoder(), RATE, **fields)
+  init = jax.jit(lambda key: codec.init(key, jnp.zeros((1, HOP, 1))))
+  return codec, init(jax.random.key(seed))
+
+
+@functools.cache
+def toy_model(seed=0):
+  return CodecModel(*toy(seed))
+
+
+def save_experiment(folder):
+  """What an experiment leaves of its codec; returns the variables."""
+  shapes = build.variable_shapes(build.make_preset(CONFIG))
+  variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
+  metadata = {"config": json.dumps(CONFIG)}
+  export.save_params(folder / "codec" / export.FILE, variables, metadata)
+  return variables
