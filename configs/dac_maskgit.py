@@ -118,21 +118,25 @@ def _runlocal(config):
   config.cpu_devices = 2  # layers this thin keep no more than one core busy each
   config.codec.encoder.update(width=8)
   config.codec.encoder.latent_dim = 64
+  config.codec.quantizer.update(dropout=0.25)
   config.codec.decoder.update(width=128)
   train = config.codec_train
-  train.update(steps=1500, batch_size=4, crop_seconds=0.5, adversarial_start=1250)
+  train.update(steps=3500, batch_size=4, crop_seconds=0.5, adversarial_start=2900)
   train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
   train.discriminator.update(
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
   )
   for optimizer in (train.optimizer, train.disc_optimizer):
-    optimizer.update(learning_rate=2e-3, gamma=0.9985, warmup_steps=50)
+    # Unclipped, at 2e-3, all latents fall on one code and stay there.
+    optimizer.update(
+      learning_rate=1.5e-3, gamma=0.9993, warmup_steps=100, clip_norm=1.0
+    )
 
   config.semantic.num_clusters = 128
   config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
   config.slm.update(dtype="float32", remat=False)
   train = config.slm_train
-  train.update(steps=600, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
+  train.update(steps=1000, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=16)
