@@ -10,6 +10,7 @@ _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _POSITIVE = {
   *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
   *("latent_dim", "period_width", "band_width", "kmeans_iters", "mlp_width"),
+  *("channels", "compress"),
 }
 
 

@@ -148,7 +148,7 @@ def expanded(codec: Mapping[str, Any]) -> dict[str, Any]:
     base = config.get(field)
     if isinstance(value, Mapping):
       value = dict(value)
-      if isinstance(base, dict) and value.get("name", base["name"]) == base["name"]:
+      if base and value.get("name", base.get("name")) == base.get("name"):
         value = {**base, **value}
     config[field] = value
   return config

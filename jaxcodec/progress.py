@@ -45,6 +45,7 @@ class Progress:
     self._stream = sys.stderr if stream is None else stream
     self._total, self._desc, self._unit, self._scale = total, desc, unit, scale
     self._every, self._done, self._initial = every, initial, initial
+    self._shown = initial
     self._values: dict[str, float] = {}
     self._start = self._last = time.monotonic()
     self._bar = None
@@ -70,7 +71,7 @@ class Progress:
   ) -> None:
     if self._bar is not None:
       self._bar.close()
-    elif self._done > self._initial:
+    elif self._done > self._shown:
       self._line()
 
   def update(self, count: int = 1) -> None:
@@ -98,7 +99,7 @@ class Progress:
       print(text, file=self._stream, flush=True)
 
   def _line(self) -> None:
-    self._last = time.monotonic()
+    self._last, self._shown = time.monotonic(), self._done
     count = str(self._done)
     if self._total:
       count += f"/{self._total} {100 * self._done // self._total}%"

@@ -4,8 +4,11 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from jaxcodec import build, export, files, presets
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.porting import originals, probe
 from jaxcodec.porting.weights import Preset, export_torch, imported
 
@@ -42,7 +45,7 @@ def convert_file(
   lines = [f"{source} ({found.layout} layout) -> {out}"]
   if verify:
     stored = probe.load(_beside(pathlib.Path(source)))
-    lines.append(_compared(build.make_preset(config), found.variables, stored))
+    lines.append(_verified(build.make_preset(config), found.variables, stored)[0])
   origin = {"layout": found.layout, "weight_norm": found.weight_norm}
   metadata = {"config": json.dumps(config), **origin}
   content = dict(found.variables)
@@ -56,9 +59,7 @@ def _exported(source, preset, out, layout, verify):
   metadata = export.load_metadata(source)
   if preset is None and "config" not in metadata:
     raise ValueError(f"{source} does not say which codec it is of: name a preset")
-  config = presets.config_of(
-    json.loads(metadata["config"]) if preset is None else preset
-  )
+  config = presets.config_of(_carried(metadata) if preset is None else preset)
   codec = build.make_preset(config)
   shapes = build.variable_shapes(codec)
   variables = export.load_params(source, like=shapes)
@@ -68,9 +69,19 @@ def _exported(source, preset, out, layout, verify):
   export_torch(variables, config, out, layout, **as_it_was)
   lines = [f"{source} -> {out} ({layout} layout)"]
   if verify:
-    lines.append(_compared(codec, variables, None))
-    probe.save(_beside(out), probe.Subject(codec, variables).probe())
+    said, answer = _verified(codec, variables, None)
+    lines.append(said)
+    if answer is not None:
+      probe.save(_beside(out), answer)
   return "\n".join(lines)
+
+
+def _carried(metadata: dict[str, str]) -> dict[str, Any]:
+  """The codec's config in a header; an experiment's has the rate beside it."""
+  config = json.loads(metadata["config"])
+  if "sample_rate" in metadata:
+    config.setdefault("sample_rate", int(metadata["sample_rate"]))
+  return config
 
 
 def _beside(weights: pathlib.Path) -> pathlib.Path:
@@ -78,13 +89,23 @@ def _beside(weights: pathlib.Path) -> pathlib.Path:
   return (weights if weights.is_dir() else weights.parent) / probe.FILE
 
 
-def _compared(codec: Codec, variables: Any, stored: probe.Probe | None) -> str:
-  """What `verify` measured, or why it measured nothing."""
+def _verified(
+  codec: Codec | Vocoder, variables: Any, stored: probe.Probe | None
+) -> tuple[str, probe.Probe | None]:
+  """What was measured, or why nothing was, and the codec's own answer."""
+  if isinstance(codec, Vocoder):
+    return "not verified: a vocoder makes no codes", None
   subject, against = probe.Subject(codec, variables), f"the stored {probe.FILE}"
   if stored is None:
     if reason := originals.missing(codec):
-      return f"not verified: no {probe.FILE} beside the weights, and {reason}"
+      said = f"not verified: no {probe.FILE} beside the weights, and {reason}"
+      return said, subject.probe()
     against = originals.NAME
-    audio_BxNxC = probe.audio(subject.codec)
-    stored = originals.answer(codec, variables, audio_BxNxC)
-  return probe.report(subject, stored, against)
+    stored = originals.answer(codec, variables, subject.audio_BxNxC)
+  agreement, error = probe.compare(subject, stored)
+  size, values = stored.codes_BxTxK.size, len(np.unique(stored.codes_BxTxK))
+  said = (
+    f"{agreement:.4%} of {size} codes ({values} values) agree with {against}; the audio"
+    f" of the same codes differs by {error:.1e} of its peak"
+  )
+  return said, subject.probe()

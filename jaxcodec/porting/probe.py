@@ -39,51 +39,63 @@ def audio(codec: Codec) -> np.ndarray:
 
 
 class Subject:
-  """Our codec with converted weights, as the original computes it."""
+  """Our codec with converted weights, as the original computes it.
+
+  Attributes:
+    audio_BxNxC: the probe audio.
+    tokens: of it.
+  """
 
   def __init__(self, codec: Codec, variables: Any):
     if isinstance(codec.decoder, DacDecoder):  # see ConvTranspose1d
       codec = codec.clone(decoder=codec.decoder.clone(exact=False))
-    self.codec = codec
+    encode, self._decode = (
+      jax.jit(functools.partial(codec.apply, method=method))
+      for method in ("encode", "decode")
+    )
     self._variables = jax.device_put(variables)
+    self.audio_BxNxC = audio(codec)
+    self.tokens: Tokens = encode(self._variables, self.audio_BxNxC)
 
-  def encode(self) -> Tokens:
-    """Tokens of the probe audio."""
-    encode = functools.partial(self.codec.apply, method="encode")
-    return jax.jit(encode)(self._variables, audio(self.codec))
-
-  def decode(self, tokens: Tokens) -> np.ndarray:
-    """Audio of tokens."""
-    decode = functools.partial(self.codec.apply, method="decode")
-    return np.asarray(jax.jit(decode)(self._variables, tokens))
+  def decode(self, codes_BxTxK: np.ndarray) -> np.ndarray:
+    """Audio (B, N, C) of codes for the probe audio."""
+    tokens = self.tokens.replace(codes_BxTxK=codes_BxTxK)
+    return np.asarray(self._decode(self._variables, tokens))
 
   def probe(self) -> Probe:
     """What is stored beside weights."""
-    tokens = self.encode()
-    return Probe(np.asarray(tokens.codes_BxTxK), self.decode(tokens))
+    codes_BxTxK = np.asarray(self.tokens.codes_BxTxK)
+    return Probe(codes_BxTxK, self.decode(codes_BxTxK))
 
 
-def report(subject: Subject, expected: Probe, source: str) -> str:
-  """One line: how many codes agree, and how far the audio of the same codes is off.
+class Comparison(NamedTuple):
+  """How far a codec is from what is expected of it.
+
+  Attributes:
+    agreement: share of equal codes.
+    error: largest difference of the audio of the same codes, by its peak.
+  """
+
+  agreement: float
+  error: float
+
+
+def compare(subject: Subject, expected: Probe) -> Comparison:
+  """How far the codec is from an answer to the probe audio.
 
   Raises:
     ValueError: the shapes differ: it is a probe of another model.
   """
-  tokens = subject.encode()
-  codes_BxTxK = np.asarray(tokens.codes_BxTxK)
+  codes_BxTxK = np.asarray(subject.tokens.codes_BxTxK)
   if codes_BxTxK.shape != expected.codes_BxTxK.shape:
     raise ValueError(
-      f"{source}: has codes of shape {expected.codes_BxTxK.shape}, ours have"
+      f"expected codes of shape {expected.codes_BxTxK.shape}, ours have"
       f" {codes_BxTxK.shape}"
     )
-  agree = np.mean(codes_BxTxK == expected.codes_BxTxK)
-  audio_BxNxC = subject.decode(tokens.replace(codes_BxTxK=expected.codes_BxTxK))
+  agreement = np.mean(codes_BxTxK == expected.codes_BxTxK)
+  audio_BxNxC = subject.decode(expected.codes_BxTxK)
   off = np.abs(audio_BxNxC - expected.audio_BxNxC).max()
-  error = off / np.abs(expected.audio_BxNxC).max()
-  return (
-    f"{agree:.4%} of {codes_BxTxK.size} codes agree with {source}; the audio of the"
-    f" same codes differs by {error:.1e} of its peak"
-  )
+  return Comparison(float(agreement), float(off / np.abs(expected.audio_BxNxC).max()))
 
 
 def save(path: files.PathLike, probe: Probe) -> None:

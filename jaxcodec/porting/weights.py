@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors.numpy
 
@@ -17,6 +18,7 @@ from jaxcodec.porting.table import ignored, to_flax, to_torch
 
 # What does not change the computation: a file may say it otherwise.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
+_FILES = (".pth", ".th", ".ckpt", ".bin", ".safetensors")
 LAYOUTS = ("original", "huggingface")
 Preset = str | Mapping[str, Any] | Codec | Vocoder
 
@@ -96,8 +98,11 @@ def export_torch(
   known = LAYOUTS if theirs.renames else LAYOUTS[:1]
   if layout not in known:
     raise ValueError(f"{theirs.package} has the layouts {known}, got {layout!r}")
+  if path.is_dir() if layout == "original" else path.is_file() or path.suffix in _FILES:
+    wanted = "a file" if layout == "original" else "a folder"
+    raise ValueError(f"{path}: the layout {layout!r} is {wanted}")
   if layout == "huggingface" and theirs.folded:
-    variables = {**variables, "params": fold_weight_norm(variables["params"])}
+    variables = {**variables, "params": jax.jit(fold_weight_norm)(variables["params"])}
   state = to_torch(variables, theirs.rules, weight_norm)
   state = theirs.completed({**state, **(buffers or {})})
   if layout == "huggingface":

@@ -20,7 +20,6 @@ from jaxcodec.nn.lstm import ResidualLstm
 from jaxcodec.porting import encodec as tables
 from jaxcodec.porting.table import to_flax, to_torch
 from jaxcodec.quantizers.euclidean import EmaRVQ
-from jaxcodec.types import Tokens
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -32,6 +31,7 @@ K, V, D, RATE, HOP = 4, 16, 12, 1000, 6
 # At 48 kHz too, the stride is not a whole number of frames; with 287 samples the first
 # of two segments is a frame short.
 SEGMENTS = Segments(300, 285)
+_FAST = {"xla_backend_optimization_level": 0}  # to compile, not to run
 LENGTHS = (601, 588, 287, 120, 4, 1)
 
 
@@ -109,11 +109,9 @@ def test_a_padded_batch_has_the_originals_codes_and_audio(pair):
   @jax.jit
   def round_trip(x, length_B):
     tokens = ours.apply(variables, x, length_B, method="encode")
-    coarse = Tokens(tokens.codes_BxTxK[..., :1], tokens.mask_BxT, tokens.gain_BxS)
-    decoded = [ours.apply(variables, t, method="decode") for t in (tokens, coarse)]
-    return tokens, decoded
+    return tokens, ours.apply(variables, tokens, method="decode")
 
-  tokens, decoded = round_trip(x, np.array(LENGTHS))
+  tokens, audio = round_trip(x, np.array(LENGTHS))
   assert len(np.unique(tokens.codes_BxTxK)) > V // 2
   for row, length in enumerate(LENGTHS):
     valid_T = np.asarray(tokens.mask_BxT[row])
@@ -124,12 +122,10 @@ def test_a_padded_batch_has_the_originals_codes_and_audio(pair):
       expected = np.concatenate([codes[0].numpy().T for codes, _ in frames])
       codes = np.asarray(tokens.codes_BxTxK[row])[valid_T, :books]
       np.testing.assert_array_equal(codes, expected)
-      if books in (1, K):
-        with torch.no_grad():
-          y = theirs.decode(frames)[0].numpy().T
-        audio = decoded[books == 1][row]
-        assert np.abs(audio[: len(y)] - y).max() <= 1e-5 * np.abs(y).max()
-        assert not audio[len(y) :].any()
+    with torch.no_grad():
+      y = theirs.decode(frames)[0].numpy().T
+    assert np.abs(audio[row, : len(y)] - y).max() <= 1e-5 * np.abs(y).max()
+    assert not audio[row, len(y) :].any()
 
 
 def test_same_latent_and_gradients_of_a_generator_step(pair):
@@ -152,7 +148,8 @@ def test_same_latent_and_gradients_of_a_generator_step(pair):
     y, quantized = ours.apply({**variables, "params": params}, x)
     return ((y - x) ** 2).mean() + 0.25 * quantized.losses["commitment"], quantized
 
-  grads, quantized = jax.jit(jax.grad(total, has_aux=True))(variables["params"])
+  gradient = jax.jit(jax.grad(total, has_aux=True), compiler_options=_FAST)
+  grads, quantized = gradient(variables["params"])
   latent = latent.numpy().transpose(0, 2, 1)
   assert np.abs(quantized.z_BxTxD - latent).max() <= 1e-5 * np.abs(latent).max()
   theirs_grads = {k: p.grad.numpy() for k, p in theirs.named_parameters()}
