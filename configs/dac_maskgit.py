@@ -51,6 +51,9 @@ def get_config(arg=""):
       *((32, 5), (64, 10), (128, 20), (256, 40)),
       *((512, 80), (1024, 160), (2048, 320)),
     ),
+    mel_loss="dac",  # or encodec, vocos
+    adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
+    feature_matching="dac",  # or encodec, vocos
     discriminator=dict(
       name="dac",
       periods=(2, 3, 5, 7, 11),

@@ -137,8 +137,8 @@ def make_codec_task(config: Config) -> CodecGanTask:
       f" {codec.sample_rate}; they must be equal"
     )
   crop_samples(config, path, codec.spec)
-  named = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
-  if unknown := named ^ set(CodecGanTask.LOSSES):
+  terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
+  if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   return CodecGanTask(
     codec=codec,

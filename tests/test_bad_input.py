@@ -22,6 +22,7 @@ BAD_FIELDS = {
   "codec.encoder.dtype": ("float8", "codec.encoder.dtype must be one of"),
   "codec_train.steps": (0, "codec_train.steps must be a positive integer"),
   "codec_train.crop_seconds": (0.001, "codec_train.crop_seconds must give at least"),
+  "codec_train.adversarial_loss": ("wgan", "codec_train.adversarial_loss must be one"),
   "slm_train.batch_size": (
     7,
     r"slm_train.batch_size \(7\) must be a multiple of the 2",

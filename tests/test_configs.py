@@ -7,6 +7,8 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxcodec import build
@@ -106,3 +108,38 @@ def test_every_config_runs_end_to_end(path, tmp_path):
   assert "<audio" in page and "http://" not in page.replace("http://www.w3.org", "")
   for stage in STAGES:
     assert (tmp_path / stage / "DONE.json").exists(), stage
+
+
+KINDS = {
+  "encodec": dict(
+    weights=dict(
+      **dict(mel=2.0, waveform=0.1, adversarial=4.0, feature=4.0),
+      **dict(codebook=1.0, commitment=1.0),
+    ),
+    **dict(mel_loss="encodec", adversarial_loss="hinge", feature_matching="encodec"),
+    discriminator=dict(name="encodec", n_ffts=(128,), width=2),
+    balancer=dict(total_norm=1.0, decay=0.999, per_item=True),
+  ),
+  "vocos": dict(
+    **dict(
+      mel_loss="vocos", adversarial_loss="clipped_hinge", feature_matching="vocos"
+    ),
+    discriminator=dict(
+      **dict(name="vocos", periods=(2,), n_ffts=(128,), period_width=1, band_width=2),
+      resolution_weight=0.1,
+    ),
+  ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_adversarial_training(kind):
+  """A step of EnCodec's and of Vocos' kind, traced."""
+  config = dict(plain(tiny(CONFIGS[0])))
+  config["codec_train"] = config["codec_train"] | KINDS[kind]
+  task = build.make_codec_task(config)
+  batch = {"audio_BxN": jax.ShapeDtypeStruct((2, 1600), jnp.float32)}
+  state = jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
+  new, metrics = jax.eval_shape(task.train_step, state, batch)
+  assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
+  assert set(task.weights) < set(metrics)

@@ -56,6 +56,22 @@ def test_an_exact_transposed_convolution_gives_stride_times_frames():
   assert jax.eval_shape(layer.init_with_output, jax.random.key(0), z)[0].shape[1] == 35
 
 
+def test_groups_are_convolutions_of_their_own():
+  x, kernel = _noise(20, 8), _noise(5, 2, 12, seed=1)
+  y = conv._grouped_conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), 3, 4)
+  for g in range(4):
+    of_group = kernel[:, :, 3 * g : 3 * g + 3]
+    windows = [x[t : t + 5, 2 * g : 2 * g + 2] for t in range(0, 16, 3)]
+    expected = [np.einsum("WI,WIO->O", w, of_group) for w in windows]
+    np.testing.assert_allclose(y[0, :, 3 * g : 3 * g + 3], expected, atol=1e-5)
+
+
+def test_groups_must_divide_the_channels():
+  layer = conv.Conv1d(8, 5, groups=4)
+  with pytest.raises(ValueError, match="4 groups do not divide 6 channels"):
+    jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 9, 6)))
+
+
 def test_weight_norm_scales_the_direction():
   layer = conv.Conv1d(4, 3)
   x = jnp.asarray(_noise(1, 9, 2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.nn import dsp
+from jaxcodec.nn.resample import downsample
 from jaxcodec.nn.trig import sin_cos
 
 signal = pytest.importorskip("scipy.signal")
@@ -78,3 +79,13 @@ def test_gradient_of_silence_is_finite():
     return dsp.mel_spectrogram(x, sample_rate=16_000, n_fft=64, hop=16, n_mels=10).sum()
 
   assert np.isfinite(jax.grad(total)(jnp.zeros((1, 640)))).all()
+
+
+def test_downsampling_keeps_what_is_below_the_new_rate():
+  t = np.arange(4001) / 4000
+  low, high = np.cos(2 * np.pi * 150 * t), np.cos(2 * np.pi * 1400 * t)
+  y = downsample(jnp.asarray([1 + low, high], jnp.float32), 2)
+  assert y.shape == (2, 2000)
+  inside = slice(60, -60)
+  np.testing.assert_allclose(y[0, inside], (1 + low)[:-1:2][inside], atol=1e-3)
+  assert jnp.abs(y[1, inside]).max() < 1e-3

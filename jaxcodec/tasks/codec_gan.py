@@ -131,7 +131,8 @@ class CodecGanTask:
       def loss(disc_params):
         both = jnp.concatenate([real_BxN, fake_BxN])
         real, fake = codec_loss.halves(self._judge(disc_params, both))
-        return self._game.discriminator(real, fake, self.discriminator.loss_weights)
+        game = losses.ADVERSARIAL[self.adversarial_loss]
+        return game.discriminator(real, fake, self.discriminator.loss_weights)
 
       value, grads = jax.value_and_grad(loss)(state.disc_params)
       updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
@@ -150,7 +151,7 @@ class CodecGanTask:
     judge = functools.partial(self._judge, state.disc_params)
     adversarial = codec_loss.adversarial(
       *(judge, real_BxN, self.discriminator.loss_weights, self._playing(state)),
-      generator=self._game.generator,
+      generator=losses.ADVERSARIAL[self.adversarial_loss].generator,
       matching=losses.FEATURE_MATCHING[self.feature_matching],
     )
     functions = [lambda y_BxN: {"mel": self._mel(real_BxN, y_BxN)}, adversarial]
@@ -166,10 +167,6 @@ class CodecGanTask:
   def _output_terms(self):
     """Names of the terms that depend on the codec's output."""
     return [n for n in self.weights if n not in ("codebook", "commitment")]
-
-  @property
-  def _game(self):
-    return losses.ADVERSARIAL[self.adversarial_loss]
 
   def _playing(self, state):
     return state.step >= self.adversarial_start
