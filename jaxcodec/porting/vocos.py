@@ -9,7 +9,7 @@ from jaxcodec.nn import dsp
 from jaxcodec.porting.table import CONV1D, Layout, Rule, permuted
 
 _LINEAR = permuted(1, 0)
-_BACKBONE, _BLOCK = r"backbone", r"backbone\.convnext\.(\d+)"
+_BLOCK = r"backbone\.convnext\.(\d+)"
 _OURS = "params/decoder"
 
 

@@ -82,8 +82,7 @@ def test_same_features_and_copy(vocoders, N):
   _close(audio, theirs(torch.tensor(x)).numpy())
 
 
-@pytest.mark.parametrize("row", range(len(BOOKS)))
-@pytest.mark.parametrize("T", [1, 40])
+@pytest.mark.parametrize("row,T", [(0, 40), (1, 7), (2, 1), (3, 40)])
 def test_same_audio_at_every_bandwidth(conditioned, row, T):
   theirs, ours, variables = conditioned
   z = originals.noise(2, T, 12, scale=1.0)

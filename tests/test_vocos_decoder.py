@@ -33,15 +33,19 @@ def vocoder(request):
   return model, jax.tree.unflatten(tree, leaves)
 
 
-@pytest.mark.parametrize("n_fft,hop", [(64, 16), (64, 32), (60, 16), (60, 22)])
+@pytest.mark.parametrize("n_fft,hop", [(64, 16), (60, 16), (60, 30)])
 @pytest.mark.parametrize("padding", ["center", "same"])
 def test_istft_undoes_stft(n_fft, hop, padding):
   x = _noise(2, 12 * hop)
   pad = n_fft // 2 if padding == "center" else (n_fft - hop) // 2
-  padded = dsp.reflect_pad(jnp.asarray(x), pad)
-  spectrum = dsp.stft(padded, n_fft=n_fft, hop=hop, center=False)
-  y = istft(*spectrum, n_fft=n_fft, hop=hop, padding=padding)
-  np.testing.assert_allclose(y, x, atol=1e-5)
+
+  @jax.jit
+  def there_and_back(x):
+    padded = dsp.reflect_pad(x, pad)
+    spectrum = dsp.stft(padded, n_fft=n_fft, hop=hop, center=False)
+    return istft(*spectrum, n_fft=n_fft, hop=hop, padding=padding)
+
+  np.testing.assert_allclose(there_and_back(x), x, atol=1e-5)
 
 
 def test_a_padded_batch_gives_each_item_as_if_alone(vocoder):
@@ -60,6 +64,7 @@ def test_a_padded_batch_gives_each_item_as_if_alone(vocoder):
     assert not y[row, samples:].any()
 
 
+@pytest.mark.parametrize("vocoder", ["same"], indirect=True)
 def test_padding_has_no_gradient(vocoder):
   model, variables = vocoder
   z = _noise(1, 9, MELS)
@@ -86,6 +91,7 @@ def test_shapes(dtype, padding, lost):
   assert norms["scales"].shape == norms["shifts"].shape == (len(BOOKS), WIDTH)
 
 
+@pytest.mark.parametrize("vocoder", ["same"], indirect=True)
 def test_bfloat16_is_near_float32(vocoder):
   model, variables = vocoder
   z = _noise(1, 6, MELS)
@@ -99,7 +105,7 @@ def test_bfloat16_is_near_float32(vocoder):
 
 
 def test_the_start_is_the_originals():
-  decoder = VocosDecoder(200, 300, 2, N_FFT, HOP)
+  decoder = VocosDecoder(160, 99, 2, N_FFT, HOP)
   variables = jax.jit(decoder.init)(jax.random.key(0), jnp.zeros((1, 3, 50)))
   backbone, head = (variables["params"][name] for name in ("backbone", "head"))
   block = backbone["convnext_1"]
@@ -110,22 +116,23 @@ def test_the_start_is_the_originals():
     assert abs(np.std(layer["kernel"]) - 0.02) < 2e-3
     assert not layer["bias"].any()
   assert (block["gamma"] == 0.5).all()
-  bound = 200**-0.5
+  bound = 160**-0.5
   assert 0.9 * bound < np.abs(head["out"]["kernel"]).max() <= bound
   assert np.abs(head["out"]["bias"]).max() <= bound
 
 
 def test_no_number_of_codebooks_means_the_most():
-  decoder = _decoder(bandwidth_codebooks=BOOKS)
+  decoder = VocosDecoder(WIDTH, MLP, 1, N_FFT, HOP, bandwidth_codebooks=BOOKS)
   z = _noise(1, 4, 5)
-  variables = decoder.init(jax.random.key(0), z)
+  variables = jax.jit(decoder.init)(jax.random.key(0), z)
   scales = variables["params"]["backbone"]["norm"]["scales"]
   variables["params"]["backbone"]["norm"]["scales"] = scales + _noise(*scales.shape)
-  default, *others = (
-    decoder.apply(variables, z, num_codebooks=n) for n in (None, *BOOKS)
+  apply = jax.jit(decoder.apply, static_argnames="num_codebooks")
+  default, least, most = (
+    apply(variables, z, num_codebooks=n) for n in (None, BOOKS[0], BOOKS[-1])
   )
-  np.testing.assert_array_equal(default, others[-1])
-  assert not np.allclose(others[0], others[1])
+  np.testing.assert_array_equal(default, most)
+  assert not np.allclose(default, least)
   with pytest.raises(ValueError, match=r"conditioned on \(2, 4, 8\).*got 3"):
     decoder.apply(variables, z, num_codebooks=3)
 
@@ -183,7 +190,7 @@ def test_a_codec_with_a_vocos_decoder():
   "field,match",
   [
     (dict(padding="center"), "codec.decoder.padding must be 'same'"),
-    (dict(hop=16), "codec.decoder has a hop of 16 samples, but codec.encoder one of 8"),
+    (dict(hop=16), "codec.decoder has a hop of 16, but codec.encoder one of 8"),
     (dict(n_fft=31), "codec.decoder: n_fft must be even"),
     (dict(mlp_width=0), "codec.decoder.mlp_width must be a positive integer"),
   ],
