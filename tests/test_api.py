@@ -226,6 +226,7 @@ def test_load(tmp_path, monkeypatch):
   for arguments, error, message in (
     ((), ValueError, "name a preset or weights; presets: .*tiny"),
     (("huge",), ValueError, "huge"),
+    (("vocos_mel_24khz",), ValueError, "is a vocoder"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
     ((None, original), ValueError, "original.pth does not say which codec"),
