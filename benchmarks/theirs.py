@@ -25,7 +25,8 @@ class Theirs:
       self._model = make(preset, _packages())
       self._model.module.eval()
       if not compiled:
-        torch.save(self._model.module.state_dict(), folder / "weights.pth")
+        for name, module in self._model.modules().items():
+          torch.save(module.state_dict(), folder / name)
         np.savez(folder / "probe.npz", **self._model.probe())
     _fold(self._model.module)
     self.functions, self.inputs = self._model.functions, self._model.inputs
@@ -40,6 +41,10 @@ class Theirs:
 
 class _Codec:
   """What DAC and EnCodec share: inputs, and the answer to a probe."""
+
+  def modules(self):
+    """What is saved, by the name of its file."""
+    return {"weights.pth": self.module}
 
   def inputs(self, what, items, seconds):
     if what == "encode":
@@ -121,7 +126,7 @@ class _Encodec(_Codec):
       vectors = left.transpose(1, 2).reshape(-1, left.shape[1])
       chosen = torch.randint(len(vectors), (self.size,))
       noise = vectors.std() * torch.randn_like(book.embed)
-      book.embed.copy_(vectors[chosen] + 0.1 * noise)
+      book.embed.copy_(vectors[chosen] + noise)
       book.inited.fill_(1)
       left = left - layer.decode(layer.encode(left))
 
@@ -145,6 +150,13 @@ class _Vocos:
     self.module = torch.nn.ModuleDict(dict(backbone=backbone, head=head))
     row = {"bandwidth_id": torch.tensor([2])} if rows else {}
     self.functions = {"decode": lambda z: head(backbone(z, **row))}
+    self._beside = {}
+    if rows:  # files of Vocos leave the encoder and the codebooks to EnCodec's own
+      encodec = _Encodec("encodec_24khz", packages).module
+      self._beside = {"encodec_24khz.th": encodec}
+
+  def modules(self):
+    return {"weights.pth": self.module, **self._beside}
 
   def inputs(self, what, items, seconds):
     return torch.randn(items, self._width, -(-seconds * 24_000 // self._hop))
