@@ -61,7 +61,7 @@ def randomized(model):
   with torch.no_grad():
     for name, parameter in model.named_parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
-      if name.startswith("encoder") and name.endswith("bias"):
+      if name.startswith(("encoder", "quantizer")) and name.endswith("bias"):
         parameter.zero_()  # would drown the audio
     levels = getattr(getattr(model, "quantizer", None), "vq", None)
     if levels is not None:
