@@ -56,12 +56,12 @@ def test_elu_and_its_gradient():
 def test_lstm_has_the_gradient_of_its_scan():
   inputs, weight, target = _noise(6, 12, 2), _noise(12, 3, seed=1), _noise(6, 3, 2)
 
+  def gradient(function, *args):
+    return jax.grad(lambda *a: (function(*a) * target).sum(), (0, 1))(*args)
+
   @compiled_fast
-  def both(*args):
-    functions = lstm, lstm.fun  # the scan without its own gradient
-    return [
-      jax.grad(lambda *a: (f(*a) * target).sum(), (0, 1))(*args) for f in functions
-    ]
+  def both(*args):  # the other one is the scan without its own gradient
+    return gradient(lstm, *args), gradient(lstm.fun, *args)
 
   for ours, expected in zip(*both(inputs, weight), strict=True):
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
