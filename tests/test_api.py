@@ -10,7 +10,7 @@ import soxr
 from api_helpers import HOP, RATE, K, V
 
 import jaxcodec
-from jaxcodec import export
+from jaxcodec import export, porting
 from jaxcodec.api import CodecModel
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.segments import Segments
@@ -212,7 +212,9 @@ def test_load(tmp_path, monkeypatch):
   workdir = tmp_path / "run"
   variables = api_helpers.save_experiment(workdir)
   file = workdir / "codec" / export.FILE
-  for arguments in (("tiny", file), (None, workdir)):
+  original = tmp_path / "original.pth"
+  porting.export_torch(variables, api_helpers.CONFIG, original)
+  for arguments in (("tiny", file), (None, workdir), ("tiny", original)):
     loaded = jaxcodec.load(*arguments)
     assert loaded.fingerprint == export.fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
@@ -224,8 +226,10 @@ def test_load(tmp_path, monkeypatch):
   for arguments, error, message in (
     ((), ValueError, "name a preset or weights; presets: .*tiny"),
     (("huge",), ValueError, "huge"),
+    (("vocos_mel_24khz",), ValueError, "is a vocoder"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
+    ((None, original), ValueError, "original.pth does not say which codec"),
     (("wide", plain), ValueError, "doesn't fit the model"),
     (("tiny", damaged), ValueError, "damaged.safetensors"),
   ):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import jaxcodec
 from jaxcodec import build
 from jaxcodec.pipeline import STAGES
 from jaxcodec.pipeline.experiment import plain
@@ -108,6 +109,8 @@ def test_every_config_runs_end_to_end(path, tmp_path):
   assert "<audio" in page and "http://" not in page.replace("http://www.w3.org", "")
   for stage in STAGES:
     assert (tmp_path / stage / "DONE.json").exists(), stage
+  expected = build.make_codec(plain(tiny(path))).spec
+  assert jaxcodec.load(weights=tmp_path).spec == expected
 
 
 KINDS = {
