@@ -1,0 +1,77 @@
+"""One implementation of a preset, timed on request: a process that `codecs.py` starts.
+
+    python benchmarks/side.py ours|eager|compiled PRESET FOLDER
+
+Requests and answers are lines of JSON. `eager` makes the original with random weights
+and leaves them, and what it computes of a probe, in FOLDER; the others read them.
+"""
+
+import contextlib
+import json
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+BANDWIDTH = 6.0  # of EnCodec, kbps; DAC uses all of its codebooks
+
+
+def main():
+  name, preset, folder = sys.argv[1:]
+  answers = sys.stdout
+  with contextlib.redirect_stdout(sys.stderr):
+    if name == "ours":
+      from ours import Ours as Side
+    else:
+      from theirs import Theirs as Side
+    side = Side(preset, pathlib.Path(folder), name == "compiled")
+    _answer(answers, {"whats": list(side.functions)})
+    inputs = {}
+    for line in sys.stdin:
+      request = json.loads(line)
+      if request["what"] == "agreement":
+        _answer(answers, {"text": side.agreement()})
+        continue
+      key = request["what"], request["shape"]
+      if key not in inputs:
+        inputs[key] = side.inputs(key[0], *map(int, key[1].split("x")))
+      _answer(answers, _timed(side, key[0], inputs[key]))
+
+
+def _timed(side, what, inputs):
+  _reset_peak()
+  try:
+    start = time.perf_counter()
+    side.run(what, inputs)
+    seconds = time.perf_counter() - start
+  except Exception as error:  # torch.compile cannot do every model
+    return {"error": repr(error)[:200]}
+  return {"seconds": seconds, "peak_mb": _peak_mb()}
+
+
+def _reset_peak():
+  pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb():
+  """Most resident memory since `_reset_peak`, MB."""
+  status = pathlib.Path("/proc/self/status").read_text()
+  return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _answer(stream, answer):
+  stream.write(json.dumps(answer) + "\n")
+  stream.flush()
+
+
+def speech_like(items: int, samples: int, channels: int) -> np.ndarray:
+  """Noise that swells and fades, (B, N, C) float32; the same for all sides."""
+  rng = np.random.default_rng(0)
+  noise = rng.standard_normal((items, samples, channels))
+  swell = 0.1 * (1 + np.sin(np.arange(samples) / 3000))
+  return (swell[None, :, None] * noise).astype(np.float32)
+
+
+if __name__ == "__main__":
+  main()
