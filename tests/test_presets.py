@@ -33,8 +33,6 @@ COUNTS = {
   ("dac_16khz", "encoder"): 21_521_536,
   ("dac_16khz", "quantizer"): 319_680,
   ("dac_16khz", "decoder"): 52_334_690,
-  ("dac_44khz", "encoder"): 22_307_968,
-  ("dac_44khz", "decoder"): 54_104_162,
   ("vocos_mel_24khz", "decoder"): 13_531_650,
   ("vocos_encodec_24khz", "decoder"): 7_984_258,
 }
