@@ -9,6 +9,10 @@ a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
 
 does the same with much smaller models, on the embedded corpus, in
 minutes on a laptop's CPU. The README has the figures that it reaches.
+
+    python launch/main.py --config=configs/dac_maskgit.py:runlocal,codec=encodecq_vocos
+
+puts another codec of the study (see `jaxcodec.presets`) in DAC's place, all else equal.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -17,7 +21,7 @@ from jaxcodec import config_args, presets
 
 
 def get_config(arg=""):
-  args = config_args.parse(arg, runlocal=False)
+  args = config_args.parse(arg, runlocal=False, codec="dac")
   config = ConfigDict()
   config.seed = 0
   config.stages = "codec,tokens,slm,generate,evaluate,report"
@@ -39,7 +43,7 @@ def get_config(arg=""):
     ),
   )
 
-  config.codec = presets.preset("dac")
+  config.codec = presets.preset(args["codec"])
   config.codec_train = dict(
     steps=400_000,
     batch_size=72,
@@ -116,13 +120,27 @@ def _adamw(**settings):
   return dict(warmup_steps=0, b1=0.8, b2=0.99, weight_decay=0.01, **settings)
 
 
+# Of the parts of a codec by name; one latent width, so that any of them fit.
+_THIN = {
+  "encoder": {
+    "dac": dict(width=8, latent_dim=64),
+    "seanet": dict(width=8, latent_dim=64),
+  },
+  "decoder": {
+    "dac": dict(width=128),
+    "seanet": dict(width=128),
+    "vocos": dict(width=96, mlp_width=288, depth=4),
+  },
+}
+
+
 def _runlocal(config):
   """Minutes on two CPU cores: thin layers, few and short examples, higher rates."""
   config.cpu_devices = 2  # layers this thin keep no more than one core busy each
-  config.codec.encoder.update(width=8)
-  config.codec.encoder.latent_dim = 64
+  for part, thin in _THIN.items():
+    # A ConfigDict's fields cannot be added to by update.
+    config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}
   config.codec.quantizer.update(dropout=0.25)
-  config.codec.decoder.update(width=128)
   train = config.codec_train
   train.update(steps=3500, batch_size=4, crop_seconds=0.5, adversarial_start=2900)
   train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
