@@ -128,10 +128,8 @@ class FactorizedRVQ(CodebookStack):
     down = jnp.concatenate(down, -1)
     below = _dot(jnp.concatenate(up), down)  # from each level to each
     offset = _dot(jnp.stack(up_bias), down)
-    left, codes = (
-      _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias)),
-      [],
-    )
+    left = _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
+    codes = []
     for k, quantizer in enumerate(levels):
       codes.append(quantizer.lookup(left[..., :d]))
       next_ = (k + 1) * d
