@@ -120,11 +120,14 @@ def make_preset(preset: str | Config) -> Codec | Vocoder:
 
 def variable_shapes(codec: Codec | Vocoder) -> Any:
   """The variables as nested dicts of `ShapeDtypeStruct`s."""
+  return jax.eval_shape(codec.init, jax.random.key(0), silence(codec))
+
+
+def silence(codec: Codec | Vocoder) -> jax.Array:
+  """The least audio that initialises it."""
   if isinstance(codec, Vocoder):
-    silence = jnp.zeros((1, codec.mel.n_fft))
-  else:
-    silence = jnp.zeros((1, codec.spec.hop, codec.num_channels))
-  return jax.eval_shape(codec.init, jax.random.key(0), silence)
+    return jnp.zeros((1, codec.mel.n_fft))
+  return jnp.zeros((1, codec.spec.hop, codec.num_channels))
 
 
 def make_codec_task(config: Config) -> CodecGanTask:

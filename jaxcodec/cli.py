@@ -95,14 +95,14 @@ def _add_files(parser, what) -> None:
 
 
 def _encode(arguments) -> None:
-  from jaxcodec.api import file_jobs, file_tree, load
+  from jaxcodec.api import file_jobs, file_tree
   from jaxcodec.data.audio_io import SUFFIXES
 
   jobs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
   if not arguments.overwrite:
     file_tree.refuse_existing([job.target for job in jobs])
   skipped = file_jobs.encode_files(
-    load(arguments.preset, arguments.weights),
+    _codec(arguments),
     jobs,
     num_codebooks=arguments.num_codebooks,
     on_error=arguments.on_error,
@@ -111,17 +111,26 @@ def _encode(arguments) -> None:
 
 
 def _decode(arguments) -> None:
-  from jaxcodec.api import file_jobs, file_tree, load
+  from jaxcodec.api import file_jobs, file_tree
 
   jobs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
   skipped = file_jobs.decode_files(
-    load(arguments.preset, arguments.weights),
+    _codec(arguments),
     jobs,
     any_weights=arguments.any_weights,
     overwrite=arguments.overwrite,
     on_error=arguments.on_error,
   )
   _report(arguments, len(jobs), skipped)
+
+
+def _codec(arguments):
+  from jaxcodec.api import CodecModel, load
+
+  model = load(arguments.preset, arguments.weights)
+  if not isinstance(model, CodecModel):
+    raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")
+  return model
 
 
 def _report(arguments, count, skipped) -> None:

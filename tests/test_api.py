@@ -10,8 +10,8 @@ import soxr
 from api_helpers import HOP, RATE, K, V
 
 import jaxcodec
-from jaxcodec import export, porting
-from jaxcodec.api import CodecModel
+from jaxcodec import build, export, porting
+from jaxcodec.api import CodecModel, VocoderModel
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.presets import PRESETS
@@ -226,7 +226,6 @@ def test_load(tmp_path, monkeypatch):
   for arguments, error, message in (
     ((), ValueError, "name a preset or weights; presets: .*tiny"),
     (("huge",), ValueError, "huge"),
-    (("vocos_mel_24khz",), ValueError, "is a vocoder"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
     ((None, original), ValueError, "original.pth does not say which codec"),
@@ -235,3 +234,36 @@ def test_load(tmp_path, monkeypatch):
   ):
     with pytest.raises(error, match=message):
       jaxcodec.load(*arguments)
+
+
+def test_a_vocoder_has_features_and_audio(monkeypatch):
+  """Those of the module on each clip alone, though padded to one length."""
+  small = dict(
+    sample_rate=RATE,
+    mel=dict(n_fft=16, hop=4, n_mels=5, padding="center"),
+    decoder=dict(
+      **dict(name="vocos", width=8, mlp_width=16, depth=1),
+      **dict(n_fft=16, hop=4, padding="center"),
+    ),
+  )
+  monkeypatch.setitem(PRESETS, "vocoder", small)
+  with pytest.warns(UserWarning, match="random weights"):
+    assert jaxcodec.load("vocoder").sample_rate == RATE
+  vocoder = build.make_preset("vocoder")
+  variables = jax.jit(vocoder.init)(jax.random.key(1), build.silence(vocoder))
+  model = VocoderModel(vocoder, variables)
+  noise = np.random.default_rng(0).standard_normal(203).astype(np.float32)
+  clip, short = model.features(np.stack([noise, noise]), lengths=[203, 90])
+  assert clip.shape == (51, 5) and short.shape == (23, 5)
+  np.testing.assert_allclose(clip, model.mel(noise[None])[0], atol=1e-4)
+  np.testing.assert_allclose(short, model.mel(noise[None, :90])[0], atol=1e-4)
+  assert model.decode(clip).shape == (200,)
+  alone = vocoder.apply(variables, short[None], method="decode")[0]
+  np.testing.assert_allclose(model.decode(short), alone, atol=1e-5)
+  for wrong, message in (
+    (clip[None], "must be"),
+    (clip[:, :4], r"\(T, 5\)"),
+    (clip * np.nan, "NaN"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      model.decode(wrong)

@@ -2,5 +2,6 @@
 
 from jaxcodec.api.loading import load
 from jaxcodec.api.model import CodecModel
+from jaxcodec.api.vocoder import VocoderModel
 
-__all__ = ["CodecModel", "load"]
+__all__ = ["CodecModel", "VocoderModel", "load"]

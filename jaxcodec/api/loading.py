@@ -6,18 +6,18 @@ import warnings
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxcodec import build, export, files, porting
 from jaxcodec.api.model import CodecModel
-from jaxcodec.codecs.codec import Codec
+from jaxcodec.api.vocoder import VocoderModel
+from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.presets import PRESETS
 
 
 def load(
   preset: str | None = None, weights: files.PathLike | None = None
-) -> CodecModel:
-  """A codec with its weights, ready to use.
+) -> CodecModel | VocoderModel:
+  """A codec, or a vocoder, with its weights, ready to use.
 
   Args:
     preset: a name of `jaxcodec.presets`; not needed for weights that carry their
@@ -32,29 +32,23 @@ def load(
   if weights is None:
     if preset is None:
       raise ValueError(f"name a preset or weights; presets: {sorted(PRESETS)}")
-    codec = _codec(preset)
+    codec = build.make_preset(preset)
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
-    init = jax.jit(lambda key: codec.init(key, _silence(codec)))
-    return CodecModel(codec, init(jax.random.key(0)))
+    init = jax.jit(lambda key: codec.init(key, build.silence(codec)))
+    return _model(codec, init(jax.random.key(0)))
   path = _params_file(pathlib.Path(weights))
   ours = export.is_params(path)
-  codec = _codec(preset or _config(path, ours))
+  codec = build.make_preset(preset or _config(path, ours))
   if ours:
     variables = export.load_params(path, like=build.variable_shapes(codec))
   else:
     variables = porting.convert(path, preset)
-  return CodecModel(codec, variables)
+  return _model(codec, variables)
 
 
-def _codec(preset: str | dict[str, Any]) -> Codec:
-  codec = build.make_preset(preset)
-  if not isinstance(codec, Codec):
-    raise ValueError(f"{preset} is a vocoder: it makes no tokens")
-  return codec
-
-
-def _silence(codec):
-  return jnp.zeros((1, codec.spec.hop, codec.num_channels))
+def _model(codec, variables):
+  kind = VocoderModel if isinstance(codec, Vocoder) else CodecModel
+  return kind(codec, variables)
 
 
 def _params_file(path: pathlib.Path) -> pathlib.Path:
