@@ -34,6 +34,8 @@ class Decoder(nn.Module):
 
 
 class Discriminator(nn.Module):
+  loss_weights = (1.0,)
+
   @nn.compact
   def __call__(self, x_BxN):
     h = nn.tanh(nn.Dense(4)(x_BxN))
