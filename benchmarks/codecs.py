@@ -4,9 +4,9 @@
     python benchmarks/codecs.py --presets=dac_16khz,encodec_24khz
 
 For each preset the original is made with random weights, which are ported. Every side
-is a process of its own with the same threads; their runs alternate, so that whatever
-else the machine does hits all of them, and a row gives the medians. Compiling and
-warming up are not counted.
+is a process of its own with the same threads; they take turns, so that whatever else
+the machine does hits all of them, and a row gives the medians over the turns. Compiling
+and warming up are not counted.
 """
 
 import argparse
@@ -69,7 +69,7 @@ class Side:
 
 
 def measure(sides, what, shape, rounds):
-  """One row: medians of `rounds` alternating runs, behind one that is not counted."""
+  """One row: medians of `rounds` turns, behind one that is not counted."""
   request = dict(what=what, shape=shape)
   alive = {n: s for n, s in sides.items() if "seconds" in s.ask(**request)}
   times = {name: [] for name in alive}
