@@ -54,9 +54,10 @@ class Ours:
       width = self._probe["features"].shape[1]
       return jnp.asarray(rng.standard_normal((items, T, width), np.float32))
     spec = self._codec.spec
-    T = spec.num_frames(seconds * spec.sample_rate)
+    samples = seconds * spec.sample_rate
     if what == "encode":
-      return self._audio(items, T * spec.hop)
+      return self._audio(items, -(-samples // spec.hop) * spec.hop)
+    T = spec.num_frames(samples)
     if what == "rvq encode":
       shape = (items, T, self._codec.encoder.output_dim)
       return jnp.asarray(rng.standard_normal(shape, np.float32))
