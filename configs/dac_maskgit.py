@@ -13,6 +13,10 @@ minutes on a laptop's CPU. The README has the figures that it reaches.
     python launch/main.py --config=configs/dac_maskgit.py:runlocal,codec=encodecq_vocos
 
 puts another codec of the study (see `jaxcodec.presets`) in DAC's place, all else equal.
+
+    --config.semantic.name=hubert --config.semantic.weights=DIR
+
+clusters HuBERT's features in MFCC's place; DIR is `facebook/hubert-base-ls960`, saved.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -73,7 +77,12 @@ def get_config(arg=""):
     checkpoint_every=5000,
   )
 
-  config.semantic = dict(num_clusters=512)
+  config.semantic = dict(
+    name="mfcc",  # or hubert
+    num_clusters=512,
+    weights=config_dict.placeholder(str),  # of hubert: a folder of transformers'
+    layer=9,  # of hubert
+  )
   config.slm = dict(
     name="maskgit",
     width=1024,

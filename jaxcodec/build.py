@@ -25,6 +25,7 @@ from jaxcodec.config_fields import ConfigError, call, named, positive
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.semantic.settings import SemanticSettings
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -188,6 +189,13 @@ def make_slm(config: Config, spec: TokenSpec) -> MaskGit:
   return named(SLMS, config, "slm", spec=spec, num_semantic=num_semantic)
 
 
+def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
+  """What `config.semantic` says, for a codec."""
+  positive(config["semantic"], "semantic", "num_clusters")
+  fields = dict(config["semantic"])
+  return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
+
+
 def make_sampler(config: Config) -> IterativeSampler:
   """How to decode: `config.generate.sampler`."""
   sampler = config["generate"]["sampler"]
@@ -219,6 +227,7 @@ def check(config: Config) -> None:
     positive(config[stage], stage, "num_utterances")
   spec = make_codec_task(config).codec.spec
   make_slm_task(config, spec)
+  semantic_settings(config, spec)
   make_sampler(config)
 
 

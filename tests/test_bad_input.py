@@ -28,6 +28,7 @@ BAD_FIELDS = {
     r"slm_train.batch_size \(7\) must be a multiple of the 2",
   ),
   "mesh.tensor": (5, "mesh needs 10 devices"),
+  "semantic.name": ("wavlm", "semantic: name must be one of"),
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),

@@ -66,6 +66,14 @@ def test_groups_are_convolutions_of_their_own():
     np.testing.assert_allclose(y[0, :, 3 * g : 3 * g + 3], expected, atol=1e-5)
 
 
+def test_groups_of_a_long_kernel_are_the_same(monkeypatch):
+  x, kernel = jnp.asarray(_noise(2, 20, 8)), jnp.asarray(_noise(5, 2, 12, seed=1))
+  expected = conv._grouped_conv1d(x, kernel, 1, 4)
+  monkeypatch.setattr(conv, "_LONG", 4)
+  y = conv._grouped_conv1d(x, kernel, 1, 4)
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
 def test_groups_must_divide_the_channels():
   layer = conv.Conv1d(8, 5, groups=4)
   with pytest.raises(ValueError, match="4 groups do not divide 6 channels"):

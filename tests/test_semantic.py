@@ -141,6 +141,16 @@ def test_blocks_and_devices_do_not_change_the_result(monkeypatch):
     np.testing.assert_allclose(got.inertia, want.inertia, rtol=1e-5)
 
 
+def test_a_fit_on_eight_devices_is_that_on_one(monkeypatch):
+  monkeypatch.setattr(kmeans, "_BLOCK", 300)
+  monkeypatch.setattr(tokenizer, "_SHARDED_BYTES", 0)
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), "data")
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  fit = functools.partial(tokenizer.fit, jax.random.key(3), MFCC, [_blobs(1003, 8)])
+  one, eight = (fit(num_tokens=12, sharding=where) for where in (None, rows))
+  np.testing.assert_allclose(one.centroid_VxD, eight.centroid_VxD, atol=1e-4)
+
+
 def test_start_draws_points_by_squared_distance():
   # Two points of three are one; the second centroid must be the third point's place.
   x = jnp.array([[0.0, 0], [0, 0], [5, 5]])
@@ -158,9 +168,13 @@ def test_start_draws_points_by_squared_distance():
 def test_empty_clusters_move_to_the_farthest_points():
   x = jnp.array([[0.0], [0.1], [10.0], [20.0]])
   far_off = jnp.array([[0.0], [1e3], [2e3], [3e3]])
-  got = kmeans.lloyd(x, far_off, 20)
-  assert got.inertia < 1e-8
-  np.testing.assert_allclose(np.sort(got.centroid_VxD[:, 0]), x[:, 0])
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), "data")
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  sharded = jax.device_put(jnp.pad(x, ((0, 4), (0, 0)), constant_values=50), rows)
+  for points in (x, sharded):
+    got = kmeans.lloyd(points, far_off, 20, 4)
+    assert got.inertia < 1e-8
+    np.testing.assert_allclose(np.sort(got.centroid_VxD[:, 0]), x[:, 0])
 
 
 def test_too_few_points_and_bad_features_are_named():

@@ -8,12 +8,11 @@ import math
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
+from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.istft import check, istft
 from jaxcodec.nn.trig import sin_cos
 
@@ -21,11 +20,6 @@ _EPSILON = 1e-6
 _MAX_LOG_MAGNITUDE = math.log(1e2)
 # The original truncates it a hundred standard deviations away.
 _INIT = nn.initializers.normal(0.02)
-
-
-def gelu(x: jax.Array) -> jax.Array:
-  """Exact GELU, x * Phi(x); by erf, which is faster than jax.nn's erfc."""
-  return 0.5 * x * (1 + lax.erf(x * np.float32(0.5**0.5)))
 
 
 class LayerNorm(nn.Module):

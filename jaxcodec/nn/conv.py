@@ -14,6 +14,7 @@ from jax import lax
 
 Dtype = jnp.dtype
 _FEW = 2  # channels of audio
+_LONG = 64  # taps
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
@@ -106,9 +107,13 @@ def _grouped_conv1d(x, kernel, stride, groups):
   """Unpadded convolution of each group; (B, T, groups * I), (W, I, O) to (B, T', O).
 
   A matmul of windows put together from blocks of `stride` frames: the gradient of the
-  grouped convolution op is tens of times slower.
+  grouped convolution op is tens of times slower. The windows of a long kernel would
+  fill the memory: there each group is a convolution of its own.
   """
   width, inputs, outputs = kernel.shape
+  if width > _LONG:
+    parts = zip(*(jnp.split(a, groups, -1) for a in (x, kernel)), strict=True)
+    return jnp.concatenate([_conv1d(*part, stride, 1) for part in parts], -1)
   length = (x.shape[1] - width) // stride + 1
   blocks = -(-width // stride)  # in a window
   kernel = jnp.pad(kernel, ((0, blocks * stride - width), (0, 0), (0, 0)))
@@ -133,6 +138,8 @@ class Conv1d(nn.Module):
     groups: of channels, each convolved for itself, without dilation; divides inputs and
       features.
     kernel_init: `torch_uniform` if None.
+    use_bias: whether there is one.
+    norm_axis: of the kernel (W, I, O), whose slices have a norm each.
   """
 
   features: int
@@ -144,14 +151,15 @@ class Conv1d(nn.Module):
   weight_norm: bool = True
   groups: int = 1
   kernel_init: nn.initializers.Initializer | None = None
+  use_bias: bool = True
+  norm_axis: int = -1
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
     inputs = self._inputs(x_BxTxC.shape[-1])
     shape = (self.kernel_size, inputs, self.features)
     init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
-    kernel = _kernel(self, shape, init).astype(self.dtype)
-    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    kernel = _kernel(self, shape, init, self.norm_axis).astype(self.dtype)
     pad = self.padding
     if pad is None:
       pad = self.dilation * (self.kernel_size - 1) // 2
@@ -162,6 +170,9 @@ class Conv1d(nn.Module):
       y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
     else:
       y_BxTxC = _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
+    if not self.use_bias:
+      return y_BxTxC
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
   def _inputs(self, channels):

@@ -13,7 +13,13 @@ class TimeGroupNorm(nn.Module):
 
   Then a gain and an offset for each channel. Source: torch's GroupNorm with one group,
   as in encodec/modules/conv.py; Wu and He 2018.
+
+  Attributes:
+    each_channel: every channel is normalised for itself, as by torch's GroupNorm with
+      as many groups as channels.
   """
+
+  each_channel: bool = False
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
@@ -21,13 +27,14 @@ class TimeGroupNorm(nn.Module):
     scale = self.param("scale", nn.initializers.ones, (C,)).reshape(1, 1, -1)
     bias = self.param("bias", nn.initializers.zeros, (C,)).reshape(1, 1, -1)
     frames = T if valid_B is None else jnp.maximum(valid_B, 1).reshape(-1, 1, 1)
+    count = frames if self.each_channel else frames * C
     x = x_BxTxC.astype(jnp.float32)
-    mean = _total(mask_frames(x, valid_B)) / (frames * C)
+    mean = self._total(mask_frames(x, valid_B)) / count
     x = x - mean
-    variance = _total(mask_frames(x * x, valid_B)) / (frames * C)
+    variance = self._total(mask_frames(x * x, valid_B)) / count
     y = x / jnp.sqrt(variance + _EPSILON) * scale + bias
     return y.astype(x_BxTxC.dtype)
 
-
-def _total(x_BxTxC):
-  return x_BxTxC.sum(1, keepdims=True).sum(2, keepdims=True)
+  def _total(self, x_BxTxC):
+    x_Bx1xC = x_BxTxC.sum(1, keepdims=True)
+    return x_Bx1xC if self.each_channel else x_Bx1xC.sum(2, keepdims=True)

@@ -15,6 +15,10 @@ from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
 from jaxcodec.inference import CodecRunner
+from jaxcodec.porting import hubert
+from jaxcodec.semantic.hubert_features import HubertFeatures
+from jaxcodec.semantic.mfcc import Mfcc
+from jaxcodec.semantic.tokenizer import Features
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
@@ -61,6 +65,38 @@ class Experiment:
     """The trained codec."""
     variables = export.load_params(self.done["codec"].folder / PARAMS)
     return CodecRunner(build.make_codec(self.config), variables)
+
+  @functools.cached_property
+  def semantic_features(self) -> Features:
+    """What semantic tokens are clusters of; reads HuBERT's weights.
+
+    Raises:
+      ConfigError: naming the weights that cannot be used.
+    """
+    rate, hop = self.spec.sample_rate, self.spec.hop
+    settings = build.semantic_settings(self.config, self.spec)
+    if settings.name == "mfcc":
+      return Mfcc(rate, hop)
+    try:
+      model, params = hubert.load(settings.weights)
+      checksum = export.fingerprint(params)
+      params = jax.device_put(params)
+      return HubertFeatures(params, model, checksum, rate, hop, settings.layer)
+    except (OSError, ValueError) as error:
+      raise build.ConfigError(f"semantic: {error}") from error
+
+  def recorded(self, part: str) -> Any:
+    """What a stage's record of its inputs says of a part of the config.
+
+    Of HuBERT it says what the weights are, not where they lie.
+    """
+    settings = self.config[part]
+    if part != "semantic":
+      return settings
+    clusters = {"num_clusters": settings["num_clusters"]}
+    if isinstance(self.semantic_features, Mfcc):
+      return clusters
+    return {**clusters, "hubert": self.semantic_features.config}
 
   def key(self, purpose: str) -> jax.Array:
     """A random key for one purpose; the same for the same seed."""

@@ -113,6 +113,8 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
         )
       experiment.done[needed] = stage
       available.add(needed)
+  if "tokens" in wanted:
+    _ = experiment.semantic_features  # reads HuBERT's weights
   if "codec" in wanted:
     build.check_shapes(experiment.config)
 
@@ -123,7 +125,7 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "version": jaxcodec.__version__,
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
-    "config": {part: experiment.config[part] for part in stage.config},
+    "config": {part: experiment.recorded(part) for part in stage.config},
     "stages": {needed: experiment.done[needed].as_input() for needed in stage.needs},
   }
   experiment.done[name] = stages.run_stage(

@@ -5,21 +5,21 @@ import functools
 import pathlib
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 
-from jaxcodec import files
+from jaxcodec import files, sharding
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import write_tokens
 from jaxcodec.inference import bucket
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
-from jaxcodec.semantic.mfcc import Mfcc
 
 SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
 # Recordings are encoded, and written, so many at a time.
 _CHUNK = 64
+# Frames that the semantic tokeniser is fitted on, and how many it may choose them from.
+_FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
 
 
 def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -29,9 +29,9 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """
   if not (folder / SEMANTIC).exists():
     _fit(experiment).save(folder / SEMANTIC)
-  semantic_tokens = functools.partial(
-    _padded, semantic.SemanticTokenizer.load(folder / SEMANTIC).encode, experiment
-  )
+  features = experiment.semantic_features
+  tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
+  semantic_tokens = functools.partial(_padded, tokenizer.encode, experiment)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
@@ -45,17 +45,26 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
-  spec, indices = experiment.spec, experiment.split["train"]
-  features = Mfcc(sample_rate=spec.sample_rate, hop=spec.hop)
-  compute = functools.partial(_padded, jax.jit(features), experiment)
+  """Fits it on the training part, or on a random choice of its recordings."""
+  features, indices = experiment.semantic_features, experiment.split["train"]
+  compute = functools.partial(semantic.compute, features)
+  order = np.random.default_rng(experiment.seed).permutation(indices)
+  found, frames = {}, 0
   with Progress(len(indices), "semantic features", unit="clips") as progress:
-    found = []
-    for index in indices:
-      found.append(compute(experiment.audio(index)))
+    for index in map(int, order):
+      if frames >= _MOST_FRAMES:
+        break
+      found[index] = _padded(compute, experiment, experiment.audio(index))
+      frames += len(found[index])
       progress.update()
-  clusters = experiment.config["semantic"]["num_clusters"]
-  key = experiment.key("semantic")
-  return semantic.fit(key, features, found, num_tokens=clusters)
+  return semantic.fit(
+    experiment.key("semantic"),
+    features,
+    [found[index] for index in sorted(found)],
+    num_tokens=experiment.config["semantic"]["num_clusters"],
+    max_frames=_FIT_FRAMES,
+    sharding=sharding.batch_sharding(experiment.mesh),
+  )
 
 
 def _padded(

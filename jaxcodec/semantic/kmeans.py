@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Points whose distances to all centroids are in memory at once.
 _BLOCK = 8192
@@ -34,17 +35,35 @@ def nearest(x_TxD: jax.Array, centroid_VxD: jax.Array) -> tuple[jax.Array, jax.A
   return index_T, jnp.maximum((x_TxD**2).sum(1) - 2 * best_T, 0)
 
 
-def start(rng: jax.Array, x_TxD: jax.Array, num_clusters: int) -> jax.Array:
+def start(
+  rng: jax.Array,
+  x_TxD: jax.Array,
+  num_clusters: int,
+  size: int | None = None,
+  whole: jax.sharding.Sharding | None = None,
+) -> jax.Array:
   """k-means++ start, (V, D): each next centroid is a point drawn by squared distance.
 
   Source: Arthur and Vassilvitskii, 2007.
+
+  Args:
+    rng: key.
+    x_TxD: points.
+    num_clusters: V.
+    size: how many of them are points, the first ones; all if None.
+    whole: where the distances are, if the points are sharded: a sum of parts would be
+      rounded otherwise, and could draw another point.
   """
+  size = x_TxD.shape[0] if size is None else size
   first_rng, rng = jax.random.split(rng)
-  first_D = x_TxD[jax.random.randint(first_rng, (), 0, x_TxD.shape[0])]
+  first_D = x_TxD[jax.random.randint(first_rng, (), 0, size)]
   centroid_VxD = jnp.zeros((num_clusters, x_TxD.shape[1])).at[0].set(first_D)
 
   def squared_distance(point_D):
-    return ((x_TxD - point_D[None]) ** 2).sum(1)
+    distance_T = ((x_TxD - point_D[None]) ** 2).sum(1)[:size]
+    if whole is None:
+      return distance_T
+    return jax.lax.with_sharding_constraint(distance_T, whole)
 
   def add(v, carry):
     centroid_VxD, distance_T = carry
@@ -60,14 +79,21 @@ def start(rng: jax.Array, x_TxD: jax.Array, num_clusters: int) -> jax.Array:
   return jax.lax.fori_loop(1, num_clusters, add, carry)[0]
 
 
-@functools.partial(jax.jit, static_argnames="max_iterations")
-def lloyd(x_TxD: jax.Array, centroid_VxD: jax.Array, max_iterations: int) -> Clusters:
+@functools.partial(jax.jit, static_argnames=("max_iterations", "size"))
+def lloyd(
+  x_TxD: jax.Array,
+  centroid_VxD: jax.Array,
+  max_iterations: int,
+  size: int | None = None,
+) -> Clusters:
   """Lloyd's iterations from given centroids until none moves.
 
   A cluster that lost all its points is moved to the point that is farthest from its
-  centroid; several such clusters to as many points.
+  centroid; several such clusters to as many points. Only the first `size` points count
+  (None: all of them).
   """
-  points_BxTxD, real_BxT = _blocks(x_TxD)
+  size = x_TxD.shape[0] if size is None else size
+  points_BxTxD, real_BxT = _blocks(x_TxD, size)
   num_clusters = centroid_VxD.shape[0]
 
   def assign(centroid_VxD):
@@ -101,41 +127,61 @@ def lloyd(x_TxD: jax.Array, centroid_VxD: jax.Array, max_iterations: int) -> Clu
 
   begin = centroid_VxD, jnp.array(True), jnp.zeros((), jnp.int32)
   centroid_VxD, _, done = jax.lax.while_loop(unfinished, update, begin)
-  inertia = assign(centroid_VxD)[2].sum() / x_TxD.shape[0]
+  inertia = assign(centroid_VxD)[2].sum() / size
   return Clusters(centroid_VxD, inertia, done)
 
 
 def fit(
-  rng: jax.Array, x_TxD: jax.Array, num_clusters: int, max_iterations: int = 100
+  rng: jax.Array,
+  x_TxD: np.ndarray,
+  num_clusters: int,
+  max_iterations: int = 100,
+  sharding: jax.sharding.NamedSharding | None = None,
 ) -> Clusters:
   """Clusters points; the same rng and points give the same centroids.
+
+  Over several devices they are the same up to rounding.
 
   Args:
     rng: key of the start.
     x_TxD: float32 points.
     num_clusters: V.
     max_iterations: bound on Lloyd's iterations.
+    sharding: of the points over devices; all on one if None.
 
   Raises:
     ValueError: there are fewer points than clusters.
   """
-  if x_TxD.shape[0] < num_clusters:
+  size = x_TxD.shape[0]
+  if size < num_clusters:
     raise ValueError(
-      f"k-means needs at least num_clusters = {num_clusters} points, got "
-      f"{x_TxD.shape[0]}"
+      f"k-means needs at least num_clusters = {num_clusters} points, got {size}"
     )
-  centroid_VxD = jax.jit(start, static_argnums=2)(rng, x_TxD, num_clusters)
-  return lloyd(x_TxD, centroid_VxD, max_iterations)
+  if sharding is None:
+    x_TxD, whole = jnp.asarray(x_TxD), None
+  else:
+    x_TxD = jax.device_put(_divisible(x_TxD, sharding.mesh.size), sharding)
+    whole = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+  begin = jax.jit(start, static_argnums=(2, 3, 4))
+  centroid_VxD = begin(rng, x_TxD, num_clusters, size, whole)
+  return lloyd(x_TxD, centroid_VxD, max_iterations, size)
 
 
-def _blocks(x_TxD):
+def _divisible(x_TxD, parts):
+  """Points and as many zeros as make blocks that the devices share evenly."""
+  size = x_TxD.shape[0]
+  missing = -size % (parts * -(-size // _BLOCK))
+  return np.pad(x_TxD, ((0, missing), (0, 0)))
+
+
+def _blocks(x_TxD, real_size):
   """Points in blocks, (B, T, D), and which are not padding, (B, T).
 
   Neighbours go to different blocks, so that points sharded over devices stay there.
   """
   size, width = x_TxD.shape
-  num = -(-size // _BLOCK)
+  num = -(-real_size // _BLOCK)
   padding = -size % num
-  real = jnp.arange(size + padding) < size
+  real = jnp.arange(size + padding) < real_size
   points = jnp.pad(x_TxD, ((0, padding), (0, 0))).reshape(-1, num, width)
   return jnp.swapaxes(points, 0, 1), jnp.swapaxes(real.reshape(-1, num), 0, 1)

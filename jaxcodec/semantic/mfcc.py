@@ -1,6 +1,7 @@
 """Mel-frequency cepstra on the codec's frames, normalised within each utterance."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ def dct_matrix(size: int, num: int) -> np.ndarray:
   return (np.cos(angle) * scale[None]).astype(np.float32)
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Mfcc:
   """Cepstra and their slopes, one vector a codec frame.
@@ -48,6 +50,11 @@ class Mfcc:
       raise ValueError(
         f"num_coefs must be in 1..num_mels ({self.num_mels}), got {self.num_coefs}"
       )
+
+  @property
+  def config(self) -> dict[str, Any]:
+    """What decides the features, as plain data."""
+    return dataclasses.asdict(self)
 
   def __call__(self, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
     """Features, (B, ceil(N / hop), 2 * num_coefs) float32.

@@ -1,7 +1,6 @@
 """Frame-aligned semantic tokens: features of the audio, and the nearest centroid."""
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Sequence
@@ -14,9 +13,13 @@ import safetensors.numpy
 
 from jaxcodec import files
 from jaxcodec.semantic import kmeans
+from jaxcodec.semantic.hubert_features import HubertFeatures
 from jaxcodec.semantic.mfcc import Mfcc
 
-_FEATURES = {"mfcc": Mfcc}
+Features = Mfcc | HubertFeatures
+_NAMES = {Mfcc: "mfcc", HubertFeatures: "hubert"}
+# Smaller matrices are clustered on one device: many would be no faster.
+_SHARDED_BYTES = 2**26
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,11 +27,11 @@ class SemanticTokenizer:
   """Turns audio into one semantic token a codec frame.
 
   Attributes:
-    features: frozen dataclass, called as `features(audio_BxN, length_B)`.
+    features: what tokens are clusters of, called as `features(audio_BxN, length_B)`.
     centroid_VxD: float32, one row a token.
   """
 
-  features: Mfcc
+  features: Features
   centroid_VxD: np.ndarray
 
   @property
@@ -52,42 +55,53 @@ class SemanticTokenizer:
   def save(self, path: str | os.PathLike) -> None:
     """Writes one safetensors file, its config as JSON in the header; same bytes always.
 
-    The file appears whole or not at all.
+    HuBERT's weights are not in it, only their checksum. The file appears whole or not
+    at all.
     """
-    names = {kind: name for name, kind in _FEATURES.items()}
-    config = {"name": names[type(self.features)]} | dataclasses.asdict(self.features)
     data = safetensors.numpy.save(
       {"centroid": np.asarray(self.centroid_VxD, np.float32)},
       # One entry: the order of several would differ from run to run.
-      metadata={"features": json.dumps(config, sort_keys=True)},
+      metadata={"features": _text(self.features)},
     )
     files.write_bytes(path, data)
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> "SemanticTokenizer":
+  def load(
+    cls, path: str | os.PathLike, features: Features | None = None
+  ) -> "SemanticTokenizer":
     """Reads what `save` wrote.
 
+    Args:
+      path: the file.
+      features: what it was fitted on; None makes an `Mfcc` anew.
+
     Raises:
-      ValueError: the file is not a semantic tokeniser; names it.
+      ValueError: the file is not a semantic tokeniser, or one fitted on other features;
+        names it.
     """
     try:
       with safetensors.safe_open(path, framework="numpy") as file:
-        config = json.loads(file.metadata()["features"])
-        centroid_VxD = file.get_tensor("centroid")
-      features = _FEATURES[config.pop("name")](**config)
+        text, centroid_VxD = file.metadata()["features"], file.get_tensor("centroid")
+      config = json.loads(text)
+      if config.pop("name") == "mfcc" and features is None:
+        features = Mfcc(**config)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as e:
       raise ValueError(f"{path}: not a semantic tokeniser's file ({e!r})") from e
+    given = None if features is None else _text(features)
+    if given != text:
+      raise ValueError(f"{path}: was fitted on the features {text}, but given {given}")
     return cls(features, centroid_VxD)
 
 
 def fit(
   rng: jax.Array,
-  features: Mfcc,
+  features: Features,
   features_list: Sequence[np.ndarray],
   *,
   num_tokens: int,
   max_frames: int = 200_000,
   max_iterations: int = 100,
+  sharding: jax.sharding.NamedSharding | None = None,
 ) -> SemanticTokenizer:
   """Fits a tokeniser on features of utterances.
 
@@ -98,6 +112,7 @@ def fit(
     num_tokens: clusters.
     max_frames: if there are more, a random choice of so many is used.
     max_iterations: of k-means.
+    sharding: of the frames over devices, used where they take much memory.
 
   Raises:
     ValueError: no utterance, a non-finite feature, or fewer frames than clusters.
@@ -112,11 +127,24 @@ def fit(
   if len(x_TxD) > max_frames:
     chosen = jax.random.choice(choice_rng, len(x_TxD), (max_frames,), replace=False)
     x_TxD = x_TxD[np.sort(chosen)]
-  clusters = kmeans.fit(rng, jnp.asarray(x_TxD), num_tokens, max_iterations)
+  sharding = sharding if x_TxD.nbytes >= _SHARDED_BYTES else None
+  clusters = kmeans.fit(rng, x_TxD, num_tokens, max_iterations, sharding)
   return SemanticTokenizer(features, np.asarray(clusters.centroid_VxD))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
+def compute(features: Features, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
+  """`features(audio_BxN, length_B)`, compiled."""
+  return features(audio_BxN, length_B)
+
+
+def _text(features):
+  """What decides the features, as JSON."""
+  config = {"name": _NAMES[type(features)]} | features.config
+  return json.dumps(config, sort_keys=True)
+
+
+@jax.jit
 def _encode(features, centroid_VxD, audio_BxN, length_B):
   x_BxTxD = features(audio_BxN, length_B)
   batch, frames, width = x_BxTxD.shape
