@@ -14,6 +14,8 @@ from jaxcodec import build, export, sharding
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
+from jaxcodec.data.text import Vocabulary
+from jaxcodec.data.text.corpus import encode_all
 from jaxcodec.inference import CodecRunner
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
@@ -61,6 +63,23 @@ class Experiment:
     """The trained codec."""
     variables = export.load_params(self.done["codec"].folder / PARAMS)
     return CodecRunner(build.make_codec(self.config), variables)
+
+  @functools.cached_property
+  def vocabulary(self) -> Vocabulary | None:
+    """The symbols of texts, where the config has `text`."""
+    return build.make_vocabulary(self.config)
+
+  @functools.cached_property
+  def text_ids(self) -> dict[int, np.ndarray]:
+    """Symbol ids of the recordings' texts, by index; none where none are wanted."""
+    if self.vocabulary is None:
+      return {}
+    return encode_all(
+      self.vocabulary,
+      self.source.utterances,
+      max_symbols=self.config["text"]["max_symbols"],
+      on_error=self.config["data"]["on_error"],
+    )
 
   def key(self, purpose: str) -> jax.Array:
     """A random key for one purpose; the same for the same seed."""
