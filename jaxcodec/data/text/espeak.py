@@ -5,6 +5,7 @@ mark for itself: unlike eSpeak's phonemes, which words borrowed from other langu
 add to, code points of IPA are a closed set.
 """
 
+import logging
 import string
 import unicodedata
 
@@ -25,16 +26,18 @@ def load() -> FrontEnd:
   import espeakng_loader
   from phonemizer.backend import EspeakBackend
   from phonemizer.backend.espeak.wrapper import EspeakWrapper
-  from phonemizer.logger import get_logger
   from phonemizer.separator import Separator
 
   EspeakWrapper.set_library(espeakng_loader.get_library_path())
   EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
+  # Its warnings are of words that are spoken as one or as several.
+  logger = logging.getLogger(__name__)
+  logger.setLevel(logging.ERROR)
   backend = EspeakBackend(
     "en-us",
     with_stress=True,
     language_switch="remove-flags",
-    logger=get_logger("quiet"),
+    logger=logger,
   )
   separator = Separator(phone="", word=" ")
 
