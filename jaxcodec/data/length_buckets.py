@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -126,7 +127,9 @@ def _rows(source, frames, members, budget, multiple):
       f"{source.path}: a batch of {budget} frames cannot hold {multiple} rows of"
       f" {frames}; allow more frames in a batch or fewer in an utterance"
     )
-  return min(rows, -(-members // multiple) * multiple)
+  # No more than it takes for as few batches.
+  fair = math.ceil(members / math.ceil(members / rows))
+  return math.ceil(fair / multiple) * multiple
 
 
 def _log(source, buckets, too_long, without_text):
