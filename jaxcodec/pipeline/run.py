@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, files, sharding, stages
+from jaxcodec import build, evals, files, sharding, stages, text_config
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
@@ -65,7 +65,7 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = build.with_front_end(plain(config)), pathlib.Path(workdir)
+  config, workdir = text_config.with_front_end(plain(config)), pathlib.Path(workdir)
   wanted = _wanted(config["stages"])
   with stages.lock_workdir(workdir):
     experiment = open_experiment(config, workdir)
