@@ -15,7 +15,7 @@ LAYERS = (
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
-  ("tasks", "sharding", "metrics_writer", "export"),
+  ("tasks", "sharding", "metrics_writer", "export", "text_config"),
   ("checkpoint", "prefetch", "train_log", "inference"),
   ("train",),
   ("build",),

@@ -53,3 +53,16 @@ def one_pass(
   dataset = grain.MapDataset.source([*indices, *([-1] * short)])
   dataset = dataset[shard_index::shard_count].map(load)
   return dataset.batch(batch_size, batch_fn=collate).to_iter_dataset(_READ)
+
+
+def numbered(
+  count: int, load: Callable[[int], Any], *, repeat: bool
+) -> grain.IterDataset:
+  """What `load(number)` makes: 0 to `count` - 1, or without end if `repeat`.
+
+  Iterators resume exactly through `get_state` and `set_state`.
+  """
+  dataset = grain.MapDataset.range(count)
+  if repeat:
+    dataset = dataset.repeat()
+  return dataset.map_with_index(lambda number, _: load(number)).to_iter_dataset(_READ)

@@ -22,7 +22,8 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
   Args:
     path: the file; its folder is made.
     records: dicts with the fields in `REQUIRED` and any others that msgpack or numpy
-      know: `codes_TxK` and `semantic_T` are integer arrays of one length T > 0.
+      know: `codes_TxK` and `semantic_T` are integer arrays of one length T > 0,
+      `text_S`, the ids of the text's symbols, is one of its own length S > 0.
 
   Raises:
     DataError: a record lacks a field or its arrays do not fit, or there are none.
@@ -45,7 +46,8 @@ class TokenSource:
   """Random access to the records of one file, all of them read once and checked.
 
   Attributes:
-    labels: for each record its `id`, `speaker`, `text` and `frames`.
+    labels: for each record its `id`, `speaker`, `text` and `frames`, and
+      `symbols` where it has `text_S`.
     num_codebooks: K, the same in all.
   """
 
@@ -83,6 +85,8 @@ class TokenSource:
     record = self[index]
     frames, codebooks = record["codes_TxK"].shape
     label = {key: record[key] for key in ("id", "speaker", "text")}
+    if "text_S" in record:
+      label["symbols"] = len(record["text_S"])
     return {**label, "frames": frames, "codebooks": codebooks}
 
   def _broken(self, why):
@@ -96,16 +100,22 @@ def _check_record(record):
     raise DataError(f"token record {record.get('id')!r} lacks {missing}")
   codes_TxK, semantic_T = record["codes_TxK"], record["semantic_T"]
   shapes = f"codes_TxK {np.shape(codes_TxK)}, semantic_T {np.shape(semantic_T)}"
-  integers = all(
-    isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer)
-    for array in (codes_TxK, semantic_T)
-  )
+  integers = _is_integers(codes_TxK) and _is_integers(semantic_T)
   fits = integers and codes_TxK.ndim == 2 and semantic_T.shape == codes_TxK.shape[:1]
   if not fits or not codes_TxK.size:
     raise DataError(
       f"token record {record['id']!r}: expected integer arrays (T, K) and (T,) with"
       f" T > 0, got {shapes}"
     )
+  text_S = record.get("text_S", np.ones(1, np.int32))
+  if not _is_integers(text_S) or text_S.ndim != 1 or not text_S.size:
+    raise DataError(
+      f"token record {record['id']!r}: expected text_S of integers (S,) with S > 0"
+    )
+
+
+def _is_integers(value):
+  return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer)
 
 
 def _pack_array(value):

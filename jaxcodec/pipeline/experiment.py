@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcodec import build, export, sharding
+from jaxcodec import build, export, sharding, text_config
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
+from jaxcodec.data.text import Vocabulary
+from jaxcodec.data.text.corpus import encode_all
 from jaxcodec.inference import CodecRunner
 from jaxcodec.porting import hubert
 from jaxcodec.semantic.hubert_features import HubertFeatures
@@ -97,6 +99,23 @@ class Experiment:
     if isinstance(self.semantic_features, Mfcc):
       return clusters
     return {**clusters, "hubert": self.semantic_features.config}
+
+  @functools.cached_property
+  def vocabulary(self) -> Vocabulary | None:
+    """The symbols of texts, where the config has `text`."""
+    return text_config.make_vocabulary(self.config)
+
+  @functools.cached_property
+  def text_ids(self) -> dict[int, np.ndarray]:
+    """Symbol ids of the recordings' texts, by index; none where none are wanted."""
+    if self.vocabulary is None:
+      return {}
+    return encode_all(
+      self.vocabulary,
+      self.source.utterances,
+      max_symbols=self.config["text"]["max_symbols"],
+      on_error=self.config["data"]["on_error"],
+    )
 
   def key(self, purpose: str) -> jax.Array:
     """A random key for one purpose; the same for the same seed."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, files, sharding, stages
+from jaxcodec import build, evals, files, sharding, stages, text_config
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
@@ -42,7 +42,7 @@ _PUBLISHED = {
 }
 STAGES = {
   "codec": _Stage(training.train_codec, (), ("codec", "codec_train")),
-  "tokens": _Stage(tokens.write_all, ("codec",), ("codec", "semantic")),
+  "tokens": _Stage(tokens.write_all, ("codec",), ("codec", "semantic", "text")),
   "slm": _Stage(training.train_slm, ("tokens",), ("slm", "slm_train")),
   "generate": _Stage(
     generation.generate_all, ("codec", "tokens", "slm"), ("generate",)
@@ -65,7 +65,7 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = plain(config), pathlib.Path(workdir)
+  config, workdir = text_config.with_front_end(plain(config)), pathlib.Path(workdir)
   wanted = _wanted(config["stages"])
   with stages.lock_workdir(workdir):
     experiment = open_experiment(config, workdir)
@@ -115,6 +115,9 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       available.add(needed)
   if "tokens" in wanted:
     _ = experiment.semantic_features  # reads HuBERT's weights
+    if stages.load_stage(experiment.workdir, "tokens") is None:
+      # All texts are spoken out now: a bad one is not found after hours of training.
+      _ = experiment.text_ids
   if "codec" in wanted:
     build.check_shapes(experiment.config)
 
@@ -125,7 +128,11 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "version": jaxcodec.__version__,
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
-    "config": {part: experiment.recorded(part) for part in stage.config},
+    "config": {
+      part: experiment.recorded(part)
+      for part in stage.config
+      if part in experiment.config
+    },
     "stages": {needed: experiment.done[needed].as_input() for needed in stage.needs},
   }
   experiment.done[name] = stages.run_stage(

@@ -16,6 +16,7 @@ from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
 
 SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
+VOCABULARY = "vocabulary.json"
 # Recordings are encoded, and written, so many at a time.
 _CHUNK = 64
 # Frames that the semantic tokeniser is fitted on, and how many it may choose them from.
@@ -41,6 +42,9 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   codec = experiment.done["codec"].outputs[PARAMS]["sha256"]
   spec = dataclasses.asdict(experiment.spec)
   files.write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
+  if experiment.vocabulary is not None:
+    experiment.vocabulary.save(folder / VOCABULARY)
+    outputs.append(VOCABULARY)
   return outputs
 
 
@@ -94,4 +98,11 @@ def _records(experiment: Experiment, part: str, semantic_tokens) -> Iterator[dic
           "samples": len(clip),
           "codes_TxK": codes_TxK.astype(np.uint16),
           "semantic_T": semantic_tokens(clip).astype(np.int32),
+          **_text(experiment, index),
         }
+
+
+def _text(experiment: Experiment, index: int) -> dict[str, np.ndarray]:
+  """The ids of a recording's text, if they are wanted and it has one."""
+  text_ids = experiment.text_ids
+  return {"text_S": text_ids[index]} if index in text_ids else {}

@@ -1,0 +1,145 @@
+"""Utterances of like length put into batches of about equally many frames."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from jaxcodec.data.source import DataError
+from jaxcodec.data.token_store import TokenSource
+
+# Padded lengths are multiples of it.
+_FRAME_STEP = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+  """One shape of batches and the records that come in it.
+
+  Attributes:
+    frames: T, that every record is padded to.
+    symbols: S of the longest text.
+    rows: B, those that only fill up included.
+    members: indices of the records.
+  """
+
+  frames: int
+  symbols: int
+  rows: int
+  members: tuple[int, ...]
+
+
+def make_buckets(
+  source: TokenSource,
+  indices: Sequence[int] | None = None,
+  *,
+  budget: int,
+  max_frames: int,
+  num_buckets: int,
+  rows_multiple: int = 1,
+) -> list[Bucket]:
+  """At most `num_buckets` shapes, each for as many records as the others.
+
+  Records longer than `max_frames` and those without the ids of a text are left out;
+  how many, and the shapes, is logged.
+
+  Args:
+    source: whose records have `text_S`.
+    indices: of the records to use; all if None.
+    budget: no batch has more padded frames than this, counted over all rows.
+    max_frames: the longest record to use.
+    num_buckets: each shape is a program to compile; few shapes are much padding.
+    rows_multiple: batches have a multiple of so many rows: the devices that share one.
+
+  Raises:
+    DataError: no record is left, or the budget is too small for the longest.
+  """
+  labels = source.labels
+  chosen = list(range(len(labels)) if indices is None else indices)
+  with_text = [i for i in chosen if "symbols" in labels[i]]
+  usable = [i for i in with_text if labels[i]["frames"] <= max_frames]
+  if not usable:
+    raise DataError(
+      f"{source.path}: of {len(chosen)} records, {len(with_text)} have a text and none"
+      f" of them has at most {max_frames} frames"
+    )
+  padded = np.array([-(-labels[i]["frames"] // _FRAME_STEP) for i in usable])
+  padded *= _FRAME_STEP
+  edges = _edges(padded, num_buckets)
+  bucket_of = np.searchsorted(edges, padded)
+  buckets = []
+  for number, frames in enumerate(edges.tolist()):
+    members = tuple(np.array(usable)[bucket_of == number].tolist())
+    symbols = max(labels[i]["symbols"] for i in members)
+    rows = _rows(source, frames, len(members), budget, rows_multiple)
+    buckets.append(Bucket(frames, symbols, rows, members))
+  _log(source, buckets, len(with_text) - len(usable), len(chosen) - len(with_text))
+  return buckets
+
+
+class Plan:
+  """Which records make up which batch: `plan[n]` is batch n of an endless series.
+
+  `len(plan)` batches are an epoch and have every record once; the batches of a bucket
+  differ by at most one record in size.
+  """
+
+  def __init__(self, buckets: Sequence[Bucket], seed: int):
+    self._buckets, self._seed = buckets, seed
+    # Batches are asked for ahead, so two epochs can be in use at a time.
+    self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+    self._length = len(self._epoch(0))
+
+  def __len__(self) -> int:
+    return self._length
+
+  def __getitem__(self, number: int) -> tuple[Bucket, np.ndarray]:
+    """The bucket of batch `number` and its records' indices, -1 for empty rows."""
+    epoch, step = divmod(number, self._length)
+    return self._epoch(epoch)[step]
+
+  def _make_epoch(self, epoch):
+    rng = np.random.default_rng((self._seed, epoch))
+    batches = []
+    for bucket in self._buckets:
+      order = rng.permutation(bucket.members)
+      for part in np.array_split(order, -(-len(order) // bucket.rows)):
+        fill = np.full(bucket.rows - len(part), -1)
+        batches.append((bucket, np.concatenate([part, fill])))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _edges(padded, num_buckets):
+  """Padded lengths that part the sorted lengths into equally large groups."""
+  last = np.ceil(len(padded) * np.arange(1, num_buckets + 1) / num_buckets) - 1
+  return np.unique(np.sort(padded)[last.astype(int)])
+
+
+def _rows(source, frames, members, budget, multiple):
+  rows = budget // (frames * multiple) * multiple
+  if not rows:
+    raise DataError(
+      f"{source.path}: a batch of {budget} frames cannot hold {multiple} rows of"
+      f" {frames}; allow more frames in a batch or fewer in an utterance"
+    )
+  # No more than it takes for as few batches.
+  fair = math.ceil(members / math.ceil(members / rows))
+  return math.ceil(fair / multiple) * multiple
+
+
+def _log(source, buckets, too_long, without_text):
+  frames = sum(bucket.frames * len(bucket.members) for bucket in buckets)
+  used = sum(source.labels[i]["frames"] for one in buckets for i in one.members)
+  logging.info(
+    "%s: %d shapes of batches (rows x frames x symbols: %s), %.0f %% of the frames are"
+    " padding; left out: %d too long, %d without text",
+    source.path,
+    len(buckets),
+    ", ".join(f"{one.rows} x {one.frames} x {one.symbols}" for one in buckets),
+    100 * (1 - used / frames),
+    too_long,
+    without_text,
+  )

@@ -1,0 +1,6 @@
+"""Text as a speech language model reads it: normalised, spoken out, numbered."""
+
+from jaxcodec.data.text.front_ends import FrontEnd, front_end
+from jaxcodec.data.text.vocabulary import Vocabulary, wrapped
+
+__all__ = ["FrontEnd", "Vocabulary", "front_end", "wrapped"]

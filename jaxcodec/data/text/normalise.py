@@ -1,0 +1,86 @@
+"""Written English to words: numbers, dates, money and abbreviations spoken out."""
+
+import functools
+import re
+import string
+import unicodedata
+from collections.abc import Iterator
+
+from jaxcodec.data.source import DataError
+
+MARKS = ",.;:!?"
+_READ = frozenset(string.printable + "£€¥°")
+_SPOKEN = frozenset(f"{MARKS}'- ")
+# Quotes are not heard; brackets and dashes are pauses.
+_TYPOGRAPHY = str.maketrans(
+  {
+    **dict.fromkeys("‘’ʼ`´", "'"),
+    **dict.fromkeys('"“”„«»', ""),
+    **dict.fromkeys("()[]{}—", ", "),
+    "–": "-",
+    "…": ".",
+  }
+)
+_DASH = re.compile(r"\s-+\s|--+")
+# What the grammars misread: 1990s as seconds, and 1,234 without its "one".
+_DECADE = re.compile(r"(\d{3}0)s\b")
+_THOUSAND = re.compile(r"(?<![\d.,$£€¥])1,(\d{3})(?![.,]?\d)")
+_CLAUSE = re.compile(rf"([^{MARKS}]+)([{MARKS}]?)")
+
+
+def spoken(text: str) -> str:
+  """The words of `text` and their punctuation.
+
+  Numbers, dates, money, units and abbreviations become words by WeTextProcessing's
+  English grammars; what comes out is letters, `'`, `-`, spaces and `MARKS`.
+
+  Raises:
+    DataError: the text is empty or has symbols that cannot be spoken.
+  """
+  plain = unicodedata.normalize("NFC", text).translate(_TYPOGRAPHY)
+  plain = " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
+  if not plain:
+    raise DataError("the text is empty")
+  _check(plain, text, _READ)
+  try:
+    words = _normalizer()(_THOUSAND.sub(_thousand, _DECADE.sub(r"\1's", plain)))
+  except AssertionError as error:  # the grammars know no reading
+    raise DataError(f"cannot read the numbers in the text {text!r}") from error
+  _check(words, text, _SPOKEN)
+  return words
+
+
+def clauses(words: str) -> Iterator[tuple[str, str]]:
+  """Pieces of `spoken` text with the mark that ends each, empty if none does."""
+  for match in _CLAUSE.finditer(words):
+    if clause := match[1].strip():
+      yield clause, match[2]
+
+
+def plain_letters(words: str) -> list[str]:
+  """Lower-case words without accents and hyphens."""
+  decomposed = unicodedata.normalize("NFKD", words.lower())
+  letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+  return letters.replace("-", " ").split()
+
+
+def _thousand(match):
+  return f"one thousand {int(match[1]) or ''}".strip()
+
+
+def _check(words, text, known):
+  for symbol in words:
+    if symbol not in known and not _is_latin_letter(symbol):
+      name = unicodedata.name(symbol, "a control character")
+      raise DataError(f"cannot speak {symbol!r} ({name}) in the text {text!r}")
+
+
+def _is_latin_letter(symbol):
+  return symbol.isalpha() and unicodedata.name(symbol, "").startswith("LATIN")
+
+
+@functools.cache
+def _normalizer():
+  import wetext
+
+  return wetext.Normalizer(lang="en", operator="tn").normalize

@@ -1,0 +1,85 @@
+"""Symbols to numbers: the part of a text front end that a model depends on."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from jaxcodec import files
+from jaxcodec.data.source import DataError
+from jaxcodec.data.text.front_ends import FrontEnd, front_end
+
+PAD, BOS, EOS = 0, 1, 2
+_FIRST = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """The symbols of a front end in the order of their ids, which begin at 3.
+
+  It is the front end's whole inventory, not what the training texts happen to have: a
+  new word cannot meet an unknown symbol, and the size is known without any data. Ids
+  0, 1 and 2 pad, begin and end a text.
+
+  Attributes:
+    front_end: its name.
+    symbols: without repetitions.
+  """
+
+  front_end: str
+  symbols: tuple[str, ...]
+
+  @classmethod
+  def of(cls, text: FrontEnd) -> "Vocabulary":
+    return cls(text.name, text.inventory)
+
+  def __post_init__(self):
+    if len(set(self.symbols)) != len(self.symbols):
+      raise DataError("a vocabulary's symbols must differ")
+
+  def __len__(self) -> int:
+    return _FIRST + len(self.symbols)
+
+  def encode(self, text: str) -> np.ndarray:
+    """Ids (S,) int32 of the symbols of `text`, without begin and end.
+
+    Raises:
+      DataError: the front end cannot speak it, or says what is not in the vocabulary.
+    """
+    ids = {symbol: _FIRST + i for i, symbol in enumerate(self.symbols)}
+    symbols = front_end(self.front_end).symbols(text)
+    for symbol in symbols:
+      if symbol not in ids:
+        raise DataError(
+          f"{symbol!r} (U+{ord(symbol[0]):04X}) in {''.join(symbols)!r}, from the text"
+          f" {text!r}, is not in the vocabulary of {self.front_end!r}"
+        )
+    return np.array([ids[symbol] for symbol in symbols], np.int32)
+
+  def decode(self, ids_S: np.ndarray) -> list[str]:
+    """The symbols of ids; those that pad, begin and end are left out."""
+    return [self.symbols[i - _FIRST] for i in ids_S if i >= _FIRST]
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes JSON, for `load`."""
+    files.write_json(path, dataclasses.asdict(self))
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "Vocabulary":
+    """What `save` wrote.
+
+    Raises:
+      DataError: there is no such file, or it is something else.
+    """
+    try:
+      fields = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+      return cls(fields["front_end"], tuple(fields["symbols"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise DataError(f"{path}: is not a vocabulary: {error}") from error
+
+
+def wrapped(*texts: np.ndarray) -> np.ndarray:
+  """Texts' ids, one behind the other, between the ids that begin and end a text."""
+  return np.concatenate([[BOS], *texts, [EOS]]).astype(np.int32)

