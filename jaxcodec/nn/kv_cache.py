@@ -1,8 +1,8 @@
 """A `Transformer` on a growing sequence: each frame is computed once.
 
-The cache has a fixed number of slots, and layers are unrolled, each with arrays of its
-own: a loop then writes one slot in place. (A scan over layers would copy the whole
-cache each time.)
+The cache has a fixed number of slots, and each layer arrays of its own, which a loop
+writes one slot of in place. Layers are unrolled: a scan would return the whole cache as
+new arrays.
 """
 
 from typing import Any

@@ -68,7 +68,7 @@ def generate(
     sampler: how to draw.
 
   Raises:
-    ValueError: prompts that do not fit the texts or the codec.
+    ValueError: prompts of another number of rows or codebooks.
   """
   sampler = sampler or ArSampler()
   rows, text = text_BxS.shape[0], (text_BxS, text_mask_BxS)
