@@ -20,7 +20,9 @@ def _init(model, x, visible):
 
 
 def _visible(kind, mask_BxT):
-  return {"causal": attention.causal, "both": attention.bidirectional}[kind](mask_BxT)
+  if kind == "both":
+    return attention.bidirectional(mask_BxT)
+  return attention.causal(mask_BxT, prefix=3 if kind == "prefix" else 0)
 
 
 def test_attend_is_softmax_attention():
@@ -57,7 +59,7 @@ def test_rotation_is_multiplication_by_a_unit_complex_number():
   np.testing.assert_allclose(turned[:, :3] + 1j * turned[:, 3:], want, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["causal", "both"])
+@pytest.mark.parametrize("kind", ["causal", "both", "prefix"])
 def test_gradients_flow_from_visible_frames_only(kind):
   model = attention.Transformer(depth=2, heads=2)
   x = _normal(0, 1, 7, 8)
@@ -67,6 +69,8 @@ def test_gradients_flow_from_visible_frames_only(kind):
   reach = jax.jit(jax.jacobian(summed))(x)
   reach = np.abs(reach[:, 0]).sum(-1)[:5] > 0
   want = np.ones((5, 7), bool) if kind == "both" else np.tri(5, 7, dtype=bool)
+  if kind == "prefix":
+    want[:, :3] = True
   want[:, 5:] = False
   np.testing.assert_array_equal(reach, want)
 

@@ -1,4 +1,7 @@
-"""Pre-norm transformer with rotary positions, its layers stacked by a scan."""
+"""Pre-norm transformer with rotary positions, its layers stacked by a scan.
+
+`kv_cache` runs it on a growing sequence, a few frames at a time.
+"""
 
 from typing import Any
 
@@ -62,15 +65,24 @@ def attend(
   return out / total.astype(out.dtype)
 
 
-def causal(mask_BxT: jax.Array) -> jax.Array:
-  """Visibility, (B, T, T): each frame sees the valid ones up to itself."""
+def causal(mask_BxT: jax.Array, prefix: int = 0) -> jax.Array:
+  """Visibility, (B, T, T): each frame sees the valid ones up to itself.
+
+  The first `prefix` frames are seen by all, each other included.
+  """
   at = jnp.arange(mask_BxT.shape[1])
-  return mask_BxT[:, None] & (at[None, :] <= at[:, None])[None]
+  seen = (at[None, :] <= at[:, None]) | (at[None, :] < prefix)
+  return mask_BxT[:, None] & seen[None]
 
 
 def bidirectional(mask_BxT: jax.Array) -> jax.Array:
   """Visibility, (B, 1, T): each frame sees all valid ones."""
   return mask_BxT[:, None]
+
+
+def positions(mask_BxT: jax.Array) -> jax.Array:
+  """Position of each valid frame among its row's valid ones, (B, T) int32."""
+  return jnp.maximum(jnp.cumsum(mask_BxT, axis=1, dtype=jnp.int32) - 1, 0)
 
 
 class RMSNorm(nn.Module):
@@ -87,7 +99,11 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and SwiGLU, each behind a norm and beside a residual path."""
+  """Attention and SwiGLU, each behind a norm and beside a residual path.
+
+  Given `cache`, (keys, values, slot), it writes its keys and values from that slot on,
+  attends to the slots that `visible` has a column for, and returns both beside y.
+  """
 
   heads: int
   mlp_width: int
@@ -98,7 +114,7 @@ class Block(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, x_BxTxD, visible_BxTxS, rope, level_B):
+  def __call__(self, x_BxTxD, visible_BxTxS, rope, level_B, cache=None):
     width = x_BxTxD.shape[-1]
     drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
     out_init = nn.initializers.variance_scaling(
@@ -109,7 +125,15 @@ class Block(nn.Module):
     features = (3, self.heads, width // self.heads)
     qkv = nn.DenseGeneral(features, use_bias=False, dtype=self.dtype, name="qkv")(y)
     q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
-    y = attend(rotate(q, rope), rotate(k, rope), v, visible_BxTxS)
+    q, k = rotate(q, rope), rotate(k, rope)
+    if cache is not None:
+      *kept, slot = cache
+      cache = tuple(
+        jax.lax.dynamic_update_slice(old, new, (0, 0, slot, 0))
+        for old, new in zip(kept, (k, v), strict=True)
+      )
+      k, v = (x[:, :, : visible_BxTxS.shape[2]] for x in cache)
+    y = attend(q, k, v, visible_BxTxS)
     y = nn.DenseGeneral(
       width,
       axis=(-2, -1),
@@ -127,7 +151,7 @@ class Block(nn.Module):
     y = nn.Dense(
       width, use_bias=False, dtype=self.dtype, kernel_init=out_init, name="mlp_out"
     )(y)
-    return x_BxTxD + drop(y), None
+    return x_BxTxD + drop(y), cache
 
 
 class Transformer(nn.Module):
@@ -157,6 +181,7 @@ class Transformer(nn.Module):
     x_BxTxD: jax.Array,
     visible_BxTxS: jax.Array,
     *,
+    position_BxT: jax.Array | None = None,
     level_B: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
@@ -165,6 +190,7 @@ class Transformer(nn.Module):
     Args:
       x_BxTxD: input.
       visible_BxTxS: from `bidirectional` or `causal`.
+      position_BxT: rotary positions; 0 to T - 1 if None.
       level_B: int32, which gain vectors the norms take; the first if None.
       train: whether to drop out.
 
@@ -178,7 +204,9 @@ class Transformer(nn.Module):
       )
     if level_B is None:
       level_B = jnp.zeros((batch,), jnp.int32)
-    rope = rope_table(jnp.arange(frames)[None], width // self.heads)
+    if position_BxT is None:
+      position_BxT = jnp.arange(frames)[None]
+    rope = rope_table(position_BxT, width // self.heads)
     block = nn.remat(Block, prevent_cse=False) if self.remat else Block
     layers = nn.scan(
       block,
@@ -186,15 +214,19 @@ class Transformer(nn.Module):
       split_rngs={"params": True, "dropout": True},
       in_axes=nn.broadcast,
       length=self.depth,
-    )(
-      heads=self.heads,
-      mlp_width=self.mlp_width or -(-width * 8 // 3 // 64) * 64,
-      depth=self.depth,
-      num_levels=self.num_levels,
-      dropout=self.dropout,
-      deterministic=not train,
-      dtype=self.dtype,
-      name="layers",
-    )
+    )(**self.block_settings(width, train), name="layers")
     x_BxTxD, _ = layers(x_BxTxD.astype(self.dtype), visible_BxTxS, rope, level_B)
     return RMSNorm(self.num_levels, name="last_norm")(x_BxTxD, level_B)
+
+  @nn.nowrap
+  def block_settings(self, width: int, train: bool = False) -> dict[str, Any]:
+    """Arguments of each `Block` at this width."""
+    return {
+      "heads": self.heads,
+      "mlp_width": self.mlp_width or -(-width * 8 // 3 // 64) * 64,
+      "depth": self.depth,
+      "num_levels": self.num_levels,
+      "dropout": self.dropout,
+      "deterministic": not train,
+      "dtype": self.dtype,
+    }

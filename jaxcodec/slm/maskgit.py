@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention
-from jaxcodec.slm import decode, masking, sampling
+from jaxcodec.slm import code_embedding, decode, masking, sampling
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation hides the same frames of an utterance whenever and wherever it is run.
@@ -48,9 +48,7 @@ class MaskGit(nn.Module):
     books, codes = self.spec.num_codebooks, self.spec.codebook_size
     # Each codebook's table ends with its mask id's row.
     self.code_embed = self.param(
-      "code_embed",
-      nn.initializers.normal(self.width**-0.5),
-      (books, codes + 1, self.width),
+      "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
     )
     self.semantic_embed = nn.Embed(self.num_semantic + 1, self.width, dtype=self.dtype)
     self.transformer = attention.Transformer(
@@ -62,10 +60,7 @@ class MaskGit(nn.Module):
       dtype=self.dtype,
       remat=self.remat,
     )
-    head_init = nn.initializers.variance_scaling(
-      1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
-    )
-    self.head = self.param("head", head_init, (books, self.width, codes))
+    self.head = self.param("head", code_embedding.head_init, (books, self.width, codes))
 
   @property
   def no_semantic(self) -> int:
@@ -83,9 +78,6 @@ class MaskGit(nn.Module):
   ) -> jax.Array:
     """Logits of one level a row, (B, T, V) float32.
 
-    Only that level's head is applied: each row gathers its own, so the K - 1 others
-    (for K = 8 more than half of a small model's work) cost nothing.
-
     Args:
       codes_BxTxK: codes, `spec.mask_id` where hidden.
       semantic_BxT: semantic tokens, `no_semantic` where dropped.
@@ -95,19 +87,11 @@ class MaskGit(nn.Module):
     """
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.spec.mask_id)
     semantic_BxT = jnp.where(mask_BxT, semantic_BxT, self.no_semantic)
-    x_BxTxD = self.semantic_embed(semantic_BxT) + self._embed_codes(codes_BxTxK)
+    x_BxTxD = self.semantic_embed(semantic_BxT)
+    x_BxTxD += code_embedding.summed(self.code_embed.astype(self.dtype), codes_BxTxK)
     visible = attention.bidirectional(mask_BxT)
     x_BxTxD = self.transformer(x_BxTxD, visible, level_B=level_B, train=train)
-    head_BxDxV = self.head[level_B].astype(self.dtype)
-    return jnp.einsum(
-      "btd,bdv->btv", x_BxTxD, head_BxDxV, preferred_element_type=jnp.float32
-    )
-
-  def _embed_codes(self, codes_BxTxK):
-    """Sum over codebooks, one gather at a time: (B, T, K, D) is never formed."""
-    books, rows, width = self.code_embed.shape
-    table = self.code_embed.astype(self.dtype).reshape(books * rows, width)
-    return sum(table[codes_BxTxK[:, :, k] + k * rows] for k in range(books))
+    return code_embedding.logits(x_BxTxD, self.head, level_B)
 
   @nn.nowrap
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:

@@ -80,7 +80,7 @@ def draw_targets(key_B: jax.Array, open_BxT: jax.Array) -> jax.Array:
 
   Exactly ceil(cos(pi u / 2) n) of the row's n open frames, so at least one.
   """
-  time_key_B, frame_key_B = jnp.moveaxis(jax.vmap(jax.random.split)(key_B), 1, 0)
+  time_key_B, frame_key_B = sampling.split(key_B)
   progress_B = jax.vmap(jax.random.uniform)(time_key_B)
   size_B = open_BxT.sum(1)
   count_B = jnp.ceil(cosine_schedule(progress_B) * size_B).astype(jnp.int32)

@@ -17,6 +17,12 @@ def row_keys(rng: jax.Array, rows: int) -> jax.Array:
   return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(rows))
 
 
+def split(key_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Two independent keys a row, each (B,)."""
+  key_Bx2 = jax.vmap(jax.random.split)(key_B)
+  return key_Bx2[:, 0], key_Bx2[:, 1]
+
+
 def frame_keys(key_B: jax.Array, frames: int) -> jax.Array:
   """One key a frame, (B, T), whatever T is."""
   over_frames = jax.vmap(jax.random.fold_in, (None, 0))
@@ -95,3 +101,23 @@ def filter_logits(
   if top_p < 1:
     logits_BxTxV = keep_top_p(logits_BxTxV, top_p)
   return logits_BxTxV
+
+
+def draw(
+  logits_BxTxV: jax.Array,
+  key_BxT: jax.Array,
+  *,
+  temperature: float,
+  top_k: int,
+  top_p: float,
+) -> jax.Array:
+  """A token a frame from the filtered logits, (B, T) int32.
+
+  With a temperature of 0 the likeliest, and the keys are not used.
+  """
+  if not temperature:
+    return argmax(logits_BxTxV)
+  allowed = filter_logits(
+    logits_BxTxV, temperature=temperature, top_k=top_k, top_p=top_p
+  )
+  return argmax(allowed + gumbel(key_BxT, logits_BxTxV.shape[-1]))

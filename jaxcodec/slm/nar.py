@@ -1,0 +1,131 @@
+"""VALL-E's second half: from codebook 0 to the others, a level at a time."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import attention
+from jaxcodec.slm import code_embedding, sampling
+
+
+class NarModel(nn.Module):
+  """Bidirectional transformer over `[text ; frames]` that predicts one level a row.
+
+  A frame is the sum of its codes' embeddings. The level enters through the norms'
+  gains. Source: VALL-E (arXiv 2301.02111), section 4.2.2.
+
+  Attributes:
+    num_codebooks: K.
+    codebook_size: V; code V stands for a hidden one.
+    num_text: number of text symbols.
+    width: D.
+    transformer: the body, with K - 1 levels.
+  """
+
+  num_codebooks: int
+  codebook_size: int
+  num_text: int
+  width: int
+  transformer: attention.Transformer
+
+  def setup(self):
+    books, codes = self.num_codebooks, self.codebook_size
+    dtype = self.transformer.dtype
+    self.text_embed = nn.Embed(self.num_text, self.width, dtype=dtype)
+    # Each codebook's table ends with the row of its hidden codes.
+    self.code_embed = self.param(
+      "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
+    )
+    shape = books - 1, self.width, codes
+    self.head = self.param("head", code_embedding.head_init, shape)
+
+  def __call__(
+    self,
+    text_BxS: jax.Array,
+    text_mask_BxS: jax.Array,
+    codes_BxTxK: jax.Array,
+    mask_BxT: jax.Array,
+    level_B: jax.Array,
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Scores of one level a row, (B, T, V) float32.
+
+    Args:
+      text_BxS: text symbols.
+      text_mask_BxS: the valid ones; what the others hold is ignored.
+      codes_BxTxK: codes, V where hidden, as `masking.hide` gives them.
+      mask_BxT: valid frames.
+      level_B: the codebook to predict, 1 to K - 1.
+      train: whether to drop out.
+    """
+    codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.codebook_size)
+    x_BxSxD = self.text_embed(jnp.where(text_mask_BxS, text_BxS, 0))
+    table = self.code_embed.astype(x_BxSxD.dtype)
+    x_BxTxD = code_embedding.summed(table, codes_BxTxK)
+    mask_BxN = jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
+    y_BxNxD = self.transformer(
+      jnp.concatenate([x_BxSxD, x_BxTxD], axis=1),
+      attention.bidirectional(mask_BxN),
+      position_BxT=attention.positions(mask_BxN),
+      level_B=level_B - 1,
+      train=train,
+    )
+    y_BxTxD = y_BxNxD[:, text_BxS.shape[1] :]
+    return code_embedding.logits(y_BxTxD, self.head, level_B - 1)
+
+
+class Draw(NamedTuple):
+  """How the levels are drawn: greedily at a temperature of 0; see `filter_logits`."""
+
+  temperature: float
+  top_k: int
+  top_p: float
+
+
+def fill_levels(
+  model: NarModel,
+  draw: Draw,
+  params: Any,
+  key_B: jax.Array,
+  text: tuple[jax.Array, jax.Array],
+  prompt: tuple[jax.Array, jax.Array],
+  frames: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+  """All codes of frames whose codebook 0 is known, (B, T, K) int32.
+
+  Args:
+    model: the model.
+    draw: how to draw.
+    params: its parameters.
+    key_B: a key a row.
+    text: (text_BxS, text_mask_BxS) of the prompt and the rest.
+    prompt: (codes_BxPxK, mask_BxP), all of whose levels are seen.
+    frames: (code_BxT, mask_BxT) of codebook 0.
+  """
+  code_BxT, mask_BxT = frames
+  prompt_BxPxK, prompt_mask_BxP = prompt
+  size, past = code_BxT.shape[1], prompt_mask_BxP.shape[1]
+  mask_BxN = jnp.concatenate([prompt_mask_BxP, mask_BxT], axis=1)
+
+  def fill(codes_BxNxK, level):
+    level_B = jnp.full(key_B.shape, level)
+    inputs = *text, codes_BxNxK, mask_BxN, level_B
+    logits_BxNxV = model.apply({"params": params}, *inputs)
+    level_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, level)
+    token_BxT = sampling.draw(
+      logits_BxNxV[:, past:], sampling.frame_keys(level_key_B, size), **draw._asdict()
+    )
+    at = 0, past, level
+    return jax.lax.dynamic_update_slice(codes_BxNxK, token_BxT[:, :, None], at), None
+
+  books = model.num_codebooks
+  hidden = ((0, 0), (0, 0), (0, books - 1))
+  begun_BxTxK = jnp.pad(
+    code_BxT[:, :, None], hidden, constant_values=model.codebook_size
+  )
+  start_BxNxK = jnp.concatenate([prompt_BxPxK, begun_BxTxK], axis=1)
+  codes_BxNxK, _ = jax.lax.scan(fill, start_BxNxK, jnp.arange(1, books))
+  return jnp.where(mask_BxT[:, :, None], codes_BxNxK[:, past:], 0)

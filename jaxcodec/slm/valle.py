@@ -1,0 +1,202 @@
+"""Speech language model of two halves: codebook 0 autoregressively, then the others."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import attention
+from jaxcodec.slm import autoregressive, masking, sampling
+from jaxcodec.slm.ar import ArModel
+from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.nar import NarModel
+from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Valle:
+  """VALL-E (arXiv 2301.02111): text to codes. Its parameters are {"ar", "nar"}.
+
+  Batches hold codes_BxTxK and mask_BxT, text_BxS and text_mask_BxS.
+
+  Attributes:
+    spec: the codec's, of at least two codebooks.
+    num_text: number of text symbols.
+    width, depth, heads, mlp_width, dropout, dtype, remat: of both, see `nn.attention`.
+    prompt_rate: part of the training rows whose NAR input has an acoustic prompt.
+    label_smoothing: of the training loss.
+
+  Raises:
+    ValueError: a codec of a single codebook.
+  """
+
+  spec: TokenSpec
+  num_text: int
+  width: int = 1024
+  depth: int = 12
+  heads: int = 16
+  mlp_width: int | None = None
+  dropout: float = 0.1
+  dtype: Any = jnp.float32
+  remat: bool = False
+  prompt_rate: float = 0.85
+  label_smoothing: float = 0.0
+
+  def __post_init__(self):
+    if self.spec.num_codebooks < 2:
+      raise ValueError("Valle needs a codec of at least 2 codebooks, this one has 1")
+
+  @property
+  def ar(self) -> ArModel:
+    """Text to codebook 0."""
+    sizes = self.spec.codebook_size, self.num_text, self.width
+    return ArModel(*sizes, self._transformer(1))
+
+  @property
+  def nar(self) -> NarModel:
+    """Text and the codebooks below to each of the others."""
+    books = self.spec.num_codebooks
+    sizes = books, self.spec.codebook_size, self.num_text, self.width
+    return NarModel(*sizes, self._transformer(books - 1))
+
+  def _transformer(self, num_levels):
+    return attention.Transformer(
+      self.depth,
+      self.heads,
+      self.mlp_width,
+      num_levels=num_levels,
+      dropout=self.dropout,
+      dtype=self.dtype,
+      remat=self.remat,
+    )
+
+  def init_params(self, rng: jax.Array, batch: Batch) -> Any:
+    """Fresh parameters; of the batch only the shapes matter."""
+    ar_rng, nar_rng = jax.random.split(rng)
+    text, codes_BxTxK, mask_BxT = _parts(batch)
+    level_B = jnp.ones(mask_BxT.shape[:1], jnp.int32)
+    ar = self.ar.init(ar_rng, *text, codes_BxTxK[:, :, 0], mask_BxT)
+    nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B)
+    return {"ar": ar["params"], "nar": nar["params"]}
+
+  def loss(
+    self, params: Any, rng: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    """Training loss: the sum of both halves' mean cross-entropy, nats.
+
+    The AR's mean is over frames and each row's end; the NAR's over the frames behind
+    the prompt, of one level a row.
+
+    Args:
+      params: of both models.
+      rng: draws levels, prompts and dropout.
+      batch: see the class; rows of mask_BxT are prefixes.
+
+    Returns:
+      The loss, and `loss`, `{ar,nar}_loss` and `{ar,nar}_accuracy`.
+    """
+    rngs = jax.random.split(rng, 4)
+    mask_BxT = batch["mask_BxT"]
+    books = self.spec.num_codebooks
+    level_B = jax.random.randint(rngs[0], mask_BxT.shape[:1], 1, books)
+    prompt_BxT = masking.draw_prompts(rngs[1], mask_BxT, self.prompt_rate)
+    ar_loss, ar_accuracy = self._score_ar(params, batch, rngs[2])
+    nar_loss, nar_accuracy = self._score_nar(
+      params, batch, level_B, prompt_BxT, rngs[3]
+    )
+    loss = ar_loss + nar_loss
+    return loss, {
+      "loss": loss,
+      "ar_loss": ar_loss,
+      "nar_loss": nar_loss,
+      "ar_accuracy": ar_accuracy,
+      "nar_accuracy": nar_accuracy,
+    }
+
+  def evaluate(self, params: Any, batch: Batch) -> Metrics:
+    """Cross-entropy, nats, without prompts, each codebook given those below.
+
+    Returns:
+      ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
+      loss: of codebook 0, plus the mean of the others'.
+      weight: number of frames.
+    """
+    mask_BxT = batch["mask_BxT"]
+    no_prompt_BxT = jnp.zeros_like(mask_BxT)
+
+    def measure(level):
+      level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
+      return jnp.stack(self._score_nar(params, batch, level_B, no_prompt_BxT))
+
+    first_2 = jnp.stack(self._score_ar(params, batch))
+    rest_Kx2 = jax.lax.map(measure, jnp.arange(1, self.spec.num_codebooks))
+    ce_K, accuracy_K = jnp.concatenate([first_2[None], rest_Kx2]).T
+    return {
+      "loss": ce_K[0] + ce_K[1:].mean(),
+      "ce_per_codebook": ce_K,
+      "accuracy_per_codebook": accuracy_K,
+      "weight": mask_BxT.sum().astype(jnp.float32),
+    }
+
+  def _score_ar(self, params, batch, dropout_rng=None):
+    """Mean cross-entropy and accuracy on frames and ends."""
+    text, codes_BxTxK, mask_BxT = _parts(batch)
+    inputs = *text, codes_BxTxK[:, :, 0], mask_BxT
+    logits_BxTxV = _apply(self.ar, params["ar"], inputs, dropout_rng)
+    code_BxT = jnp.where(mask_BxT, codes_BxTxK[:, :, 0], self.spec.codebook_size)
+    code_BxT = jnp.pad(
+      code_BxT, ((0, 0), (0, 1)), constant_values=self.spec.codebook_size
+    )
+    # Frame t is scored after frame t - 1, the end after the last one.
+    scored_BxT = jnp.concatenate([mask_BxT.any(1, keepdims=True), mask_BxT], axis=1)
+    return self._means(logits_BxTxV, code_BxT, scored_BxT, dropout_rng)
+
+  def _score_nar(self, params, batch, level_B, prompt_BxT, dropout_rng=None):
+    """The same on the frames behind the prompt, of one level a row."""
+    text, codes_BxTxK, mask_BxT = _parts(batch)
+    shown = masking.hide(
+      *(codes_BxTxK, mask_BxT, prompt_BxT),
+      (level_B, mask_BxT),
+      self.spec.mask_id,
+    )
+    inputs = *text, shown.codes_BxTxK, mask_BxT, level_B
+    logits_BxTxV = _apply(self.nar, params["nar"], inputs, dropout_rng)
+    level_Bx1x1 = level_B[:, None, None]
+    code_BxT = jnp.take_along_axis(codes_BxTxK, level_Bx1x1, axis=2)[:, :, 0]
+    code_BxT = jnp.where(mask_BxT, code_BxT, 0)
+    return self._means(logits_BxTxV, code_BxT, mask_BxT & ~prompt_BxT, dropout_rng)
+
+  def _means(self, logits_BxTxV, code_BxT, scored_BxT, dropout_rng):
+    smoothing = 0.0 if dropout_rng is None else self.label_smoothing
+    nll_BxT = masking.cross_entropy(logits_BxTxV, code_BxT, smoothing)
+    right_BxT = sampling.argmax(logits_BxTxV) == code_BxT
+    return tuple(masking.mean_over(x, scored_BxT) for x in (nll_BxT, right_BxT))
+
+  def generate(
+    self,
+    params: Any,
+    rng: jax.Array,
+    text_BxS: jax.Array,
+    text_mask_BxS: jax.Array,
+    *,
+    prompt: Tokens | None = None,
+    sampler: ArSampler | None = None,
+  ) -> autoregressive.Generated:
+    """See `autoregressive.generate`."""
+    return autoregressive.generate(
+      self, params, rng, text_BxS, text_mask_BxS, prompt=prompt, sampler=sampler
+    )
+
+
+def _parts(batch):
+  text = batch["text_BxS"], batch["text_mask_BxS"]
+  return text, batch["codes_BxTxK"], batch["mask_BxT"]
+
+
+def _apply(model, params, inputs, dropout_rng):
+  """In training where there is a key for dropout."""
+  rngs = {} if dropout_rng is None else {"dropout": dropout_rng}
+  return model.apply(
+    {"params": params}, *inputs, train=dropout_rng is not None, rngs=rngs
+  )

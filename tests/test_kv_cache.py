@@ -1,0 +1,50 @@
+"""Cached transformer: the same numbers as without a cache, whatever the padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcodec.nn import attention, kv_cache
+
+MODEL = attention.Transformer(depth=2, heads=2)
+MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 1, 1]], bool)
+PREFIX = 2
+
+
+def _run_cached(params, x, first):
+  """`first` frames at once and the others one by one, in a cache with room to spare."""
+  rows, frames, width = x.shape
+  position = attention.positions(MASK)
+  visible = jnp.pad(attention.causal(MASK, PREFIX), ((0, 0), (0, 0), (0, 2)))
+  body = kv_cache.unstacked(MODEL, params)
+  cache = kv_cache.empty(MODEL, width, rows, frames + 2)
+  where = visible[:, :first, :first], position[:, :first], 0
+  y, cache = kv_cache.extend(MODEL, body, cache, x[:, :first], where)
+
+  def step(cache, at):
+    one = lambda x: jax.lax.dynamic_slice_in_dim(x, at, 1, axis=1)  # noqa: E731
+    where = one(visible), one(position), at
+    y, cache = kv_cache.extend(MODEL, body, cache, one(x), where)
+    return cache, y[:, 0]
+
+  _, rest = jax.lax.scan(step, cache, jnp.arange(first, frames))
+  return jnp.concatenate([y, jnp.swapaxes(rest, 0, 1)], axis=1)
+
+
+def test_frames_one_by_one_equal_all_at_once_and_padding_is_not_there():
+  x = jax.random.normal(jax.random.key(0), (2, 7, 16))
+  visible = attention.causal(MASK, PREFIX)
+  shapes = jax.eval_shape(MODEL.init, jax.random.key(0), x, visible)["params"]
+  rng = np.random.default_rng(1)
+  draw = lambda x: jnp.asarray(0.4 * rng.normal(size=x.shape), x.dtype)  # noqa: E731
+  params = jax.tree.map(draw, shapes)
+  position = attention.positions(MASK)
+  np.testing.assert_array_equal(position[1], [0, 0, 1, 1, 2, 3, 4])
+  apply = jax.jit(MODEL.apply)
+  whole = apply({"params": params}, x, visible, position_BxT=position)
+  cached = jax.jit(_run_cached, static_argnums=2)(params, x, 3)
+  np.testing.assert_allclose(cached[MASK], whole[MASK], atol=1e-5)
+  # Only the first frame of the second row's prefix exists: it is like causal without.
+  packed = x[1:, MASK[1]]
+  alone = apply({"params": params}, packed, attention.causal(jnp.ones((1, 5), bool), 1))
+  np.testing.assert_allclose(whole[1, MASK[1]], alone[0], atol=1e-5)
