@@ -204,6 +204,8 @@ def test_the_tokens_stage_uses_the_features(features, tmp_path):
     split={"train": [0, 1, 2], "valid": [3], "test": [4]},
     source=types.SimpleNamespace(utterances=[utterance] * 5),
     semantic_features=features,
+    vocabulary=None,
+    text_ids={},
     audio=lambda index: clips[index],
     key=lambda _: jax.random.key(0),
     codec=types.SimpleNamespace(encode=lambda x, _: [by_length[len(c)] for c in x]),
