@@ -138,7 +138,7 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  missing = expected.keys() - found.keys() - _folded(found)
+  missing = expected.keys() - found.keys() - _folded(found, expected)
   lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
   for key in sorted(found.keys() & expected.keys()):
@@ -149,8 +149,8 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
     raise ValueError(f"{path} doesn't fit the model:\n  " + "\n  ".join(lines))
 
 
-def _folded(found: dict[str, Any]) -> set[str]:
-  """The scales that kernels do not need once their weight norm is folded in."""
-  return {
-    f"{key.removesuffix('kernel')}scale" for key in found if key.endswith("/kernel")
-  }
+def _folded(found: dict[str, Any], expected: dict[str, Any]) -> set[str]:
+  """The scales of weight norms, where all of them are folded in; else none may lack."""
+  kernels = [key for key in found if key.endswith("/kernel")]
+  scales = {f"{key.removesuffix('kernel')}scale" for key in kernels} & expected.keys()
+  return set() if scales & found.keys() else scales

@@ -110,3 +110,18 @@ def test_bad_keys_and_metadata_are_named(tmp_path):
   with pytest.raises(ValueError, match="metadata 'n' must be a string, got 1"):
     export.save_params(tmp_path / "p", {"a": np.zeros(1)}, {"n": 1})
   assert list(tmp_path.iterdir()) == []
+
+
+def test_all_weight_norms_are_folded_in_or_none(tmp_path):
+  def layer(**scale):
+    return {"kernel": np.ones((1, 2, 3)), **scale}
+
+  scale = {"scale": np.ones((1, 1, 3))}
+  like = {"params": {"a": layer(**scale), "b": layer(**scale)}}
+  folded = {"params": {"a": layer(), "b": layer()}}
+  export.save_params(tmp_path / "folded.safetensors", folded)
+  assert export.load_params(tmp_path / "folded.safetensors", like)["params"].keys()
+  damaged = {"params": {"a": layer(**scale), "b": layer()}}
+  export.save_params(tmp_path / "damaged.safetensors", damaged)
+  with pytest.raises(ValueError, match="missing: params/b/scale"):
+    export.load_params(tmp_path / "damaged.safetensors", like)

@@ -38,12 +38,10 @@ class ArSampler:
   nar_temperature: float = 0.0
 
   def __post_init__(self):
-    for name, wrong, wanted in (
+    sampling.check_fields(
+      self,
       ("max_frames", self.max_frames < 1, "positive"),
       ("min_frames", not 0 <= self.min_frames <= self.max_frames, "in 0..max_frames"),
-      ("temperature", self.temperature < 0, "0 or more"),
-      ("top_k", self.top_k < 0, "0 or more"),
-      ("top_p", not 0 < self.top_p <= 1, "in (0, 1]"),
       ("repetition_penalty", self.repetition_penalty < 1, "1 or more"),
       ("repetition_limit", not 0 < self.repetition_limit <= 1, "in (0, 1]"),
       (
@@ -53,11 +51,7 @@ class ArSampler:
       ),
       ("repetition_window", self.repetition_window < 1, "positive"),
       ("nar_temperature", self.nar_temperature < 0, "0 or more"),
-    ):
-      if wrong:
-        raise ValueError(
-          f"sampler.{name} must be {wanted}, got {getattr(self, name)!r}"
-        )
+    )
 
 
 def choose(

@@ -38,17 +38,11 @@ class IterativeSampler:
 
   def __post_init__(self):
     object.__setattr__(self, "steps", tuple(self.steps))
-    for name, wrong, wanted in (
+    sampling.check_fields(
+      self,
       ("steps", min(self.steps, default=1) < 1, "positive"),
-      ("temperature", self.temperature < 0, "0 or more"),
-      ("top_k", self.top_k < 0, "0 or more"),
-      ("top_p", not 0 < self.top_p <= 1, "in (0, 1]"),
       ("choice_noise", self.choice_noise < 0, "0 or more"),
-    ):
-      if wrong:
-        raise ValueError(
-          f"sampler.{name} must be {wanted}, got {getattr(self, name)!r}"
-        )
+    )
 
 
 def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndarray]:

@@ -5,11 +5,34 @@ neither the padding nor the other rows of a batch change what a row generates.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 _EXCLUDED = -jnp.inf
+
+
+def check_fields(sampler: Any, *rules: tuple[str, bool, str]) -> None:
+  """Checks what every sampler has, and its own rules.
+
+  Args:
+    sampler: has `temperature`, `top_k` and `top_p`.
+    rules: (field, whether it is wrong, what it must be).
+
+  Raises:
+    ValueError: naming the first field that is wrong.
+  """
+  for name, wrong, wanted in (
+    *rules,
+    ("temperature", sampler.temperature < 0, "0 or more"),
+    ("top_k", sampler.top_k < 0, "0 or more"),
+    ("top_p", not 0 < sampler.top_p <= 1, "in (0, 1]"),
+  ):
+    if wrong:
+      raise ValueError(
+        f"sampler.{name} must be {wanted}, got {getattr(sampler, name)!r}"
+      )
 
 
 def row_keys(rng: jax.Array, rows: int) -> jax.Array:
