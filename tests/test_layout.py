@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 # A module may import from its own layer and from those before it.
 LAYERS = (
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
-  ("nn",),
+  ("nn", "recipes"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config"),
