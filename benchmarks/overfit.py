@@ -34,7 +34,7 @@ SIZES = dict(depth=4, width=256, heads=4, dropout=0.0)
 CHUNK = 25  # steps between two lines
 VALLE_STEPS, MASKGIT_STEPS = 250, 800
 HEAD = (
-  *("model", "parameters", "steps", "minutes", "codes right"),
+  *("model", "parameters", "steps", "minutes", "codes right, %"),
   *("of each codebook", "of each utterance"),
 )
 
@@ -117,14 +117,10 @@ def report(name, params, steps, minutes, batch, codes_BxTxK):
   )[:, : mask_BxT.shape[1]]
   right_BxTxK = np.asarray(codes_BxTxK == batch["codes_BxTxK"])
   size = sum(x.size for x in jax.tree.leaves(params))
-  shares = [
-    [right_BxTxK[mask_BxT].mean()],
-    right_BxTxK[mask_BxT].mean(0),
-    [
-      row_TxK[valid_T].mean()
-      for row_TxK, valid_T in zip(right_BxTxK, mask_BxT, strict=True)
-    ],
-  ]
+  pairs = zip(right_BxTxK, mask_BxT, strict=True)
+  each = [right_TxK[valid_T].mean() for right_TxK, valid_T in pairs]
+  right_NxK = right_BxTxK[mask_BxT]
+  shares = [right_NxK.mean()], right_NxK.mean(0), each
   row = name, f"{size / 1e6:.1f} M", str(steps), f"{minutes:.1f}"
   row += tuple(" ".join(f"{100 * x:.4g}" for x in share) for share in shares)
   print("| " + " | ".join(row) + " |", flush=True)
