@@ -1,0 +1,105 @@
+"""AR + NAR: a text, in the voice of a prompt or in one of the model's choosing."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcodec import slm_jobs
+from jaxcodec.api.speech import Request, Speech, SpeechModel, make_requests
+from jaxcodec.data.text import Vocabulary, wrapped
+
+
+class _Ready(NamedTuple):
+  text_S: np.ndarray
+  prompt_N: np.ndarray | None
+
+
+class TextToSpeech(SpeechModel):
+  """Speaks texts.
+
+  Args:
+    vocabulary: the symbols that the model was trained on.
+    max_symbols: that a text and its prompt's may have together.
+    args, kwargs: see `SpeechModel`.
+  """
+
+  def __init__(self, *args: Any, vocabulary: Vocabulary, max_symbols: int):
+    super().__init__(*args)
+    self._vocabulary, self._max_symbols = vocabulary, max_symbols
+
+  def speak(
+    self,
+    text: str | Sequence[str],
+    prompt: Any = None,
+    *,
+    prompt_rate: Any = None,
+    prompt_text: Any = None,
+    seed: Any = 0,
+    **sampling: Any,
+  ) -> Speech | list[Speech]:
+    """Speaks a text, or each of a list as if it were alone.
+
+    Of a list, the other arguments are lists too or hold for all.
+
+    Args:
+      text: English.
+      prompt: a recording of the voice: a file or an array (N,); none leaves it open.
+      prompt_rate: Hz, of an array.
+      prompt_text: what is said in the prompt, all of it.
+      seed: the same gives the same speech.
+      sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`.
+
+    Raises:
+      ValueError: anything that cannot be, before it is computed.
+    """
+    requests, batch = make_requests(
+      "text",
+      text=text,
+      prompt=prompt,
+      prompt_rate=prompt_rate,
+      prompt_text=prompt_text,
+      seed=seed,
+    )
+    spoken = self.run(requests, **sampling)
+    return spoken if batch else spoken[0]
+
+  def _ready(self, request: Request) -> _Ready:
+    if request.like is not None or not isinstance(request.text, str):
+      raise ValueError(
+        "this model speaks texts: expected a text, which a recording cannot replace"
+      )
+    if (request.prompt is None) != (request.prompt_text is None):
+      lacking = "prompt" if request.prompt is None else "prompt_text"
+      raise ValueError(
+        f"{lacking} is missing: a prompt and the text of what is said in it belong"
+        " together"
+      )
+    parts = [self._symbols(request.text, "text")]
+    if request.prompt_text is not None:
+      parts.insert(0, self._symbols(request.prompt_text, "prompt_text"))
+    if (symbols := sum(map(len, parts))) > self._max_symbols:
+      raise ValueError(
+        f"the text is too long: {symbols} symbols, those of its prompt included; this"
+        f" model takes at most {self._max_symbols} (text.max_symbols)"
+      )
+    return _Ready(wrapped(*parts), self._prompt(request))
+
+  def _symbols(self, text, name):
+    try:
+      return self._vocabulary.encode(text)
+    except ValueError as error:
+      raise ValueError(f"{name}: {error}") from error
+
+  def _generate(self, ready, seeds, sampler):
+    prompts = self._encoded([one.prompt_N for one in ready])
+    jobs = [
+      slm_jobs.SpeakJob(one.text_S, prompt_TxK, seed)
+      for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
+    ]
+    each = slm_jobs.speak(self._model, self._params, jobs, sampler, self._batch_size)
+    spoken = {index: (codes_TxK, ended) for index, codes_TxK, ended in each}
+    return [spoken[index] for index in range(len(jobs))]
+
+  def _num_samples(self, one):
+    return None  # all that its frames give
