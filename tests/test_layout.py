@@ -16,7 +16,7 @@ LAYERS = (
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config"),
-  ("checkpoint", "prefetch", "train_log", "inference"),
+  ("checkpoint", "prefetch", "train_log", "inference", "slm_jobs"),
   ("train",),
   ("build",),
   ("porting",),
