@@ -64,6 +64,7 @@ def _text_to_speech(folder, config, spec):
     *_parts(folder, config, build.make_slm(config, spec, vocabulary)),
     vocabulary=vocabulary,
     max_symbols=config["text"]["max_symbols"],
+    max_prompt_seconds=config["slm_train"]["max_seconds"],
   )
 
 
@@ -89,7 +90,7 @@ def _voice_converter(folder, config, spec, semantic_weights):
 
 def _parts(folder, config, model):
   """What every `SpeechModel` needs."""
-  variables = export.load_params(folder / _SLM, like={"params": _shapes(model)})
+  variables = export.load_params(folder / _SLM, like={"params": param_shapes(model)})
   sampler, generate = build.make_sampler(config), config["generate"]
   codec = load(weights=folder / _CODEC)
   return codec, model, variables["params"], sampler, generate["batch_size"]
@@ -122,8 +123,8 @@ def _json(path: pathlib.Path, field: str) -> Any:
     raise ValueError(f"{path}: expected JSON with {field!r}: {error!r}") from error
 
 
-def _shapes(model) -> Any:
-  """Of the parameters, as nested dicts of `ShapeDtypeStruct`s."""
+def param_shapes(model: Any) -> Any:
+  """A language model's parameters as nested dicts of `ShapeDtypeStruct`s."""
   ids, mask = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
   batch = {
     "codes_BxTxK": jnp.zeros((1, 1, model.spec.num_codebooks), jnp.int32),

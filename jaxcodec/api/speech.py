@@ -16,6 +16,8 @@ from jaxcodec.data.audio_io import write_wav
 from jaxcodec.inference import Coded, in_order
 from jaxcodec.types import Tokens
 
+_SHORTEST_PROMPT = 0.5  # s
+
 
 class Request(NamedTuple):
   """What is to be said, and in whose voice. Recordings are files, or arrays (N,).
@@ -139,15 +141,15 @@ class SpeechModel:
     """The sampler with other options; see `with_options`."""
     return with_options(self.sampler, self.codec.spec.frame_rate, sampling)
 
-  def _prompt(self, request: Request, most: float | None = None) -> np.ndarray | None:
-    """The prompt, (N,), at most so many seconds of it; None if there is none."""
+  def _prompt(self, request: Request, **limits: float) -> np.ndarray | None:
+    """The prompt, (N,), within limits of `read_clip`; None if there is none."""
     if request.prompt is None:
       return None
     return speech_audio.read_clip(
       *(request.prompt, request.prompt_rate, self.sample_rate),
       name="prompt",
-      shortest=speech_audio.SHORTEST_PROMPT,
-      most=most,
+      shortest=_SHORTEST_PROMPT,
+      **limits,
     )
 
   def _encoded(self, clips: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:

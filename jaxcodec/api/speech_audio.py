@@ -1,5 +1,6 @@
 """Recordings that users hand over, checked: mono, at the codec's rate."""
 
+import math
 import os
 import pathlib
 from typing import Any
@@ -9,8 +10,6 @@ import numpy as np
 from jaxcodec.api import checks
 from jaxcodec.data.audio_io import check_samples, read_audio, resample
 
-# Seconds. Attention's memory grows with the square of the length.
-SHORTEST_PROMPT, SHORTEST_CONTENT, LONGEST = 0.5, 0.1, 60.0
 _SILENCE = 1e-3  # -60 dB of full scale
 
 
@@ -21,7 +20,8 @@ def read_clip(
   *,
   name: str,
   shortest: float,
-  most: float | None = None,
+  longest: float = math.inf,
+  kept: float = math.inf,
 ) -> np.ndarray:
   """Speech (N,) float32 at `own_rate`.
 
@@ -31,8 +31,8 @@ def read_clip(
     rate: Hz, of an array; a file has its own.
     own_rate: the codec's, Hz.
     name: of the argument, for errors.
-    shortest: seconds; less is an error.
-    most: seconds; what lies beyond is left out. None keeps all, at most `LONGEST`.
+    shortest, longest: seconds; less or more is an error.
+    kept: seconds; what lies beyond is left out.
 
   Raises:
     ValueError: audio that cannot be read, is not mono, too short, too long or silent,
@@ -47,12 +47,12 @@ def read_clip(
     raise ValueError(
       f"{name}: is {seconds:.2f} s long, too short: at least {shortest} s are needed"
     )
-  if most is not None:
-    audio_N = audio_N[: int(most * rate)]
-  elif seconds > LONGEST:
+  if seconds > longest:
     raise ValueError(
-      f"{name}: is {seconds:.0f} s long, too long: at most {LONGEST:.0f} s at once"
+      f"{name}: is {seconds:.2f} s long, too long: at most {longest} s are possible"
     )
+  if seconds > kept:
+    audio_N = audio_N[: int(kept * rate)]
   if np.abs(audio_N).max() < _SILENCE:
     raise ValueError(f"{name}: is silent: all samples are within {_SILENCE} of 0")
   return resample(audio_N, rate, own_rate)

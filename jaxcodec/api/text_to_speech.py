@@ -20,13 +20,21 @@ class TextToSpeech(SpeechModel):
 
   Args:
     vocabulary: the symbols that the model was trained on.
-    max_symbols: that a text and its prompt's may have together.
+    max_symbols: of a text, and of a prompt's.
+    max_prompt_seconds: of a prompt, which is used whole as its text is.
     args, kwargs: see `SpeechModel`.
   """
 
-  def __init__(self, *args: Any, vocabulary: Vocabulary, max_symbols: int):
+  def __init__(
+    self,
+    *args: Any,
+    vocabulary: Vocabulary,
+    max_symbols: int,
+    max_prompt_seconds: float,
+  ):
     super().__init__(*args)
     self._vocabulary, self._max_symbols = vocabulary, max_symbols
+    self._max_prompt_seconds = max_prompt_seconds
 
   def speak(
     self,
@@ -78,18 +86,21 @@ class TextToSpeech(SpeechModel):
     parts = [self._symbols(request.text, "text")]
     if request.prompt_text is not None:
       parts.insert(0, self._symbols(request.prompt_text, "prompt_text"))
-    if (symbols := sum(map(len, parts))) > self._max_symbols:
-      raise ValueError(
-        f"the text is too long: {symbols} symbols, those of its prompt included; this"
-        f" model takes at most {self._max_symbols} (text.max_symbols)"
-      )
-    return _Ready(wrapped(*parts), self._prompt(request))
+    return _Ready(
+      wrapped(*parts), self._prompt(request, longest=self._max_prompt_seconds)
+    )
 
   def _symbols(self, text, name):
     try:
-      return self._vocabulary.encode(text)
+      ids_S = self._vocabulary.encode(text)
     except ValueError as error:
       raise ValueError(f"{name}: {error}") from error
+    if len(ids_S) > self._max_symbols:
+      raise ValueError(
+        f"{name} is too long: {len(ids_S)} symbols, more than the {self._max_symbols}"
+        f" that the model was trained on (text.max_symbols): {text!r}"
+      )
+    return ids_S
 
   def _generate(self, ready, seeds, sampler):
     prompts = self._encoded([one.prompt_N for one in ready])

@@ -10,6 +10,9 @@ from jaxcodec.api.speech import Request, Speech, SpeechModel, make_requests
 from jaxcodec.inference import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
+# Seconds at once. Attention's memory grows with the square of the length.
+_SHORTEST, _LONGEST = 0.1, 60.0
+
 
 class _Ready(NamedTuple):
   content_N: np.ndarray
@@ -75,9 +78,10 @@ class VoiceConverter(SpeechModel):
     content_N = speech_audio.read_clip(
       *(request.like, request.like_rate, self.sample_rate),
       name="content",
-      shortest=speech_audio.SHORTEST_CONTENT,
+      shortest=_SHORTEST,
+      longest=_LONGEST,
     )
-    return _Ready(content_N, self._prompt(request, self._prompt_seconds))
+    return _Ready(content_N, self._prompt(request, kept=self._prompt_seconds))
 
   def _generate(self, ready, seeds, sampler):
     prompts = self._encoded([one.prompt_N for one in ready])
