@@ -45,7 +45,7 @@ def write_run(folder, kind, edit=lambda params: params):
   """The work directory; `edit` changes the parameters of the language model."""
   config = {"codec": _CODEC, "data": {"sample_rate": RATE}, **CONFIGS[kind]}
   sampler = config.pop("sampler")
-  config["generate"] = dict(sampler=sampler, batch_size=1, prompt_seconds=0.7)
+  config["generate"] = dict(sampler=sampler, batch_size=1, prompt_seconds=0.6)
   files.write_json(folder / "config.json", {"config": config})
   codec = build.make_codec(config)
   codec_file, slm = folder / "codec" / export.FILE, folder / "slm"
