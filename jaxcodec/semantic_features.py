@@ -2,7 +2,8 @@
 
 import jax
 
-from jaxcodec import build, export
+from jaxcodec import build_slm, export
+from jaxcodec.config_fields import ConfigError
 from jaxcodec.porting import hubert
 from jaxcodec.semantic.hubert_features import HubertFeatures
 from jaxcodec.semantic.mfcc import Mfcc
@@ -10,14 +11,14 @@ from jaxcodec.semantic.tokenizer import Features
 from jaxcodec.types import TokenSpec
 
 
-def make_semantic_features(config: build.Config, spec: TokenSpec) -> Features:
+def make_semantic_features(config: build_slm.Config, spec: TokenSpec) -> Features:
   """The features of a codec's frames; reads HuBERT's weights if they are HuBERT's.
 
   Raises:
     ConfigError: naming the weights that cannot be used.
   """
   rate, hop = spec.sample_rate, spec.hop
-  settings = build.semantic_settings(config, spec)
+  settings = build_slm.semantic_settings(config, spec)
   if settings.name == "mfcc":
     return Mfcc(rate, hop)
   try:
@@ -26,4 +27,4 @@ def make_semantic_features(config: build.Config, spec: TokenSpec) -> Features:
     params = jax.device_put(params)
     return HubertFeatures(params, model, checksum, rate, hop, settings.layer)
   except (OSError, ValueError) as error:
-    raise build.ConfigError(f"semantic: {error}") from error
+    raise ConfigError(f"semantic: {error}") from error

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import soundfile
 
-from jaxcodec import build, export, files
+from jaxcodec import build, build_slm, export, files
 from jaxcodec.api.slm_loading import param_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.mfcc import Mfcc
@@ -65,12 +65,12 @@ def _slm(config, spec: TokenSpec, folder):
   if "text" in config:
     vocabulary = Vocabulary.of(front_end(config["text"]["front_end"]))
     vocabulary.save(folder / "vocabulary.json")
-    return build.make_slm(config, spec, vocabulary)
+    return build_slm.make_slm(config, spec, vocabulary)
   features = Mfcc(spec.sample_rate, spec.hop)
   centroids = np.random.default_rng(1).normal(size=(5, 2 * features.num_coefs))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))
   tokenizer.save(folder / "semantic.safetensors")
-  return build.make_slm(config, spec)
+  return build_slm.make_slm(config, spec)
 
 
 def _random(shapes, scale):

@@ -18,7 +18,7 @@ LAYERS = (
   ("tasks", "sharding", "metrics_writer", "export", "text_config"),
   ("checkpoint", "prefetch", "train_log", "inference", "slm_jobs"),
   ("train",),
-  ("build",),
+  ("build", "build_slm"),
   ("porting",),
   ("semantic_features",),
   ("pipeline", "api"),

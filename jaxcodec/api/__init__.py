@@ -1,6 +1,6 @@
 """Codecs and speech language models for use, on arrays and on folders of files."""
 
-from jaxcodec.api.loading import load
+from jaxcodec.api.loading import DEMO, DEMO_WEIGHTS, load
 from jaxcodec.api.model import CodecModel
 from jaxcodec.api.slm_loading import load_slm
 from jaxcodec.api.speech import Speech
@@ -9,6 +9,8 @@ from jaxcodec.api.vocoder import VocoderModel
 from jaxcodec.api.voice_conversion import VoiceConverter
 
 __all__ = [
+  "DEMO",
+  "DEMO_WEIGHTS",
   "CodecModel",
   "Speech",
   "TextToSpeech",

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec import build, export, files
+from jaxcodec import build, build_slm, export, files
 from jaxcodec.api.loading import load
 from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.voice_conversion import VoiceConverter
@@ -61,7 +61,7 @@ def _text_to_speech(folder, config, spec):
       f" {error}"
     ) from error
   return TextToSpeech(
-    *_parts(folder, config, build.make_slm(config, spec, vocabulary)),
+    *_parts(folder, config, build_slm.make_slm(config, spec, vocabulary)),
     vocabulary=vocabulary,
     max_symbols=config["text"]["max_symbols"],
     max_prompt_seconds=config["slm_train"]["max_seconds"],
@@ -82,7 +82,7 @@ def _voice_converter(folder, config, spec, semantic_weights):
       f"{error}; semantic_weights (--semantic-weights) says where HuBERT's lie"
     ) from error
   return VoiceConverter(
-    *_parts(folder, config, build.make_slm(config, spec)),
+    *_parts(folder, config, build_slm.make_slm(config, spec)),
     tokenizer=tokenizer,
     prompt_seconds=config["generate"]["prompt_seconds"],
   )
@@ -91,7 +91,7 @@ def _voice_converter(folder, config, spec, semantic_weights):
 def _parts(folder, config, model):
   """What every `SpeechModel` needs."""
   variables = export.load_params(folder / _SLM, like={"params": param_shapes(model)})
-  sampler, generate = build.make_sampler(config), config["generate"]
+  sampler, generate = build_slm.make_sampler(config), config["generate"]
   codec = load(weights=folder / _CODEC)
   return codec, model, variables["params"], sampler, generate["batch_size"]
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxcodec import build, export, sharding, text_config
+from jaxcodec.config_fields import crop_samples
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
@@ -145,7 +146,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
     source,
     split["train"],
     sample_rate=spec.sample_rate,
-    crop_samples=build.crop_samples(config, "codec_train", spec),
+    crop_samples=crop_samples(config, "codec_train", spec),
     on_error=data["on_error"],
   )
   return Experiment(config, workdir, source, split, [*source.skipped, *short])
