@@ -23,7 +23,7 @@ def add_command(commands: Any) -> None:
   )
   parser.add_argument("--weights", required=True, metavar="RUN", help="work directory")
   what = parser.add_mutually_exclusive_group(required=True)
-  what.add_argument("--text", help="what to speak")
+  what.add_argument("--text", metavar="TEXT", help="what to speak")
   what.add_argument("--like", metavar="FILE", help="recording to say again")
   what.add_argument(
     "--tsv",
@@ -32,11 +32,18 @@ def add_command(commands: Any) -> None:
     " prompt_text, seed; files count from its folder",
   )
   parser.add_argument("--prompt", metavar="FILE", help="recording of the voice")
-  parser.add_argument("--prompt-text", help="what is said in the prompt, with --text")
   parser.add_argument(
-    "--out", required=True, help="wav file; with --tsv the folder that gets them"
+    "--prompt-text", metavar="TEXT", help="what is said in the prompt, with --text"
   )
-  parser.add_argument("--seed", type=int, default=0, help="same seed, same speech")
+  parser.add_argument(
+    "--out",
+    required=True,
+    metavar="PATH",
+    help="wav file; with --tsv the folder that gets them",
+  )
+  parser.add_argument(
+    "--seed", type=int, default=0, metavar="N", help="same seed, same speech"
+  )
   _add_sampling(parser)
   parser.add_argument(
     "--semantic-weights",
@@ -51,10 +58,18 @@ def add_command(commands: Any) -> None:
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
   group = parser.add_argument_group("sampling, as the run's config has it if left out")
-  group.add_argument("--temperature", type=float, help="0 takes the likeliest")
-  group.add_argument("--top-k", type=int, help="of the K likeliest tokens; 0 for all")
-  group.add_argument("--top-p", type=float, help="of the likeliest, up to P together")
-  group.add_argument("--max-seconds", type=float, help="cut there (AR + NAR)")
+  group.add_argument(
+    "--temperature", type=float, metavar="T", help="0 takes the likeliest"
+  )
+  group.add_argument(
+    "--top-k", type=int, metavar="K", help="of the K likeliest tokens; 0 for all"
+  )
+  group.add_argument(
+    "--top-p", type=float, metavar="P", help="of the likeliest, up to P together"
+  )
+  group.add_argument(
+    "--max-seconds", type=float, metavar="S", help="cut there (AR + NAR)"
+  )
 
 
 def _synthesize(arguments) -> int:

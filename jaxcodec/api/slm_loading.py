@@ -45,8 +45,10 @@ def load_slm(
         f" language model, but there is no {name} in it"
       )
   config = _json(folder / _CONFIG, "config")
-  spec = _checked_spec(folder, config)
-  if (folder / _VOCABULARY).is_file():
+  text, spec = build_slm.reads_text(config), _checked_spec(folder, config)
+  if semantic_weights and (text or config["semantic"]["name"] != "hubert"):
+    raise ValueError(f"{weights} does not use HuBERT: semantic_weights must be None")
+  if text:
     return _text_to_speech(folder, config, spec)
   return _voice_converter(folder, config, spec, semantic_weights)
 

@@ -13,7 +13,7 @@ from jaxcodec.api import checks, speech_audio
 from jaxcodec.api.model import CodecModel
 from jaxcodec.api.speech_sampling import with_options
 from jaxcodec.data.audio_io import write_wav
-from jaxcodec.inference import Coded, in_order
+from jaxcodec.inference import Coded
 from jaxcodec.types import Tokens
 
 _SHORTEST_PROMPT = 0.5  # s
@@ -75,8 +75,29 @@ class Speech:
     write_wav(path, self.audio_N, self.sample_rate)
 
 
+class Spoken(NamedTuple):
+  """What a language model gave for a request.
+
+  Attributes:
+    codes_TxK: perhaps of no frames.
+    ended: whether it ended by itself.
+    num_samples: that are wanted of its audio; None for all.
+  """
+
+  codes_TxK: np.ndarray
+  ended: bool
+  num_samples: int | None = None
+
+  @property
+  def frames(self) -> int:
+    return len(self.codes_TxK)
+
+
 class SpeechModel:
-  """A speech language model with its codec; the kinds of it say what a request needs.
+  """A speech language model with its codec.
+
+  Its kinds have `_ready(request)`, what the model needs for a request, checked, and
+  `_generate(ready, seeds, sampler)`, a list of `Spoken`.
 
   Attributes:
     codec: whose tokens it speaks.
@@ -114,14 +135,10 @@ class SpeechModel:
     sampler = self.sampler_with(**sampling)
     ready = self.checked(requests, names)
     spoken = self._generate(ready, [request.seed for request in requests], sampler)
-    clips = [Coded(codes_TxK, np.ones(len(codes_TxK), bool)) for codes_TxK, _ in spoken]
-    heard = [i for i, clip in enumerate(clips) if len(clip.codes_TxK)]
-    frames = [len(clips[i].codes_TxK) for i in heard]
-    each = self.codec.runner.decode_each(frames, lambda i: clips[heard[i]])
-    audio = dict(zip(heard, in_order(each, len(heard)), strict=True))
+    decoded = iter(self.codec.runner.decode([s.codes_TxK for s in spoken if s.frames]))
     return [
-      self._speech(clips[i], audio.get(i), self._num_samples(one), ended)
-      for i, (one, (_, ended)) in enumerate(zip(ready, spoken, strict=True))
+      self._speech(one, next(decoded) if one.frames else np.zeros(0, np.float32))
+      for one in spoken
     ]
 
   def checked(
@@ -159,11 +176,11 @@ class SpeechModel:
     codes = dict(zip(unique, encoded, strict=True))
     return [None if clip_N is None else codes[clip_N.tobytes()] for clip_N in clips]
 
-  def _speech(self, clip, audio_NxC, num_samples, ended):
-    audio_N = np.zeros(0, np.float32) if audio_NxC is None else audio_NxC[:, 0]
-    audio_N = audio_N[:num_samples]
-    tokens = self.codec.tokens([clip], [len(audio_N)], self.sample_rate)
-    return Speech(audio_N, self.sample_rate, tokens, ended)
+  def _speech(self, one: Spoken, audio_N: np.ndarray) -> Speech:
+    audio_N = audio_N[: one.num_samples]
+    coded = Coded(one.codes_TxK, np.ones(one.frames, bool))
+    tokens = self.codec.tokens([coded], [len(audio_N)], self.sample_rate)
+    return Speech(audio_N, self.sample_rate, tokens, one.ended)
 
 
 def make_requests(what: str, **fields: Any) -> tuple[list[Request], bool]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcodec import slm_jobs
-from jaxcodec.api.speech import Request, Speech, SpeechModel, make_requests
+from jaxcodec.api.speech import Request, Speech, SpeechModel, Spoken, make_requests
 from jaxcodec.data.text import Vocabulary, wrapped
 
 
@@ -73,10 +73,8 @@ class TextToSpeech(SpeechModel):
     return spoken if batch else spoken[0]
 
   def _ready(self, request: Request) -> _Ready:
-    if request.like is not None or not isinstance(request.text, str):
-      raise ValueError(
-        "this model speaks texts: expected a text, which a recording cannot replace"
-      )
+    if request.text is None or request.like is not None:
+      raise ValueError("this model speaks texts, not what a recording says")
     if (request.prompt is None) != (request.prompt_text is None):
       lacking = "prompt" if request.prompt is None else "prompt_text"
       raise ValueError(
@@ -91,6 +89,8 @@ class TextToSpeech(SpeechModel):
     )
 
   def _symbols(self, text, name):
+    if not isinstance(text, str):
+      raise ValueError(f"{name} must be a string, got {type(text).__name__}")
     try:
       ids_S = self._vocabulary.encode(text)
     except ValueError as error:
@@ -109,8 +109,5 @@ class TextToSpeech(SpeechModel):
       for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
     ]
     each = slm_jobs.speak(self._model, self._params, jobs, sampler, self._batch_size)
-    spoken = {index: (codes_TxK, ended) for index, codes_TxK, ended in each}
+    spoken = {index: Spoken(codes_TxK, ended) for index, codes_TxK, ended in each}
     return [spoken[index] for index in range(len(jobs))]
-
-  def _num_samples(self, one):
-    return None  # all that its frames give

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxcodec import slm_jobs
 from jaxcodec.api import speech_audio
-from jaxcodec.api.speech import Request, Speech, SpeechModel, make_requests
+from jaxcodec.api.speech import Request, Speech, SpeechModel, Spoken, make_requests
 from jaxcodec.inference import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
@@ -91,7 +91,7 @@ class VoiceConverter(SpeechModel):
     ]
     each = slm_jobs.fill(self._model, self._params, jobs, sampler, self._batch_size)
     codes = dict(each)
-    return [(codes[index], True) for index in range(len(jobs))]
+    return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(ready)]
 
   def _semantic(self, one):
     """Of the prompt, then of what is to be said."""
@@ -99,6 +99,3 @@ class VoiceConverter(SpeechModel):
     spec = self.codec.spec
     tokens = [by_frame(self._tokenizer.encode, spec, clip_N) for clip_N in clips]
     return np.concatenate(tokens)
-
-  def _num_samples(self, one):
-    return len(one.content_N)
