@@ -96,9 +96,11 @@ def _jobs(arguments) -> list[Any]:
   if arguments.tsv is not None:
     if arguments.prompt is not None or arguments.prompt_text is not None:
       raise ValueError("with --tsv, prompt and prompt_text are columns of the table")
+    if pathlib.Path(arguments.out).is_file():
+      raise ValueError(f"--out must be a folder with --tsv, got {arguments.out!r}")
     return read_table(arguments.tsv, arguments.out, arguments.seed)
   target = pathlib.Path(arguments.out)
-  if target.suffix != ".wav":
+  if target.suffix != ".wav" or target.is_dir():
     raise ValueError(f"--out must be a .wav file, got {arguments.out!r}")
   request = Request(
     text=arguments.text,

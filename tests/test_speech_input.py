@@ -252,7 +252,10 @@ def test_commands_that_cannot_be(
   assert not out.exists()
 
 
-def test_a_single_output_must_be_a_wav_file(tmp_path, capsys):
-  command = ["synthesize", "--weights", "run", "--text", "So.", "--out", str(tmp_path)]
-  assert main(command) == 2
+def test_outputs_are_a_wav_file_or_a_folder(tmp_path, capsys):
+  command = ["synthesize", "--weights", "run", "--out"]
+  assert main([*command, str(tmp_path), "--text", "So."]) == 2
   assert "--out must be a .wav file" in capsys.readouterr().err
+  (tmp_path / "out").write_text("")
+  assert main([*command, str(tmp_path / "out"), "--tsv", "jobs.tsv"]) == 2
+  assert "--out must be a folder" in capsys.readouterr().err
