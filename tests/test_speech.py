@@ -76,54 +76,55 @@ def test_each_of_a_batch_is_as_alone(converter, speaker):
   assert speaker.speak([]) == []
 
 
-def test_the_models_are_given_what_they_were_trained_on(
-  converter, speaker, runs, monkeypatch
-):
-  """Jobs against the codec, the tokeniser and the vocabulary, each by itself."""
-  found = {}
+@pytest.fixture
+def jobs(monkeypatch):
+  """The jobs that language models would be given, in order; they give silence."""
+  found, nothing = [], np.zeros((3, K), np.int32)
 
-  def kept(name, jobs, result):
-    found[name] = jobs
-    return iter([result])
+  def keep(model, params, jobs, *_):
+    found.extend(jobs)
+    ended = [True] if isinstance(jobs[0], slm_jobs.SpeakJob) else []
+    return iter([(0, nothing, *ended)])
 
-  nothing = np.zeros((3, K), np.int32)
-  monkeypatch.setattr(
-    slm_jobs, "fill", lambda m, p, jobs, *_: kept("fill", jobs, (0, nothing))
-  )
-  monkeypatch.setattr(
-    slm_jobs, "speak", lambda m, p, jobs, *_: kept("speak", jobs, (0, nothing, True))
-  )
+  for name in ("fill", "speak"):
+    monkeypatch.setattr(slm_jobs, name, keep)
+  return found
+
+
+def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
+  """Against the codec and the tokeniser by themselves."""
   content_N, voice_N = noise(0.35, rate=2 * RATE), noise(0.63, seed=1)
-  converter.speak_like(
-    content_N, voice_N, content_rate=2 * RATE, prompt_rate=RATE, seed=7
-  )
-  (job,) = found["fill"]
-  # `prompt_seconds` of the prompt.
-  heard_N = voice_N[: round(0.6 * RATE)]
+  rates = dict(content_rate=2 * RATE, prompt_rate=RATE)
+  converter.speak_like(content_N, voice_N, **rates, seed=7)
+  converter.speak_like(content_N, content_rate=2 * RATE)
+  with_voice, without = jobs
+  heard_N = voice_N[: round(0.6 * RATE)]  # `prompt_seconds` of it
   codes = converter.codec.encode(heard_N).codes_BxTxK[0]
-  np.testing.assert_array_equal(job.prompt_TxK, codes)
+  np.testing.assert_array_equal(with_voice.prompt_TxK, codes)
+  assert without.prompt_TxK is None and with_voice.seed == 7
   tokenizer = SemanticTokenizer.load(runs["maskgit"] / "slm/semantic.safetensors")
-  content_N = soxr.resample(content_N, 2 * RATE, RATE, quality="HQ")
+  said_N = soxr.resample(content_N, 2 * RATE, RATE, quality="HQ")
   semantic = []
-  for clip_N in (heard_N, content_N):
+  for clip_N in (heard_N, said_N):
     padded_1xN = np.pad(clip_N, (0, 64 * HOP - len(clip_N)))[None]
     found_1xT = tokenizer.encode(padded_1xN, np.array([len(clip_N)], np.int32))
     semantic.append(found_1xT[0, : -(-len(clip_N) // HOP)])
-  np.testing.assert_array_equal(job.semantic_T, np.concatenate(semantic))
+  np.testing.assert_array_equal(with_voice.semantic_T, np.concatenate(semantic))
+  np.testing.assert_array_equal(without.semantic_T, semantic[1])
+
+
+def test_a_speaker_is_given_both_texts(speaker, runs, jobs):
+  """Against the codec and the vocabulary by themselves."""
   speaker.speak("It was so.", **SAID, seed=7)
-  (said,) = found["speak"]
+  speaker.speak("It was so.")
+  with_voice, without = jobs
   vocabulary = Vocabulary.load(runs["valle"] / "slm/vocabulary.json")
   ids = [vocabulary.encode(text) for text in ("Good day.", "It was so.")]
-  np.testing.assert_array_equal(said.text_S, wrapped(*ids))
+  np.testing.assert_array_equal(with_voice.text_S, wrapped(*ids))
+  np.testing.assert_array_equal(without.text_S, wrapped(ids[1]))
   codes = speaker.codec.encode(VOICE["prompt"]).codes_BxTxK[0]
-  np.testing.assert_array_equal(said.prompt_TxK, codes)
-  assert job.seed == said.seed == 7
-  converter.speak_like(content_N, content_rate=RATE)
-  speaker.speak("It was so.")
-  (job,), (said,) = found["fill"], found["speak"]
-  np.testing.assert_array_equal(job.semantic_T, semantic[1])
-  np.testing.assert_array_equal(said.text_S, wrapped(ids[1]))
-  assert job.prompt_TxK is said.prompt_TxK is None
+  np.testing.assert_array_equal(with_voice.prompt_TxK, codes)
+  assert without.prompt_TxK is None and with_voice.seed == 7
 
 
 def _ends(end):
