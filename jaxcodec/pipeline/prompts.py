@@ -50,12 +50,14 @@ def make_jobs(experiment: Experiment) -> list[Job]:
   test, usable = parts["test"], _usable(parts["test"], text)
   if not usable:
     raise DataError(f"{test.path}: none of its records has a text to speak")
-  jobs = []
+  make, jobs = (_speak_job if text else _fill_job), []
   for index in usable[: settings["num_utterances"]]:
     record = test[index]
     prompt = _prompt(parts, record, most, text)
-    make = _speak_job if text else _fill_job
-    jobs.append(make(record, prompt, _row(experiment, record), most, spec.frame_rate))
+    row = _row(experiment, record, prompt)
+    samples = None if text else record["samples"]
+    wav = f"{safe_name(record['id'])}.wav"
+    jobs.append(Job(row, wav, samples, make(record, prompt, row["seed"])))
   return jobs
 
 
@@ -75,8 +77,13 @@ def _prompt(parts, record, most, text) -> dict[str, Any] | None:
     ]
     if found:
       *_, source, index = _chosen(found, most) if text else max(found, key=_length)
-      return source[index]
+      return source[index] if text else _cut(source[index], most)
   return None
+
+
+def _cut(record, frames):
+  arrays = {name: record[name][:frames] for name in ("codes_TxK", "semantic_T")}
+  return {**record, **arrays}
 
 
 def _chosen(found, most):
@@ -88,36 +95,26 @@ def _length(one):
   return one[:2]  # and by id where they are equally long
 
 
-def _row(experiment, record):
+def _row(experiment, record, prompt):
   seed = hashlib.sha256(f"{experiment.seed}:{record['id']}".encode()).digest()
+  frames = len(prompt["codes_TxK"]) if prompt else 0
   return {
     **{name: record[name] for name in ("id", "speaker", "text")},
     "seed": int.from_bytes(seed[:4]) & 0x7FFFFFFF,
-  }
-
-
-def _speak_job(record, prompt, row, most, frame_rate):
-  texts, codes_TxK = [record["text_S"]], None
-  if prompt:
-    texts, codes_TxK = [prompt["text_S"], record["text_S"]], prompt["codes_TxK"]
-  job = SpeakJob(wrapped(*texts), codes_TxK, row["seed"])
-  return _job(record, prompt, row, None, frame_rate, job)
-
-
-def _fill_job(record, prompt, row, most, frame_rate):
-  semantic_T, codes_TxK = record["semantic_T"], None
-  if prompt:
-    semantic_T = np.concatenate([prompt["semantic_T"][:most], semantic_T])
-    codes_TxK = prompt["codes_TxK"][:most]
-  job = FillJob(semantic_T, codes_TxK, row["seed"])
-  return _job(record, prompt, row, record["samples"], frame_rate, job)
-
-
-def _job(record, prompt, row, samples, frame_rate, job):
-  frames = 0 if job.prompt_TxK is None else len(job.prompt_TxK)
-  row = {
-    **row,
     "prompt_id": prompt["id"] if prompt else None,
-    "prompt_seconds": frames / frame_rate,
+    "prompt_seconds": frames / experiment.spec.frame_rate,
   }
-  return Job(row, f"{safe_name(record['id'])}.wav", samples, job)
+
+
+def _speak_job(record, prompt, seed):
+  if not prompt:
+    return SpeakJob(wrapped(record["text_S"]), None, seed)
+  text_S = wrapped(prompt["text_S"], record["text_S"])
+  return SpeakJob(text_S, prompt["codes_TxK"], seed)
+
+
+def _fill_job(record, prompt, seed):
+  if not prompt:
+    return FillJob(record["semantic_T"], None, seed)
+  semantic_T = np.concatenate([prompt["semantic_T"], record["semantic_T"]])
+  return FillJob(semantic_T, prompt["codes_TxK"], seed)
