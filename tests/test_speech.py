@@ -144,7 +144,7 @@ def _ends(end):
 @pytest.fixture
 def at_once_and_never(speaker, tmp_path, monkeypatch):
   """Models that end as soon as they may, and never; their codec is compiled already."""
-  monkeypatch.setattr(slm_loading, "load", lambda weights: speaker.codec)
+  monkeypatch.setattr(slm_loading, "CodecModel", lambda *_: speaker.codec)
   return [
     api.load_slm(speech_helpers.write_run(tmp_path / str(end), "valle", _ends(end)))
     for end in (50.0, -50.0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec import build, build_slm, export, files
-from jaxcodec.api.loading import load
+from jaxcodec.api.model import CodecModel
 from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.voice_conversion import VoiceConverter
 from jaxcodec.data.text import Vocabulary, front_end
@@ -46,7 +46,7 @@ def load_slm(
       )
   config = _json(folder / _CONFIG, "config")
   text, spec = build_slm.reads_text(config), _checked_spec(folder, config)
-  if semantic_weights and (text or config["semantic"]["name"] != "hubert"):
+  if semantic_weights and (text or not _uses_hubert(config)):
     raise ValueError(f"{weights} does not use HuBERT: semantic_weights must be None")
   if text:
     return _text_to_speech(folder, config, spec)
@@ -78,7 +78,7 @@ def _voice_converter(folder, config, spec, semantic_weights):
     features = make_semantic_features({**config, "semantic": semantic}, spec)
     tokenizer = SemanticTokenizer.load(folder / _SEMANTIC, features)
   except ValueError as error:
-    if semantic["name"] != "hubert":
+    if not _uses_hubert(config):
       raise
     raise ValueError(
       f"{error}; semantic_weights (--semantic-weights) says where HuBERT's lie"
@@ -90,11 +90,17 @@ def _voice_converter(folder, config, spec, semantic_weights):
   )
 
 
+def _uses_hubert(config):
+  return config["semantic"].get("name") == "hubert"
+
+
 def _parts(folder, config, model):
   """What every `SpeechModel` needs."""
   variables = export.load_params(folder / _SLM, like={"params": param_shapes(model)})
   sampler, generate = build_slm.make_sampler(config), config["generate"]
-  codec = load(weights=folder / _CODEC)
+  codec = build.make_codec(config)
+  codec_file, shapes = folder / _CODEC, build.variable_shapes(codec)
+  codec = CodecModel(codec, export.load_params(codec_file, like=shapes))
   return codec, model, variables["params"], sampler, generate["batch_size"]
 
 
