@@ -54,6 +54,17 @@ def scan_audio(path: pathlib.Path) -> AudioInfo:
     return AudioInfo(total, file.channels, file.samplerate)
 
 
+def read_rate(path: pathlib.Path) -> int:
+  """A file's sample rate in Hz, by its header; raises as `read_audio` does."""
+  with _opened(path) as file:
+    return file.samplerate
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+  """Float samples as 16-bit integers, clipped: exact for what 16-bit files hold."""
+  return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+
+
 def write_wav(path: files.PathLike, audio: np.ndarray, sample_rate: int) -> None:
   """Writes 16-bit audio (N,) or (N, C) in [-1, 1], clipped beyond, whole or not."""
   with files.replacing(path) as temporary:

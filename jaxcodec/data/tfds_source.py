@@ -8,9 +8,10 @@ import pathlib
 
 import numpy as np
 
+from jaxcodec.data import set_files
 from jaxcodec.data.audio_io import check_samples
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.layouts import UNKNOWN_SPEAKER
+from jaxcodec.data.item import UNKNOWN_SPEAKER
 from jaxcodec.data.source import DataError
 
 _AUDIO = ("audio", "speech")
@@ -47,8 +48,11 @@ def open_tfds(
     DataError: not one such set, no such split, unknown features or rate, bad audio.
   """
   directory = _find_set(path, name)
-  features, examples = _open(directory, split)
-  columns = _columns(directory, features, native_rate)
+  set_files.check(directory)
+  info, examples = _open(directory, split)
+  # What `jaxcodec data build` writes has it in its metadata.
+  native_rate = native_rate or (info.metadata or {}).get("sample_rate")
+  columns = _columns(directory, info.features, native_rate)
   items = [_Example(directory, split, index) for index in range(len(examples))]
   return CheckedSource(
     f"{directory} {split}",
@@ -140,7 +144,7 @@ def _open(directory, split):
       f"{directory}: cannot read split {split!r} (the set must be prepared with"
       f" file_format='array_record'): {error}"
     ) from error
-  return builder.info.features, examples
+  return builder.info, examples
 
 
 def _columns(directory, features, native_rate):

@@ -1,0 +1,35 @@
+"""An audio file of a folder with its labels, and how a listing says what is wrong."""
+
+import dataclasses
+import pathlib
+
+from jaxcodec.data.source import DataError
+
+UNKNOWN_SPEAKER = "unknown"
+Problems = list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """An audio file and its labels. Prints as its path."""
+
+  path: pathlib.Path
+  id: str
+  speaker: str
+  text: str | None
+
+  def __str__(self):
+    return str(self.path)
+
+
+def problem(item: object, reason: str) -> dict[str, str]:
+  """An entry of `Source.skipped`."""
+  return {"item": str(item), "reason": reason}
+
+
+def read_text(path: pathlib.Path) -> str:
+  """A whole text file; raises `DataError` naming it where it isn't UTF-8."""
+  try:
+    return path.read_text(encoding="utf-8-sig")
+  except (OSError, UnicodeDecodeError) as error:
+    raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
