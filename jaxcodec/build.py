@@ -223,6 +223,8 @@ def check(config: Config) -> None:
   for stage in ("codec_train", "slm_train"):
     for name in ("steps", "batch_size", "log_every", "eval_every", "checkpoint_every"):
       positive(config[stage], stage, name)
+  if (workers := config["data"]["workers"]) < 0:
+    raise ConfigError(f"data.workers must not be negative, got {workers}")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")
   spec = make_codec_task(config).codec.spec
