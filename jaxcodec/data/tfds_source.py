@@ -57,7 +57,7 @@ def open_tfds(
   return CheckedSource(
     f"{directory} {split}",
     items,
-    lambda item: columns.recording(examples[item.index], item),
+    lambda item: columns.recording(_read(examples, item), item),
     sample_rate=sample_rate,
     on_error=on_error,
     cache_bytes=cache_bytes,
@@ -145,6 +145,14 @@ def _open(directory, split):
       f" file_format='array_record'): {error}"
     ) from error
   return builder.info, examples
+
+
+def _read(examples, item):
+  """One example; raises `DataError` where the record or what is in it is damaged."""
+  try:
+    return examples[item.index]
+  except Exception as error:  # TFDS raises whatever its parts raise.
+    raise DataError(f"{item}: cannot be read: {error!r}") from error
 
 
 def _columns(directory, features, native_rate):
