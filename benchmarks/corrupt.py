@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 
-import corruption
+import corrupt_variants
 
 TIMEOUT = 60.0  # seconds, for one variant
 
@@ -31,13 +31,13 @@ def main():
   arguments = parser.parse_args()
   if arguments.child:
     return _child()
-  results = list(_run(corruption.variants(arguments.count)))
+  results = list(_run(corrupt_variants.variants(arguments.count)))
   text = table(results)
   if arguments.out:
     pathlib.Path(arguments.out).write_text(text)
   else:
     print(text)
-  return int(any(outcome in corruption.FAULTS for _, outcome, _ in results))
+  return int(any(outcome in corrupt_variants.FAULTS for _, outcome, _ in results))
 
 
 def _child():
@@ -45,9 +45,9 @@ def _child():
   answers = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)  # whatever libraries print is no answer
   with tempfile.TemporaryDirectory() as folder:
-    lab = corruption.Lab(pathlib.Path(folder))
+    lab = corrupt_variants.Lab(pathlib.Path(folder))
     for line in sys.stdin:
-      answer = lab.outcome(corruption.Variant(*json.loads(line)))
+      answer = lab.outcome(corrupt_variants.Variant(*json.loads(line)))
       print(json.dumps(answer), file=answers, flush=True)
   return 0
 
@@ -57,9 +57,9 @@ def _run(variants):
   child = _Child()
   for variant in variants:
     outcome, detail = child.ask(variant)
-    if outcome in corruption.FAULTS:
+    if outcome in corrupt_variants.FAULTS:
       print(f"{variant}: {outcome}: {detail}", file=sys.stderr)
-    if outcome == corruption.DIED:
+    if outcome == corrupt_variants.DIED:
       child.stop()
       child = _Child()
     yield variant, outcome, detail
@@ -81,7 +81,7 @@ class _Child:
   def _listen(self):
     for line in self._process.stdout:
       self._answers.put(json.loads(line))
-    self._answers.put((corruption.DIED, f"exit code {self._process.wait()}"))
+    self._answers.put((corrupt_variants.DIED, f"exit code {self._process.wait()}"))
 
   def ask(self, variant):
     fields = (variant.kind, variant.damage, variant.seed)
@@ -89,7 +89,7 @@ class _Child:
     try:
       return tuple(self._answers.get(timeout=TIMEOUT))
     except queue.Empty:
-      return corruption.DIED, f"no answer in {TIMEOUT:.0f} s"
+      return corrupt_variants.DIED, f"no answer in {TIMEOUT:.0f} s"
 
   def stop(self):
     self._process.kill()
@@ -102,7 +102,7 @@ def table(results):
   for variant, outcome, _ in results:
     counts[variant.kind, variant.damage][outcome] += 1
     counts["all", ""][outcome] += 1
-  names = ("error", "fallback", "same", "undetectable", *corruption.FAULTS)
+  names = ("error", "fallback", "same", "undetectable", *corrupt_variants.FAULTS)
   lines = [f"| file | damage | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
   for (kind, damage), row in sorted(counts.items()):
     cells = " | ".join(str(row[name] or "") for name in names)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import pathlib
+import re
 
 from jaxcodec.data.source import DataError
 
 UNKNOWN_SPEAKER = "unknown"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 Problems = list[dict[str, str]]
 
 
@@ -28,8 +30,14 @@ def problem(item: object, reason: str) -> dict[str, str]:
 
 
 def read_text(path: pathlib.Path) -> str:
-  """A whole text file; raises `DataError` naming it where it isn't UTF-8."""
+  """A whole text file; raises `DataError` naming it where it isn't UTF-8 text."""
   try:
-    return path.read_text(encoding="utf-8-sig")
-  except (OSError, UnicodeDecodeError) as error:
-    raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    text = path.read_text(encoding="utf-8-sig")
+  except OSError as error:
+    raise DataError(f"{path}: cannot be read: {error}") from error
+  except UnicodeDecodeError as error:
+    raise DataError(f"{path}: is not UTF-8 text: {error}") from error
+  if found := _CONTROL.search(text):
+    line = text.count("\n", 0, found.start()) + 1
+    raise DataError(f"{path}:{line}: is not text: it has the character {found[0]!r}")
+  return text

@@ -38,7 +38,7 @@ def is_librilight(path: pathlib.Path) -> bool:
 
 
 def from_transcripts(
-  transcripts: Iterable[pathlib.Path], audio: Iterable[pathlib.Path]
+  transcripts: Sequence[pathlib.Path], audio: Iterable[pathlib.Path]
 ) -> tuple[list[Item], Problems]:
   """LibriSpeech: a line of each chapter's transcript is an id and its text."""
   by_id = {(path.parent, path.stem): path for path in audio}
@@ -53,7 +53,9 @@ def from_transcripts(
         what = "has no text" if path else "has no audio file beside it"
         problems.append(problem(key, f"{transcript}:{number}: {key!r} {what}"))
   for path in by_id.values():
-    problems.append(problem(path, f"{path}: no *.trans.txt beside it has its text"))
+    beside = [one.name for one in transcripts if one.parent == path.parent]
+    where = ", ".join(beside) or "a *.trans.txt beside it"
+    problems.append(problem(path, f"{path}: its text is not in {where}"))
   return items, problems
 
 

@@ -58,11 +58,17 @@ def write_all(
 
 
 def check(folder: pathlib.Path) -> None:
-  """Compares the metadata of a set with its checksums; does nothing if it has none.
+  """Compares the metadata of a set with its checksums, where it has any.
 
   Raises:
-    DataError: naming the file that has changed.
+    DataError: naming the file that is no JSON or has changed.
   """
+  for name in (_INFO, "features.json", "metadata.json"):
+    if (folder / name).is_file():
+      try:
+        json.loads((folder / name).read_text(encoding="utf-8"))
+      except (OSError, ValueError) as error:
+        raise DataError(f"{folder / name}: is damaged: {error}") from error
   path = folder / CHECKSUMS
   if not path.is_file():
     return
@@ -78,7 +84,7 @@ def check(folder: pathlib.Path) -> None:
     if not (folder / name).is_file():
       raise DataError(f"{folder / name}: is missing; build the set again")
     if files.sha256(folder / name) != digest:
-      raise DataError(f"{folder / name}: has changed since it was built")
+      raise DataError(f"{folder / name}: has changed: it does not fit {CHECKSUMS}")
 
 
 def _json_lines(entries: Sequence[dict[str, Any]]) -> str:

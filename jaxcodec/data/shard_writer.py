@@ -1,6 +1,7 @@
 """One shard of a TFDS set, written by one process, with a record of what is in it."""
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -77,6 +78,8 @@ def finished(job: Job, shard: Shard) -> Written | None:
   """A shard that is there, with the bytes that were written, from the same inputs."""
   try:
     record = json.loads(job.record_path(shard).read_text(encoding="utf-8"))
+    if record.pop("checksum") != _checksum(record):
+      return None
     if record.pop("inputs") != shard.inputs(job.root):
       return None
     if job.on_error == "raise" and record["failures"]:
@@ -116,6 +119,7 @@ def write(job: Job, shard: Shard) -> Written:
     digest = files.sha256(part)
   written = Written(recordings, failures, num_bytes, digest)
   record = {**dataclasses.asdict(written), "inputs": inputs}
+  record["checksum"] = _checksum(record)
   files.write_json(job.record_path(shard), record)
   return written
 
@@ -154,6 +158,10 @@ def _example(job: Job, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     "sha256": recording.digest,
   }
   return example, entry
+
+
+def _checksum(record: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _encoder(features):

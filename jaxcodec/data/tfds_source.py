@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import numpy as np
+from array_record.python import array_record_module
 
 from jaxcodec.data import set_files
 from jaxcodec.data.audio_io import check_samples
@@ -139,12 +140,27 @@ def _open(directory, split):
   try:
     builder = tfds.builder_from_directory(directory)
     examples = builder.as_data_source(split)
+    shards = builder.info.splits[split].file_instructions
   except Exception as error:  # TFDS raises whatever its parts raise.
     raise DataError(
       f"{directory}: cannot read split {split!r} (the set must be prepared with"
       f" file_format='array_record'): {error}"
     ) from error
+  for shard in shards:
+    _check_length(pathlib.Path(shard.filename), shard.examples_in_shard)
   return builder.info, examples
+
+
+def _check_length(path, expected):
+  """TFDS believes what it is told; a shard that holds more or less was damaged."""
+  try:
+    found = array_record_module.ArrayRecordReader(str(path)).num_records()
+  except Exception as error:  # the reader has no exceptions of its own
+    raise DataError(f"{path}: cannot be read: {error}") from error
+  if found != expected:
+    raise DataError(
+      f"{path}: holds {found} recordings, and dataset_info.json says {expected}"
+    )
 
 
 def _read(examples, item):

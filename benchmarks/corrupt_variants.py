@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-import readers
+import corrupt_readers as readers
+import numpy as np
 
 # What a variant may come to. The last three are faults.
 ERROR = "error"  # that names the file; with on_error=skip a counted skip
@@ -31,6 +32,7 @@ class Kind:
     read: reads all of it; the value tells any two contents apart.
     pattern: of the files to damage.
     checked: whether the format lets every damage be found.
+    folder: whether it is of a plain folder of audio files.
     skippable: whether `read` knows on_error=skip, and then returns what it skipped.
   """
 
@@ -38,6 +40,7 @@ class Kind:
   read: Callable[..., Any]
   pattern: str
   checked: bool = True
+  folder: bool = False
   skippable: bool = False
 
 
@@ -46,22 +49,25 @@ KINDS = {
     suffix: Kind(
       *(readers.audio_maker(suffix), readers.read_folder, f"b.{suffix}"),
       checked=suffix in ("flac", "ogg"),
+      folder=True,
       skippable=True,
     )
     for suffix in ("wav", "flac", "mp3", "ogg")
   },
-  "metadata.csv": Kind(
-    readers.make_csv, readers.read_folder, "metadata.csv", checked=False
-  ),
-  "transcript": Kind(
-    readers.make_librispeech, readers.read_folder, "**/*.trans.txt", checked=False
-  ),
-  "libri-light json": Kind(
-    readers.make_librilight, readers.read_folder, "**/*.json", checked=False
-  ),
+  **{
+    name: Kind(make, readers.read_folder, pattern, checked=False, folder=True)
+    for name, make, pattern in (
+      ("metadata.csv", readers.make_csv, "metadata.csv"),
+      ("transcript", readers.make_librispeech, "**/*.trans.txt"),
+      ("libri-light json", readers.make_librilight, "**/*.json"),
+    )
+  },
   "tfds json": Kind(readers.make_set, readers.read_set, "tones/1.0.0/*.json"),
   "tfds shard": Kind(
     readers.make_set, readers.read_set, "tones/1.0.0/*.array_record*", skippable=True
+  ),
+  "foreign tfds json": Kind(
+    readers.make_foreign_set, readers.read_set, "tones/1.0.0/*.json", checked=False
   ),
   "build record": Kind(readers.make_set, readers.build_again, "tones/1.0.0/*/*.json"),
   "token file": Kind(readers.make_jxc, readers.read_jxc, "a.jxc"),
@@ -73,10 +79,13 @@ KINDS = {
 }
 
 
-def _flip(data: bytearray, rng: random.Random, first: int, last: int) -> None:
-  data[rng.randrange(first, max(first + 1, min(last, len(data))))] ^= (
-    1 << rng.randrange(8)
-  )
+def _place(data: bytearray, rng: random.Random) -> int:
+  """Where something stands: padding is zeros, and most of a small record file."""
+  return int(rng.choice(np.flatnonzero(np.frombuffer(bytes(data), np.uint8))))
+
+
+def _flip(data: bytearray, position: int, rng: random.Random) -> None:
+  data[position] ^= 1 << rng.randrange(8)
 
 
 def _truncate(data, rng):
@@ -88,21 +97,21 @@ def _last_byte(data, rng):
 
 
 def _header_bit(data, rng):
-  _flip(data, rng, 0, 48)
+  _flip(data, rng.randrange(min(48, len(data))), rng)
 
 
 def _bit(data, rng):
-  _flip(data, rng, 0, len(data))
+  _flip(data, _place(data, rng), rng)
 
 
 def _garbage(data, rng):
-  start = rng.randrange(len(data))
+  start = _place(data, rng)
   stop = min(len(data), start + 32)
   data[start:stop] = rng.randbytes(stop - start)
 
 
 def _hole(data, rng):
-  start = rng.randrange(len(data))
+  start = _place(data, rng)
   stop = min(len(data), start + 512)
   data[start:stop] = bytes(stop - start)
 
@@ -135,6 +144,7 @@ DAMAGES: dict[str, Callable[[bytearray, random.Random], None]] = {
   "trailing": _trailing,
   "empty": _empty,
 }
+REMOVED = "removed"
 # Of float wav files, whose samples can be what audio cannot.
 SAMPLES = {"nan": float("nan"), "inf": float("inf"), "huge": 1e9}
 
@@ -155,6 +165,8 @@ def variants(count: int) -> list[Variant]:
   """The first `count` in an order that has every kind and damage early."""
   pairs = [("wav", damage) for damage in SAMPLES]
   pairs += [(kind, damage) for damage in DAMAGES for kind in KINDS]
+  # Of a plain folder, nothing tells what was in it.
+  pairs += [(name, REMOVED) for name, kind in KINDS.items() if not kind.folder]
   rounds = -(-count // len(pairs))
   return [Variant(*pair, seed) for seed in range(rounds) for pair in pairs][:count]
 
@@ -199,6 +211,8 @@ def _damage(folder, kind, variant):
   victim = rng.choice(paths)
   if variant.damage in SAMPLES:
     readers.write_sample(victim, SAMPLES[variant.damage], variant.seed)
+  elif variant.damage == REMOVED:
+    victim.unlink()
   else:
     data = bytearray(victim.read_bytes())
     DAMAGES[variant.damage](data, rng)
@@ -226,10 +240,12 @@ def _judged(kind, folder, victim, good):
 
 
 def _names(folder, victim):
-  """By which an error may name a file; a shard's examples are named by its folder."""
+  """By which an error may name a file; what is in a set is named by the set."""
   names = [victim.name]
-  if "array_record" in victim.name and victim.parent != folder:
+  if victim.parent.name == "1.0.0":
     names.append(f"{victim.parent}: ")
+  if not victim.exists():
+    names.append(str(folder))
   if "checkpoints" in victim.parts:
     names.append(str(folder / "checkpoints"))
   return names
