@@ -69,7 +69,7 @@ KINDS = {
   "foreign tfds json": Kind(
     readers.make_foreign_set, readers.read_set, "tones/1.0.0/*.json", checked=False
   ),
-  "build record": Kind(readers.make_set, readers.build_again, "tones/1.0.0/*/*.json"),
+  "build record": Kind(readers.make_set, readers.build_again, "tones/1.0.0/**/*.json"),
   "token file": Kind(readers.make_jxc, readers.read_jxc, "a.jxc"),
   "token records": Kind(readers.make_tokens, readers.read_tokens, "t.array_record"),
   "checkpoint": Kind(

@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import fcntl
 import itertools
-import json
 import multiprocessing
 import os
 import pathlib
@@ -65,6 +64,7 @@ def build(
   Raises:
     DataError: bad settings, nothing usable, another build in that place, or (`raise`)
       a bad recording.
+    ValueError: the plan of a build that was begun is damaged.
     OSError: what is written cannot be, or a process died.
   """
   root = pathlib.Path(source).expanduser().absolute()
@@ -151,21 +151,13 @@ def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
       for split, part in splits.items()
     }
     rate = sample_rate or _first_rate(splits)
-    files.write_json(path, {**wanted, "shards": lengths, "sample_rate": rate})
-  try:
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    different = [field for field, value in wanted.items() if plan[field] != value]
-    counts = {split: sum(lengths) for split, lengths in plan["shards"].items()}
-    whole = different or plan["sample_rate"] > 0
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise DataError(f"{path}: is damaged ({error!r}); remove {folder}") from error
-  if different:
+    files.write_checked_json(path, {**wanted, "shards": lengths, "sample_rate": rate})
+  plan = files.read_checked_json(path)
+  if different := [field for field, value in wanted.items() if plan[field] != value]:
     raise DataError(
       f"{folder}: holds another build, which differs in {', '.join(different)}; choose"
       " another name or folder, or remove it"
     )
-  if not whole or counts != {split: len(part) for split, part in splits.items()}:
-    raise DataError(f"{path}: is damaged: its shards do not add up; remove {folder}")
   return plan
 
 

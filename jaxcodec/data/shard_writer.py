@@ -1,8 +1,6 @@
 """One shard of a TFDS set, written by one process, with a record of what is in it."""
 
 import dataclasses
-import hashlib
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -77,16 +75,14 @@ def features(has_text: bool) -> Any:
 def finished(job: Job, shard: Shard) -> Written | None:
   """A shard that is there, with the bytes that were written, from the same inputs."""
   try:
-    record = json.loads(job.record_path(shard).read_text(encoding="utf-8"))
-    if record.pop("checksum") != _checksum(record):
-      return None
+    record = files.read_checked_json(job.record_path(shard))
     if record.pop("inputs") != shard.inputs(job.root):
       return None
     if job.on_error == "raise" and record["failures"]:
       return None
     whole = files.sha256(job.folder / shard.file(job.name)) == record["sha256"]
     return Written(**record) if whole else None
-  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+  except (OSError, ValueError):
     return None  # none, or damaged: it is written again
 
 
@@ -119,8 +115,7 @@ def write(job: Job, shard: Shard) -> Written:
     digest = files.sha256(part)
   written = Written(recordings, failures, num_bytes, digest)
   record = {**dataclasses.asdict(written), "inputs": inputs}
-  record["checksum"] = _checksum(record)
-  files.write_json(job.record_path(shard), record)
+  files.write_checked_json(job.record_path(shard), record)
   return written
 
 
@@ -158,10 +153,6 @@ def _example(job: Job, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     "sha256": recording.digest,
   }
   return example, entry
-
-
-def _checksum(record: dict[str, Any]) -> str:
-  return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _encoder(features):
