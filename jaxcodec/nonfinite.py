@@ -73,7 +73,7 @@ class NonFinite:
       skipped = f"skipped, {count} of at most {self._limit}"
       logging.warning("%s: %s; %s", what, skipped, where)
       return
-    many = f" for the {count}th time" if self._limit else ""
+    many = f", in {count} steps of at most {self._limit}" if self._limit else ""
     raise NonFiniteError(
       f"{what}{many}; {where}. Lower the learning rate or look at those examples; the"
       " last checkpoint is from before"
