@@ -74,7 +74,8 @@ def fit(
     log_every: steps between lines of metrics, whose values are the last step's.
     checkpoint_every: steps between checkpoints; there's one at the last step too.
     keep: how many of the latest checkpoints stay.
-    best: (metric, "min" or "max"): the best by it stays too, e.g. ("eval/loss", "min").
+    best: (metric, "min" or "max"): the best by it stays too and is what is returned,
+      e.g. ("eval/loss", "min").
     eval_data: batches to evaluate on, the first `eval_batches` each time.
     eval_every: steps between evaluations; there's one at the last step too.
     eval_batches: at most so many.
@@ -89,7 +90,7 @@ def fit(
     on_log: called with the step and all that is logged.
 
   Returns:
-    The final state.
+    The final state, or with `best` that of the best checkpoint.
 
   Raises:
     NonFiniteError: at the first metric, gradients' norms among them, that isn't finite
@@ -107,7 +108,7 @@ def fit(
     start = _start(task, iterator, checkpoints, mesh, rules, seed, init_from)
     if start.step >= steps:
       logging.info("%s: %d steps are done, %d asked for", folder, start.step, steps)
-      return start.state
+      return _best(checkpoints, start, start.state)
     progress = Progress(
       *(steps, desc), initial=start.step, unit="examples", scale=start.examples
     )
@@ -132,14 +133,16 @@ def fit(
     signals = stack.enter_context(Signals())
     if start.step:
       progress.message(f"{desc}: going on after step {start.step}")
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, start.target)
     step = Compiled(
       checked(task.train_step, keep_state=skip_nonfinite > 0),
       *(mesh, log.compiling),
       donate_argnums=0,
-      out_shardings=(start.shardings, *[sharding.replicated(mesh)] * 2),
+      out_shardings=(shardings, *[sharding.replicated(mesh)] * 2),
     )
     loop = _Loop(step, start, log, checkpoints, evaluate, profile)
-    return loop.run(batches, signals, steps, checkpoint_every)
+    final = loop.run(batches, signals, steps, checkpoint_every)
+    return _best(checkpoints, start, final)
 
 
 def _process_folder(folder: pathlib.Path) -> pathlib.Path:
@@ -151,7 +154,7 @@ def _process_folder(folder: pathlib.Path) -> pathlib.Path:
 class _Start(NamedTuple):
   step: int
   state: Any
-  shardings: Any
+  target: Any
   examples: int
 
 
@@ -178,7 +181,16 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
       step, state, position = restored
   prefetch.set_position(iterator, position)
   examples = max((x.shape[0] for x in example.values()), default=0)
-  return _Start(step, state, shardings, examples)
+  return _Start(step, state, target, examples)
+
+
+def _best(checkpoints, start: _Start, final: Any) -> Any:
+  """The state of the best checkpoint, if one is to be kept and was measured."""
+  step = checkpoints.best_step()
+  if step is None or step == int(final.step):
+    return final
+  logging.info("the result is that of step %d, the best", step)
+  return checkpoints.restore(start.target, step).state
 
 
 def _begun(task, rng, example, variables) -> Any:

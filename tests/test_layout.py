@@ -12,10 +12,10 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 # A module may import from its own layer and from those before it.
 LAYERS = (
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
-  ("nn", "recipes", "flops", "profile"),
+  ("nn", "recipes", "flops", "profile", "health"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
-  ("tasks", "sharding", "metrics_writer", "export", "text_config"),
+  ("tasks", "sharding", "metrics_writer", "export", "text_config", "best_of"),
   ("checkpoint", "prefetch", "step", "nonfinite", "inference"),
   ("rates", "train_log", "evaluation"),
   ("train",),

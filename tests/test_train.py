@@ -266,6 +266,31 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
     fit(tmp_path / "b", 1, eval_data=[])
 
 
+def test_the_best_is_kept_and_returned(tmp_path):
+  options = dict(
+    **dict(eval_data=[train_toy.make_batch(50)], eval_every=2, checkpoint_every=2),
+    **dict(keep=1, best=("eval/loss", "max")),  # the worst, which is the first
+  )
+  best = fit(tmp_path / "a", 6, **options)
+  assert bits(best) == bits(fit(tmp_path / "b", 2))
+  assert {p.name for p in (tmp_path / "a" / "checkpoints").iterdir()} == {"2", "6"}
+  assert bits(fit(tmp_path / "a", 6, **options)) == bits(best)
+
+
+def test_weights_to_begin_with(tmp_path):
+  first = fit(tmp_path / "a", 5)
+  variables = jax.device_get(Task().inference_variables(first))
+  logged = []
+  fit(tmp_path / "b", 1, init_from=variables, on_log=lambda _, v: logged.append(v))
+  fresh = jax.jit(Task().init)(jax.random.key(0), _arrays(0))
+  begun = Task().start_from(fresh, variables)
+  _, metrics = jax.jit(Task().train_step)(begun, _arrays(0))
+  assert logged[0]["loss"] == pytest.approx(float(metrics["loss"]))
+  # What the run has since learnt is not begun again.
+  resumed = fit(tmp_path / "b", 2, init_from=jax.tree.map(np.zeros_like, variables))
+  assert np.abs(resumed.params["hidden"]).max() > 0.1
+
+
 def test_rates_leave_compilation_out_and_see_slow_input(tmp_path):
   start, data = time.monotonic(), Data(seconds=0.03)
   fit(tmp_path, 12, data=data, log_every=4, checkpoint_every=100)

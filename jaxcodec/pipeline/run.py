@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, files, sharding, stages, text_config
+from jaxcodec import build, evals, files, stages, text_config
 from jaxcodec.build import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
-from jaxcodec.pipeline import evaluation, generation, tokens, training
+from jaxcodec.pipeline import evaluation, generation, loop, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
 
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
@@ -93,16 +93,12 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
-  parallel = sharding.batch_parallelism(experiment.mesh)
   for section in ("codec_train", "slm_train"):
-    if (size := experiment.config[section]["batch_size"]) % parallel:
-      raise ConfigError(
-        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-        " that share a batch (see mesh)"
-      )
+    loop.options(experiment, section)
+    loop.check_batch(experiment, section)
   available = set()
   for name in wanted:
-    for needed in STAGES[name].needs:
+    for needed in _needs(experiment, name):
       if needed in wanted or needed in available:
         continue
       stage = stages.load_stage(experiment.workdir, needed)
@@ -120,6 +116,25 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       _ = experiment.text_ids
   if "codec" in wanted:
     build.check_shapes(experiment.config)
+  for name in {"codec", "slm"} & set(wanted):
+    loop.first(experiment, name)
+
+
+def _needs(experiment: Experiment, name: str) -> tuple[str, ...]:
+  """The stages that a stage needs: none with synthetic data, which few can use."""
+  if not experiment.synthetic:
+    return STAGES[name].needs
+  if name not in ("codec", "slm"):
+    raise ConfigError(
+      f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
+      " training, with stages=codec,slm"
+    )
+  return ()
+
+
+def _recorded(experiment: Experiment, part: str) -> Any:
+  of_loop = part.endswith("_train")
+  return loop.recorded(experiment, part) if of_loop else experiment.recorded(part)
 
 
 def _run_stage(experiment: Experiment, name: str) -> None:
@@ -129,11 +144,13 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
     "config": {
-      part: experiment.recorded(part)
+      part: _recorded(experiment, part)
       for part in stage.config
       if part in experiment.config
     },
-    "stages": {needed: experiment.done[needed].as_input() for needed in stage.needs},
+    "stages": {
+      needed: experiment.done[needed].as_input() for needed in _needs(experiment, name)
+    },
   }
   experiment.done[name] = stages.run_stage(
     experiment.workdir, name, inputs, lambda folder: stage.run(experiment, folder)

@@ -4,13 +4,13 @@ import json
 import pathlib
 
 import jaxcodec
-from jaxcodec import build, export, files, train
+from jaxcodec import build, export, files, health, train
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
-from jaxcodec.data import token_batches
+from jaxcodec.data import synthetic, token_batches
 from jaxcodec.data.token_store import TokenSource
+from jaxcodec.pipeline import loop
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
-from jaxcodec.tasks.collapse import CollapseWatch
 
 SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 
@@ -26,14 +26,21 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     "crop_samples": build.crop_samples(config, "codec_train", spec),
     "batch_size": settings["batch_size"],
   }
-  crops = data_pipeline.crops(
-    source, experiment.split["train"], seed=experiment.seed, **shape
-  )
-  held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
+  if experiment.synthetic:
+    del shape["sample_rate"]
+    crops, held_out = synthetic.synthetic_crops(seed=experiment.seed, **shape), None
+  else:
+    crops = data_pipeline.crops(
+      source, experiment.split["train"], seed=experiment.seed, **shape
+    )
+    held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
   task = build.make_codec_task(config)
   show = ("mel", "adversarial", "eval/mel")
-  watch = CollapseWatch(spec.codebook_size)
-  _fit(experiment, "codec_train", task, crops, held_out, folder, show, watch)
+  symptoms = (
+    health.codebook_collapse(spec.codebook_size),
+    health.discriminator_wins(task.undecided),
+  )
+  _fit(experiment, "codec_train", task, crops, held_out, folder, show, symptoms)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
 
 
@@ -41,39 +48,50 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the speech language model on windows of tokens."""
   config, spec = experiment.config, experiment.spec
   settings = config["slm_train"]
-  tokens = experiment.done["tokens"].folder
   shape = {
     "batch_size": settings["batch_size"],
     "frames": build.crop_samples(config, "slm_train", spec) // spec.hop,
   }
-  train_tokens = TokenSource(tokens / "train.array_record")
-  held_out = TokenSource(tokens / "valid.array_record")
-  windows = token_batches.token_batches(train_tokens, seed=experiment.seed, **shape)
-  evaluated = token_batches.eval_token_batches(held_out, **shape)
+  if experiment.synthetic:
+    windows, evaluated = _synthetic_tokens(experiment, shape), None
+  else:
+    tokens = experiment.done["tokens"].folder
+    train_tokens = TokenSource(tokens / "train.array_record")
+    held_out = TokenSource(tokens / "valid.array_record")
+    windows = token_batches.token_batches(train_tokens, seed=experiment.seed, **shape)
+    evaluated = token_batches.eval_token_batches(held_out, **shape)
   task = build.make_slm_task(config, spec)
   show = ("loss", "accuracy", "eval/ce_c0", "eval/ce_c0_wrong_semantic")
   _fit(experiment, "slm_train", task, windows, evaluated, folder, show)
   return [PARAMS, CURVES]
 
 
-def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
-  settings = experiment.config[section]
+def _synthetic_tokens(experiment, shape):
+  spec, semantic = experiment.spec, experiment.config["semantic"]
+  return synthetic.synthetic_tokens(
+    num_codebooks=spec.num_codebooks,
+    codebook_size=spec.codebook_size,
+    num_semantic=semantic["num_clusters"],
+    seed=experiment.seed,
+    **shape,
+  )
+
+
+def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
   config = experiment.config[section.removesuffix("_train")]
   state = train.fit(
     task,
     data,
-    steps=settings["steps"],
+    steps=experiment.config[section]["steps"],
     workdir=folder,
     mesh=experiment.mesh,
     seed=experiment.seed,
-    log_every=settings["log_every"],
-    checkpoint_every=settings["checkpoint_every"],
     eval_data=eval_data,
-    eval_every=settings["eval_every"],
-    eval_batches=settings["eval_batches"],
+    init_from=loop.first(experiment, folder.name),
     show=show,
     desc=folder.name,
-    on_log=on_log,
+    on_log=health.Watch([*symptoms, health.input_starved()]),
+    **loop.options(experiment, section),
   )
   metadata = {
     "version": jaxcodec.__version__,

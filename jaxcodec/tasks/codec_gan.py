@@ -236,6 +236,12 @@ class CodecGanTask:
     return codec_loss.balanced(*inputs, *balancing)
 
   @property
+  def undecided(self) -> float:
+    """The discriminators' loss if they cannot tell."""
+    game = losses.ADVERSARIAL[self.adversarial_loss]
+    return game.undecided * sum(self.discriminator.loss_weights)
+
+  @property
   def _output_terms(self):
     """Names of the terms that depend on the codec's output."""
     return [n for n in self.weights if n not in ("codebook", "commitment")]
@@ -244,7 +250,8 @@ class CodecGanTask:
     return state.step >= self.adversarial_start
 
   def _judge(self, disc_params, x_BxN):
-    return self.discriminator.apply({"params": disc_params}, x_BxN)
+    maps = self.discriminator.apply({"params": disc_params}, x_BxN)
+    return jax.tree.map(lambda m: m.astype(jnp.float32), maps)
 
   def _mel(self, real_BxN, fake_BxN):
     rate = self.codec.sample_rate
