@@ -1,7 +1,7 @@
-"""The command line: `jaxcodec encode|decode|convert|info`. See `jaxcodec --help`.
+"""The command line: encode, decode, convert, info, doctor. See `jaxcodec --help`.
 
-Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C. Files that were written are
-whole in every case.
+Exit codes: 0 done, 1 what `doctor` found wrong, 2 bad input, 130 stopped by Ctrl-C.
+Files that were written are whole in every case.
 """
 
 import argparse
@@ -19,14 +19,13 @@ def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
   try:
-    arguments.run(arguments)
+    return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
     print("stopped; what was written is whole", file=sys.stderr)
     return 130
-  return 0
 
 
 def script() -> None:
@@ -75,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
+  doctor = commands.add_parser("doctor", help="whether this machine can train")
+  doctor.add_argument("--config", metavar="FILE[:ARG]", help="whose data to time, too")
+  doctor.add_argument(
+    "--set", action="append", default=[], metavar="FIELD=VALUE", help="in that config"
+  )
+  doctor.set_defaults(run=_doctor)
   return parser
 
 
@@ -157,3 +162,15 @@ def _info(arguments) -> None:
   for path in arguments.files:
     header = token_file.read_header(path)
     print(f"{path}: {json.dumps(header, indent=2, sort_keys=True)}")
+
+
+def _doctor(arguments) -> int:
+  from jaxcodec import doctor
+  from jaxcodec.doctor import config_file
+
+  config = arguments.config and config_file.load(arguments.config, arguments.set)
+  failed = False
+  for finding in doctor.run(config or None):
+    print(finding, flush=True)
+    failed |= finding.status == "FAIL"
+  return int(failed)

@@ -22,6 +22,7 @@ LAYERS = (
   ("build",),
   ("porting",),
   ("pipeline", "api"),
+  ("doctor",),
   ("cli",),
   ("__main__",),
 )

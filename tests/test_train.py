@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import train_toy
-from jax.experimental.compilation_cache import compilation_cache
 from train_toy import Data, Task, bits, fit
 
 from jaxcodec import interrupts, nonfinite, sharding
@@ -26,19 +25,7 @@ from jaxcodec.metrics_writer import read_metrics
 PROGRAM = pathlib.Path(train_toy.__file__)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once(tmp_path_factory):
-  """Most of these tests' time would be compiling one program again and again."""
-  folder = tmp_path_factory.mktemp("programs")
-  before = jax.config.jax_compilation_cache_dir
-  least = jax.config.jax_persistent_cache_min_compile_time_secs
-  compilation_cache.reset_cache()
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  yield
-  jax.config.update("jax_compilation_cache_dir", before)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-  compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def without_times(records):
