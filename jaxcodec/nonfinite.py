@@ -26,6 +26,7 @@ class StepResult(NamedTuple):
     metrics: on the devices.
     finite: whether they all are.
     index_B: ids of the examples, where they have some.
+    examples: rows of the batch.
     flops: of the step, on all devices.
   """
 
@@ -33,6 +34,7 @@ class StepResult(NamedTuple):
   metrics: Metrics
   finite: jax.Array
   index_B: np.ndarray | None
+  examples: int
   flops: float
 
 

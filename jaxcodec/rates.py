@@ -15,30 +15,32 @@ class Rates:
 
   Args:
     batches: what says how long it was waited for.
-    examples: in a batch.
     mesh: the devices.
   """
 
-  def __init__(self, batches: Prefetch, examples: int, mesh: Mesh):
+  def __init__(self, batches: Prefetch, mesh: Mesh):
     self.running = False
-    self._batches, self._examples = batches, examples
+    self._batches = batches
     self._devices = [
       d for d in mesh.devices.flat if d.process_index == jax.process_index()
     ]
     self._count, self._peak = mesh.size, flops.peak(mesh.devices.flat[0])
     self._seconds: list[float] = []
     self._flops = self._mark = self._waited = 0.0
+    self._examples = 0
 
   def restart(self) -> None:
     """Begins a window now."""
-    self.running, self._seconds, self._flops = True, [], 0.0
+    self.running, self._seconds = True, []
+    self._flops, self._examples = 0.0, 0
     self._mark, self._waited = time.monotonic(), self._batches.waited
 
-  def tick(self, step_flops: float) -> None:
+  def tick(self, step_flops: float, examples: int) -> None:
     """A step of so many FLOPs, on all devices, has ended now."""
     now = time.monotonic()
     self._seconds.append(now - self._mark)
     self._mark, self._flops = now, self._flops + step_flops
+    self._examples += examples
 
   def skip(self, seconds: float) -> None:
     """Leaves out seconds in which something else was done."""
@@ -53,10 +55,10 @@ class Rates:
     steps, seconds = len(self._seconds), sum(self._seconds)
     deviation, waited = np.std(self._seconds or 0), self._batches.waited - self._waited
     achieved = self._flops / seconds / self._count if steps else 0.0
+    speed = self._examples / seconds if steps else 0.0
     self.restart()
     if not steps:
       return {}
-    speed = steps * self._examples / seconds
     rates = {
       "step_seconds": seconds / steps,
       "step_seconds_std": float(deviation),

@@ -117,7 +117,7 @@ def fit(
     log = TrainLog(
       MetricsWriter(mine, step=start.step),
       progress,
-      Rates(batches, start.examples, mesh),
+      Rates(batches, mesh),
       NonFinite(mine, skip_nonfinite, start.step),
       log_every=log_every,
       start=start.step,
@@ -180,8 +180,12 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
     else:
       step, state, position = restored
   prefetch.set_position(iterator, position)
-  examples = max((x.shape[0] for x in example.values()), default=0)
-  return _Start(step, state, target, examples)
+  return _Start(step, state, target, _rows(example))
+
+
+def _rows(batch: dict[str, jax.Array]) -> int:
+  """Examples in a batch."""
+  return max((x.shape[0] for x in batch.values()), default=0)
 
 
 def _best(checkpoints, start: _Start, final: Any) -> Any:
@@ -216,8 +220,8 @@ class _Loop:
       self._profile.before(self._step)
       self._state, *result = self._train_step(self._state, batch.arrays)
       self._profile.after(self._step, result)
-      flops = self._train_step.flops
-      self._log.push(StepResult(self._step, *result, batch.index_B, flops))
+      size = _rows(batch.arrays), self._train_step.flops
+      self._log.push(StepResult(self._step, *result, batch.index_B, *size))
       last, stop = self._step == steps, signals.number
       evaluated = self._measure(last)
       if last or stop is not None or self._step % checkpoint_every == 0:

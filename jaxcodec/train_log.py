@@ -71,7 +71,7 @@ class TrainLog:
       self._progress.restart_clock()
       self._display(jax.device_get(result.metrics))
     else:
-      self._rates.tick(result.flops)
+      self._rates.tick(result.flops, result.examples)
     if result.step % self._log_every == 0 or result.step == self._last:
       metrics = jax.device_get(result.metrics)
       extra = self._rates.take() | self._nonfinite.metrics()

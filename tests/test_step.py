@@ -126,12 +126,12 @@ def test_rates_of_a_window(monkeypatch):
     devices = np.array([Device("TPU v4", {"peak_bytes_in_use": n}) for n in (5, 6)])
     size = 2
 
-  found = rates.Rates(Batches, 8, Mesh)
+  found = rates.Rates(Batches, Mesh)
   found.restart()
-  found.tick(275e12)
+  found.tick(275e12, 8)
   found.skip(1.0)
   Batches.waited = 8.5
-  found.tick(275e12)
+  found.tick(275e12, 8)
   assert found.take() == {
     "step_seconds": 1.5,
     "step_seconds_std": 0.5,

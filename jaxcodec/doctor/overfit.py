@@ -35,7 +35,8 @@ def codec() -> Iterator[tuple[str, str]]:
   text = f"mel distance {before:.3f} to {after:.3f} in {CODEC_STEPS} steps"
   yield PASS if after < _MEL * before else FAIL, text
   perplexity_K = np.asarray(last["perplexity"])
-  text = f"perplexity {perplexity_K.round(1).tolist()} of {_CODES} codes"
+  books = " and ".join(f"{value:.1f}" for value in perplexity_K)
+  text = f"perplexity of its codebooks {books}, of {_CODES} codes"
   yield PASS if perplexity_K.min() > _USED * _CODES else WARN, text
 
 
