@@ -19,7 +19,8 @@ import time
 import jax
 import numpy as np
 
-from jaxcodec import build, sharding, train
+from jaxcodec import build, build_slm, sharding, train
+from jaxcodec.config_fields import crop_samples, whole_frames
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import token_batches, token_store
 from jaxcodec.doctor import config_file
@@ -61,7 +62,7 @@ def codec(experiment, _):
   data = data_pipeline.crops(
     *(experiment.source, experiment.split["train"]),
     sample_rate=spec.sample_rate,
-    crop_samples=build.crop_samples(config, "codec_train", spec),
+    crop_samples=crop_samples(config, "codec_train", spec),
     batch_size=config["codec_train"]["batch_size"],
     seed=0,
   )
@@ -85,10 +86,10 @@ def slm(experiment, folder):
   data = token_batches.token_batches(
     token_store.TokenSource(folder / "tokens.array_record"),
     batch_size=config["slm_train"]["batch_size"],
-    frames=build.crop_samples(config, "slm_train", spec) // spec.hop,
+    frames=whole_frames(config, "slm_train", "crop_seconds", spec),
     seed=0,
   )
-  return build.make_slm_task(config, spec), data
+  return build_slm.make_slm_task(config, spec), data
 
 
 class Turns:

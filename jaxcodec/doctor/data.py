@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxcodec import build, sharding, train
+from jaxcodec.config_fields import crop_samples
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data.synthetic import synthetic_crops
 from jaxcodec.doctor.finding import PASS, WARN
@@ -40,7 +41,7 @@ def rates(config: Any) -> Iterator[tuple[str, str]]:
 
 def _shape(experiment: Experiment) -> dict[str, int]:
   config = experiment.config
-  samples = build.crop_samples(config, "codec_train", experiment.spec)
+  samples = crop_samples(config, "codec_train", experiment.spec)
   size = config["codec_train"]["batch_size"]
   return {"crop_samples": samples, "batch_size": size, "seed": experiment.seed}
 

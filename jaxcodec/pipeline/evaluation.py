@@ -47,6 +47,7 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     absent=absent,
   )
   results["slm"] = _last_evaluation(experiment)
+  results["endings"] = _endings(experiment)
   evals.write_results(folder / RESULTS, results)
   return [RESULTS, *audio]
 
@@ -102,12 +103,27 @@ def _generated(experiment):
     items.append(
       evals.Item(
         *(row["id"], row["speaker"], row["text"], spec.sample_rate),
-        audio=read_wav(folder / row["wav"]),
+        audio=read_wav(folder / row["wav"]) if row["wav"] else np.zeros(0, np.float32),
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,
+        failed=_why_failed(row),
       )
     )
   return items
+
+
+def _why_failed(row) -> str | None:
+  """Of nothing there is nothing to measure; what was cut is measured as it is."""
+  return None if row["frames"] else "nothing was generated: the model ended at once"
+
+
+def _endings(experiment) -> dict[str, int]:
+  """How many generations ended by themselves, were cut, and came to nothing."""
+  lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  empty = sum(not row["frames"] for row in rows)
+  cut = sum(not row["ended"] for row in rows)
+  return {"ended": len(rows) - cut - empty, "cut": cut, "empty": empty}
 
 
 def _own_weights(experiment):
@@ -118,7 +134,7 @@ def _own_weights(experiment):
 
 
 def _last_evaluation(experiment) -> dict[str, float]:
-  """The held-out losses, nats, of the language model's weights that are used."""
+  """The held-out losses, nats, and accuracies of the weights that are used."""
   lines = (experiment.done["slm"].folder / "metrics.jsonl").read_text().splitlines()
   evaluated = [row for row in map(json.loads, lines) if "eval/loss" in row]
   last = evaluated[-1] if evaluated else {}

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec import build, export, porting, sharding
+from jaxcodec import build, build_slm, export, porting
 from jaxcodec.config_fields import ConfigError, positive
 from jaxcodec.pipeline.experiment import Experiment
 
@@ -29,18 +29,6 @@ def options(experiment: Experiment, section: str) -> dict[str, Any]:
     raise ConfigError(f"{section}.best: data.source=synthetic has nothing to evaluate")
   _check_profile(settings, section)
   return {name: settings[name] for name in (*_POSITIVE, *_ALSO)}
-
-
-def check_batch(experiment: Experiment, section: str) -> None:
-  """Raises ConfigError if the devices cannot share each part of a batch."""
-  settings = experiment.config[section]
-  size, parts = settings["batch_size"], settings["accumulate"]
-  parallel = sharding.batch_parallelism(experiment.mesh)
-  if size % (parallel * parts):
-    raise ConfigError(
-      f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-      f" that share a batch (see mesh) times {section}.accumulate ({parts})"
-    )
 
 
 def _check_best(settings, section) -> None:
@@ -107,11 +95,13 @@ def _shapes(experiment, stage) -> Any:
   """The variables as `ShapeDtypeStruct`s."""
   if stage == "codec":
     return build.variable_shapes(build.make_codec(experiment.config))
-  task = build.make_slm_task(experiment.config, experiment.spec)
+  vocabulary = experiment.vocabulary
+  task = build_slm.make_slm_task(experiment.config, experiment.spec, vocabulary)
   frame = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   codes = jax.ShapeDtypeStruct((1, 1, experiment.spec.num_codebooks), jnp.int32)
   mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
   batch = {"codes_BxTxK": codes, "semantic_BxT": frame, "mask_BxT": mask}
+  batch |= {"text_BxS": frame, "text_mask_BxS": mask}
 
   def init(batch):
     return task.inference_variables(task.init(jax.random.key(0), batch))
