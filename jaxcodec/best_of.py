@@ -1,6 +1,6 @@
 """Which checkpoints stay: the latest, and the best by a metric."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import orbax.checkpoint as ocp
 
@@ -21,6 +21,13 @@ def policy(keep: int, best: Best | None) -> ocp.checkpoint_managers.Preservation
     keep_checkpoints_without_metrics=False,
   )
   return policies.AnyPreservationPolicy([latest, kept])
+
+
+def tracking(best: Best | None) -> dict[str, Any]:
+  """Options of the manager without which it writes no metrics beside checkpoints."""
+  if best is None:
+    return {}
+  return {"best_fn": lambda metrics: metrics[best[0]], "best_mode": best[1]}
 
 
 def step(manager: ocp.CheckpointManager, best: Best | None) -> int | None:

@@ -58,6 +58,7 @@ class Checkpointer:
       self._folder,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=best_of.policy(keep, best),
+        **best_of.tracking(best),
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
       ),
