@@ -11,6 +11,7 @@ from jaxcodec.doctor import config_file, data, finding
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
 
 
+@pytest.mark.slow
 def test_a_machine_that_can_train(capsys):
   assert cli.main(["doctor"]) == 0
   lines = capsys.readouterr().out.splitlines()
@@ -61,8 +62,9 @@ def folder(tmp_path):
 def test_data_and_their_rate(well, folder, monkeypatch, capsys, consumed, status):
   monkeypatch.setattr(data, "_SECONDS", 0.1)
   monkeypatch.setattr(data, "_consumed", lambda *_: consumed)
-  changes = ["--set", "data.source=folder", "--set", f"data.path={folder}"]
-  assert cli.main(["doctor", "--config", CONFIG, *changes]) == 0
+  changes = ("data.source=folder", f"data.path={folder}", "mesh.data=2")
+  arguments = [part for change in changes for part in ("--set", change)]
+  assert cli.main(["doctor", "--config", CONFIG, *arguments]) == 0
   first, second = capsys.readouterr().out.splitlines()[-2:]
   assert first.startswith("PASS  data: 30 recordings, 0.01 h")
   assert second.startswith(f"{status}  data: the input alone gives")

@@ -26,7 +26,7 @@ def load(config: str, changes: Sequence[str] = ()) -> Any:
   spec.loader.exec_module(module)
   if not hasattr(module, "get_config"):
     raise ValueError(f"{path} has no get_config")
-  found = module.get_config(argument)
+  found = module.get_config(argument).lock()
   for change in changes:
     field, _, text = change.partition("=")
     try:

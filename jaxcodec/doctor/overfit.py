@@ -9,7 +9,8 @@ import optax
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.discriminators import DacDiscriminator
-from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.seanet import SeanetEncoder
+from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.doctor.finding import FAIL, PASS, WARN
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.maskgit import MaskGit
@@ -41,14 +42,13 @@ def codec() -> Iterator[tuple[str, str]]:
 
 
 def _codec_task() -> CodecGanTask:
-  shape = dict(width=8, lstm_layers=0)
   opt = optax.adamw(3e-3, b1=0.8)
   weights = dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25)
   return CodecGanTask(
     Codec(
-      SeanetEncoder(strides=(4, 5), latent_dim=16, **shape),
+      SeanetEncoder(width=8, strides=(20,), latent_dim=16, lstm_layers=0),
       FactorizedRVQ(16, 2, _CODES, 4, dropout=0.0),
-      SeanetDecoder(strides=(5, 4), **shape | {"width": 32}),
+      VocosDecoder(width=32, mlp_width=64, depth=1, n_fft=80, hop=20),
       _RATE,
     ),
     DacDiscriminator(periods=(), n_ffts=(64,), period_width=1, band_width=2),
