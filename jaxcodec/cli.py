@@ -1,7 +1,8 @@
-"""The command line: encode, decode, convert, info, doctor. See `jaxcodec --help`.
+"""The command line: encode, decode, synthesize, convert, info, doctor, and `--help`.
 
-Exit codes: 0 done, 1 what `doctor` found wrong, 2 bad input, 130 stopped by Ctrl-C.
-Files that were written are whole in every case.
+Exit codes: 0 done, 1 the language model spoke nothing for some output, or what `doctor`
+found wrong, 2 bad input, 130 stopped by Ctrl-C. Files that were written are whole in
+every case.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxcodec import __version__, files, token_file
+from jaxcodec import __version__, cli_synthesize, files, token_file
 
 SKIPPED = "skipped.json"
 
@@ -40,7 +41,7 @@ def script() -> None:
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    "jaxcodec", description="Neural audio codecs on files."
+    "jaxcodec", description="Neural audio codecs, and speech on their tokens."
   )
   parser.add_argument("--version", action="version", version=__version__)
   commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     help="also decode tokens that were made with other weights",
   )
   decode.set_defaults(run=_decode)
+  cli_synthesize.add_command(commands)
   convert = commands.add_parser("convert", help="published weights to ours, and back")
   convert.add_argument("source", help="published weights, or our params.safetensors")
   convert.add_argument("--preset", help="not needed if the weights say which codec")

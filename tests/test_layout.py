@@ -21,8 +21,9 @@ LAYERS = (
   ("train",),
   ("build", "build_slm"),
   ("porting",),
+  ("semantic_features",),
   ("pipeline", "api"),
-  ("doctor",),
+  ("doctor", "cli_synthesize"),
   ("cli",),
   ("__main__",),
 )
