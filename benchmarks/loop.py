@@ -35,7 +35,7 @@ def main():
   parser.add_argument("--task", choices=("codec", "slm"), required=True)
   parser.add_argument("--rounds", type=int, default=5)
   arguments = parser.parse_args()
-  config = config_file.load(CONFIG, [f"data.options.max_utterances={200}"])
+  config = config_file.load(CONFIG, ["data.options.max_utterances=200"])
   jax.config.update("jax_num_cpu_devices", config.cpu_devices)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
@@ -45,7 +45,7 @@ def main():
     turns = Turns(task, next(iter(data)), experiment)
     train.fit(
       *(task, data),
-      steps=WINDOW * arguments.rounds + turns.every // 2,
+      steps=WINDOW * arguments.rounds + WINDOW // 2 + 1,
       workdir=folder / "run",
       mesh=experiment.mesh,
       seed=0,
