@@ -59,6 +59,33 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   if like is not None:
     flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
+  return _nested(flat)
+
+
+def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
+  """Variables to train on from: those of `like`, to the last weight norm.
+
+  Scales of weight norms that are folded in are the norms of their kernels.
+
+  Args:
+    path: of the file that they are from, for errors.
+    variables: nested dicts of arrays; what is beside them in a file is left out.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s.
+
+  Raises:
+    ValueError: all that is missing, left over or misshapen is listed.
+  """
+  flat = {k: v for k, v in _flatten(variables) if not k.startswith(f"{BUFFERS}/")}
+  wanted = dict(_flatten(like))
+  _compare(path, flat, wanted)
+  for key in wanted.keys() - flat.keys():
+    kernel = np.asarray(flat[f"{key.removesuffix('scale')}kernel"])
+    axes = tuple(i for i, size in enumerate(wanted[key].shape) if size == 1)
+    flat[key] = np.sqrt(np.sum(kernel * kernel, axes, keepdims=True))
+  return _nested(flat)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
   nested: dict[str, Any] = {}
   for key, value in flat.items():
     *parents, name = key.split("/")
@@ -75,6 +102,21 @@ def load_metadata(path: files.PathLike) -> dict[str, str]:
     metadata = dict(file.metadata() or {})
   metadata.pop(CHECKSUM, None)
   return metadata
+
+
+def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
+  """The file of a stage, given its folder or its experiment's; else `path` as it is.
+
+  Raises:
+    FileNotFoundError: there is nothing.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise FileNotFoundError(f"no weights at {path}")
+  for name in (f"{stage}/{FILE}", FILE):
+    if (path / name).is_file():
+      return path / name
+  return path
 
 
 def is_params(path: files.PathLike) -> bool:

@@ -103,22 +103,6 @@ def eval_crops(
   )
 
 
-def synthetic_crops(
-  *, crop_samples: int, batch_size: int, seed: int, pool: int = 4
-) -> grain.IterDataset:
-  """Endless noise batches out of `pool` made ones, to time a model without its data."""
-  rng = np.random.default_rng(seed)
-  clips = [
-    (0.1 * rng.standard_normal(crop_samples, np.float32), index)
-    for index in range(pool * batch_size)
-  ]
-  batches = [
-    _collate(clips[start : start + batch_size], crop_samples=crop_samples)
-    for start in range(0, len(clips), batch_size)
-  ]
-  return grain.MapDataset.source(batches).repeat().to_iter_dataset()
-
-
 def long_enough(
   source: Source,
   indices: Sequence[int],
