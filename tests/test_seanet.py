@@ -67,6 +67,18 @@ def test_lstm_has_the_gradient_of_its_scan():
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("lstm_layers", [0, 2])
+def test_fresh_latents_are_as_large_as_the_audio_and_vary(lstm_layers):
+  """Else a constant outgrows what tells frames apart, and one code serves them all."""
+  encoder = SeanetEncoder(width=8, latent_dim=64, lstm_layers=lstm_layers)
+  audio_BxNx1 = 0.05 * _noise(4, 8000, 1)
+  made = compiled_fast(lambda key, x: encoder.init_with_output(key, x)[0])
+  z_TxD = np.asarray(made(jax.random.key(0), audio_BxNx1)).reshape(-1, 64)
+  varying = np.sqrt(z_TxD.var(0).mean()) / audio_BxNx1.std()
+  constant = np.sqrt((z_TxD.mean(0) ** 2).mean()) / audio_BxNx1.std()
+  assert 1 < varying < 5 and constant < varying / 2
+
+
 @pytest.fixture(scope="module", params=["causal", "segmented stereo"])
 def codec_and_variables(request):
   style, options = ({}, ())

@@ -19,6 +19,7 @@ from jaxcodec.nn.norm import TimeGroupNorm
 from jaxcodec.nn.padding import MODES, pad_frames
 
 NORMS = ("weight_norm", "time_group_norm")
+_VARIANCE_KEPT = nn.initializers.lecun_uniform()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Style:
   causal: bool
   pad_mode: str
   dtype: Dtype
+  kernel_init: nn.initializers.Initializer | None = None
 
   def __post_init__(self):
     if self.norm not in NORMS:
@@ -67,6 +69,7 @@ class SeanetConv(nn.Module):
       padding=0,
       dtype=self.style.dtype,
       weight_norm=self.style.weight_norm,
+      kernel_init=self.style.kernel_init,
     )
     self.conv_norm = None if self.style.weight_norm else TimeGroupNorm()
 
@@ -195,7 +198,10 @@ class _Seanet(nn.Module):
 class SeanetEncoder(_Seanet):
   """Audio (B, N, C) to latent (B, N / hop, latent_dim). Attributes: see `_Seanet`.
 
-  The width is doubled at every stride.
+  The width is doubled at every stride. Fresh weights give latents about as large as the
+  audio. The original starts from torch's, whose latents have a hundredth of it: at a
+  high rate of learning all frames soon share a constant many times as large as what
+  tells them apart, and stay on one code.
   """
 
   latent_dim: int = 128
@@ -213,6 +219,9 @@ class SeanetEncoder(_Seanet):
       model.append(SeanetConv(width, style, 2 * stride, stride))
     last = SeanetConv(self.latent_dim, style, 7)
     self.model = [*model, *self._lstm(), Elu(), last]
+
+  def _style(self):
+    return dataclasses.replace(super()._style(), kernel_init=_VARIANCE_KEPT)
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
     """Encodes; N must be a multiple of the hop, valid_B counts samples."""
