@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jaxcodec import files, prefetch, sharding
 from jaxcodec.checkpoint import Checkpointer
-from jaxcodec.interrupts import Interrupted, Signals
+from jaxcodec.interrupts import Agreement, Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
 from jaxcodec.progress import Progress
 from jaxcodec.train_log import NonFiniteError, StepResult, TrainLog
@@ -51,11 +51,13 @@ def fit(
   """Trains to `steps`, going on from the latest checkpoint in `workdir`.
 
   Killed at any moment and started again, it ends with the same bits: a checkpoint
-  holds the state (random keys included) and the position of the data.
+  holds the state (random keys included) and the position of the data. Of several
+  processes all call this, each with its part of the data; the first writes metrics.
 
   `workdir` gets `checkpoints/` and `metrics.jsonl`. SIGINT and SIGTERM let the step
   finish, save and raise `Interrupted`, an exit with code 130 or 143; a second one acts
-  as if it had not been caught.
+  as if it had not been caught. Sent to one of several processes, it stops all of them
+  after the same step.
 
   Args:
     task: model, losses and optimisers.
@@ -178,12 +180,13 @@ class _Loop:
     )
 
   def run(self, batches, signals, steps: int, checkpoint_every: int) -> Any:
+    agree = Agreement()
     while self._step < steps:
       batch = batches.get()
       self._state, metrics, finite = self._train_step(self._state, batch.arrays)
       self._step += 1
       self._log.push(StepResult(self._step, metrics, finite, batch.index_B))
-      last, stop = self._step == steps, signals.number
+      last, stop = self._step == steps, agree(signals.number)
       evaluated = self._measure(last)
       if last or stop is not None or self._step % checkpoint_every == 0:
         self._save(batch.position, evaluated)

@@ -2,9 +2,10 @@
 
 import json
 import pathlib
+from typing import Any
 
 import jaxcodec
-from jaxcodec import build, export, files, train
+from jaxcodec import build, distributed, export, files, sharding, train
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data import token_batches
@@ -19,12 +20,11 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the codec on crops; writes its averaged weights, the split, the curves."""
   config, spec = experiment.config, experiment.spec
   settings, source = config["codec_train"], experiment.source
-  splits.write_split(folder / SPLIT, source.utterances, experiment.split)
-  files.write_json(folder / SKIPPED, experiment.skipped)
+  distributed.on_first(lambda: _record_data(experiment, folder))
   shape = {
     "sample_rate": spec.sample_rate,
     "crop_samples": build.crop_samples(config, "codec_train", spec),
-    "batch_size": settings["batch_size"],
+    **shard(experiment, settings["batch_size"]),
   }
   crops = data_pipeline.crops(
     source, experiment.split["train"], seed=experiment.seed, **shape
@@ -43,7 +43,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   settings = config["slm_train"]
   tokens = experiment.done["tokens"].folder
   shape = {
-    "batch_size": settings["batch_size"],
+    **shard(experiment, settings["batch_size"]),
     "frames": build.crop_samples(config, "slm_train", spec) // spec.hop,
   }
   train_tokens = TokenSource(tokens / "train.array_record")
@@ -54,6 +54,21 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   show = ("loss", "accuracy", "eval/ce_c0", "eval/ce_c0_wrong_semantic")
   _fit(experiment, "slm_train", task, windows, evaluated, folder, show)
   return [PARAMS, CURVES]
+
+
+def shard(experiment: Experiment, batch_size: int) -> dict[str, Any]:
+  """The part of batches of `batch_size` rows that this process reads."""
+  part = sharding.batch_shard(experiment.mesh)
+  return {
+    "batch_size": batch_size // part.count,
+    "shard_index": part.index,
+    "shard_count": part.count,
+  }
+
+
+def _record_data(experiment, folder):
+  splits.write_split(folder / SPLIT, experiment.source.utterances, experiment.split)
+  files.write_json(folder / SKIPPED, experiment.skipped)
 
 
 def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
@@ -80,4 +95,5 @@ def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
     "config": json.dumps(config),
     "sample_rate": str(experiment.spec.sample_rate),
   }
-  export.save_params(folder / PARAMS, task.inference_variables(state), metadata)
+  variables = sharding.to_host(task.inference_variables(state))
+  distributed.on_first(lambda: export.save_params(folder / PARAMS, variables, metadata))
