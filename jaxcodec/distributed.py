@@ -138,13 +138,12 @@ def _report(error: BaseException) -> int:
   if isinstance(error, SystemExit):
     code = error.code
     return code if isinstance(code, int) else int(code is not None)
-  traceback.print_exception(error)
-  print(
-    f"error: process {jax.process_index()} of {jax.process_count()} stops:"
-    f" {type(error).__name__}; if its message is about a connection, look for the first"
-    " error among the other processes",
-    file=sys.stderr,
-  )
+  why = f"since {error}"
+  if not isinstance(error, OtherProcessError):
+    traceback.print_exception(error)
+    why = f"on {type(error).__name__}; if that is about a connection, see the others"
+  which = f"process {jax.process_index()} of {jax.process_count()}"
+  print(f"error: {which} stops {why}", file=sys.stderr)
   return 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from jaxcodec import files, prefetch, sharding
+from jaxcodec import distributed, files, prefetch, sharding
 from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.interrupts import Agreement, Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
@@ -257,6 +257,7 @@ class _Compiled:
     if program is None:
       with self._compiling(), sharding.use_mesh(self._mesh):
         program = self._jitted.lower(state, batch).compile()
+      distributed.wait()  # the first to run it would not wait long for the others
       self._programs[key] = program
     return program(state, batch)
 

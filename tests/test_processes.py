@@ -130,7 +130,7 @@ def test_two_processes_agree_and_end_together():
   assert team[0].returncode != 0, said[0]
 
 
-STEPS = ("--steps=120", "--wait=0.002")
+STEPS = ("--steps=60", "--wait=0.003")
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_killed_and_terminated_they_end_with_the_same_bits(straight, tmp_path):
   team.members[1].send_signal(signal.SIGTERM)
   assert team.finish(60) == [143, 143], team.output()
   last = max(int(p.name) for p in (killed / "checkpoints").glob("*"))
-  assert last == read_metrics(killed)[-1]["step"] < 120
+  assert last == read_metrics(killed)[-1]["step"] < 60
 
   kill_and_resume.complete(killed, 2, *STEPS)
   assert not kill_and_resume.differences(straight, killed)
