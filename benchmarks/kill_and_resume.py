@@ -5,7 +5,8 @@
 
 Trains `toy_codec.py` without a stop, then again in another folder, where one of its
 processes, by lot, is killed at a random moment, and all are started again, until there
-were enough kills. A process that is left over when its peer was killed must end by
+were enough kills: a quarter of them while it starts, the others within seconds of its
+first step. A process that is left over when its peer was killed must end by
 itself within a minute, with an error. Both folders' last checkpoints must hold the same
 bits, and their metrics the same numbers.
 """
@@ -26,7 +27,7 @@ import numpy as np
 import safetensors.numpy
 from toy_codec import FINAL
 
-from jaxcodec.metrics_writer import read_metrics
+from jaxcodec.metrics_writer import FILE, read_metrics
 
 PROGRAM = pathlib.Path(__file__).with_name("toy_codec.py")
 # What a process may take to notice that another one died.
@@ -40,6 +41,7 @@ class Team:
 
   members: list[subprocess.Popen]
   folder: pathlib.Path
+  begun: float  # time.time()
 
   def output(self) -> str:
     return "\n".join(
@@ -72,12 +74,12 @@ def start(workdir: pathlib.Path, processes: int, *more: str) -> Team:
     with socket.create_server(("127.0.0.1", 0)) as server:
       port = server.getsockname()[1]
     command += [f"--coordinator=127.0.0.1:{port}", f"--num_processes={processes}"]
-  members = []
+  members, begun = [], time.time()
   for index in range(processes):
     own = [f"--process_id={index}"] if processes > 1 else []
     with open(folder / f"{index}.log", "w") as log:
       members.append(subprocess.Popen([*command, *own], stdout=log, stderr=log))
-  return Team(members, folder)
+  return Team(members, folder, begun)
 
 
 def complete(workdir: pathlib.Path, processes: int, *more: str) -> float:
@@ -96,19 +98,41 @@ def complete(workdir: pathlib.Path, processes: int, *more: str) -> float:
   return time.monotonic() - begun if started is None else started
 
 
-def kill_one(
-  workdir: pathlib.Path, processes: int, moment: float, victim: int, *more: str
-) -> str | None:
-  """Starts it, kills a process after `moment` seconds; says what happened to whom.
+def await_step(workdir: pathlib.Path, team: Team) -> None:
+  """Waits until the team has done a step, or has ended."""
+  while all(member.poll() is None for member in team.members):
+    records = read_metrics(workdir) if (workdir / FILE).exists() else []
+    if any(r["time"] > team.begun and "compile_seconds" not in r for r in records):
+      return
+    time.sleep(0.02)
 
-  None if it was over by then.
+
+def kill_one(
+  workdir: pathlib.Path,
+  processes: int,
+  moment: float,
+  victim: int,
+  training: bool,
+  *more: str,
+) -> str | None:
+  """Starts it, kills a process; says what happened to whom.
+
+  Args:
+    workdir, processes, more: see `start`.
+    moment: seconds from the start, or (`training`) from its first step.
+    victim: which process.
+
+  Returns:
+    None if it was over by then.
   """
   team = start(workdir, processes, *more)
+  if training:
+    await_step(workdir, team)
   time.sleep(moment)
   if team.members[victim].poll() is not None:
     team.finish(ALONE_SECONDS)
     return None
-  doing = _doing(workdir)
+  doing = _doing(workdir, training)
   team.members[victim].kill()
   killed = time.monotonic()
   codes = team.finish(ALONE_SECONDS)
@@ -120,11 +144,12 @@ def kill_one(
   return f"{doing}, process {victim}{ended}{seconds}"
 
 
-def _doing(workdir: pathlib.Path) -> str:
+def _doing(workdir: pathlib.Path, training: bool) -> str:
   checkpoints = [path.name for path in (workdir / "checkpoints").glob("*")]
   saved = max((int(name) for name in checkpoints if name.isdigit()), default=0)
   saving = any(not name.isdigit() for name in checkpoints)
-  return f"{'saving' if saving else 'running'} after step {saved}"
+  doing = "saving" if saving else "training" if training else "starting"
+  return f"{doing} after step {saved}"
 
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> dict[str, float]:
@@ -165,8 +190,9 @@ def main() -> None:
   print(f"uninterrupted: first checkpoint after {startup:.1f} s", flush=True)
   rng, done = random.Random(args.seed), []
   while len(done) < args.kills:
-    moment, victim = rng.uniform(0, startup + 4), rng.randrange(args.processes)
-    what = kill_one(killed, args.processes, moment, victim, *options)
+    training, victim = rng.random() < 0.75, rng.randrange(args.processes)
+    moment = rng.uniform(0, 3 if training else startup)
+    what = kill_one(killed, args.processes, moment, victim, training, *options)
     if what is None:
       sys.exit(f"it was over after {len(done)} kills: give more --steps")
     done.append(what)

@@ -130,7 +130,7 @@ def test_two_processes_agree_and_end_together():
   assert team[0].returncode != 0, said[0]
 
 
-STEPS = ("--steps=60", "--wait=0.003")
+STEPS = ("--steps=100", "--wait=0.004")
 
 
 @pytest.fixture(scope="module")
@@ -141,31 +141,22 @@ def straight(tmp_path_factory):
   return folder
 
 
-def _training(workdir, team):
-  """Waits for the first checkpoint."""
-  while not any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
-    assert all(member.poll() is None for member in team.members), team.output()
-    time.sleep(0.02)
-
-
 @with_gloo
 def test_killed_and_terminated_they_end_with_the_same_bits(straight, tmp_path):
   killed = tmp_path / "killed"
   team = kill_and_resume.start(killed, 2, *STEPS)
-  _training(killed, team)
+  kill_and_resume.await_step(killed, team)
+  time.sleep(0.2)
   team.members[1].kill()
   codes = team.finish(60)
   assert codes[0] not in (0, None) and codes[1] == -signal.SIGKILL, team.output()
 
   team = kill_and_resume.start(killed, 2, *STEPS)
-  before = len(read_metrics(killed))
-  while len(read_metrics(killed)) <= before:
-    assert team.members[0].poll() is None, team.output()
-    time.sleep(0.02)
+  kill_and_resume.await_step(killed, team)
   team.members[1].send_signal(signal.SIGTERM)
   assert team.finish(60) == [143, 143], team.output()
   last = max(int(p.name) for p in (killed / "checkpoints").glob("*"))
-  assert last == read_metrics(killed)[-1]["step"] < 60
+  assert last == read_metrics(killed)[-1]["step"] < 100
 
   kill_and_resume.complete(killed, 2, *STEPS)
   assert not kill_and_resume.differences(straight, killed)
