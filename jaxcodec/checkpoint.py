@@ -123,7 +123,7 @@ class Checkpointer:
     """
     steps = distributed.on_first(self.steps)
     if not steps:
-      self._refuse_if_all_were_damaged()
+      distributed.on_first(self._refuse_if_all_were_damaged)
       return None
     step = steps[-1] if step is None else step
     self._manager.wait_until_finished()
