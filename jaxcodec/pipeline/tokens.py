@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from jaxcodec import distributed, files, sharding
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
-from jaxcodec.inference import bucket
+from jaxcodec.inference import by_frame
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
@@ -35,7 +35,7 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   distributed.on_first(lambda: _fit(experiment, folder / SEMANTIC))
   features = experiment.semantic_features
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
-  semantic_tokens = functools.partial(_padded, tokenizer.encode, experiment)
+  semantic_tokens = functools.partial(by_frame, tokenizer.encode, experiment.spec)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
@@ -88,7 +88,7 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
     for index in map(int, order):
       if frames >= _MOST_FRAMES:
         break
-      found[index] = _padded(compute, experiment, experiment.audio(index))
+      found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
       frames += len(found[index])
       progress.update()
   several = distributed.several()
@@ -103,17 +103,6 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
     sharding=sharding.batch_sharding(mesh),
   )
   tokenizer.save(path)
-
-
-def _padded(
-  function: Callable, experiment: Experiment, audio_N: np.ndarray
-) -> np.ndarray:
-  """`function` of one clip, padded to one of a few lengths; its valid frames."""
-  hop, frames = experiment.spec.hop, experiment.spec.num_frames(len(audio_N))
-  padded_N = np.zeros(bucket(frames) * hop, np.float32)
-  padded_N[: len(audio_N)] = audio_N
-  length_B = np.array([len(audio_N)], np.int32)
-  return np.asarray(function(padded_N[None], length_B))[0, :frames]
 
 
 def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
