@@ -23,7 +23,7 @@ T = TypeVar("T")
 # Only deaths end a wait, and those the coordinator notices: stages may take days.
 _WAIT_SECONDS = 14 * 24 * 3600
 # How long a process that ends waits for the others to come to the same end.
-_LEAVE_SECONDS = 5
+_LEAVE_SECONDS = 3
 _barriers = itertools.count()
 
 

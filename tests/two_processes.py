@@ -1,16 +1,19 @@
-"""What two processes agree on, as a program: `two_processes.py PORT PROCESS_ID`.
+"""What two processes agree on, as a program: `two_processes.py FOLDER PORT PROCESS_ID`.
 
 Prints one line of JSON, then the second process fails.
 """
 
 import json
+import os
+import signal
 import sys
 
 import jax
 import numpy as np
+import train_toy
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxcodec import distributed, rendezvous, sharding
+from jaxcodec import distributed, interrupts, rendezvous, sharding
 from jaxcodec.semantic import kmeans
 
 
@@ -51,6 +54,21 @@ def clusters():
   return float(np.abs(np.asarray(local[0]) - np.asarray(spread[0])).max())
 
 
+def stopped(folder):
+  """[exit code, step] of a training of which only the second process gets a SIGTERM."""
+
+  def spoil(number, batch):
+    if number == 4 and jax.process_index() == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return batch
+
+  data, mesh = train_toy.Data(size=4, seconds=0.01, spoil=spoil), sharding.make_mesh()
+  try:
+    train_toy.fit(folder, 1000, data=data, mesh=mesh)
+  except interrupts.Interrupted as stop:
+    return [stop.code, stop.step]
+
+
 def shards():
   return {
     name: sharding.batch_shard(sharding.make_mesh(shape))
@@ -64,7 +82,7 @@ def shards():
 
 
 def main():
-  port, process_id = map(int, sys.argv[1:])
+  folder, port, process_id = sys.argv[1], *map(int, sys.argv[2:])
   jax.config.update("jax_num_cpu_devices", 2)
   address = f"127.0.0.1:{port}"
   rendezvous.initialize(address, 2, process_id, timeout=30, heartbeat_timeout=10)
@@ -79,10 +97,11 @@ def main():
       "fetched": spread_and_fetched(),
       "shards": shards(),
       "k-means": clusters(),
+      "stopped": stopped(folder),
     }
     print(json.dumps(answers), flush=True)
     fail_in(1)
-    distributed.wait()
+    distributed.gather("")
 
 
 if __name__ == "__main__":
