@@ -29,6 +29,7 @@ with_gloo = pytest.mark.skipif(
 @pytest.fixture(scope="module", autouse=True)
 def environment(tmp_path_factory):
   """Of the processes: one device each if they say nothing, one set of programs."""
+  jax.devices()  # this process' own, which are not to know of it
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XLA_FLAGS", "")
     patch.setenv("JAX_PLATFORMS", "cpu")
