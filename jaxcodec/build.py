@@ -172,6 +172,8 @@ def check(config: Config) -> None:
   for stage in ("codec_train", "slm_train"):
     for name in ("steps", "log_every", "eval_every", "checkpoint_every"):
       positive(config[stage], stage, name)
+  if (workers := config["data"]["workers"]) < 0:
+    raise ConfigError(f"data.workers must not be negative, got {workers}")
   positive(config["codec_train"], "codec_train", "batch_size")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")

@@ -1,4 +1,4 @@
-"""The command line: `jaxcodec encode|decode|synthesize|convert|info`, and `--help`.
+"""Commands `jaxcodec encode|decode|synthesize|convert|info|data`; see `--help`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output, 2 bad input, 130
 stopped by Ctrl-C. Files that were written are whole in every case.
@@ -6,11 +6,13 @@ stopped by Ctrl-C. Files that were written are whole in every case.
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxcodec import __version__, cli_synthesize, files, token_file
+from jaxcodec import __version__, cache, cli_synthesize, files, token_file
+from jaxcodec.data import command as data_command
 
 SKIPPED = "skipped.json"
 
@@ -30,11 +32,8 @@ def main(argv: Sequence[str]) -> int:
 
 def script() -> None:
   """What the installed command runs: `main`, with compiled programs kept."""
-  import jax
-
-  from jaxcodec import cache
-
-  jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  # Not every command imports JAX, which reads this when it is.
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla"))
   sys.exit(main(sys.argv[1:]))
 
 
@@ -75,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
+  data_command.add(commands)
   return parser
 
 

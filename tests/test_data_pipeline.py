@@ -145,3 +145,21 @@ def test_synthetic_is_endless_noise():
   assert batches[0]["audio_BxN"].shape == (3, 800)
   assert 0.09 < batches[8]["audio_BxN"].std() < 0.11
   assert (batches[0]["audio_BxN"] != batches[1]["audio_BxN"]).any()
+
+
+def test_workers_change_neither_batches_nor_positions():
+  whole = take(training(batch_size=8), 8)
+  shard = {"shard_index": 1, "shard_count": 2, "batch_size": 4}
+  working = iter(training(workers=2, **shard))
+  batches = [next(working) for _ in range(6)]
+  for batch, both in zip(batches, whole, strict=False):
+    np.testing.assert_array_equal(batch["audio_BxN"], both["audio_BxN"][1::2])
+  state = working.get_state()
+  rest = [next(working), next(working)]
+  working.close()
+  for workers in (0, 1):
+    resumed = iter(training(workers=workers, **shard))
+    resumed.set_state(state)
+    assert_same([next(resumed), next(resumed)], rest)
+    assert resumed.get_state() == working.get_state()
+    resumed.close()

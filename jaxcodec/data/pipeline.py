@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcodec.data import reading
 from jaxcodec.data.source import DataError, Source
+from jaxcodec.data.workers import WorkerBatches
 
 
 def crops(
@@ -20,7 +21,8 @@ def crops(
   seed: int,
   shard_index: int = 0,
   shard_count: int = 1,
-) -> grain.IterDataset:
+  workers: int = 0,
+) -> grain.IterDataset | WorkerBatches:
   """Endless shuffled batches of random crops.
 
   In an epoch an utterance is drawn once for each whole crop that fits into it, so all
@@ -35,7 +37,8 @@ def crops(
     batch_size: B, of this shard.
     seed: of order and crops.
     shard_index: this process, below `shard_count`.
-    shard_count: processes.
+    shard_count: processes that train.
+    workers: processes that each of those has to load audio, 0 for none.
 
   Returns:
     Batches {audio_BxN float32, length_B int32 valid samples, index_B int32}.
@@ -63,6 +66,7 @@ def crops(
     seed=seed,
     shard_index=shard_index,
     shard_count=shard_count,
+    workers=workers,
   )
 
 

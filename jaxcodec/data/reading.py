@@ -5,6 +5,8 @@ from typing import Any
 
 import grain
 
+from jaxcodec.data.workers import WorkerBatches
+
 # Two threads keep a few batches ready while the model computes.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 # Grain draws each shuffled index by trial out of a domain that is never small: below
@@ -21,18 +23,21 @@ def endless(
   seed: int,
   shard_index: int,
   shard_count: int,
-) -> grain.IterDataset:
+  workers: int = 0,
+) -> grain.IterDataset | WorkerBatches:
   """Endless shuffled batches; each epoch has a new order and new `load(index, rng)`.
 
   An epoch is every index once, or several times where there are few.
   The stream of elements does not depend on `shard_count`: all shards' batches one
   after another are one process's batch.
-  Iterators resume exactly through `get_state` and `set_state`.
+  Iterators resume exactly through `get_state` and `set_state`, and neither batches nor
+  states depend on `workers`, the processes that load (0: threads of this one).
   """
   epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
   dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(load)
-  return _batches(dataset, collate, batch_size, shard_index, shard_count)
+  dataset = _batches(dataset, collate, batch_size, shard_index, shard_count)
+  return WorkerBatches(dataset, workers) if workers else dataset.to_iter_dataset(_READ)
 
 
 def one_pass(
@@ -50,7 +55,8 @@ def one_pass(
   """
   short = -len(indices) % (batch_size * shard_count)
   dataset = grain.MapDataset.source([*indices, *([-1] * short)]).map(load)
-  return _batches(dataset, collate, batch_size, shard_index, shard_count)
+  dataset = _batches(dataset, collate, batch_size, shard_index, shard_count)
+  return dataset.to_iter_dataset(_READ)
 
 
 def numbered(
@@ -74,4 +80,4 @@ def _batches(elements, collate, batch_size, shard_index, shard_count):
     return collate([elements[first + row] for row in range(batch_size)])
 
   count = len(elements) // (batch_size * shard_count)
-  return grain.MapDataset.range(count).map(batch).to_iter_dataset(_READ)
+  return grain.MapDataset.range(count).map(batch)

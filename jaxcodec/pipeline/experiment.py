@@ -155,9 +155,10 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
-  """What a stage records of the data: settings and content, not where it lies."""
+  """What a stage records of the data: what decides its content alone."""
   data = dict(experiment.config["data"])
-  data.pop("path")
+  for name in ("path", "workers"):
+    data.pop(name)
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 

@@ -35,7 +35,11 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     **_rows(experiment, settings["batch_size"]),
   }
   crops = data_pipeline.crops(
-    source, experiment.split["train"], seed=experiment.seed, **shape
+    source,
+    experiment.split["train"],
+    seed=experiment.seed,
+    workers=config["data"]["workers"],
+    **shape,
   )
   held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
   task = build.make_codec_task(config)

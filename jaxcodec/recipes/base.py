@@ -17,6 +17,7 @@ def full(config: ConfigDict) -> None:
     sample_rate=16_000,
     valid=0.05,  # shares of the sentences that are held out
     test=0.05,
+    workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       name=config_dict.placeholder(str),  # of tfds: the data set
