@@ -8,19 +8,23 @@ from typing import TextIO, TypeVar
 
 import tqdm
 
-from jaxcodec import distributed
-
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
+_silent = False
+
+
+def silence() -> None:
+  """Nothing is shown from now on: of several processes one speaks."""
+  global _silent
+  _silent = True
 
 
 class Progress:
   """Shows how far a loop is, how fast, what is left and a few values.
 
   A context manager. Off a terminal it writes whole lines without carriage returns, at
-  most one every `every` seconds, and one at the end. Of several processes only the
-  first shows anything.
+  most one every `every` seconds, and one at the end.
   """
 
   def __init__(
@@ -51,8 +55,8 @@ class Progress:
     self._shown = initial
     self._values: dict[str, float] = {}
     self._start = self._last = time.monotonic()
-    self._bar, self._silent = None, not distributed.is_first()
-    if self._stream.isatty() and not self._silent:
+    self._bar = None
+    if self._stream.isatty() and not _silent:
       self._bar = tqdm.tqdm(
         *(None, desc, total),
         initial=initial,
@@ -98,7 +102,7 @@ class Progress:
     """Writes a line without breaking the bar."""
     if self._bar is not None:
       self._bar.write(text, file=self._stream)
-    elif not self._silent:
+    elif not _silent:
       print(text, file=self._stream, flush=True)
 
   def _line(self) -> None:

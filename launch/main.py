@@ -25,7 +25,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcodec import cache, distributed, pipeline, rendezvous
+from jaxcodec import cache, distributed, pipeline, progress, rendezvous
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -80,6 +80,7 @@ def _run(config) -> None:
     print(f"workdir: {workdir}", flush=True)
   else:
     logging.set_verbosity(logging.ERROR)
+    progress.silence()
   command = shlex.join(["python", *sys.argv])
   try:
     pipeline.run(config, workdir, command=command)

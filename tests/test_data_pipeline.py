@@ -153,7 +153,7 @@ def test_workers_change_neither_batches_nor_positions():
   working = iter(training(workers=2, **shard))
   batches = [next(working) for _ in range(6)]
   for batch, both in zip(batches, whole, strict=False):
-    np.testing.assert_array_equal(batch["audio_BxN"], both["audio_BxN"][1::2])
+    np.testing.assert_array_equal(batch["audio_BxN"], both["audio_BxN"][4:])
   state = working.get_state()
   rest = [next(working), next(working)]
   working.close()
