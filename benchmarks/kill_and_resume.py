@@ -3,7 +3,7 @@
     python benchmarks/kill_and_resume.py --processes=1 --kills=20
     python benchmarks/kill_and_resume.py --processes=2 --kills=20
 
-Trains `toy_codec.py` without a stop, then again in another folder, where one of its
+Trains `killed_codec.py` without a stop, then again in another folder, where one of its
 processes, by lot, is killed at a random moment, and all are started again, until there
 were enough kills: a quarter of them while it starts, the others within seconds of its
 first step. A process that is left over when its peer was killed must end by
@@ -25,11 +25,11 @@ import time
 
 import numpy as np
 import safetensors.numpy
-from toy_codec import FINAL
+from killed_codec import FINAL
 
 from jaxcodec.metrics_writer import FILE, read_metrics
 
-PROGRAM = pathlib.Path(__file__).with_name("toy_codec.py")
+PROGRAM = pathlib.Path(__file__).with_name("killed_codec.py")
 # What a process may take to notice that another one died.
 ALONE_SECONDS = 60
 _TIMED = ("time", "step_seconds", "examples_per_s", "input_wait_fraction")

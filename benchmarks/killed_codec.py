@@ -1,7 +1,7 @@
 """A codec of a few hundred weights, trained adversarially: to be killed and compared.
 
-    python benchmarks/toy_codec.py WORKDIR --steps=100 --devices=2
-    python benchmarks/toy_codec.py WORKDIR --steps=100 --coordinator=127.0.0.1:4000 \
+    python benchmarks/killed_codec.py WORKDIR --steps=100 --devices=2
+    python benchmarks/killed_codec.py WORKDIR --steps=100 --coordinator=127.0.0.1:4000 \
         --num_processes=2 --process_id=0      # and the same with 1
 
 It keeps all that a real codec's training does: two optimisers, averaged weights,
