@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxcodec import flops, sharding
+from jaxcodec import distributed, flops, sharding
 from jaxcodec.types import Batch, Metrics
 
 TrainStep = Callable[[Any, Batch], tuple[Any, Metrics]]
@@ -42,6 +42,7 @@ class Compiled:
         traced = self._jitted.trace(state, batch)
         cost = flops.count(traced.jaxpr)
         self._programs[key] = traced.lower().compile(), cost
+      distributed.wait()  # the first to run it would not wait long for the others
     program, self.flops = self._programs[key]
     return program(state, batch)
 
