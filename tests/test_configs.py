@@ -17,7 +17,7 @@ from jaxcodec.pipeline import STAGES
 from jaxcodec.pipeline.experiment import plain
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted(set((ROOT / "configs").glob("*.py")) - {ROOT / "configs" / "study.py"})
 TINY = {
   "mesh.data": 2,
   "data.options.max_utterances": 24,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxcodec.study import significance
+from jaxcodec.study import findings, significance
 from jaxcodec.study.bootstrap import Aligned
 from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
 from jaxcodec.study.findings import FINDINGS, judge_all
@@ -100,16 +100,18 @@ def test_noise_decides_nothing():
   assert {FINDINGS[n].judge(noise)[0] for n in range(5)} == {"undecided"}
 
 
-def test_both_language_models_must_agree():
+def test_both_language_models_must_agree(monkeypatch):
+  monkeypatch.setattr(findings, "FINDINGS", FINDINGS[1:2])
   yes, no = (_evidence(FLAT, m, FLAT, FLAT) for m in (BY_DECODER, BY_QUANTIZER))
-  first, second = judge_all({"a": yes, "b": yes})[1], judge_all({"a": yes, "b": no})[1]
+  (first,), (second,) = judge_all({"a": yes, "b": yes}), judge_all({"a": yes, "b": no})
   assert first["verdict"] == "supported" and second["verdict"] == "undecided"
   assert second["by_slm"] == {"a": "supported", "b": "contradicted"}
   assert first["rule"] and first["numbers"]["a"]["decoder"]["df"] == 2
 
 
-def test_no_language_model_decides_nothing():
-  assert {row["verdict"] for row in judge_all({})} == {"undecided"}
+def test_nothing_decides_nothing():
+  for evidence in ({}, {"a": None}):
+    assert {row["verdict"] for row in judge_all(evidence)} == {"undecided"}
 
 
 def test_verdicts_of_intervals():

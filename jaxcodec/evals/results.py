@@ -16,7 +16,7 @@ from jaxcodec.evals.evaluate import Evaluation
 from jaxcodec.evals.metric import Metric
 from jaxcodec.evals.tokens import Spec
 
-SETS = ("reconstruction", "generation", "ground_truth")
+SETS = ("reconstruction", "generation", "ground_truth", "opus", "opus_double")
 
 
 def build_results(

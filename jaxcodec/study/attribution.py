@@ -28,7 +28,8 @@ def attribution(
   Returns:
     {"quantizer", "decoder": {"ss", "df", "ms", "eta_squared", "f", "p"}, "residual",
     "total", "quantizer_less_decoder": {"value", "ci95", "n"}}. `f` and `p` are None
-    without residual degrees of freedom, `ms` of a factor that explains no freedom.
+    without residual degrees of freedom, `ms` and `eta_squared` of a factor without any
+    of its own.
   """
   fitted = _Model(quantizers, decoders)
   squares = fitted.squares(aligned.means())
@@ -79,13 +80,15 @@ class _Model:
 
   def squares(self, values: np.ndarray) -> dict[str, np.ndarray]:
     """Sums of squares of (..., M) measures."""
+    # Centred, so that rounding is relative to what varies.
+    values = values - values.mean(-1, keepdims=True)
     rest = {
       name: np.square(values @ maker).sum(-1)
       for name, maker in self._residual_makers.items()
     }
     return {
-      "quantizer": rest["decoder"] - rest["both"],
-      "decoder": rest["quantizer"] - rest["both"],
+      "quantizer": np.maximum(rest["decoder"] - rest["both"], 0.0),
+      "decoder": np.maximum(rest["quantizer"] - rest["both"], 0.0),
       "residual": rest["both"],
       "total": rest["nothing"],
     }
@@ -115,7 +118,7 @@ def _row(ss: float, df: int, residual: dict[str, Any], total: float) -> dict[str
     p = float(stats.f.sf(f, df, residual["df"]))
   return {
     **{"ss": ss, "df": df, "ms": ms},
-    "eta_squared": ss / total if total > 0 else None,
+    "eta_squared": ss / total if df and total > 0 else None,
     **{"f": f, "p": p},
   }
 

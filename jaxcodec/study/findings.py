@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxcodec.study import judges
-from jaxcodec.study.evidence import Evidence, unanimous
+from jaxcodec.study.evidence import UNDECIDED, Evidence, unanimous
 
 
 class Finding(NamedTuple):
@@ -21,15 +21,18 @@ class Finding(NamedTuple):
   judge: Callable[[Evidence], tuple[str, Any]]
 
 
-def judge_all(evidence: Mapping[str, Evidence]) -> list[dict[str, Any]]:
+def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
   """Every finding's verdict, the rule behind it, and the numbers by language model.
 
   Args:
-    evidence: by language model; those that lack a measure must be left out.
+    evidence: by language model; None, which decides nothing, where a measure lacks.
   """
   rows = []
   for number, finding in enumerate(FINDINGS, 1):
-    judged = {slm: finding.judge(found) for slm, found in evidence.items()}
+    judged = {
+      slm: finding.judge(found) if found else (UNDECIDED, "a measure is missing")
+      for slm, found in evidence.items()
+    }
     verdicts = {slm: verdict for slm, (verdict, _) in judged.items()}
     rows.append(
       {

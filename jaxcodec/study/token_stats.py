@@ -86,4 +86,4 @@ def _codebook(train: Records, held_out: Records, book: int, size: int):
 def entropy_bits(counts: np.ndarray) -> float:
   """Entropy of the shares of counts, bits."""
   shares = counts[counts > 0] / counts.sum()
-  return float(-(shares * np.log2(shares)).sum())
+  return float((shares * -np.log2(shares)).sum() + 0.0)

@@ -1,0 +1,104 @@
+"""study.json: what the finished cells of a study say together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jaxcodec
+from jaxcodec import stages
+from jaxcodec.study import findings
+from jaxcodec.study.grid import Cell, StudyError, check_matched
+from jaxcodec.study.relations import attributions, comparisons, correlations, evidence
+from jaxcodec.study.runner import DONE
+from jaxcodec.study.summary import summarise
+from jaxcodec.study.systems import (
+  models,
+  places,
+  read_systems,
+  reconstructing,
+  references,
+)
+from jaxcodec.study.token_stats import read_records, token_statistics
+
+MISSING = "missing"
+
+
+def collect(
+  settings: Mapping[str, Any],
+  cells: Sequence[Cell],
+  status: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+  """The content of study.json; cells that aren't done are named and left out.
+
+  Args:
+    settings: the study's config, as plain data.
+    cells: from `grid.plan`.
+    status: what `runner.run_cells` made of them; may be empty, if another program ran
+      them.
+
+  Raises:
+    StudyError: no cell with a language model is done, or those that are differ in more
+      than codec, language model and seed.
+  """
+  states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
+  done = [cell for cell in cells if states[cell.name]["state"] == DONE]
+  slms = {slm: read_systems(done, slm) for slm in settings["slms"]}
+  slms = {slm: systems for slm, systems in slms.items() if systems}
+  if not slms:
+    raise StudyError("no cell with a language model is done; see status.json")
+  results = [
+    r for s in slms.values() for by_seed in s.values() for r in by_seed.values()
+  ]
+  check_matched({str(i): r["config"] for i, r in enumerate(results)})
+  codecs = reconstructing(slms, settings["codecs"])
+  about = {name: m for r in results for name, m in r["metrics"].items()}
+  grid = places(codecs)
+  return {
+    "settings": dict(settings),
+    "version": jaxcodec.__version__,
+    "cells": states,
+    "codecs": {codec.name: codec._asdict() for codec in grid},
+    "measures": about,
+    "models": models(results),
+    "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
+    "generation": {
+      slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
+      for slm, systems in slms.items()
+    },
+    "references": references(codecs),
+    "comparisons": comparisons(codecs, slms, about),
+    "tokens": _tokens(done),
+    "correlations": correlations(slms, about),
+    "attribution": attributions(codecs, slms, about),
+    "findings": findings.judge_all(
+      {slm: evidence(settings, s, about) for slm, s in slms.items()}
+    ),
+  }
+
+
+def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
+  """`done` if its last stage is, and the last run of it didn't fail."""
+  about = {"codec": cell.codec, "slm": cell.slm, "seed": cell.seed}
+  command = " ".join(("python", *cell.command))
+  last = "evaluate" if cell.slm else "tokens"
+  if status and status["state"] != DONE:
+    return {**about, **status, "command": command}
+  if stages.load_stage(cell.workdir, last) is not None:
+    return {**about, **(status or {}), "state": DONE, "command": command}
+  reason = f"its {last} stage isn't complete in {cell.workdir}"
+  return {**about, "state": MISSING, "reason": reason, "command": command}
+
+
+def _tokens(done: Sequence[Cell]) -> dict[str, Any]:
+  """Token statistics of each codec with its lowest seed."""
+  found: dict[str, Any] = {}
+  for cell in sorted(done, key=lambda cell: cell.seed):
+    if cell.slm is None and cell.codec not in found:
+      tokens = cell.workdir / "tokens"
+      train, test = (
+        read_records(tokens / f"{part}.array_record") for part in ("train", "test")
+      )
+      spec = json.loads((tokens / "spec.json").read_text())["token_spec"]
+      statistics = token_statistics(train, test, spec["codebook_size"])
+      found[cell.codec] = {"seed": cell.seed, **statistics}
+  return found
