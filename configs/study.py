@@ -25,9 +25,9 @@ def get_config(arg=""):
     *("dacq_seanet", "dacq_vocos", "dac"),
   )
   # By language model, the config of its cells.
-  config.slms = dict(maskgit="configs/dac_maskgit.py")
-  # The language model whose config the codecs' cells run, which the others share.
-  config.codecs_of = "maskgit"
+  config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
+  # The language model whose config the codecs' cells run: it wants texts with the tokens.
+  config.codecs_of = "valle"
   config.seeds = (0,)
   # Of every cell, as on launch/main.py's command line but for `--config.`.
   config.overrides = ("evaluate.opus=True",)
