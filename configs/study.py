@@ -26,7 +26,7 @@ def get_config(arg=""):
   )
   # By language model, the config of its cells.
   config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
-  # The language model whose config the codecs' cells run: it wants texts with the tokens.
+  # The language model whose config the codecs' cells run; it wants texts there too.
   config.codecs_of = "valle"
   config.seeds = (0,)
   # Of every cell, as on launch/main.py's command line but for `--config.`.
