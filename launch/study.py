@@ -20,7 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from jaxcodec import files
 from jaxcodec.config_args import literal
 from jaxcodec.stages import WorkdirInUse
-from jaxcodec.study import collect, grid, runner, tables
+from jaxcodec.study import collect, grid, listening, page, runner, tables
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -87,7 +87,10 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   files.write_json(workdir / "study.json", study)
   files.write_text(workdir / "study.csv", tables.to_csv(study))
   files.write_text(workdir / "study.md", text)
-  print(f"\n{text}\nin {workdir.resolve()}: study.json, study.csv, study.md")
+  done = [c for c in cells if study["cells"][c.name]["state"] == runner.DONE]
+  report = page.render_html(study, listening.read_sentences(done))
+  files.write_text(workdir / "report.html", report)
+  print(f"\n{text}\nreport: {(workdir / 'report.html').resolve()}")
   return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))
 
 

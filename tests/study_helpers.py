@@ -1,8 +1,10 @@
 """A study's finished cells, made up."""
 
+import json
 import zlib
 
 import numpy as np
+import soundfile
 
 from jaxcodec import evals, files, presets, stages
 from jaxcodec.data.token_store import write_tokens
@@ -108,6 +110,32 @@ def _evaluation(rng, utterances, metrics, lead):
     counts = {"n": utterances, "n_failed": 0}
     summary[metric] = {**aggregate.estimate(values, weights), **counts}
   return evals.Evaluation(summary, rows)
+
+
+def write_sounds(cells, utterances=2):
+  """The audio of the cells' first utterances, and the files that name it."""
+  for cell in cells:
+    if cell.slm is None:
+      continue
+    results = evals.read_results(cell.workdir / "evaluate" / "results.json")
+    evals.write_results(cell.workdir / "results.json", results)
+    record = {"config": {}, "command": "python", "versions": {}}
+    files.write_json(cell.workdir / "config.json", record)
+    for folder in ("generate", "evaluate/audio"):
+      (cell.workdir / folder).mkdir(parents=True, exist_ok=True)
+    rows = [row for row in results["utterances"] if row["set"] == "generation"]
+    lines = []
+    for row in rows[:utterances]:
+      for path in (
+        f"evaluate/audio/{row['id']}.original.wav",
+        f"evaluate/audio/{row['id']}.reconstruction.wav",
+        f"generate/{row['id']}.wav",
+      ):
+        noise = 0.1 * _rng(cell.name, path).normal(size=8000)
+        soundfile.write(cell.workdir / path, noise, 16_000)
+      line = {"id": row["id"], "speaker": "a", "text": "t", "wav": f"{row['id']}.wav"}
+      lines.append(json.dumps(line) + "\n")
+    (cell.workdir / "generate" / "index.jsonl").write_text("".join(lines))
 
 
 def fake_config(codec):

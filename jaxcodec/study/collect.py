@@ -56,6 +56,7 @@ def collect(
   return {
     "settings": dict(settings),
     "version": jaxcodec.__version__,
+    "versions": dict(results[0]["versions"]),
     "cells": states,
     "codecs": {codec.name: codec._asdict() for codec in grid},
     "measures": about,

@@ -17,6 +17,22 @@ _TITLES = {
 }
 
 
+INTERVALS = (
+  "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
+  " pooled over them."
+)
+CODEBOOKS = "Codebook 0 / mean over codebooks."
+CORRELATED = (
+  "Signs are such that positive says: better reconstruction, better generation. In"
+  " brackets Fisher's 95% interval; p is Pearson's, by permutation; n counts codecs."
+)
+ATTRIBUTED = (
+  "Shares of the variance between systems that a part explains beyond the other one"
+  " (type II), F tests, and the quantiser's mean square less the decoder's with its 95%"
+  " interval over utterances."
+)
+
+
 def to_csv(study: Study) -> str:
   """One line a system and measure; numbers in full."""
   buffer = io.StringIO()
@@ -48,20 +64,24 @@ def to_markdown(study: Study) -> str:
     "## Findings",
     _findings(study),
     "## Reconstruction",
-    _measures(study, study["reconstruction"]),
+    align(measure_rows(study, study["reconstruction"])),
   ]
   for slm, systems in study["generation"].items():
-    parts += [f"## Generation by {slm}", _measures(study, systems)]
+    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
   parts += [
-    "Means over held-out utterances with 95% bootstrap intervals.",
+    INTERVALS,
     "## Differences",
     _comparisons(study),
     "## Tokens",
-    _tokens(study),
+    CODEBOOKS,
+    align(token_rows(study)),
+    "\n".join(f"- {name}: {what}" for name, what in MEASURES.items()),
     "## Reconstruction and generation, correlated over codecs",
-    _correlations(study),
+    CORRELATED,
+    align(correlation_rows(study)),
     "## Quantiser and decoder",
-    _attribution(study),
+    ATTRIBUTED,
+    align(attribution_rows(study)),
   ]
   return "\n\n".join(parts) + "\n"
 
@@ -73,7 +93,9 @@ def _cells(study: Study) -> str:
   return align(rows)
 
 
-def _measures(study: Study, systems: Mapping[str, Mapping[str, Any]]) -> str:
+def measure_rows(
+  study: Study, systems: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, ...]]:
   """Systems below each other, then the originals where they have the measure."""
   names = list(next(iter(systems.values())))
   head = ("codec", *(metric_label(name, study["measures"][name]) for name in names))
@@ -82,7 +104,14 @@ def _measures(study: Study, systems: Mapping[str, Mapping[str, Any]]) -> str:
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
       rows.append((system, *(estimate(measures.get(name)) for name in names)))
-  return align(rows)
+  return rows
+
+
+def have(study: Study, first: str, second: str) -> bool:
+  """Whether every system has a reconstruction and a generation measure."""
+  generated = [m for s in study["generation"].values() for m in s.values()]
+  reconstructed = study["reconstruction"].values()
+  return all(first in m for m in reconstructed) and all(second in m for m in generated)
 
 
 def estimate(m: Mapping[str, Any] | None) -> str:
@@ -117,35 +146,33 @@ def p_value(p: float | None) -> str:
   return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _tokens(study: Study) -> str:
+def token_rows(study: Study) -> list[tuple[str, ...]]:
   """Each statistic of codebook 0 and its mean over codebooks."""
   rows = [("statistic", *study["tokens"])]
   for name in MEASURES:
     values = [tokens[name] for tokens in study["tokens"].values()]
     cells = (f"{number(v[0])} / {number(sum(v) / len(v))}" for v in values)
     rows.append((name, *cells))
-  meanings = "\n".join(f"- {name}: {what}" for name, what in MEASURES.items())
-  return f"Codebook 0 / mean over codebooks.\n\n{align(rows)}\n\n{meanings}"
+  return rows
 
 
-def _correlations(study: Study) -> str:
+def correlation_rows(study: Study) -> list[tuple[str, ...]]:
+  """Every reconstruction measure with every generation measure."""
   rows = [("slm", "reconstruction", "generation", "Pearson", "Spearman", "p", "n")]
   for row in study["correlations"]:
     cells = [_correlation(row[kind]) for kind in ("pearson", "spearman")]
     names = (row["slm"], row["reconstruction"], row["generation"])
     pearson = row["pearson"]
     rows.append((*names, *cells, p_value(pearson["p"]), str(pearson["n"])))
-  return (
-    "Signs are such that positive says: better reconstruction, better generation. In"
-    f" brackets Fisher's 95% interval; p is Pearson's, by permutation.\n\n{align(rows)}"
-  )
+  return rows
 
 
 def _correlation(found: Mapping[str, Any]) -> str:
   return estimate({"mean": found["value"], "ci95": found["fisher95"]})
 
 
-def _attribution(study: Study) -> str:
+def attribution_rows(study: Study) -> list[tuple[str, ...]]:
+  """What of each measure the two parts of a codec explain."""
   head = ("measure", "quantiser", "decoder", "p quantiser", "p decoder", "difference")
   rows = [head]
   for row in study["attribution"]:
@@ -156,11 +183,7 @@ def _attribution(study: Study) -> str:
     bounds = " to ".join(_short(v) for v in contrast["ci95"])
     where = f"{row['slm'] or 'reconstruction'} {row['measure']}"
     rows.append((where, *shares, *tests, f"{_short(contrast['value'])} ({bounds})"))
-  return (
-    "Shares of the variance between systems that a part explains beyond the other one"
-    " (type II), F tests, and the quantiser's mean square less the decoder's with its"
-    f" 95% interval over utterances.\n\n{align(rows)}"
-  )
+  return rows
 
 
 def _short(value: float | None) -> str:
