@@ -83,7 +83,7 @@ def fake_results(cell, *, utterances=10, config=None):
     "ground_truth": _evaluation(_rng(cell.seed), utterances, GENERATION, 5),
   }
   metrics = evals.make_metrics((*RECONSTRUCTION, *GENERATION), spec=SPEC)
-  return evals.build_results(
+  results = evals.build_results(
     evaluations,
     metrics,
     token_spec=SPEC,
@@ -91,6 +91,8 @@ def fake_results(cell, *, utterances=10, config=None):
     models={"whisper": "00ff", "codec": cell.codec},
     absent={},
   )
+  cut = int(cell.slm == "other")
+  return {**results, "endings": {"ended": utterances - cut, "cut": cut, "empty": 0}}
 
 
 def _evaluation(rng, utterances, metrics, lead):

@@ -105,6 +105,8 @@ def test_the_markdown_names_everything(study):
     low, high = measures["wer"]["ci95"]
     expected = f"{measures['wer']['mean']:.3f} ({low:.3f} to {high:.3f})"
     assert codec in text and expected in text
+  assert "All generations ended by themselves." in text
+  assert "by themselves: encodecq_vocos 1 cut, 0 of no sound; encodecq_dac" in text
   assert "originals" in text and "semantic_information_bits" in text
 
 

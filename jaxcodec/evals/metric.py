@@ -39,7 +39,7 @@ class Item:
     prompt: speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
     bits: how many carried the audio, of a codec without a token spec.
-    failed: why no metric has a value, e.g. a generation that did not end.
+    failed: why no metric has a value, e.g. a generation of no frames.
   """
 
   id: str

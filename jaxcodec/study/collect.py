@@ -12,6 +12,7 @@ from jaxcodec.study.relations import attributions, comparisons, correlations, ev
 from jaxcodec.study.runner import DONE
 from jaxcodec.study.summary import summarise
 from jaxcodec.study.systems import (
+  endings,
   models,
   places,
   read_systems,
@@ -64,6 +65,10 @@ def collect(
     "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
     "generation": {
       slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
+      for slm, systems in slms.items()
+    },
+    "endings": {
+      slm: {codec: endings(by_seed) for codec, by_seed in systems.items()}
       for slm, systems in slms.items()
     },
     "references": references(codecs),

@@ -93,6 +93,7 @@ def _generation(study: Study) -> str:
   parts.append(_plots(study, systems, first))
   for slm, found in systems.items():
     parts.append(tag("h3", slm) + _measures(study, found))
+    parts.append(tag("p", tables.ended(study, slm)))
   return "\n".join(parts)
 
 

@@ -26,6 +26,12 @@ def read_systems(done: Sequence[Cell], slm: str) -> System:
   return found
 
 
+def endings(results: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
+  """How many generations ended by themselves, were cut, and came to nothing."""
+  found = [result["endings"] for result in results.values()]
+  return {name: sum(one[name] for one in found) for name in found[0]}
+
+
 def reconstructing(slms: Mapping[str, System], order: Sequence[str]) -> System:
   """Each codec's results by seed, from the first language model that has them."""
   codecs: System = {}

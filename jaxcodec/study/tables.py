@@ -68,6 +68,7 @@ def to_markdown(study: Study) -> str:
   ]
   for slm, systems in study["generation"].items():
     parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
+    parts += [ended(study, slm)]
   parts += [
     INTERVALS,
     "## Differences",
@@ -105,6 +106,18 @@ def measure_rows(
     if any(name in measures for name in names):
       rows.append((system, *(estimate(measures.get(name)) for name in names)))
   return rows
+
+
+def ended(study: Study, slm: str) -> str:
+  """Which systems' generations did not all end by themselves."""
+  bad = [
+    f"{codec} {counts['cut']} cut, {counts['empty']} of no sound"
+    for codec, counts in study["endings"][slm].items()
+    if counts["cut"] or counts["empty"]
+  ]
+  if not bad:
+    return "All generations ended by themselves."
+  return f"Generations that did not end by themselves: {'; '.join(bad)}."
 
 
 def have(study: Study, first: str, second: str) -> bool:
