@@ -118,6 +118,7 @@ def test_few_systems_are_tested_exactly():
   assert correlation(x_M, np.ones(4), "pearson")["value"] is None
   assert correlation(x_M[:2], y_M[:2], "pearson")["value"] is None
   assert fisher_interval(0.5, 3, "pearson") == [None, None]
+  assert fisher_interval(1.0, 5, "spearman") == [None, None]
 
 
 def test_resamples_without_spread_have_no_correlation():

@@ -142,12 +142,15 @@ def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.
 
 
 def fisher_interval(value: float, count: int, kind: str) -> list[float | None]:
-  """95% interval by Fisher's transform; [None, None] below four systems."""
-  if count < 4:
+  """95% interval by Fisher's transform.
+
+  [None, None] below four systems and of a perfect correlation, where it has no width.
+  """
+  if count < 4 or abs(value) > 1 - 1e-9:
     return [None, None]
   variance = (1 + value**2 / 2 if kind == "spearman" else 1.0) / (count - 3)
   half = stats.norm.ppf(0.975) * np.sqrt(variance)
-  z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+  z = np.arctanh(value)
   return [float(np.tanh(z - half)), float(np.tanh(z + half))]
 
 

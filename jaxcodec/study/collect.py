@@ -12,6 +12,7 @@ from jaxcodec.study.relations import attributions, comparisons, correlations, ev
 from jaxcodec.study.runner import DONE
 from jaxcodec.study.summary import summarise
 from jaxcodec.study.systems import (
+  System,
   endings,
   models,
   places,
@@ -43,42 +44,53 @@ def collect(
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
-  slms = {slm: read_systems(done, slm) for slm in settings["slms"]}
-  slms = {slm: systems for slm, systems in slms.items() if systems}
-  if not slms:
-    raise StudyError("no cell with a language model is done; see status.json")
-  results = [
-    r for s in slms.values() for by_seed in s.values() for r in by_seed.values()
-  ]
-  check_matched({str(i): r["config"] for i, r in enumerate(results)})
+  slms = _results(settings, done)
+  results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
+  check_matched({str(index): r["config"] for index, r in enumerate(results)})
   codecs = reconstructing(slms, settings["codecs"])
   about = {name: m for r in results for name, m in r["metrics"].items()}
-  grid = places(codecs)
   return {
     "settings": dict(settings),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
-    "cells": states,
-    "codecs": {codec.name: codec._asdict() for codec in grid},
-    "measures": about,
     "models": models(results),
-    "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
-    "generation": {
-      slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
-      for slm, systems in slms.items()
-    },
-    "endings": {
-      slm: {codec: endings(by_seed) for codec, by_seed in systems.items()}
-      for slm, systems in slms.items()
-    },
-    "references": references(codecs),
-    "comparisons": comparisons(codecs, slms, about),
+    "cells": states,
+    "codecs": {codec.name: codec._asdict() for codec in places(codecs)},
+    "measures": about,
+    **_systems(codecs, slms),
     "tokens": _tokens(done),
+    "comparisons": comparisons(codecs, slms, about),
     "correlations": correlations(slms, about),
     "attribution": attributions(codecs, slms, about),
     "findings": findings.judge_all(
       {slm: evidence(settings, s, about) for slm, s in slms.items()}
     ),
+  }
+
+
+def _results(settings: Mapping[str, Any], done: Sequence[Cell]) -> dict[str, System]:
+  """By language model, its systems' results; those without any are left out."""
+  found = {slm: read_systems(done, slm) for slm in settings["slms"]}
+  if not any(found.values()):
+    raise StudyError("no cell with a language model is done; see status.json")
+  return {slm: systems for slm, systems in found.items() if systems}
+
+
+def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
+  """What was measured of each system by itself."""
+  generation = {
+    slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
+    for slm, systems in slms.items()
+  }
+  ended = {
+    slm: {codec: endings(by_seed) for codec, by_seed in systems.items()}
+    for slm, systems in slms.items()
+  }
+  return {
+    "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
+    "generation": generation,
+    "endings": ended,
+    "references": references(codecs),
   }
 
 

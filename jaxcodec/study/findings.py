@@ -75,7 +75,8 @@ FINDINGS = (
     " systems. Supported if DAC's lead over the mean of the others is above zero by its"
     " 95% interval, no codec is ahead of it by its own (Bonferroni), and every 95%"
     " interval of Vocos' decoder less DAC's with the same quantiser is inside of the"
-    " margins. Contradicted if a codec is ahead or an interval is outside.",
+    " margins. Contradicted if a codec is ahead or one of those differences is outside"
+    " of its margin (both Bonferroni).",
     judges.best,
   ),
   Finding(

@@ -128,18 +128,38 @@ def overall_scores(
   return np.mean(replicates, axis=0), np.mean(found, axis=0)
 
 
+def _equal(pair: Aligned, margin: float, count: int) -> dict[str, Any]:
+  """Two systems' difference against a margin, as one of `count` tests.
+
+  All must be inside, for which each may be tested at 95%; one outside is enough, for
+  which the interval is Bonferroni's.
+  """
+  found = compare(pair, 0, 1)
+  resampled_RxM = pair.resampled()
+  difference_R = resampled_RxM[:, 0] - resampled_RxM[:, 1]
+  wide = interval(difference_R, len(pair.ids), level=1 - ALPHA / count)
+  verdicts = {within(found["ci95"], margin), within(wide, margin)}
+  if SUPPORTED in verdicts:
+    verdict = SUPPORTED
+  else:
+    verdict = CONTRADICTED if verdicts == {CONTRADICTED} else UNDECIDED
+  return {**found, "ci_bonferroni": wide, "verdict": verdict}
+
+
 def _decoders_equal(evidence: Evidence) -> dict[str, Any]:
   """Vocos' decoder less DAC's behind the same quantiser, measure by measure."""
   tests = []
-  for quantizer in sorted({codec.quantizer for codec in evidence.codecs}):
-    pair = [_find(evidence, quantizer, decoder) for decoder in ("vocos", "dac")]
-    if None in pair:
-      continue
+  pairs = {
+    quantizer: [_find(evidence, quantizer, decoder) for decoder in ("vocos", "dac")]
+    for quantizer in sorted({codec.quantizer for codec in evidence.codecs})
+  }
+  pairs = {name: pair for name, pair in pairs.items() if None not in pair}
+  count = len(pairs) * len(evidence.generation)
+  for quantizer, pair in pairs.items():
     for measure, aligned in evidence.generation.items():
-      found = compare(aligned, *pair)
       margin = evidence.margins[measure]
       row = {"quantizer": quantizer, "measure": measure, "margin": margin}
-      tests.append({**row, **found, "verdict": within(found["ci95"], margin)})
+      tests.append({**row, **_equal(aligned.columns(*pair), margin, count)})
   verdicts = {test["verdict"] for test in tests}
   if CONTRADICTED in verdicts:
     verdict = CONTRADICTED
