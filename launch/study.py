@@ -74,11 +74,21 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
   spec.loader.exec_module(module)
   config: ConfigDict = module.get_config(arg)
   values = dict(override.split("=", 1) for override in settings["overrides"])
+  for name in values:
+    _check_field(config, name, cell.config)
   try:
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise grid.StudyError(f"overrides: {error.args[0]} (in {cell.config})") from error
   return json.loads(config.to_json())
+
+
+def _check_field(config: ConfigDict, name: str, where: str) -> None:
+  field = config
+  for part in name.split("."):
+    if part not in field:
+      raise grid.StudyError(f"overrides: {name!r} is no field of {where}")
+    field = field[part]
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:

@@ -26,7 +26,7 @@ await fetch("/found", {method: "POST", body: JSON.stringify({found, errors})});
 })();</script>"""
 
 
-def ask(page: str, script: str, tmp_path, *, size=(1200, 900)):
+def ask(page: str, script: str, tmp_path, *, size):
   """What `script` returns at the end of the page, and the page's errors.
 
   Skips where there is no Chromium.

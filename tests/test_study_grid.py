@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import runpy
 import shlex
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from study_helpers import fake_config, plan
 
 from jaxcodec import stages
 from jaxcodec.build import ConfigError
+from jaxcodec.config_args import literal
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.study import grid, runner
 
@@ -150,28 +152,35 @@ def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
   assert not (tmp_path / runner.STATUS).exists()
 
 
-def _launch(*arguments):
-  root = pathlib.Path(grid.__file__).parents[2]
-  command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
-  return subprocess.run(
-    [*command, "--dry_run", *arguments], cwd=root, capture_output=True, text=True
-  )
+ROOT = pathlib.Path(grid.__file__).parents[2]
 
 
-def test_the_program_plans_the_committed_config():
-  done = _launch("--set=data.source=folder", "--set=data.path=DIR")
-  assert done.returncode == 0, done.stderr
-  lines = done.stdout.splitlines()
-  assert len(lines) > 8 and lines[-1].startswith("python launch/study.py --config")
-  for line in lines[:-1]:
-    assert line.startswith("python launch/main.py --config=configs/")
-    assert "--config.data.path=DIR" in line
+def _load(file, argument):
+  return runpy.run_path(str(ROOT / file))["get_config"](argument)
+
+
+@pytest.mark.parametrize(("argument", "codecs"), [("", 7), ("runlocal", 4)])
+def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
+  chosen = json.loads(_load("configs/study.py", argument).to_json())
+  cells = grid.plan(chosen, tmp_path, "launch/main.py")
+  assert len(cells) == codecs * (1 + 2)
+  configs = {}
+  for cell in cells:
+    config = _load(*cell.config.split(":"))
+    values = dict(override.split("=") for override in chosen["overrides"])
+    config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
+    configs[cell.name] = json.loads(config.to_json())
+  grid.check_matched(configs)
 
 
 def test_a_field_that_the_cells_lack_is_refused():
-  done = _launch("--set=codec_train.stepz=4")
-  assert done.returncode == 2
-  assert done.stderr.startswith("error: overrides: ") and "stepz" in done.stderr
+  command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
+  done = subprocess.run(
+    [*command, "--dry_run", "--set=codec_train.stepz=4"],
+    **dict(cwd=ROOT, capture_output=True, text=True),
+  )
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith("error: overrides: 'codec_train.stepz' is no field of")
 
 
 def _finish(folder, name, content="x"):
