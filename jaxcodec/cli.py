@@ -1,7 +1,7 @@
-"""The command line: `jaxcodec encode|decode|convert|info`. See `jaxcodec --help`.
+"""The command line: `jaxcodec encode|decode|synthesize|convert|info`, and `--help`.
 
-Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C. Files that were written are
-whole in every case.
+Exit codes: 0 done, 1 the language model spoke nothing for some output, 2 bad input, 130
+stopped by Ctrl-C. Files that were written are whole in every case.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxcodec import __version__, files, token_file
+from jaxcodec import __version__, cli_synthesize, files, token_file
 
 SKIPPED = "skipped.json"
 
@@ -19,14 +19,13 @@ def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
   try:
-    arguments.run(arguments)
+    return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
     print("stopped; what was written is whole", file=sys.stderr)
     return 130
-  return 0
 
 
 def script() -> None:
@@ -41,7 +40,7 @@ def script() -> None:
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    "jaxcodec", description="Neural audio codecs on files."
+    "jaxcodec", description="Neural audio codecs, and speech on their tokens."
   )
   parser.add_argument("--version", action="version", version=__version__)
   commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -59,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     help="also decode tokens that were made with other weights",
   )
   decode.set_defaults(run=_decode)
+  cli_synthesize.add_command(commands)
   convert = commands.add_parser("convert", help="published weights to ours, and back")
   convert.add_argument("source", help="published weights, or our params.safetensors")
   convert.add_argument("--preset", help="not needed if the weights say which codec")

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.nn.conv import fold_weight_norm
-from jaxcodec.types import Tokens
+from jaxcodec.types import Tokens, TokenSpec
 
 # A batch holds about so many samples, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
@@ -33,6 +33,21 @@ class Coded(NamedTuple):
 def bucket(frames: int) -> int:
   """The padded length for so many frames: the next power of two, at least 64."""
   return max(_SMALLEST_FRAMES, 1 << (frames - 1).bit_length())
+
+
+def by_frame(
+  function: Callable[[np.ndarray, np.ndarray], Any],
+  spec: TokenSpec,
+  audio_N: np.ndarray,
+) -> np.ndarray:
+  """`function(audio_BxN, length_B)` of one clip, at one of a few lengths.
+
+  Returns:
+    The valid frames of what it gives, (B, T, ...).
+  """
+  frames = spec.num_frames(len(audio_N))
+  audio_1xN = _stack([audio_N], 1, bucket(frames) * spec.hop)
+  return np.asarray(function(audio_1xN, _lengths([len(audio_N)], 1)))[0, :frames]
 
 
 def bucketed(

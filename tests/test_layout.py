@@ -20,7 +20,9 @@ LAYERS = (
   ("train",),
   ("build", "build_slm"),
   ("porting",),
+  ("semantic_features",),
   ("pipeline", "api"),
+  ("cli_synthesize",),
   ("cli",),
   ("__main__",),
 )

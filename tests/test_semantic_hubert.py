@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+import speech_helpers
 from test_configs import CONFIGS, tiny
 
-from jaxcodec import build, export, files, sharding
+from jaxcodec import api, build, export, files, sharding
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.pipeline import tokens
 from jaxcodec.pipeline.experiment import Experiment, plain
@@ -188,6 +189,23 @@ def test_an_experiment_without_weights_is_refused(tmp_path):
       build.check(_experiment(name="hubert", weights=weights).config)
   with pytest.raises(build.ConfigError, match="semantic: .*holds neither model.safe"):
     _ = _experiment(name="hubert", weights=str(tmp_path)).semantic_features
+
+
+def test_a_language_model_finds_weights_that_moved(params, features, tmp_path):
+  gone = dict(name="hubert", num_clusters=5, weights="gone", layer=1)
+  run = speech_helpers.write_run(
+    *(tmp_path / "run", "maskgit"),
+    rate=16_000,
+    features=features.replace(hop=speech_helpers.HOP),
+    semantic=gone,
+  )
+  with pytest.raises(ValueError, match="got 'gone'; semantic_weights .--semantic-wei"):
+    api.load_slm(run)
+  others = _save(tmp_path / "others", jax.tree.map(np.negative, params))
+  with pytest.raises(ValueError, match="was fitted on .*; semantic_weights"):
+    api.load_slm(run, semantic_weights=others)
+  moved = _save(tmp_path / "moved", params)
+  assert api.load_slm(run, semantic_weights=moved).sample_rate == 16_000
 
 
 def test_the_tokens_stage_uses_the_features(features, tmp_path):

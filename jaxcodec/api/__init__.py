@@ -1,7 +1,21 @@
-"""Codecs for use: a preset with its weights, on arrays and on folders of files."""
+"""Codecs and speech language models for use, on arrays and on folders of files."""
 
 from jaxcodec.api.loading import DEMO, DEMO_WEIGHTS, load
 from jaxcodec.api.model import CodecModel
+from jaxcodec.api.slm_loading import load_slm
+from jaxcodec.api.speech import Speech
+from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.vocoder import VocoderModel
+from jaxcodec.api.voice_conversion import VoiceConverter
 
-__all__ = ["DEMO", "DEMO_WEIGHTS", "CodecModel", "VocoderModel", "load"]
+__all__ = [
+  "DEMO",
+  "DEMO_WEIGHTS",
+  "CodecModel",
+  "Speech",
+  "TextToSpeech",
+  "VocoderModel",
+  "VoiceConverter",
+  "load",
+  "load_slm",
+]

@@ -63,6 +63,11 @@ def num_codebooks(wanted: Any, spec: TokenSpec) -> int:
   return _integer(wanted, "num_codebooks", 1, spec.num_codebooks)
 
 
+def seed(value: Any) -> int:
+  """A seed; raises ValueError if it is not an integer of 32 bits."""
+  return _integer(value, "seed", 0, 2**32 - 1)
+
+
 def tokens(tokens: Any, codec: Codec, fingerprint: str | None) -> None:
   """Checks that a codec can decode the tokens.
 

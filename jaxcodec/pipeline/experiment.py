@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcodec import build, build_slm, export, sharding, text_config
+from jaxcodec import build, export, sharding, text_config
 from jaxcodec.config_fields import crop_samples
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
@@ -18,10 +18,9 @@ from jaxcodec.data.source import Source, open_source
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import encode_all
 from jaxcodec.inference import CodecRunner
-from jaxcodec.porting import hubert
-from jaxcodec.semantic.hubert_features import HubertFeatures
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import Features
+from jaxcodec.semantic_features import make_semantic_features
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
@@ -76,17 +75,7 @@ class Experiment:
     Raises:
       ConfigError: naming the weights that cannot be used.
     """
-    rate, hop = self.spec.sample_rate, self.spec.hop
-    settings = build_slm.semantic_settings(self.config, self.spec)
-    if settings.name == "mfcc":
-      return Mfcc(rate, hop)
-    try:
-      model, params = hubert.load(settings.weights)
-      checksum = export.fingerprint(params)
-      params = jax.device_put(params)
-      return HubertFeatures(params, model, checksum, rate, hop, settings.layer)
-    except (OSError, ValueError) as error:
-      raise build.ConfigError(f"semantic: {error}") from error
+    return make_semantic_features(self.config, self.spec)
 
   def recorded(self, part: str) -> Any:
     """What a stage's record of its inputs says of a part of the config.

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from jaxcodec import files, sharding
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import write_tokens
-from jaxcodec.inference import bucket
+from jaxcodec.inference import by_frame
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
@@ -32,7 +32,7 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     _fit(experiment).save(folder / SEMANTIC)
   features = experiment.semantic_features
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
-  semantic_tokens = functools.partial(_padded, tokenizer.encode, experiment)
+  semantic_tokens = functools.partial(by_frame, tokenizer.encode, experiment.spec)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
@@ -58,7 +58,7 @@ def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
     for index in map(int, order):
       if frames >= _MOST_FRAMES:
         break
-      found[index] = _padded(compute, experiment, experiment.audio(index))
+      found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
       frames += len(found[index])
       progress.update()
   return semantic.fit(
@@ -69,17 +69,6 @@ def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
     max_frames=_FIT_FRAMES,
     sharding=sharding.batch_sharding(experiment.mesh),
   )
-
-
-def _padded(
-  function: Callable, experiment: Experiment, audio_N: np.ndarray
-) -> np.ndarray:
-  """`function` of one clip, padded to one of a few lengths; its valid frames."""
-  hop, frames = experiment.spec.hop, experiment.spec.num_frames(len(audio_N))
-  padded_N = np.zeros(bucket(frames) * hop, np.float32)
-  padded_N[: len(audio_N)] = audio_N
-  length_B = np.array([len(audio_N)], np.int32)
-  return np.asarray(function(padded_N[None], length_B))[0, :frames]
 
 
 def _records(experiment: Experiment, part: str, semantic_tokens) -> Iterator[dict]:

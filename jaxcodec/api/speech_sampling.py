@@ -1,0 +1,47 @@
+"""Options of sampling as users give them, to a sampler."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_MAX_SECONDS, _MAX_FRAMES = "max_seconds", "max_frames"
+
+
+def with_options(sampler: Any, frame_rate: float, options: Mapping[str, Any]) -> Any:
+  """The sampler with the options in the place of its own.
+
+  Args:
+    sampler: an `IterativeSampler` or an `ArSampler`.
+    frame_rate: of the codec, Hz.
+    options: its fields, and `max_seconds` in the place of `max_frames`; those that are
+      None are left out.
+
+  Raises:
+    ValueError: an option that this sampler has not, or a value that cannot be.
+  """
+  fields = {name: value for name, value in options.items() if value is not None}
+  known = {field.name for field in dataclasses.fields(sampler)}
+  if _MAX_FRAMES in known:
+    known.add(_MAX_SECONDS)
+  for name, value in fields.items():
+    if name not in known:
+      raise ValueError(f"this model has no option {name!r}; it has {sorted(known)}")
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ValueError(f"{name} must be finite, got {value}")
+  if _MAX_SECONDS in fields:
+    fields[_MAX_FRAMES] = _frames(fields.pop(_MAX_SECONDS), frame_rate)
+  try:
+    return dataclasses.replace(sampler, **fields)
+  except TypeError as error:
+    raise ValueError(f"options {fields}: {error}") from error
+
+
+def _frames(seconds: float, frame_rate: float) -> int:
+  frames = int(seconds * frame_rate)
+  if frames < 1:
+    raise ValueError(
+      f"{_MAX_SECONDS} must be at least a frame of {1 / frame_rate:.3f} s, got"
+      f" {seconds}"
+    )
+  return frames
