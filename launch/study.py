@@ -19,6 +19,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxcodec import files
 from jaxcodec.config_args import literal
+from jaxcodec.data.source import DataError
 from jaxcodec.stages import WorkdirInUse
 from jaxcodec.study import collect, grid, listening, page, runner, tables
 
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
   try:
     sys.exit(_study())
-  except (grid.StudyError, WorkdirInUse, OSError) as error:
+  except (grid.StudyError, DataError, WorkdirInUse, OSError) as error:
     sys.exit(errors.fail(error))
 
 

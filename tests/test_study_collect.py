@@ -160,5 +160,5 @@ def test_rows_without_their_weights_are_refused(cells):
   results = _results(cells, "dac-maskgit-s0")
   for row in results["utterances"]:
     row.pop("wer_weight", None)
-  with pytest.raises(ValueError, match="evaluate it again"):
+  with pytest.raises(StudyError, match="evaluate it again"):
     measurement({0: results}, "generation", "wer")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.study.grid import StudyError
 
 # {(seed, utterance id): (value, weight)} of one system's measure.
 Measurement = dict[tuple[int, str], tuple[float, float]]
@@ -24,7 +25,7 @@ def measurement(
     metric: its name there.
 
   Raises:
-    ValueError: the rows' mean isn't the file's, so they lack the weights behind it.
+    StudyError: the rows' mean isn't the file's, so they lack the weights behind it.
   """
   found: Measurement = {}
   for seed, result in results.items():
@@ -44,7 +45,7 @@ def _check(rows: Measurement, summary: Mapping[str, Any], name: str) -> None:
   values, weights = np.array(list(rows.values())).T
   mean = float((values * weights).sum() / weights.sum())
   if not np.isclose(mean, summary["mean"], rtol=1e-9, atol=1e-12):
-    raise ValueError(
+    raise StudyError(
       f"results.json: the utterances' {name} have the mean {mean:.6g}, the summary says"
       f" {summary['mean']:.6g}: evaluate it again with this version"
     )
