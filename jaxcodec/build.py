@@ -89,11 +89,14 @@ def _codec_config(config: Config) -> dict[str, Any]:
     raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
   if missing := sorted(_CODEC_FIELDS - codec.keys()):
     raise ConfigError(f"codec.{missing[0]} is missing")
+  if codec.get("dtype"):  # of both halves, whatever they say
+    for half in ("encoder", "decoder"):
+      codec[half] = {**codec[half], "dtype": codec["dtype"]}
   return codec
 
 
 _CODEC_FIELDS = {"sample_rate", "encoder", "quantizer", "decoder"}
-_OPTIONAL_FIELDS = {"segments", "normalize"}
+_OPTIONAL_FIELDS = {"segments", "normalize", "dtype"}
 
 
 def make_vocoder(config: Config) -> Vocoder:
@@ -140,15 +143,22 @@ def make_codec_task(config: Config) -> CodecGanTask:
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   return CodecGanTask(
     codec=codec,
-    discriminator=named(DISCRIMINATORS, train, f"{path}.discriminator"),
+    discriminator=_discriminator(train, path),
     opt=_adamw(train["optimizer"], f"{path}.optimizer"),
     disc_opt=_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
     weights=dict(train["weights"]),
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
     adversarial_start=train["adversarial_start"],
     ema_decay=train["ema_decay"],
+    accumulate=train["accumulate"],
     **_loss_kinds(train, path),
   )
+
+
+def _discriminator(train: Config, path: str) -> Any:
+  """With the compute type that `codec_train` says."""
+  typed = {"dtype": train["dtype"], **train["discriminator"]}
+  return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 
 def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
@@ -172,6 +182,8 @@ def check(config: Config) -> None:
   for stage in ("codec_train", "slm_train"):
     for name in ("steps", "log_every", "eval_every", "checkpoint_every"):
       positive(config[stage], stage, name)
+  if (workers := config["data"]["workers"]) < 0:
+    raise ConfigError(f"data.workers must not be negative, got {workers}")
   positive(config["codec_train"], "codec_train", "batch_size")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")

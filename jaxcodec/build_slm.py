@@ -20,7 +20,8 @@ SAMPLERS = {"maskgit": IterativeSampler, "valle": ArSampler}
 # What slm_train has for every model, and for each what its batches are.
 _FIELDS = {
   *("steps", "optimizer", "ema_decay", "log_every", "checkpoint_every"),
-  *("eval_every", "eval_batches"),
+  *("eval_every", "eval_batches", "accumulate", "init_from", "skip_nonfinite"),
+  *("keep", "best", "profile_steps"),
 }
 _BATCH_FIELDS = {
   "maskgit": ("batch_size", "crop_seconds"),
@@ -69,7 +70,7 @@ def make_slm_task(
   model, train = make_slm(config, spec, vocabulary), config["slm_train"]
   _check_training(config, spec)
   settings = dict(train["optimizer"], steps=train["steps"])
-  settings["ema_decay"] = train["ema_decay"]
+  settings |= {name: train[name] for name in ("ema_decay", "accumulate")}
   return call(SlmTask, settings, "slm_train.optimizer", model=model)
 
 

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental import multihost_utils
 
-from jaxcodec import files, sharding
+from jaxcodec import best_of, files, sharding
 
 CHECKSUMS = "checksums.json"
 
@@ -57,7 +57,8 @@ class Checkpointer:
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=_preservation(keep, best),
+        preservation_policy=best_of.policy(keep, best),
+        **best_of.tracking(best),
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
       ),
@@ -78,6 +79,11 @@ class Checkpointer:
   def steps(self) -> list[int]:
     """Steps that can be restored, in order."""
     return sorted(self._manager.all_steps())
+
+  def best_step(self) -> int | None:
+    """The step of the best by `best`'s metric; None if none was measured."""
+    self._manager.wait_until_finished()
+    return best_of.step(self._manager, self._best)
 
   def save(
     self,
@@ -176,21 +182,6 @@ class Checkpointer:
         f"no checkpoint in {self._folder} is intact; the damaged ones are in"
         f" {self._damaged}: remove that folder to train from the start"
       )
-
-
-def _preservation(keep, best):
-  policies = ocp.checkpoint_managers
-  latest = policies.LatestN(keep)
-  if best is None:
-    return latest
-  name, mode = best
-  kept = policies.BestN(
-    get_metric_fn=lambda metrics: metrics[name],
-    reverse=mode == "min",
-    n=1,
-    keep_checkpoints_without_metrics=False,
-  )
-  return policies.AnyPreservationPolicy([latest, kept])
 
 
 def _checksums(folder: pathlib.Path) -> dict[str, str]:

@@ -1,16 +1,19 @@
-"""The command line: `jaxcodec encode|decode|synthesize|convert|info`, and `--help`.
+"""Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
 
-Exit codes: 0 done, 1 the language model spoke nothing for some output, 2 bad input, 130
-stopped by Ctrl-C. Files that were written are whole in every case.
+Exit codes: 0 done, 1 the language model spoke nothing for some output, or what `doctor`
+found wrong, 2 bad input, 130 stopped by Ctrl-C. Files that were written are whole in
+every case.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxcodec import __version__, cli_synthesize, files, token_file
+from jaxcodec import __version__, cache, cli_synthesize, files, token_file
+from jaxcodec.data import command as data_command
 
 SKIPPED = "skipped.json"
 
@@ -30,11 +33,8 @@ def main(argv: Sequence[str]) -> int:
 
 def script() -> None:
   """What the installed command runs: `main`, with compiled programs kept."""
-  import jax
-
-  from jaxcodec import cache
-
-  jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  # Not every command imports JAX, which reads this when it is.
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla"))
   sys.exit(main(sys.argv[1:]))
 
 
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
+  data_command.add(commands)
+  doctor = commands.add_parser("doctor", help="whether this machine can train")
+  doctor.add_argument("--config", metavar="FILE[:ARG]", help="whose data to time, too")
+  doctor.add_argument(
+    "--set", action="append", default=[], metavar="FIELD=VALUE", help="in that config"
+  )
+  doctor.set_defaults(run=_doctor)
   return parser
 
 
@@ -161,3 +168,15 @@ def _info(arguments) -> None:
   for path in arguments.files:
     header = token_file.read_header(path)
     print(f"{path}: {json.dumps(header, indent=2, sort_keys=True)}")
+
+
+def _doctor(arguments) -> int:
+  from jaxcodec import doctor
+  from jaxcodec.doctor import config_file
+
+  config = arguments.config and config_file.load(arguments.config, arguments.set)
+  failed = False
+  for finding in doctor.run(config or None):
+    print(finding, flush=True)
+    failed |= finding.status == "FAIL"
+  return int(failed)

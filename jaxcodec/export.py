@@ -14,6 +14,7 @@ import safetensors.numpy
 from jaxcodec import files
 
 FILE = "params.safetensors"
+CHECKSUM = "checksum"  # in the header: sha256 of all the rest
 BUFFERS = "buffers"  # what an original's file had besides its weights, by its names
 
 
@@ -51,13 +52,40 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
       besides `buffers`.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, or
-      doesn't match `like`; all that is missing, left over or misshapen is listed.
+    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered
+      or doesn't match `like`; all that is missing, left over or misshapen is listed.
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
     flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
+  return _nested(flat)
+
+
+def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
+  """Variables to train on from: those of `like`, to the last weight norm.
+
+  Scales of weight norms that are folded in are the norms of their kernels.
+
+  Args:
+    path: of the file that they are from, for errors.
+    variables: nested dicts of arrays; what is beside them in a file is left out.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s.
+
+  Raises:
+    ValueError: all that is missing, left over or misshapen is listed.
+  """
+  flat = {k: v for k, v in _flatten(variables) if not k.startswith(f"{BUFFERS}/")}
+  wanted = dict(_flatten(like))
+  _compare(path, flat, wanted)
+  for key in wanted.keys() - flat.keys():
+    kernel = np.asarray(flat[f"{key.removesuffix('scale')}kernel"])
+    axes = tuple(i for i, size in enumerate(wanted[key].shape) if size == 1)
+    flat[key] = np.sqrt(np.sum(kernel * kernel, axes, keepdims=True))
+  return _nested(flat)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
   nested: dict[str, Any] = {}
   for key, value in flat.items():
     *parents, name = key.split("/")
@@ -71,7 +99,24 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
 def load_metadata(path: files.PathLike) -> dict[str, str]:
   """The header's strings; raises as `load_params` does."""
   with _opened(pathlib.Path(path)) as file:
-    return dict(file.metadata() or {})
+    metadata = dict(file.metadata() or {})
+  metadata.pop(CHECKSUM, None)
+  return metadata
+
+
+def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
+  """The file of a stage, given its folder or its experiment's; else `path` as it is.
+
+  Raises:
+    FileNotFoundError: there is nothing.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise FileNotFoundError(f"no weights at {path}")
+  for name in (f"{stage}/{FILE}", FILE):
+    if (path / name).is_file():
+      return path / name
+  return path
 
 
 def is_params(path: files.PathLike) -> bool:
@@ -95,7 +140,11 @@ def fingerprint(variables: Any) -> str:
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _opened(path) as file:
-    return {key: file.get_tensor(key) for key in sorted(file.keys())}
+    checksum = (file.metadata() or {}).get(CHECKSUM)
+    tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+  if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
+    raise ValueError(f"{path} was altered: its checksum is wrong")
+  return tensors
 
 
 def _opened(path: pathlib.Path) -> Any:
@@ -127,14 +176,31 @@ def _tensor(value: Any) -> np.ndarray:
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
-  """Adds the header's strings in order: the library writes them in any order."""
-  size = int.from_bytes(content[:8], "little")
-  header = json.loads(content[8 : 8 + size])
-  if metadata:
-    header["__metadata__"] = metadata
-  text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+  """Adds the header's strings in order, as the library does not, and a checksum."""
+  header, data = _split(content)
+  header["__metadata__"] = {**metadata, CHECKSUM: ""}
+  header["__metadata__"][CHECKSUM] = _checksum(header, data)
+  text = _dumped(header)
   text += b" " * (-len(text) % 8)  # data must start at a multiple of 8 bytes
-  return len(text).to_bytes(8, "little") + text + content[8 + size :]
+  return len(text).to_bytes(8, "little") + text + data
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], bytes]:
+  """The header and the data of a file."""
+  size = int.from_bytes(content[:8], "little")
+  return json.loads(content[8 : 8 + size]), content[8 + size :]
+
+
+def _dumped(header: dict[str, Any]) -> bytes:
+  return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _checksum(header: dict[str, Any], data: bytes) -> str:
+  """Of the header, but for the checksum in it, and the data."""
+  metadata = {**header["__metadata__"], CHECKSUM: ""}
+  digest = hashlib.sha256(_dumped({**header, "__metadata__": metadata}))
+  digest.update(data)
+  return digest.hexdigest()
 
 
 def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:

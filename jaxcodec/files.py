@@ -47,6 +47,27 @@ def write_json(path: PathLike, value: Any) -> None:
   write_text(path, text + "\n")
 
 
+def write_checked_json(path: PathLike, value: dict[str, Any]) -> None:
+  """As `write_json`, with a checksum for `read_checked_json`."""
+  write_json(path, {**value, "checksum": _checksum(value)})
+
+
+def read_checked_json(path: PathLike) -> dict[str, Any]:
+  """What `write_checked_json` wrote; raises `ValueError` naming a file that changed."""
+  try:
+    value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    checksum = value.pop("checksum")
+  except (ValueError, KeyError, AttributeError, TypeError) as error:
+    raise ValueError(f"{path}: is damaged: {error!r}") from error
+  if checksum != _checksum(value):
+    raise ValueError(f"{path}: is damaged: its checksum is wrong")
+  return value
+
+
+def _checksum(value: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sha256(path: PathLike) -> str:
   """Checksum of a file's content, in hexadecimal."""
   with open(path, "rb") as file:

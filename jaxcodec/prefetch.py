@@ -100,6 +100,8 @@ class Prefetch:
   ) -> None:
     self._closed.set()
     self._thread.join()
+    if hasattr(self._iterator, "close"):  # grain's with worker processes
+      self._iterator.close()
 
   def get(self) -> Fetched:
     """The next batch.

@@ -10,12 +10,28 @@ os.environ["XLA_FLAGS"] = (
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if os.environ.get("JAXCODEC_TEST_CACHE"):
   jax.config.update("jax_compilation_cache_dir", os.environ["JAXCODEC_TEST_CACHE"])
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+  """For tests whose time would go to compiling one program again and again."""
+  folder = tmp_path_factory.mktemp("programs")
+  before = jax.config.jax_compilation_cache_dir
+  least = jax.config.jax_persistent_cache_min_compile_time_secs
+  compilation_cache.reset_cache()
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  yield
+  jax.config.update("jax_compilation_cache_dir", before)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

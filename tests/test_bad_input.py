@@ -35,6 +35,7 @@ BAD_FIELDS = {
   "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
   "data.source": ("libri", "data.source: 'libri' is unknown"),
+  "data.workers": (-1, "data.workers must not be negative, got -1"),
   "data.on_error": ("ignore", "data.on_error must be 'raise' or 'skip'"),
 }
 

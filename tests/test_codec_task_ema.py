@@ -1,45 +1,17 @@
-"""Codec training with codebooks of running means, and the warning of a collapse."""
+"""Codec training with codebooks of running means."""
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
 import pytest
-from absl import logging
+from toy_codec import Decoder, Discriminator, Encoder
 
 from jaxcodec import sharding
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.tasks.codec_gan import CodecGanTask
-from jaxcodec.tasks.collapse import CollapseWatch
 
-B, N, K, V, HOP = 4, 200, 2, 8, 10
-
-
-class Encoder(nn.Module):
-  hop = HOP
-  output_dim = 4
-
-  @nn.compact
-  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    return nn.Dense(self.output_dim)(x_BxNxC.reshape(len(x_BxNxC), -1, self.hop))
-
-
-class Decoder(nn.Module):
-  hop = HOP
-
-  @nn.compact
-  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    return nn.Dense(self.hop)(z_BxTxD).reshape(len(z_BxTxD), -1, 1)
-
-
-class Discriminator(nn.Module):
-  loss_weights = (1.0,)
-
-  @nn.compact
-  def __call__(self, x_BxN):
-    h = nn.tanh(nn.Dense(4)(x_BxN))
-    return [[h, nn.Dense(1)(h)]]
+B, N, K, V = 4, 200, 2, 8
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +60,3 @@ def test_codebooks_stay_whole_on_every_device(task, batch):
   found = jax.tree.leaves(shardings.collections)
   assert len(found) == 4 * K and all(s.is_fully_replicated for s in found)
   assert not all(s.is_fully_replicated for s in jax.tree.leaves(shardings.params))
-
-
-def test_a_collapse_is_one_warning_with_its_figures(monkeypatch):
-  said = []
-  monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
-  watch = CollapseWatch(1024, lines=3)
-
-  def lines(*perplexities):
-    for step, value in enumerate(perplexities):
-      watch(step, {"perplexity": [400.0, value], "usage": [0.5, 0.002]})
-      watch(step, {"eval/perplexity": [1.0, 1.0]})
-
-  lines(9.0, 9.0, 300.0, 9.0, 9.0)
-  assert not said
-  lines(1.5, 1.5, 1.5)
-  assert len(said) == 1
-  for part in ("step 0", "codebook 1 has collapsed", "below 10.24", "1.50", "0.2 %"):
-    assert part in said[0]

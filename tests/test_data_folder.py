@@ -195,7 +195,7 @@ def test_same_stem_twice(tmp_path):
 def test_bad_audio_raises_or_is_skipped(tmp_path):
   write_tone(tmp_path / "good.wav")
   (tmp_path / "bad.flac").write_bytes(b"fLaC not really")
-  with pytest.raises(DataError, match="bad.flac: cannot be read as audio"):
+  with pytest.raises(DataError, match="bad.flac: truncated or damaged in its header"):
     read(tmp_path)
   source = read(tmp_path, on_error="skip")
   assert labels(source) == [("good", "unknown", None)]

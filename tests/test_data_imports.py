@@ -12,7 +12,7 @@ import jaxcodec.data as data
 names = [module.name for module in pkgutil.iter_modules(data.__path__)]
 for name in names:
   importlib.import_module("jaxcodec.data." + name)
-from jaxcodec.data.pipeline import synthetic_crops
+from jaxcodec.data.synthetic import synthetic_crops
 batch = next(iter(synthetic_crops(crop_samples=9, batch_size=2, seed=0)))
 print(len(names) > 10, batch["audio_BxN"].shape)
 """

@@ -41,7 +41,8 @@ def test_the_library_reads_what_we_write(tmp_path):
   )
   assert flat["params/a/scale"].shape == () and flat["stats/inited"].dtype == bool
   with safetensors.safe_open(path, framework="numpy") as file:
-    assert file.metadata() == METADATA
+    metadata = file.metadata()
+  assert len(metadata.pop(export.CHECKSUM)) == 64 and metadata == METADATA
   size = int.from_bytes(path.read_bytes()[:8], "little")
   assert (8 + size) % 8 == 0
 
@@ -125,3 +126,16 @@ def test_all_weight_norms_are_folded_in_or_none(tmp_path):
   export.save_params(tmp_path / "damaged.safetensors", damaged)
   with pytest.raises(ValueError, match="missing: params/b/scale"):
     export.load_params(tmp_path / "damaged.safetensors", like)
+
+
+def test_every_flipped_bit_is_found(tmp_path):
+  path = tmp_path / "p.safetensors"
+  export.save_params(path, {"x": np.ones(3, np.float32)}, {"rate": "16000"})
+  content = path.read_bytes()
+  for position in (content.index(b"16000"), content.index(b'"x"') + 1, -1):
+    path.write_bytes(content)
+    with open(path, "r+b") as file:
+      file.seek(position % len(content))
+      file.write(bytes([content[position] ^ 1]))
+    with pytest.raises(ValueError, match="p.safetensors was altered"):
+      export.load_params(path)

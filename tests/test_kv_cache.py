@@ -1,5 +1,7 @@
 """Cached transformer: the same numbers as without a cache, whatever the padding."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,14 @@ def _run_cached(params, x, first):
   return jnp.concatenate([y, jnp.swapaxes(rest, 0, 1)], axis=1)
 
 
+def _copied_in_loop(program, shape):
+  """Lines of the loop's body that copy an array of this shape."""
+  body = re.search(r" while\(.*?body=(%[\w.-]+)", program)[1]
+  lines = program.split(f"\n{body} (")[1].split("\n}")[0].splitlines()
+  assert any("dot(" in line for line in lines)
+  return [line for line in lines if f"= {shape}" in line and " copy(" in line]
+
+
 def test_frames_one_by_one_equal_all_at_once_and_padding_is_not_there():
   x = jax.random.normal(jax.random.key(0), (2, 7, 16))
   visible = attention.causal(MASK, PREFIX)
@@ -42,7 +52,9 @@ def test_frames_one_by_one_equal_all_at_once_and_padding_is_not_there():
   np.testing.assert_array_equal(position[1], [0, 0, 1, 1, 2, 3, 4])
   apply = jax.jit(MODEL.apply)
   whole = apply({"params": params}, x, visible, position_BxT=position)
-  cached = jax.jit(_run_cached, static_argnums=2)(params, x, 3)
+  run = jax.jit(_run_cached, static_argnums=2).lower(params, x, 3).compile()
+  assert not _copied_in_loop(run.as_text(), "f32[4,9,8]")
+  cached = run(params, x)
   np.testing.assert_allclose(cached[MASK], whole[MASK], atol=1e-5)
   # Only the first frame of the second row's prefix exists: it is like causal without.
   packed = x[1:, MASK[1]]

@@ -12,17 +12,18 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 # A module may import from its own layer and from those before it.
 LAYERS = (
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
-  ("nn", "recipes"),
+  ("nn", "recipes", "flops", "profile", "health"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
-  ("tasks", "sharding", "metrics_writer", "export", "text_config"),
-  ("checkpoint", "prefetch", "train_log", "inference", "slm_jobs", "study"),
+  ("tasks", "sharding", "metrics_writer", "export", "text_config", "best_of"),
+  ("checkpoint", "prefetch", "step", "nonfinite", "inference", "slm_jobs", "study"),
+  ("rates", "train_log", "evaluation"),
   ("train",),
   ("build", "build_slm"),
   ("porting",),
   ("semantic_features",),
   ("pipeline", "api"),
-  ("cli_synthesize",),
+  ("doctor", "cli_synthesize"),
   ("cli",),
   ("__main__",),
 )

@@ -6,16 +6,12 @@ import pathlib
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from test_configs import TINY
+from test_configs import load, tiny_values
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# What stands in for a notebook's cell of parameters, behind it.
-SMALL = {
-  "02_train_a_codec": {
-    "overrides": {**TINY, "mesh.data": -1, "codec_train.log_every": 1},
-  },
-}
+# The config of which a notebook runs the stages.
+SMALL = {"02_train_a_codec": "dac_maskgit", "03_speech_lm": "dac_valle"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -24,6 +20,11 @@ def test_notebook_is_kept_without_outputs(path):
   code = [cell for cell in notebook.cells if cell.cell_type == "code"]
   assert "find_spec" in code[0].source and "%pip install" in code[0].source
   assert not any(cell.outputs or cell.execution_count for cell in code)
+
+
+def _small(name):
+  config = load(ROOT / f"configs/{name}.py", "runlocal")
+  return tiny_values(config) | {"mesh.data": -1, "codec_train.log_every": 1}
 
 
 @pytest.mark.slow
@@ -35,8 +36,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
   notebook = nbformat.read(path, as_version=4)
   for cell in notebook.cells:
     if "parameters" in cell.metadata.get("tags", ()):
-      given = SMALL.get(path.stem, {}).items()
-      cell.source += "".join(f"\n{name} = {value!r}" for name, value in given)
+      cell.source += f"\noverrides = {_small(SMALL[path.stem])}"
   client = NotebookClient(
     notebook, timeout=300, resources={"metadata": {"path": tmp_path}}
   )

@@ -17,10 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import train_toy
-from jax.experimental.compilation_cache import compilation_cache
 from train_toy import Data, Task, bits, fit
 
-from jaxcodec import interrupts, sharding, train_log
+from jaxcodec import interrupts, nonfinite, sharding
 from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.data.length_buckets import Plan, make_buckets
 from jaxcodec.data.token_store import TokenSource, write_tokens
@@ -30,23 +29,14 @@ from jaxcodec.metrics_writer import read_metrics
 PROGRAM = pathlib.Path(train_toy.__file__)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once(tmp_path_factory):
-  """Most of these tests' time would be compiling one program again and again."""
-  folder = tmp_path_factory.mktemp("programs")
-  before = jax.config.jax_compilation_cache_dir
-  least = jax.config.jax_persistent_cache_min_compile_time_secs
-  compilation_cache.reset_cache()
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  yield
-  jax.config.update("jax_compilation_cache_dir", before)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-  compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def without_times(records):
-  timed = ("time", "step_seconds", "examples_per_s", "input_wait_fraction")
+  timed = (
+    *("time", "step_seconds", "step_seconds_std", "examples_per_s"),
+    *("examples_per_s_per_device", "input_wait_fraction", "flops_per_s_per_device"),
+  )
   return [
     {name: value for name, value in record.items() if name not in timed}
     for record in records
@@ -232,9 +222,9 @@ def test_a_non_finite_loss_stops_and_names_the_batch(tmp_path):
       batch["y_B"][3] = np.nan
     return batch
 
-  with pytest.raises(train_log.NonFiniteError, match="step 7: grad_norm, loss, usage"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 7: grad_norm, loss, usage"):
     fit(tmp_path, 20, data=Data(spoil=spoil))
-  record = json.loads((tmp_path / "nonfinite.json").read_text())
+  (record,) = json.loads((tmp_path / "nonfinite.json").read_text())
   assert record["step"] == 7 and record["metrics"]["loss"] == "nan"
   assert record["index_B"] == list(range(48, 56))
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
@@ -246,7 +236,7 @@ def test_a_non_finite_step_before_a_checkpoint_is_never_saved(tmp_path):
     batch["y_B"][0] = np.inf if number == 4 else 0
     return batch
 
-  with pytest.raises(train_log.NonFiniteError, match="step 5: .*loss"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 5: .*loss"):
     fit(tmp_path, 20, data=Data(spoil=spoil))
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
     assert checkpoints.steps() == []
@@ -262,7 +252,7 @@ class Poisoned(Task):
 
 
 def test_a_non_finite_state_is_never_saved(tmp_path):
-  with pytest.raises(train_log.NonFiniteError, match="step 5: the state"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 5: the state"):
     fit(tmp_path, 20, task=Poisoned())
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
     assert checkpoints.steps() == []
@@ -291,6 +281,31 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
     fit(tmp_path / "a", 1, eval_data=batches, best=("loss", "min"))
   with pytest.raises(ValueError, match="evaluation data are empty"):
     fit(tmp_path / "b", 1, eval_data=[])
+
+
+def test_the_best_is_kept_and_returned(tmp_path):
+  options = dict(
+    **dict(eval_data=[train_toy.make_batch(50)], eval_every=2, checkpoint_every=2),
+    **dict(keep=1, best=("eval/loss", "max")),  # the worst, which is the first
+  )
+  best = fit(tmp_path / "a", 6, **options)
+  assert bits(best) == bits(fit(tmp_path / "b", 2))
+  assert {p.name for p in (tmp_path / "a" / "checkpoints").iterdir()} == {"2", "6"}
+  assert bits(fit(tmp_path / "a", 6, **options)) == bits(best)
+
+
+def test_weights_to_begin_with(tmp_path):
+  first = fit(tmp_path / "a", 5)
+  variables = jax.device_get(Task().inference_variables(first))
+  logged = []
+  fit(tmp_path / "b", 1, init_from=variables, on_log=lambda _, v: logged.append(v))
+  fresh = jax.jit(Task().init)(jax.random.key(0), _arrays(0))
+  begun = Task().start_from(fresh, variables)
+  _, metrics = jax.jit(Task().train_step)(begun, _arrays(0))
+  assert logged[0]["loss"] == pytest.approx(float(metrics["loss"]))
+  # What the run has since learnt is not begun again.
+  resumed = fit(tmp_path / "b", 2, init_from=jax.tree.map(np.zeros_like, variables))
+  assert np.abs(resumed.params["hidden"]).max() > 0.1
 
 
 def test_rates_leave_compilation_out_and_see_slow_input(tmp_path):

@@ -45,6 +45,9 @@ class Task:
     opt = TX.init(params)
     return State(step=jnp.int32(0), rng=rng, params=params, ema=params, opt=opt)
 
+  def start_from(self, state, variables):
+    return state.replace(params=variables, ema=variables)
+
   def _loss(self, params, batch):
     h_BxD = jnp.tanh(batch["x_BxD"] @ params["hidden"])
     y_Bx1 = h_BxD @ params["kernel"] + params["bias"][None]

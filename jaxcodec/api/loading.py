@@ -44,7 +44,7 @@ def load(
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
     init = jax.jit(lambda key: codec.init(key, build.silence(codec)))
     return _model(codec, init(jax.random.key(0)))
-  path = _params_file(pathlib.Path(weights))
+  path = export.params_file(weights, "codec")
   ours = export.is_params(path)
   codec = build.make_preset(preset or _config(path, ours))
   if ours:
@@ -57,16 +57,6 @@ def load(
 def _model(codec, variables):
   kind = VocoderModel if isinstance(codec, Vocoder) else CodecModel
   return kind(codec, variables)
-
-
-def _params_file(path: pathlib.Path) -> pathlib.Path:
-  """The file of an experiment's folder; anything else as it is."""
-  if not path.exists():
-    raise FileNotFoundError(f"no weights at {path}")
-  for name in (f"codec/{export.FILE}", export.FILE):
-    if (path / name).is_file():
-      return path / name
-  return path
 
 
 def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:

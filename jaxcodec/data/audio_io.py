@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import soundfile
 import soxr
 
 from jaxcodec import files
+from jaxcodec.data import audio_check
 from jaxcodec.data.source import DataError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
@@ -41,6 +41,9 @@ def read_channels(path: pathlib.Path) -> tuple[np.ndarray, int]:
   with _opened(path) as file:
     audio_NxC = file.read(dtype="float32", always_2d=True)
     _check_length(path, len(audio_NxC), file.frames)
+    checksum = audio_check.FlacSum(path)
+    checksum.update(audio_NxC)
+    checksum.check()
     return check_samples(audio_NxC, str(path)), file.samplerate
 
 
@@ -48,10 +51,24 @@ def scan_audio(path: pathlib.Path) -> AudioInfo:
   """Reads a file through without keeping it; raises as `read_audio` does."""
   total = 0
   with _opened(path) as file:
+    checksum = audio_check.FlacSum(path)
     for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
       total += len(check_samples(block, str(path)))
+      checksum.update(block)
     _check_length(path, total, file.frames)
+    checksum.check()
     return AudioInfo(total, file.channels, file.samplerate)
+
+
+def read_rate(path: pathlib.Path) -> int:
+  """A file's sample rate in Hz, by its header; raises as `read_audio` does."""
+  with _opened(path) as file:
+    return file.samplerate
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+  """Float samples as 16-bit integers, clipped: exact for what 16-bit files hold."""
+  return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def write_wav(path: files.PathLike, audio: np.ndarray, sample_rate: int) -> None:
@@ -75,7 +92,7 @@ def resampled_length(num_samples: int, source_rate: int, rate: int) -> int:
 @contextlib.contextmanager
 def _opened(path):
   try:
-    _check_whole(path)
+    audio_check.check_file(path)
     with soundfile.SoundFile(path) as file:
       yield file
   except (OSError, soundfile.LibsndfileError) as error:
@@ -99,42 +116,3 @@ def check_samples(audio: np.ndarray, name: str) -> np.ndarray:
   if peak > MAX_PEAK:
     raise DataError(f"{name}: samples reach {peak:.4g}; expected them within [-1, 1]")
   return audio
-
-
-def _check_whole(path):
-  """Finds the cuts that libsndfile mends in silence: in wav and ogg files."""
-  size = path.stat().st_size
-  if size == 0:
-    raise DataError(f"{path}: is an empty file")
-  with open(path, "rb") as file:
-    magic = file.read(4)
-    if magic == b"RIFF" and (end := _wav_data_end(file, size)) > size:
-      raise DataError(
-        f"{path}: truncated: its header promises {end} bytes, it has {size}"
-      )
-    if magic == b"OggS" and not _ogg_ended(file, size):
-      raise DataError(f"{path}: truncated: its last Ogg page is missing")
-
-
-def _wav_data_end(file, size):
-  """Byte at which the data chunk should end; 0 where the header does not say."""
-  file.seek(12)
-  while len(header := file.read(8)) == 8:
-    name, length = struct.unpack("<4sI", header)
-    if name == b"data":
-      # Streamed files leave the length open.
-      return 0 if length == 0xFFFFFFFF else file.tell() + length
-    file.seek(length + length % 2, 1)
-  return 0
-
-
-def _ogg_ended(file, size):
-  """Whether the last page carries the end-of-stream flag and is complete."""
-  file.seek(max(0, size - 65536))
-  tail = file.read()
-  start = tail.rfind(b"OggS")
-  if start < 0 or len(tail) < start + 27 or not tail[start + 5] & 4:
-    return False
-  segments = tail[start + 26]
-  table = tail[start + 27 : start + 27 + segments]
-  return len(tail) >= start + 27 + segments + sum(table) and len(table) == segments

@@ -43,6 +43,10 @@ class AudioCache:
     self._arrays = collections.OrderedDict()
     self._lock = threading.Lock()
 
+  def __reduce__(self):
+    """Another process begins with an empty one."""
+    return AudioCache, (self._max_bytes,)
+
   def get(self, key) -> np.ndarray | None:
     with self._lock:
       if key in self._arrays:

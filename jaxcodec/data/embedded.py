@@ -12,7 +12,7 @@ from absl import logging
 from jaxcodec import cache, files
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.folder import load_item
-from jaxcodec.data.layouts import Item
+from jaxcodec.data.item import Item
 from jaxcodec.data.source import DataError
 from jaxcodec.data.voices import VOICES, speak
 

@@ -5,7 +5,8 @@ import pathlib
 
 from jaxcodec.data.audio_io import read_audio
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.layouts import Item, list_folder
+from jaxcodec.data.item import Item
+from jaxcodec.data.layouts import list_folder
 from jaxcodec.data.source import DataError
 
 

@@ -1,40 +1,24 @@
 """Which recordings a folder holds, with their texts and speakers, by its layout."""
 
 import collections
-import dataclasses
 import pathlib
 
+from jaxcodec.data import libri
 from jaxcodec.data.audio_io import SUFFIXES
+from jaxcodec.data.item import UNKNOWN_SPEAKER, Item, Problems, problem, read_text
 from jaxcodec.data.metadata_csv import read_metadata
 from jaxcodec.data.source import DataError
 
-UNKNOWN_SPEAKER = "unknown"
-# LibriTTS keeps its normalised text beside the original.
-_TEXT_SUFFIXES = (".normalized.txt", ".txt")
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-  """An audio file and its labels. Prints as its path."""
-
-  path: pathlib.Path
-  id: str
-  speaker: str
-  text: str | None
-
-  def __str__(self):
-    return str(self.path)
-
-
-Problems = list[dict[str, str]]
+_TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt")
 
 
 def list_folder(root: pathlib.Path) -> tuple[list[Item], Problems]:
   """Recordings under `root`, in order, and what is wrong with the listing.
 
   The first of these that fits: `metadata.csv` in `root` (files that it does not list
-  are not part of the set); LibriSpeech's `*.trans.txt`; a `.txt` beside each file;
-  no text at all. In the last two the speaker is the first folder below `root`.
+  are not part of the set); LibriSpeech's `*.trans.txt`; a `.txt` beside each file, as
+  in LibriTTS; Libri-Light's `.json`; no text at all. But for the Libri corpora, the
+  speaker is the first folder below `root` that isn't a subset, as `train` is.
 
   Raises:
     DataError: no such folder, no audio in it, or an unreadable table.
@@ -52,9 +36,11 @@ def list_folder(root: pathlib.Path) -> tuple[list[Item], Problems]:
       f"data.path: {below[0]} is not at the top of {root}; name its folder"
     )
   if transcripts := [path for path in files if path.name.endswith(".trans.txt")]:
-    return _from_transcripts(transcripts, audio)
+    return libri.from_transcripts(transcripts, audio)
   if any(_text_beside(path) for path in audio):
     return _from_texts_beside(root, audio)
+  if any(map(libri.is_librilight, audio)):
+    return libri.from_librilight(audio)
   return [
     Item(path, _stem(path, root), _speaker(path, root), None) for path in audio
   ], []
@@ -75,24 +61,7 @@ def _from_metadata(root, audio):
     else:
       what = "has several audio files" if found else "has no audio file"
       where = f"{root / 'metadata.csv'}:{row.line}"
-      problems.append(_problem(row.id, f"{where}: {row.id!r} {what} under {root}"))
-  return items, problems
-
-
-def _from_transcripts(transcripts, audio):
-  by_id = {(path.parent, path.stem): path for path in audio}
-  items, problems = [], []
-  for transcript in transcripts:
-    for number, line in enumerate(_read(transcript).splitlines(), 1):
-      key, _, text = line.strip().partition(" ")
-      path = by_id.pop((transcript.parent, key), None)
-      if key and path and text.strip():
-        items.append(Item(path, key, key.split("-")[0], text.strip()))
-      elif key:
-        what = "has no text" if path else "has no audio file beside it"
-        problems.append(_problem(key, f"{transcript}:{number}: {key!r} {what}"))
-  for path in by_id.values():
-    problems.append(_problem(path, f"{path}: no *.trans.txt beside it has its text"))
+      problems.append(problem(row.id, f"{where}: {row.id!r} {what} under {root}"))
   return items, problems
 
 
@@ -100,29 +69,20 @@ def _from_texts_beside(root, audio):
   items, problems = [], []
   for path in audio:
     beside = _text_beside(path)
-    text = " ".join(_read(beside).split()) if beside else ""
-    if text:
+    text = " ".join(read_text(beside).split()) if beside else ""
+    if text and libri.is_libritts(path):
+      items.append(Item(path, path.stem, path.stem.split("_")[0], text))
+    elif text:
       items.append(Item(path, _stem(path, root), _speaker(path, root), text))
     else:
       reason = f"{beside}: is empty" if beside else f"{path}: has no .txt beside it"
-      problems.append(_problem(path, reason))
+      problems.append(problem(path, reason))
   return items, problems
 
 
 def _text_beside(path):
   candidates = (path.with_name(path.stem + suffix) for suffix in _TEXT_SUFFIXES)
   return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _read(path):
-  try:
-    return path.read_text(encoding="utf-8-sig")
-  except (OSError, UnicodeDecodeError) as error:
-    raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-
-
-def _problem(item, reason):
-  return {"item": str(item), "reason": reason}
 
 
 def _hidden(path, root):
@@ -134,5 +94,6 @@ def _stem(path, root):
 
 
 def _speaker(path, root):
-  parts = path.relative_to(root).parts
-  return parts[0] if len(parts) > 1 and parts[0] != "wavs" else UNKNOWN_SPEAKER
+  folders = path.relative_to(root).parts[:-1]
+  names = [name for name in folders if name != "wavs" and not libri.is_subset(name)]
+  return names[0] if names else UNKNOWN_SPEAKER

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 
+from jaxcodec.data.item import read_text
 from jaxcodec.data.source import DataError
 
 _ID = {"id", "file", "filename", "file_name", "path", "audio", "utterance_id"}
@@ -32,10 +33,7 @@ def read_metadata(path: pathlib.Path) -> tuple[list[Row], list[dict[str, str]]]:
   Raises:
     DataError: not UTF-8, empty, or the third column could be either.
   """
-  try:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-  except UnicodeDecodeError as error:
-    raise DataError(f"{path}: is not UTF-8 text: {error}") from error
+  lines = read_text(path).splitlines()
   table = [(n, line.split("|")) for n, line in enumerate(lines, 1) if line.strip()]
   if not table:
     raise DataError(f"{path}: is empty; expected lines of id|text|...")

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcodec.data import reading
 from jaxcodec.data.source import DataError, Source
+from jaxcodec.data.workers import WorkerBatches
 
 
 def crops(
@@ -20,7 +21,8 @@ def crops(
   seed: int,
   shard_index: int = 0,
   shard_count: int = 1,
-) -> grain.IterDataset:
+  workers: int = 0,
+) -> grain.IterDataset | WorkerBatches:
   """Endless shuffled batches of random crops.
 
   In an epoch an utterance is drawn once for each whole crop that fits into it, so all
@@ -35,7 +37,8 @@ def crops(
     batch_size: B, of this shard.
     seed: of order and crops.
     shard_index: this process, below `shard_count`.
-    shard_count: processes.
+    shard_count: processes that train.
+    workers: processes that each of those has to load audio, 0 for none.
 
   Returns:
     Batches {audio_BxN float32, length_B int32 valid samples, index_B int32}.
@@ -63,6 +66,7 @@ def crops(
     seed=seed,
     shard_index=shard_index,
     shard_count=shard_count,
+    workers=workers,
   )
 
 
@@ -97,22 +101,6 @@ def eval_crops(
     shard_index=shard_index,
     shard_count=shard_count,
   )
-
-
-def synthetic_crops(
-  *, crop_samples: int, batch_size: int, seed: int, pool: int = 4
-) -> grain.IterDataset:
-  """Endless noise batches out of `pool` made ones, to time a model without its data."""
-  rng = np.random.default_rng(seed)
-  clips = [
-    (0.1 * rng.standard_normal(crop_samples, np.float32), index)
-    for index in range(pool * batch_size)
-  ]
-  batches = [
-    _collate(clips[start : start + batch_size], crop_samples=crop_samples)
-    for start in range(0, len(clips), batch_size)
-  ]
-  return grain.MapDataset.source(batches).repeat().to_iter_dataset()
 
 
 def long_enough(

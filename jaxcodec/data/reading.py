@@ -5,6 +5,8 @@ from typing import Any
 
 import grain
 
+from jaxcodec.data.workers import WorkerBatches
+
 # Two threads keep a few batches ready while the model computes.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 # Grain draws each shuffled index by trial out of a domain that is never small: below
@@ -21,19 +23,21 @@ def endless(
   seed: int,
   shard_index: int,
   shard_count: int,
-) -> grain.IterDataset:
+  workers: int = 0,
+) -> grain.IterDataset | WorkerBatches:
   """Endless shuffled batches; each epoch has a new order and new `load(index, rng)`.
 
   An epoch is every index once, or several times where there are few.
   The stream of elements does not depend on `shard_count`: shard s of n takes its
   elements s, s + n, ..., so all shards' batches together are one process's batch.
-  Iterators resume exactly through `get_state` and `set_state`.
+  Iterators resume exactly through `get_state` and `set_state`, and neither batches nor
+  states depend on `workers`, the processes that load (0: threads of this one).
   """
   epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
   dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(load)[shard_index::shard_count]
   dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=collate)
-  return dataset.to_iter_dataset(_READ)
+  return WorkerBatches(dataset, workers) if workers else dataset.to_iter_dataset(_READ)
 
 
 def one_pass(

@@ -42,6 +42,7 @@ class Source(Protocol):
 _OPENERS = {
   "embedded": ("jaxcodec.data.embedded", "open_embedded"),
   "folder": ("jaxcodec.data.folder", "open_folder"),
+  "synthetic": ("jaxcodec.data.synthetic", "open_synthetic"),
   "tfds": ("jaxcodec.data.tfds_source", "open_tfds"),
 }
 
@@ -57,8 +58,8 @@ def open_source(
   """Opens the source called `source` and checks every recording in it.
 
   Args:
-    source: `embedded`, `folder` or `tfds`.
-    path: folder of audio, or TFDS's data directory; None for `embedded`.
+    source: `embedded`, `folder`, `tfds`, or `synthetic`, which has no recordings.
+    path: folder of audio, or TFDS's data directory; None for the others.
     sample_rate: Hz at which audio will mostly be asked for.
     on_error: `raise` at the first bad recording or `skip` and list them all.
     **options: the opener's own (see `open_embedded`, `open_folder`, `open_tfds`).

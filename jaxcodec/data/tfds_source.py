@@ -7,10 +7,12 @@ import os
 import pathlib
 
 import numpy as np
+from array_record.python import array_record_module
 
+from jaxcodec.data import set_files
 from jaxcodec.data.audio_io import check_samples
 from jaxcodec.data.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.layouts import UNKNOWN_SPEAKER
+from jaxcodec.data.item import UNKNOWN_SPEAKER
 from jaxcodec.data.source import DataError
 
 _AUDIO = ("audio", "speech")
@@ -47,13 +49,16 @@ def open_tfds(
     DataError: not one such set, no such split, unknown features or rate, bad audio.
   """
   directory = _find_set(path, name)
-  features, examples = _open(directory, split)
-  columns = _columns(directory, features, native_rate)
+  set_files.check(directory)
+  info, examples = _open(directory, split)
+  # What `jaxcodec data build` writes has it in its metadata.
+  native_rate = native_rate or (info.metadata or {}).get("sample_rate")
+  columns = _columns(directory, info.features, native_rate)
   items = [_Example(directory, split, index) for index in range(len(examples))]
   return CheckedSource(
     f"{directory} {split}",
     items,
-    lambda item: columns.recording(examples[item.index], item),
+    lambda item: columns.recording(_read(examples, item), item),
     sample_rate=sample_rate,
     on_error=on_error,
     cache_bytes=cache_bytes,
@@ -135,12 +140,35 @@ def _open(directory, split):
   try:
     builder = tfds.builder_from_directory(directory)
     examples = builder.as_data_source(split)
+    shards = builder.info.splits[split].file_instructions
   except Exception as error:  # TFDS raises whatever its parts raise.
     raise DataError(
       f"{directory}: cannot read split {split!r} (the set must be prepared with"
       f" file_format='array_record'): {error}"
     ) from error
-  return builder.info.features, examples
+  for shard in shards:
+    _check_length(pathlib.Path(shard.filename), shard.examples_in_shard)
+  return builder.info, examples
+
+
+def _check_length(path, expected):
+  """TFDS believes what it is told; a shard that holds more or less was damaged."""
+  try:
+    found = array_record_module.ArrayRecordReader(str(path)).num_records()
+  except Exception as error:  # the reader has no exceptions of its own
+    raise DataError(f"{path}: cannot be read: {error}") from error
+  if found != expected:
+    raise DataError(
+      f"{path}: holds {found} recordings, and dataset_info.json says {expected}"
+    )
+
+
+def _read(examples, item):
+  """One example; raises `DataError` where the record or what is in it is damaged."""
+  try:
+    return examples[item.index]
+  except Exception as error:  # TFDS raises whatever its parts raise.
+    raise DataError(f"{item}: cannot be read: {error!r}") from error
 
 
 def _columns(directory, features, native_rate):

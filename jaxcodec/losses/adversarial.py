@@ -102,17 +102,19 @@ class AdversarialLoss(NamedTuple):
   Attributes:
     discriminator: maps (real, fake, weights) to its loss.
     generator: maps (fake, weights) to its loss.
+    undecided: loss of a discriminator that at best gives both sides the same score.
   """
 
   discriminator: Callable[..., jax.Array]
   generator: Callable[..., jax.Array]
+  undecided: float
 
 
 # What the training config calls them.
 ADVERSARIAL = {
-  "lsgan": AdversarialLoss(lsgan_discriminator, lsgan_generator),
-  "hinge": AdversarialLoss(hinge_discriminator, linear_generator),
-  "clipped_hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+  "lsgan": AdversarialLoss(lsgan_discriminator, lsgan_generator, 0.5),
+  "hinge": AdversarialLoss(hinge_discriminator, linear_generator, 2.0),
+  "clipped_hinge": AdversarialLoss(hinge_discriminator, hinge_generator, 2.0),
 }
 FEATURE_MATCHING = {
   "dac": feature_matching,

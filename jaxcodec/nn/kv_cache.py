@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 
-# For each layer its keys and values, both (B, H, slots, D / H).
+# For each layer its keys and values, both (B * H, slots, D / H).
 Cache = tuple[tuple[jax.Array, jax.Array], ...]
 
 
@@ -20,7 +20,8 @@ def empty(
   transformer: attention.Transformer, width: int, rows: int, slots: int
 ) -> Cache:
   """A cache in the transformer's `dtype` that nothing was written to."""
-  shape = rows, transformer.heads, slots, width // transformer.heads
+  heads = transformer.heads
+  shape = rows * heads, slots, width // heads
   array = jnp.zeros(shape, transformer.dtype)
   return ((array, array),) * transformer.depth
 

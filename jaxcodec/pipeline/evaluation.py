@@ -163,10 +163,15 @@ def _own_weights(experiment):
 
 
 def _last_evaluation(experiment) -> dict[str, float]:
-  """The language model's last held-out losses, nats, and accuracies."""
+  """The held-out losses, nats, and accuracies of the weights that are used."""
   lines = (experiment.done["slm"].folder / "metrics.jsonl").read_text().splitlines()
   evaluated = [row for row in map(json.loads, lines) if "eval/loss" in row]
   last = evaluated[-1] if evaluated else {}
+  if evaluated and (best := experiment.config["slm_train"]["best"]) is not None:
+    every = experiment.config["slm_train"]["checkpoint_every"]
+    saved = [row for row in evaluated[:-1] if row["step"] % every == 0] + [last]
+    choose = min if best[1] == "min" else max
+    last = choose(saved, key=lambda row: row[best[0]])
   return {
     name.removeprefix("eval/"): value
     for name, value in last.items()

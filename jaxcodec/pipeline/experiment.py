@@ -14,6 +14,7 @@ from jaxcodec import build, export, sharding, text_config
 from jaxcodec.config_fields import crop_samples
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
+from jaxcodec.data import synthetic
 from jaxcodec.data.source import Source, open_source
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import encode_all
@@ -46,6 +47,11 @@ class Experiment:
   split: dict[str, list[int]]
   skipped: list[dict[str, str]]
   done: dict[str, Stage] = dataclasses.field(default_factory=dict)
+
+  @property
+  def synthetic(self) -> bool:
+    """Whether there are no recordings, and noise in their place."""
+    return self.config["data"]["source"] == synthetic.NAME
 
   @property
   def seed(self) -> int:
@@ -138,6 +144,8 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
     on_error=data["on_error"],
     **options,
   )
+  if data["source"] == synthetic.NAME:
+    return Experiment(config, workdir, source, dict.fromkeys(splits.PARTS, []), [])
   split = splits.make_split(
     source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
   )
@@ -153,9 +161,10 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
-  """What a stage records of the data: settings and content, not where it lies."""
+  """What a stage records of the data: what decides its content alone."""
   data = dict(experiment.config["data"])
-  data.pop("path")
+  for name in ("path", "workers"):
+    data.pop(name)
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 

@@ -14,7 +14,7 @@ from jaxcodec import build, build_slm, evals, files, sharding, stages, text_conf
 from jaxcodec.config_fields import ConfigError, whole_frames
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
-from jaxcodec.pipeline import evaluation, generation, tokens, training
+from jaxcodec.pipeline import evaluation, generation, loop, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
 
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
@@ -93,10 +93,12 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
+  for section in ("codec_train", "slm_train"):
+    loop.options(experiment, section)
   _check_batches(experiment)
   available = set()
   for name in wanted:
-    for needed in STAGES[name].needs:
+    for needed in _needs(experiment, name):
       if needed in wanted or needed in available:
         continue
       stage = stages.load_stage(experiment.workdir, needed)
@@ -114,6 +116,30 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       _check_texts(experiment)
   if "codec" in wanted:
     build.check_shapes(experiment.config)
+  for name in {"codec", "slm"} & set(wanted):
+    loop.first(experiment, name)
+
+
+def _needs(experiment: Experiment, name: str) -> tuple[str, ...]:
+  """The stages that a stage needs: none with synthetic data, which few can use."""
+  if not experiment.synthetic:
+    return STAGES[name].needs
+  if name not in ("codec", "slm"):
+    raise ConfigError(
+      f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
+      " training, with stages=codec,slm"
+    )
+  if name == "slm" and build_slm.reads_text(experiment.config):
+    raise ConfigError(
+      "stages: 'slm' with slm.name='valle' needs texts, and data.source=synthetic has"
+      " none"
+    )
+  return ()
+
+
+def _recorded(experiment: Experiment, part: str) -> Any:
+  of_loop = part.endswith("_train")
+  return loop.recorded(experiment, part) if of_loop else experiment.recorded(part)
 
 
 def _check_batches(experiment: Experiment) -> None:
@@ -121,18 +147,19 @@ def _check_batches(experiment: Experiment) -> None:
   config, parallel = experiment.config, sharding.batch_parallelism(experiment.mesh)
   for section in ("codec_train", "slm_train"):
     size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
-    if size % parallel:
+    if size % (parallel * (parts := config[section]["accumulate"])):
       raise ConfigError(
         f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-        " that share a batch (see mesh)"
+        f" that share a batch (see mesh) times {section}.accumulate ({parts})"
       )
   if build_slm.reads_text(config):
     frames = whole_frames(config, "slm_train", "max_seconds", experiment.spec)
-    if (budget := config["slm_train"]["frames_per_batch"]) < frames * parallel:
+    rows = parallel * config["slm_train"]["accumulate"]
+    if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
       raise ConfigError(
-        f"slm_train.frames_per_batch ({budget}) must hold {parallel} utterances, one"
-        f" for each device that shares a batch, of slm_train.max_seconds ({frames}"
-        " frames)"
+        f"slm_train.frames_per_batch ({budget}) must hold {rows} utterances, one"
+        " for each device that shares a batch and each of slm_train.accumulate parts,"
+        f" of slm_train.max_seconds ({frames} frames)"
       )
 
 
@@ -154,11 +181,13 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
     "config": {
-      part: experiment.recorded(part)
+      part: _recorded(experiment, part)
       for part in stage.config
       if part in experiment.config
     },
-    "stages": {needed: experiment.done[needed].as_input() for needed in stage.needs},
+    "stages": {
+      needed: experiment.done[needed].as_input() for needed in _needs(experiment, name)
+    },
   }
   experiment.done[name] = stages.run_stage(
     experiment.workdir, name, inputs, lambda folder: stage.run(experiment, folder)

@@ -7,19 +7,19 @@ from typing import Any
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, build_slm, export, files, sharding, train
+from jaxcodec import build, build_slm, export, files, health, sharding, train
 from jaxcodec.config_fields import crop_samples, whole_frames
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
-from jaxcodec.data import token_batches
+from jaxcodec.data import synthetic, token_batches
 from jaxcodec.data.continuations import Continuations
 from jaxcodec.data.length_buckets import make_buckets
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.data.utterance_batches import utterance_batches
+from jaxcodec.pipeline import loop
 from jaxcodec.pipeline import tokens as tokens_stage
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
-from jaxcodec.tasks.collapse import CollapseWatch
 
 SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 
@@ -35,14 +35,25 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     "crop_samples": crop_samples(config, "codec_train", spec),
     "batch_size": settings["batch_size"],
   }
-  crops = data_pipeline.crops(
-    source, experiment.split["train"], seed=experiment.seed, **shape
-  )
-  held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
+  if experiment.synthetic:
+    del shape["sample_rate"]
+    crops, held_out = synthetic.synthetic_crops(seed=experiment.seed, **shape), None
+  else:
+    crops = data_pipeline.crops(
+      source,
+      experiment.split["train"],
+      seed=experiment.seed,
+      workers=config["data"]["workers"],
+      **shape,
+    )
+    held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
   task = build.make_codec_task(config)
   show = ("mel", "adversarial", "eval/mel")
-  watch = CollapseWatch(spec.codebook_size)
-  _fit(experiment, "codec_train", task, crops, held_out, folder, show, watch)
+  symptoms = (
+    health.codebook_collapse(spec.codebook_size),
+    health.discriminator_wins(task.undecided),
+  )
+  _fit(experiment, "codec_train", task, crops, held_out, folder, show, symptoms)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
 
 
@@ -52,15 +63,20 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   Beside its weights lie copies of the codec's spec and of what makes its inputs: the
   vocabulary of texts, or the tokeniser of semantic tokens.
   """
-  config, tokens = experiment.config, experiment.done["tokens"].folder
+  config = experiment.config
   text = build_slm.reads_text(config)
   batches = _utterances if text else _windows
-  parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
   task = build_slm.make_slm_task(config, experiment.spec, experiment.vocabulary)
   more = ("ar_loss", "nar_loss") if text else ("accuracy", "eval/ce_c0_wrong_semantic")
   show = ("loss", "eval/loss", *more)
+  if experiment.synthetic:
+    data = _synthetic_tokens(experiment)
+    _fit(experiment, "slm_train", task, data, None, folder, show)
+    return [PARAMS, CURVES]
+  tokens = experiment.done["tokens"].folder
+  parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
   data = batches(experiment, *parts)
-  _fit(experiment, "slm_train", task, *data, folder, show, _tell_codebooks)
+  _fit(experiment, "slm_train", task, *data, folder, show)
   copies = [
     tokens_stage.SPEC,
     tokens_stage.VOCABULARY if text else tokens_stage.SEMANTIC,
@@ -72,11 +88,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 def _windows(experiment, train_tokens, held_out):
   """Windows of one length, to train on and to measure."""
-  config, spec = experiment.config, experiment.spec
-  shape = {
-    "batch_size": config["slm_train"]["batch_size"],
-    "frames": whole_frames(config, "slm_train", "crop_seconds", spec),
-  }
+  shape = _window_shape(experiment)
   return (
     token_batches.token_batches(train_tokens, seed=experiment.seed, **shape),
     token_batches.eval_token_batches(held_out, **shape),
@@ -90,7 +102,7 @@ def _utterances(experiment, train_tokens, held_out):
   settings = {
     "budget": asked["frames_per_batch"],
     "max_frames": whole_frames(config, "slm_train", "max_seconds", experiment.spec),
-    "rows_multiple": sharding.batch_parallelism(experiment.mesh),
+    "rows_multiple": sharding.batch_parallelism(experiment.mesh) * asked["accumulate"],
   }
   train_tokens = Continuations(train_tokens, times=asked["continuations"], seed=seed)
   buckets = make_buckets(train_tokens, num_buckets=asked["num_buckets"], **settings)
@@ -114,24 +126,46 @@ def _tell_codebooks(step: int, values: dict[str, Any]) -> None:
     )
 
 
-def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):
-  settings = experiment.config[section]
+def _window_shape(experiment):
+  config, spec = experiment.config, experiment.spec
+  return {
+    "batch_size": config["slm_train"]["batch_size"],
+    "frames": whole_frames(config, "slm_train", "crop_seconds", spec),
+  }
+
+
+def _synthetic_tokens(experiment):
+  spec, semantic = experiment.spec, experiment.config["semantic"]
+  return synthetic.synthetic_tokens(
+    num_codebooks=spec.num_codebooks,
+    codebook_size=spec.codebook_size,
+    num_semantic=semantic["num_clusters"],
+    seed=experiment.seed,
+    **_window_shape(experiment),
+  )
+
+
+def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
   config = experiment.config[section.removesuffix("_train")]
+  watch = health.Watch([*symptoms, health.input_starved()])
+
+  def on_log(step, values):
+    watch(step, values)
+    _tell_codebooks(step, values)
+
   state = train.fit(
     task,
     data,
-    steps=settings["steps"],
+    steps=experiment.config[section]["steps"],
     workdir=folder,
     mesh=experiment.mesh,
     seed=experiment.seed,
-    log_every=settings["log_every"],
-    checkpoint_every=settings["checkpoint_every"],
     eval_data=eval_data,
-    eval_every=settings["eval_every"],
-    eval_batches=settings["eval_batches"],
+    init_from=loop.first(experiment, folder.name),
     show=show,
     desc=folder.name,
     on_log=on_log,
+    **loop.options(experiment, section),
   )
   metadata = {
     "version": jaxcodec.__version__,

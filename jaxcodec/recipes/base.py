@@ -1,5 +1,7 @@
 """What every experiment has: the data, the devices, the measures."""
 
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
 
 
@@ -11,12 +13,13 @@ def full(config: ConfigDict) -> None:
   config.cpu_devices = 1  # how many devices a CPU counts as
 
   config.data = dict(
-    source="embedded",  # or folder, tfds
+    source="embedded",  # or folder, tfds; synthetic: noise, to time training alone
     path=config_dict.placeholder(str),
     on_error="raise",  # or skip: leave out what cannot be used, and list it
     sample_rate=16_000,
     valid=0.05,  # shares of the sentences that are held out
     test=0.05,
+    workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       name=config_dict.placeholder(str),  # of tfds: the data set
@@ -35,6 +38,24 @@ def full(config: ConfigDict) -> None:
       *("codebook_usage", "codebook_perplexity", "bitrate_kbps"),
     ),
     generation=("wer", "cer", "speaker_similarity", "dnsmos_ovrl"),
+  )
+
+
+def training(**settings: Any) -> dict[str, Any]:
+  """A section that trains: `settings`, and what all of them have."""
+  return dict(
+    accumulate=1,  # parts that a batch is computed in, to need the memory of one
+    init_from=config_dict.placeholder(str),  # weights to begin with: file or folder
+    skip_nonfinite=0,  # steps with NaN that a run may leave out; it stops at one more
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+    keep=2,  # checkpoints: the latest ones, and
+    best=config_dict.placeholder(tuple),  # e.g. ("eval/loss", "min"), whose weights
+    # are then what the stage gives
+    profile_steps=config_dict.placeholder(tuple),  # e.g. (10, 13)
+    **settings,
   )
 
 

@@ -1,14 +1,16 @@
 """A codec of the study and its training, the same for all of them."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from jaxcodec import presets
+from jaxcodec.recipes import base
 
 
 def full(config: ConfigDict, name: str) -> None:
   """Adds the preset `name` and how to train it: DAC's losses and optimisers."""
   config.codec = presets.preset(name)
-  config.codec_train = dict(
+  config.codec.dtype = config_dict.placeholder(str)  # bfloat16: of both halves' layers
+  config.codec_train = base.training(
     steps=400_000,
     batch_size=72,
     crop_seconds=0.38,
@@ -22,6 +24,7 @@ def full(config: ConfigDict, name: str) -> None:
     mel_loss="dac",  # or encodec, vocos
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
     feature_matching="dac",  # or encodec, vocos
+    dtype="float32",  # or bfloat16: of the discriminators' layers
     discriminator=dict(
       name="dac",
       periods=(2, 3, 5, 7, 11),
@@ -31,10 +34,6 @@ def full(config: ConfigDict, name: str) -> None:
     ),
     optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=1e3),
     disc_optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=10.0),
-    log_every=100,
-    eval_every=5000,
-    eval_batches=8,
-    checkpoint_every=5000,
   )
 
 

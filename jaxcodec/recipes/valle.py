@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from jaxcodec.recipes import base
+
 
 def full(config: ConfigDict) -> None:
   """Adds the fields: two stacks of 12 layers of 1024."""
@@ -18,7 +20,7 @@ def full(config: ConfigDict) -> None:
     dtype="bfloat16",
     remat=True,
   )
-  config.slm_train = dict(
+  config.slm_train = base.training(
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
     frames_per_batch=24_000,
@@ -26,10 +28,6 @@ def full(config: ConfigDict) -> None:
     continuations=1,  # times that each utterance is also read behind another one
     optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),
     ema_decay=0.999,
-    log_every=100,
-    eval_every=5000,
-    eval_batches=8,
-    checkpoint_every=5000,
   )
 
   config.generate = dict(

@@ -1,0 +1,43 @@
+"""An audio file of a folder with its labels, and how a listing says what is wrong."""
+
+import dataclasses
+import pathlib
+import re
+
+from jaxcodec.data.source import DataError
+
+UNKNOWN_SPEAKER = "unknown"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+Problems = list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """An audio file and its labels. Prints as its path."""
+
+  path: pathlib.Path
+  id: str
+  speaker: str
+  text: str | None
+
+  def __str__(self):
+    return str(self.path)
+
+
+def problem(item: object, reason: str) -> dict[str, str]:
+  """An entry of `Source.skipped`."""
+  return {"item": str(item), "reason": reason}
+
+
+def read_text(path: pathlib.Path) -> str:
+  """A whole text file; raises `DataError` naming it where it isn't UTF-8 text."""
+  try:
+    text = path.read_text(encoding="utf-8-sig")
+  except OSError as error:
+    raise DataError(f"{path}: cannot be read: {error}") from error
+  except UnicodeDecodeError as error:
+    raise DataError(f"{path}: is not UTF-8 text: {error}") from error
+  if found := _CONTROL.search(text):
+    line = text.count("\n", 0, found.start()) + 1
+    raise DataError(f"{path}:{line}: is not text: it has the character {found[0]!r}")
+  return text

@@ -1,0 +1,27 @@
+"""`jaxcodec doctor`: whether this machine can train, in about a minute."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jaxcodec.doctor import data, devices, overfit
+from jaxcodec.doctor.finding import Finding, examine
+
+__all__ = ["Finding", "run"]
+
+
+def run(config: Any = None) -> Iterator[Finding]:
+  """Examines the devices, whether tiny models learn, and the data of a config.
+
+  Args:
+    config: of an experiment, a ConfigDict; None leaves the data out.
+
+  Yields:
+    What was found, as it is found.
+  """
+  yield from examine("devices", devices.products)
+  yield from examine("collective", devices.collective)
+  yield from examine("memory", devices.memory)
+  yield from examine("codec", overfit.codec)
+  yield from examine("language model", overfit.slm)
+  if config is not None:
+    yield from examine("data", lambda: data.rates(config))

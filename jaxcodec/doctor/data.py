@@ -1,0 +1,78 @@
+"""Whether the data of a config come as fast as its codec trains on them."""
+
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from jaxcodec import build, sharding, train
+from jaxcodec.config_fields import crop_samples
+from jaxcodec.data import pipeline as data_pipeline
+from jaxcodec.data.synthetic import synthetic_crops
+from jaxcodec.doctor.finding import PASS, WARN
+from jaxcodec.pipeline.experiment import Experiment, open_experiment, plain
+
+_SECONDS = 5.0
+_STEPS = 6
+_MARGIN = 1.25  # that the input should be faster by
+
+
+def rates(config: Any) -> Iterator[tuple[str, str]]:
+  """Examples a second of the input alone, and of the training step alone."""
+  with tempfile.TemporaryDirectory() as folder:
+    experiment = open_experiment(plain(config), pathlib.Path(folder))
+    utterances = experiment.source.utterances
+    hours = sum(utterance.seconds for utterance in utterances) / 3600
+    yield PASS, f"{len(utterances)} recordings, {hours:.2f} h"
+    if experiment.skipped:
+      reason = experiment.skipped[0]["reason"]
+      yield WARN, f"{len(experiment.skipped)} recordings are left out: {reason}, ..."
+    delivered, consumed = _delivered(experiment), _consumed(experiment, folder)
+  text = (
+    f"the input alone gives {delivered:.1f} examples/s, the codec's training step"
+    f" takes {consumed:.1f}"
+  )
+  if delivered > _MARGIN * consumed:
+    yield PASS, text
+  else:
+    yield WARN, f"{text}: a faster disk, prepared shards or more cores are wanted"
+
+
+def _shape(experiment: Experiment) -> dict[str, int]:
+  config = experiment.config
+  samples = crop_samples(config, "codec_train", experiment.spec)
+  size = config["codec_train"]["batch_size"]
+  return {"crop_samples": samples, "batch_size": size, "seed": experiment.seed}
+
+
+def _delivered(experiment: Experiment) -> float:
+  """Examples/s that reach the devices, after the first batch."""
+  shape = _shape(experiment)
+  source, indices = experiment.source, experiment.split["train"]
+  rate = experiment.spec.sample_rate
+  batches = iter(data_pipeline.crops(source, indices, sample_rate=rate, **shape))
+  next(batches)
+  count, start = 0, time.monotonic()
+  while time.monotonic() - start < _SECONDS:
+    sharding.put_batch(experiment.mesh, next(batches))
+    count += shape["batch_size"]
+  return count / (time.monotonic() - start)
+
+
+def _consumed(experiment: Experiment, folder: str) -> float:
+  """Examples/s that the loop trains on if they cost nothing."""
+  lines = []
+  train.fit(
+    build.make_codec_task(experiment.config),
+    synthetic_crops(**_shape(experiment)),
+    steps=_STEPS,
+    workdir=folder,
+    mesh=experiment.mesh,
+    seed=experiment.seed,
+    log_every=_STEPS,
+    checkpoint_every=_STEPS,
+    desc="step",
+    on_log=lambda _, values: lines.append(values),
+  )
+  return lines[-1]["examples_per_s"]

@@ -1,0 +1,51 @@
+"""Damaged files are errors that name them, or harmless: a sample of many variants.
+
+`python benchmarks/corrupt.py` runs 500 of them, in processes of their own.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
+import corrupt_variants  # noqa: E402
+
+FIND_ALL = ("flac", "ogg", "token file", "params")
+SAMPLE = corrupt_variants.variants(500)[::11]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+  return corrupt_variants.Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.mark.parametrize("variant", SAMPLE, ids=str)
+def test_damage(lab, variant, capfd):
+  outcome, detail = lab.outcome(variant)
+  assert outcome not in corrupt_variants.FAULTS, detail
+  cut = variant.damage in ("truncated", "empty", "other format", "nan", "inf")
+  if variant.kind in FIND_ALL and cut:
+    assert outcome == corrupt_variants.ERROR
+  capfd.readouterr()  # libmpg123 prints warnings of its own
+
+
+def test_the_sample_has_every_kind_and_most_damages():
+  assert {variant.kind for variant in SAMPLE} == set(corrupt_variants.KINDS)
+  assert len({variant.damage for variant in SAMPLE}) >= 10
+
+
+@pytest.mark.parametrize(
+  ("read", "outcome"),
+  [
+    (lambda folder: len((folder / "a.jxc").read_bytes()), corrupt_variants.WRONG),
+    (lambda folder: 1 // len((folder / "a.jxc").read_bytes()), "unclear error"),
+    (lambda folder: 0, corrupt_variants.SAME),
+  ],
+)
+def test_a_reader_with_a_fault_is_found_out(tmp_path, monkeypatch, read, outcome):
+  kind = dataclasses.replace(corrupt_variants.KINDS["token file"], read=read)
+  monkeypatch.setitem(corrupt_variants.KINDS, "token file", kind)
+  variant = corrupt_variants.Variant("token file", "empty", 0)
+  assert corrupt_variants.Lab(tmp_path / "lab").outcome(variant)[0] == outcome
