@@ -32,7 +32,10 @@ from jaxcodec.metrics_writer import FILE, read_metrics
 PROGRAM = pathlib.Path(__file__).with_name("killed_codec.py")
 # What a process may take to notice that another one died.
 ALONE_SECONDS = 60
-_TIMED = ("time", "step_seconds", "examples_per_s", "input_wait_fraction")
+_TIMED = (
+  *("time", "step_seconds", "step_seconds_std", "input_wait_fraction"),
+  *("examples_per_s", "examples_per_s_per_device", "flops_per_s_per_device"),
+)
 
 
 @dataclasses.dataclass

@@ -21,6 +21,7 @@ import pathlib
 import shlex
 import sys
 
+import errors
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -38,6 +39,12 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0.")
 _START_TIMEOUT = flags.DEFINE_integer(
   "start_timeout", 300, "Seconds to wait for the other processes.", lower_bound=1
+)
+_CODEC_FROM = flags.DEFINE_string(
+  "codec_from",
+  None,
+  "Another workdir whose finished codec and tokens to use; run the stages after them,"
+  " --config.stages=slm,generate,evaluate,report.",
 )
 _PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
@@ -69,7 +76,7 @@ def main(argv: list[str]) -> None:
     )
   # The first is raised at the first use of a config that was not found.
   except (OSError, rendezvous.LaunchError) as error:
-    sys.exit(_fail(error))
+    sys.exit(errors.fail(error))
   with distributed.program():
     _run(config)
 
@@ -83,29 +90,15 @@ def _run(config) -> None:
     progress.silence()
   command = shlex.join(["python", *sys.argv])
   try:
+    if _CODEC_FROM.value is not None:
+      distributed.on_first(lambda: pipeline.use_codec_of(_CODEC_FROM.value, workdir))
     pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
-    sys.exit(_fail(error))
+    sys.exit(errors.fail(error))
   except KeyboardInterrupt:
     print("stopped; the same command goes on from here", file=sys.stderr)
     sys.exit(130)
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Flags, with one line instead of a traceback for a field that the config lacks."""
-  try:
-    return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    sys.exit(_fail(error))
-
-
-def _fail(error: Exception) -> int:
-  text = str(error.args[0] if error.args else error).strip()
-  if "Traceback" in text:  # a config's own error, quoted whole by config_flags
-    text = text.splitlines()[-1]
-  print(f"error: {text}", file=sys.stderr)
-  return 2
-
-
 if __name__ == "__main__":
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=errors.parse)

@@ -17,7 +17,7 @@ LAYERS = (
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config", "best_of"),
-  ("checkpoint", "prefetch", "step", "nonfinite", "inference", "slm_jobs"),
+  ("checkpoint", "prefetch", "step", "nonfinite", "inference", "slm_jobs", "study"),
   ("rates", "train_log", "evaluation"),
   ("train",),
   ("build", "build_slm"),
@@ -59,6 +59,11 @@ def test_imports_go_downward(path):
     assert LEVEL[part] <= LEVEL[own], f"{own} imports {part}, which is above it"
     for group in APART:
       assert not {part, own} <= group, f"{own} and {part} should not know each other"
+
+
+def test_the_study_computes_without_jax():
+  for path in (PACKAGE / "study").rglob("*.py"):
+    assert not {n.split(".")[0] for n in _imports(path)} & {"jax", "flax"}, path
 
 
 @pytest.mark.parametrize("folder", ["data"])
