@@ -11,7 +11,16 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
-  ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
+  (
+    "types",
+    "token_file",
+    "cache",
+    "config_args",
+    "config_fields",
+    "files",
+    "presets",
+    "hlo",
+  ),
   ("nn",),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
