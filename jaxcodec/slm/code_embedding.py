@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.nn import partition
+
 head_init = nn.initializers.variance_scaling(
   1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
 )
@@ -27,7 +29,8 @@ def logits(x_BxTxD: jax.Array, head_KxDxV: jax.Array, level_B: jax.Array) -> jax
   Each row gathers its own, so that the K - 1 others (for K = 8 more than half of a
   small model's work) cost nothing.
   """
-  head_BxDxV = head_KxDxV[level_B].astype(x_BxTxD.dtype)
-  return jnp.einsum(
+  head_BxDxV = partition.rows(head_KxDxV[level_B].astype(x_BxTxD.dtype))
+  scores_BxTxV = jnp.einsum(
     "btd,bdv->btv", x_BxTxD, head_BxDxV, preferred_element_type=jnp.float32
   )
+  return partition.rows(scores_BxTxV)

@@ -129,8 +129,8 @@ class CodecGanTask:
   def _discriminator_step(self, state, real_BxN, fake_BxN):
     def update(state):
       def loss(disc_params):
-        both = jnp.concatenate([real_BxN, fake_BxN])
-        real, fake = codec_loss.halves(self._judge(disc_params, both))
+        judge = functools.partial(self._judge, disc_params)
+        real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
         game = losses.ADVERSARIAL[self.adversarial_loss]
         return game.discriminator(real, fake, self.discriminator.loss_weights)
 

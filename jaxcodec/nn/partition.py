@@ -1,0 +1,45 @@
+"""Where a batch's rows lie on the devices, said where XLA would put them elsewhere.
+
+Without a mesh (`sharding.use_mesh`), and for rows that its devices cannot share evenly,
+all of it does nothing.
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax.sharding import PartitionSpec
+
+BATCH_AXES = ("data", "fsdp")
+
+
+def rows(x: jax.Array) -> jax.Array:
+  """`x` with its first dimension cut as the batch is.
+
+  XLA may otherwise cut activations along their width, as `fsdp` cuts the weights, and
+  then sums whole activations over the devices in every layer.
+  """
+  spec = _spec(x)
+  return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
+
+
+def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+  """`function(x)`, each device computing the rows that it holds.
+
+  For operations that XLA cannot cut and would run on the whole batch on every device,
+  such as FFTs. The function must treat rows alike and keep them first.
+  """
+  spec = _spec(x)
+  if spec is None:
+    return function(x)
+  return jax.shard_map(function, in_specs=spec, out_specs=spec)(x)
+
+
+def _spec(x: jax.Array) -> PartitionSpec | None:
+  mesh = jax.sharding.get_abstract_mesh()
+  axes = tuple(axis for axis in BATCH_AXES if axis in mesh.axis_names)
+  parts = 1
+  for axis in axes:
+    parts *= mesh.shape[axis]
+  if parts == 1 or not x.ndim or x.shape[0] % parts:
+    return None
+  return PartitionSpec(axes)
