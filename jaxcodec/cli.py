@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_files(parser, what) -> None:
   parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
   parser.add_argument("--preset", help="not needed if the weights say which codec")
-  parser.add_argument("--weights", required=True, help="file, or work directory")
+  parser.add_argument(
+    "--weights", help="file, or work directory; --preset demo_16khz has its own"
+  )
   parser.add_argument("--out", required=True, metavar="DIR", help="gets the same tree")
   parser.add_argument(
     "--overwrite", action="store_true", help="replace outputs that are there already"
@@ -125,8 +127,10 @@ def _decode(arguments) -> None:
 
 
 def _codec(arguments):
-  from jaxcodec.api import CodecModel, load
+  from jaxcodec.api import DEMO, CodecModel, load
 
+  if arguments.weights is None and arguments.preset != DEMO:
+    raise ValueError(f"--weights is missing; only --preset {DEMO} needs none")
   model = load(arguments.preset, arguments.weights)
   if not isinstance(model, CodecModel):
     raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")

@@ -11,7 +11,7 @@ from api_helpers import HOP, RATE, K, V
 
 import jaxcodec
 from jaxcodec import build, export, porting
-from jaxcodec.api import CodecModel, VocoderModel
+from jaxcodec.api import DEMO_WEIGHTS, CodecModel, VocoderModel
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.presets import PRESETS
@@ -234,6 +234,12 @@ def test_load(tmp_path, monkeypatch):
   ):
     with pytest.raises(error, match=message):
       jaxcodec.load(*arguments)
+
+
+def test_the_demo_comes_with_its_weights():
+  demo = jaxcodec.load("demo_16khz")
+  assert demo.spec == TokenSpec(8, 1024, hop=320, sample_rate=16_000)
+  assert demo.fingerprint == jaxcodec.load(weights=DEMO_WEIGHTS).fingerprint
 
 
 def test_a_vocoder_has_features_and_audio(monkeypatch):

@@ -122,6 +122,14 @@ def test_bad_files_stop_or_are_skipped(encoded, weights, tmp_path, capsys):
   assert "no usable file; the first: " in capsys.readouterr().err
 
 
+def test_weights_are_needed_but_for_the_demo(tmp_path, capsys):
+  soundfile.write(tmp_path / "a.wav", np.zeros(800), 16_000)
+  command = ["encode", str(tmp_path / "a.wav"), "--preset", "dac_16khz"]
+  assert main([*command, "--out", str(tmp_path / "out")]) == 2
+  assert "--weights is missing" in capsys.readouterr().err
+  assert not (tmp_path / "out").exists()
+
+
 def test_tokens_of_other_weights(encoded, weights, tmp_path, capsys):
   tokens = Tokens.load(encoded[1] / "a.jxc")
   other = tokens.replace(origin=tokens.origin.replace(fingerprint="0" * 64))

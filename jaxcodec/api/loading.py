@@ -13,6 +13,10 @@ from jaxcodec.api.vocoder import VocoderModel
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.presets import PRESETS
 
+# The codec of `configs/dac_maskgit.py:runlocal`, of 0.7 M parameters.
+DEMO = "demo_16khz"
+DEMO_WEIGHTS = pathlib.Path(__file__).with_name("demo") / export.FILE
+
 
 def load(
   preset: str | None = None, weights: files.PathLike | None = None
@@ -21,7 +25,8 @@ def load(
 
   Args:
     preset: a name of `jaxcodec.presets`; not needed for weights that carry their
-      config, as those of an experiment do.
+      config, as those of an experiment do. `demo_16khz` is a small DAC that comes with
+      its weights, to try things with.
     weights: `params.safetensors`, the work directory of an experiment, or a checkpoint
       of the original. None gives random weights, and a warning.
 
@@ -29,9 +34,12 @@ def load(
     FileNotFoundError: no such weights.
     ValueError: an unknown preset, or weights that are damaged or do not fit it.
   """
+  if preset == DEMO and weights is None:
+    preset, weights = None, DEMO_WEIGHTS
   if weights is None:
     if preset is None:
-      raise ValueError(f"name a preset or weights; presets: {sorted(PRESETS)}")
+      known = [DEMO, *sorted(PRESETS)]
+      raise ValueError(f"name a preset or weights; presets: {known}")
     codec = build.make_preset(preset)
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
     init = jax.jit(lambda key: codec.init(key, build.silence(codec)))

@@ -1,0 +1,14 @@
+"""EnCodec at 16 kHz with a masked-parallel SLM on its tokens.
+
+    python launch/main.py --config=configs/encodec_maskgit.py:runlocal
+
+is minutes on a laptop's CPU, with small models, on the embedded corpus; without
+`:runlocal` it is the full size and wants data. `configs/dac_maskgit.py` says what else
+can be asked of a config, `jaxcodec/recipes` has the values.
+"""
+
+from jaxcodec import recipes
+
+
+def get_config(arg=""):
+  return recipes.experiment(arg, codec_name="encodec", slm="maskgit")

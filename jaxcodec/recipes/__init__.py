@@ -1,0 +1,35 @@
+"""The experiments' configs, put together from the parts that they share.
+
+A part is a module with `full`, which adds its fields to a config, and `runlocal`, which
+makes them small.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxcodec import config_args
+from jaxcodec.recipes import base, codec, maskgit
+
+SLMS = {"maskgit": maskgit}
+
+
+def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
+  """A codec of the study with a speech language model on its tokens.
+
+  Args:
+    arg: what follows the colon of `--config=configs/x.py:...`: `runlocal` for the
+      small one, `codec=NAME` for another codec of the study (see `jaxcodec.presets`).
+    codec_name: the codec where `arg` names none.
+    slm: the language model, one of `SLMS`.
+
+  Raises:
+    ValueError: an argument or a codec that there is not.
+  """
+  args = config_args.parse(arg, runlocal=False, codec=codec_name)
+  config = ConfigDict()
+  base.full(config)
+  codec.full(config, args["codec"])
+  SLMS[slm].full(config)
+  if args["runlocal"]:
+    for part in (base, codec, SLMS[slm]):
+      part.runlocal(config)
+  return config

@@ -1,0 +1,75 @@
+"""A codec of the study and its training, the same for all of them."""
+
+from ml_collections import ConfigDict
+
+from jaxcodec import presets
+
+
+def full(config: ConfigDict, name: str) -> None:
+  """Adds the preset `name` and how to train it: DAC's losses and optimisers."""
+  config.codec = presets.preset(name)
+  config.codec_train = dict(
+    steps=400_000,
+    batch_size=72,
+    crop_seconds=0.38,
+    adversarial_start=0,
+    ema_decay=0.999,
+    weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
+    mel_scales=(
+      *((32, 5), (64, 10), (128, 20), (256, 40)),
+      *((512, 80), (1024, 160), (2048, 320)),
+    ),
+    mel_loss="dac",  # or encodec, vocos
+    adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
+    feature_matching="dac",  # or encodec, vocos
+    discriminator=dict(
+      name="dac",
+      periods=(2, 3, 5, 7, 11),
+      n_ffts=(2048, 1024, 512),
+      period_width=32,
+      band_width=32,
+    ),
+    optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=1e3),
+    disc_optimizer=_adamw(learning_rate=1e-4, gamma=0.999996, clip_norm=10.0),
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+  )
+
+
+def _adamw(**settings):
+  return dict(warmup_steps=0, b1=0.8, b2=0.99, weight_decay=0.01, **settings)
+
+
+# Of the parts of a codec by name; one latent width, so that any of them fit.
+_THIN = {
+  "encoder": {
+    "dac": dict(width=8, latent_dim=64),
+    "seanet": dict(width=8, latent_dim=64),
+  },
+  "decoder": {
+    "dac": dict(width=128),
+    "seanet": dict(width=128),
+    "vocos": dict(width=96, mlp_width=288, depth=4),
+  },
+}
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Minutes on two CPU cores: thin layers, few and short examples, higher rates."""
+  for part, thin in _THIN.items():
+    # A ConfigDict's fields cannot be added to by update.
+    config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}
+  config.codec.quantizer.update(dropout=0.25)
+  train = config.codec_train
+  train.update(steps=3500, batch_size=4, crop_seconds=0.5, adversarial_start=2900)
+  train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
+  train.discriminator.update(
+    periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
+  )
+  for optimizer in (train.optimizer, train.disc_optimizer):
+    # Unclipped, at 2e-3, all latents fall on one code and stay there.
+    optimizer.update(
+      learning_rate=1.5e-3, gamma=0.9993, warmup_steps=100, clip_norm=1.0
+    )

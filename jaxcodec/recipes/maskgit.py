@@ -1,0 +1,52 @@
+"""The masked parallel language model, its semantic tokens and its decoding."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def full(config: ConfigDict) -> None:
+  """Adds the fields: 12 layers of 1024."""
+  config.semantic = dict(
+    name="mfcc",  # or hubert
+    num_clusters=512,
+    weights=config_dict.placeholder(str),  # of hubert: a folder of transformers'
+    layer=9,  # of hubert
+  )
+  config.slm = dict(
+    name="maskgit",
+    width=1024,
+    depth=12,
+    heads=16,
+    dropout=0.1,
+    dtype="bfloat16",
+    remat=True,
+  )
+  config.slm_train = dict(
+    steps=400_000,
+    batch_size=64,
+    crop_seconds=15.0,
+    optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),
+    ema_decay=0.999,
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+  )
+
+  config.generate = dict(
+    num_utterances=64,
+    prompt_seconds=3.0,
+    batch_size=8,
+    sampler=dict(steps=(16,), temperature=1.0, top_k=0, top_p=1.0, choice_noise=4.5),
+  )
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Minutes on two CPU cores: four layers of 128."""
+  config.semantic.num_clusters = 128
+  config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
+  config.slm.update(dtype="float32", remat=False)
+  train = config.slm_train
+  train.update(steps=1000, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
+  train.update(log_every=20, eval_every=200, checkpoint_every=200)
+  train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
+  config.generate.update(num_utterances=16)
