@@ -1,23 +1,26 @@
 """The training loop. It knows no model: a `Task` does the rest."""
 
 import contextlib
-import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
 from jaxcodec import files, prefetch, sharding
 from jaxcodec.checkpoint import Checkpointer
+from jaxcodec.evaluation import Evaluation
 from jaxcodec.interrupts import Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
+from jaxcodec.nonfinite import NonFinite, NonFiniteError, StepResult
+from jaxcodec.profile import Profile
 from jaxcodec.progress import Progress
-from jaxcodec.train_log import NonFiniteError, StepResult, TrainLog
+from jaxcodec.rates import Rates
+from jaxcodec.step import Compiled, checked, is_finite
+from jaxcodec.train_log import TrainLog
 from jaxcodec.types import Batch, Task
 
 # Drawing hundreds of initial weights is a program that runs once, in no time, but that
@@ -44,6 +47,9 @@ def fit(
   eval_data: Iterable[Batch] | None = None,
   eval_every: int = 1000,
   eval_batches: int = 8,
+  skip_nonfinite: int = 0,
+  profile_steps: tuple[int, int] | None = None,
+  init_from: Any = None,
   show: Sequence[str] = ("loss",),
   desc: str = "train",
   on_log: Callable[[int, dict[str, Any]], None] | None = None,
@@ -72,6 +78,12 @@ def fit(
     eval_data: batches to evaluate on, the first `eval_batches` each time.
     eval_every: steps between evaluations; there's one at the last step too.
     eval_batches: at most so many.
+    skip_nonfinite: how many steps that aren't finite a run may skip, leaving the state
+      as it was; the metric `skipped_steps` counts them. Costs memory for the state
+      that is kept. 0 stops at the first.
+    profile_steps: (first, last) to trace into `workdir/profile`.
+    init_from: variables, as the task's `inference_variables` gives them, to begin with
+      in place of random ones.
     show: metrics for the progress bar.
     desc: the bar's name.
     on_log: called with the step and all that is logged.
@@ -80,17 +92,19 @@ def fit(
     The final state.
 
   Raises:
-    NonFiniteError: at the first metric that isn't finite; the step, the metrics and
-      the batch's `index_B` are then in `workdir/nonfinite.json`.
+    NonFiniteError: at the first metric, gradients' norms among them, that isn't finite
+      and may not be skipped; the step, the metrics and the batch's `index_B` are then
+      in `workdir/nonfinite.json`.
     ValueError: if the data end, or the checkpoint is of another model.
     Interrupted: see above.
   """
   folder = pathlib.Path(workdir)
+  profile = Profile(_process_folder(folder), profile_steps)
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpointer(folder / "checkpoints", keep=keep, best=best)
     stack.enter_context(checkpoints)
     iterator = prefetch.open_data(data)
-    start = _start(task, iterator, checkpoints, mesh, rules, seed)
+    start = _start(task, iterator, checkpoints, mesh, rules, seed, init_from)
     if start.step >= steps:
       logging.info("%s: %d steps are done, %d asked for", folder, start.step, steps)
       return start.state
@@ -100,8 +114,10 @@ def fit(
     batches = prefetch.Prefetch(iterator, mesh)
     mine = _process_folder(folder)
     log = TrainLog(
-      *(mine, MetricsWriter(mine, step=start.step), progress, batches),
-      examples=start.examples,
+      MetricsWriter(mine, step=start.step),
+      progress,
+      Rates(batches, start.examples, mesh),
+      NonFinite(mine, skip_nonfinite, start.step),
       log_every=log_every,
       start=start.step,
       last=steps,
@@ -110,13 +126,19 @@ def fit(
     )
     evaluate = None
     if eval_data is not None:
-      evaluate = _Evaluation(task, eval_data, eval_every, eval_batches, mesh)
-    for resource in (progress, log, batches):
+      evaluate = Evaluation(task, eval_data, eval_every, eval_batches, mesh)
+    for resource in (progress, log, batches, profile):
       stack.enter_context(resource)
     signals = stack.enter_context(Signals())
     if start.step:
       progress.message(f"{desc}: going on after step {start.step}")
-    loop = _Loop(task, mesh, start, log, checkpoints, evaluate)
+    step = Compiled(
+      checked(task.train_step, keep_state=skip_nonfinite > 0),
+      *(mesh, log.compiling),
+      donate_argnums=0,
+      out_shardings=(start.shardings, *[sharding.replicated(mesh)] * 2),
+    )
+    loop = _Loop(step, start, log, checkpoints, evaluate, profile)
     return loop.run(batches, signals, steps, checkpoint_every)
 
 
@@ -133,7 +155,7 @@ class _Start(NamedTuple):
   examples: int
 
 
-def _start(task, iterator, checkpoints, mesh, rules, seed) -> _Start:
+def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
   """The state to begin with, restored or fresh; leaves the data where it goes on."""
   position = prefetch.read_position(iterator)
   example = sharding.put_batch(mesh, next(iterator))
@@ -147,16 +169,21 @@ def _start(task, iterator, checkpoints, mesh, rules, seed) -> _Start:
     restored = checkpoints.restore(target)
     if restored is None:
       init = jax.jit(
-        lambda *args: _strong(task.init(*args)),
+        lambda *args: _strong(_begun(task, *args)),
         out_shardings=shardings,
         compiler_options=_COMPILE_FAST if jax.default_backend() == "cpu" else None,
       )
-      step, state = 0, init(rng, example)
+      step, state = 0, init(rng, example, variables)
     else:
       step, state, position = restored
   prefetch.set_position(iterator, position)
   examples = max((x.shape[0] for x in example.values()), default=0)
   return _Start(step, state, shardings, examples)
+
+
+def _begun(task, rng, example, variables) -> Any:
+  state = task.init(rng, example)
+  return state if variables is None else task.start_from(state, variables)
 
 
 def _strong(state: Any) -> Any:
@@ -165,24 +192,20 @@ def _strong(state: Any) -> Any:
 
 
 class _Loop:
-  def __init__(self, task, mesh, start, log, checkpoints, evaluate):
-    self._state, self._step = start.state, start.step
-    self._log, self._checkpoints, self._evaluate = log, checkpoints, evaluate
-    whole = sharding.replicated(mesh)
-    self._train_step = _Compiled(
-      _checked(task.train_step),
-      mesh,
-      log.compiling,
-      donate_argnums=0,
-      out_shardings=(start.shardings, whole, whole),
-    )
+  def __init__(self, train_step, start, log, checkpoints, evaluate, profile):
+    self._state, self._step, self._train_step = start.state, start.step, train_step
+    self._log, self._checkpoints = log, checkpoints
+    self._evaluate, self._profile = evaluate, profile
 
   def run(self, batches, signals, steps: int, checkpoint_every: int) -> Any:
     while self._step < steps:
       batch = batches.get()
-      self._state, metrics, finite = self._train_step(self._state, batch.arrays)
       self._step += 1
-      self._log.push(StepResult(self._step, metrics, finite, batch.index_B))
+      self._profile.before(self._step)
+      self._state, *result = self._train_step(self._state, batch.arrays)
+      self._profile.after(self._step, result)
+      flops = self._train_step.flops
+      self._log.push(StepResult(self._step, *result, batch.index_B, flops))
       last, stop = self._step == steps, signals.number
       evaluated = self._measure(last)
       if last or stop is not None or self._step % checkpoint_every == 0:
@@ -203,73 +226,7 @@ class _Loop:
   def _save(self, position: str, evaluated: dict[str, Any]) -> None:
     self._log.flush()
     with self._log.paused():
-      if not _finite(self._state):
+      if not is_finite(self._state):
         raise NonFiniteError(f"step {self._step}: the state isn't finite; not saved")
       scalars = {name: float(v) for name, v in evaluated.items() if not np.ndim(v)}
       self._checkpoints.save(self._step, self._state, position, scalars or None)
-
-
-class _Evaluation:
-  """Weighted means of a task's `eval_step` over the first batches of a set."""
-
-  def __init__(self, task, data, every: int, batches: int, mesh: Mesh):
-    self._data, self._every, self._batches, self._mesh = data, every, batches, mesh
-    whole = sharding.replicated(mesh)
-    self._eval_step = _Compiled(task.eval_step, mesh, out_shardings=whole)
-
-  def due(self, step: int) -> bool:
-    return step % self._every == 0
-
-  def __call__(self, state: Any) -> dict[str, Any]:
-    results = [
-      self._eval_step(state, sharding.put_batch(self._mesh, batch))
-      for batch in itertools.islice(self._data, self._batches)
-    ]
-    if not results:
-      raise ValueError("the evaluation data are empty")
-    results = jax.device_get(results)
-    weights = [result.pop("weight") for result in results]
-    total = np.sum(weights)
-    return {
-      f"eval/{name}": sum(w * r[name] for w, r in zip(weights, results, strict=True))
-      / total
-      for name in results[0]
-    }
-
-
-class _Compiled:
-  """A jitted function of state and batch, compiled at sight of each batch shape.
-
-  Ahead of its first call, so that what compiling takes can be told from running.
-  """
-
-  def __init__(self, function, mesh: Mesh, compiling=contextlib.nullcontext, **options):
-    self._jitted, self._mesh = jax.jit(function, **options), mesh
-    self._compiling = compiling
-    self._programs: dict[Any, Any] = {}
-
-  def __call__(self, state: Any, batch: dict[str, jax.Array]) -> Any:
-    key = tuple((name, x.shape, x.dtype) for name, x in batch.items())
-    program = self._programs.get(key)
-    if program is None:
-      with self._compiling(), sharding.use_mesh(self._mesh):
-        program = self._jitted.lower(state, batch).compile()
-      self._programs[key] = program
-    return program(state, batch)
-
-
-def _checked(train_step):
-  """Adds whether all metrics are finite, so that one value a step has to be read."""
-
-  def step(state, batch):
-    state, metrics = train_step(state, batch)
-    finite = [jnp.isfinite(value).all() for value in metrics.values()]
-    return state, metrics, jnp.stack([jnp.array(True), *finite]).all()
-
-  return step
-
-
-@jax.jit
-def _finite(state: Any) -> jax.Array:
-  floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
-  return jnp.stack([jnp.array(True), *(jnp.isfinite(x).all() for x in floats)]).all()

@@ -184,6 +184,9 @@ class Task(Protocol):
   def init(self, rng: jax.Array, batch: Batch) -> Any:
     """Returns the train state, a pytree with an int32 scalar `.step`. Jittable."""
 
+  def start_from(self, state: Any, variables: Any) -> Any:
+    """A fresh state with variables as `inference_variables` gives them. Jittable."""
+
   def train_step(self, state: Any, batch: Batch) -> tuple[Any, Metrics]:
     """One update. Pure and jittable; metrics are scalars or one value a codebook."""
 

@@ -1,11 +1,11 @@
 """Codec training with codebooks of running means, and the warning of a collapse."""
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
 import pytest
 from absl import logging
+from toy_codec import Decoder, Discriminator, Encoder
 
 from jaxcodec import sharding
 from jaxcodec.codecs.codec import Codec
@@ -13,33 +13,7 @@ from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.collapse import CollapseWatch
 
-B, N, K, V, HOP = 4, 200, 2, 8, 10
-
-
-class Encoder(nn.Module):
-  hop = HOP
-  output_dim = 4
-
-  @nn.compact
-  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    return nn.Dense(self.output_dim)(x_BxNxC.reshape(len(x_BxNxC), -1, self.hop))
-
-
-class Decoder(nn.Module):
-  hop = HOP
-
-  @nn.compact
-  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    return nn.Dense(self.hop)(z_BxTxD).reshape(len(z_BxTxD), -1, 1)
-
-
-class Discriminator(nn.Module):
-  loss_weights = (1.0,)
-
-  @nn.compact
-  def __call__(self, x_BxN):
-    h = nn.tanh(nn.Dense(4)(x_BxN))
-    return [[h, nn.Dense(1)(h)]]
+B, N, K, V = 4, 200, 2, 8
 
 
 @pytest.fixture(scope="module")

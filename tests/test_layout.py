@@ -12,12 +12,12 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 # A module may import from its own layer and from those before it.
 LAYERS = (
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
-  ("nn", "recipes"),
-  ("hlo",),
+  ("nn", "recipes", "flops", "hlo", "profile"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config"),
-  ("checkpoint", "prefetch", "train_log", "inference"),
+  ("checkpoint", "prefetch", "step", "nonfinite", "inference"),
+  ("rates", "train_log", "evaluation"),
   ("train",),
   ("build",),
   ("porting",),

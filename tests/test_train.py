@@ -19,7 +19,7 @@ import train_toy
 from jax.experimental.compilation_cache import compilation_cache
 from train_toy import Data, Task, bits, fit
 
-from jaxcodec import interrupts, sharding, train_log
+from jaxcodec import interrupts, nonfinite, sharding
 from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.metrics_writer import read_metrics
 
@@ -42,7 +42,10 @@ def compiled_once(tmp_path_factory):
 
 
 def without_times(records):
-  timed = ("time", "step_seconds", "examples_per_s", "input_wait_fraction")
+  timed = (
+    *("time", "step_seconds", "step_seconds_std", "examples_per_s"),
+    *("examples_per_s_per_device", "input_wait_fraction", "flops_per_s_per_device"),
+  )
   return [
     {name: value for name, value in record.items() if name not in timed}
     for record in records
@@ -202,9 +205,9 @@ def test_a_non_finite_loss_stops_and_names_the_batch(tmp_path):
       batch["y_B"][3] = np.nan
     return batch
 
-  with pytest.raises(train_log.NonFiniteError, match="step 7: grad_norm, loss, usage"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 7: grad_norm, loss, usage"):
     fit(tmp_path, 20, data=Data(spoil=spoil))
-  record = json.loads((tmp_path / "nonfinite.json").read_text())
+  (record,) = json.loads((tmp_path / "nonfinite.json").read_text())
   assert record["step"] == 7 and record["metrics"]["loss"] == "nan"
   assert record["index_B"] == list(range(48, 56))
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
@@ -216,7 +219,7 @@ def test_a_non_finite_step_before_a_checkpoint_is_never_saved(tmp_path):
     batch["y_B"][0] = np.inf if number == 4 else 0
     return batch
 
-  with pytest.raises(train_log.NonFiniteError, match="step 5: .*loss"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 5: .*loss"):
     fit(tmp_path, 20, data=Data(spoil=spoil))
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
     assert checkpoints.steps() == []
@@ -232,7 +235,7 @@ class Poisoned(Task):
 
 
 def test_a_non_finite_state_is_never_saved(tmp_path):
-  with pytest.raises(train_log.NonFiniteError, match="step 5: the state"):
+  with pytest.raises(nonfinite.NonFiniteError, match="step 5: the state"):
     fit(tmp_path, 20, task=Poisoned())
   with Checkpointer(tmp_path / "checkpoints") as checkpoints:
     assert checkpoints.steps() == []

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxcodec import losses
 from jaxcodec.tasks import codec_loss
+from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.types import Batch, Metrics
 
 
@@ -35,6 +36,16 @@ class CodecState:
   disc_params: Any
   disc_opt: Any
   balance: Any
+
+
+class _Generated(NamedTuple):
+  """The codec's output, the quantiser's losses, and the way back from them."""
+
+  fake_BxN: jax.Array
+  vq: dict[str, jax.Array]
+  pullback: Callable[[Any], Any]
+  metrics: Metrics
+  collections: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +70,7 @@ class CodecGanTask:
       `losses.ADVERSARIAL` and `losses.FEATURE_MATCHING`.
     balancer: of the terms that depend on the codec's output; their weights are then
       shares of its gradient.
+    accumulate: parts that a batch is computed in, one after another.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
@@ -76,6 +88,7 @@ class CodecGanTask:
   adversarial_loss: str = "lsgan"
   feature_matching: str = "dac"
   balancer: losses.Balancer | None = None
+  accumulate: int = 1
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Fresh state from batch["audio_BxN"]."""
@@ -96,45 +109,104 @@ class CodecGanTask:
       balance=self.balancer.init(self._output_terms) if self.balancer else {},
     )
 
+  def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
+    """A fresh state with the codec of `variables`; its discriminators stay fresh."""
+    params = variables["params"]
+    collections = {name: variables[name] for name in state.collections}
+    average = jax.tree.map(jnp.copy, params)
+    return state.replace(params=params, ema=average, collections=collections)
+
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """One update of the discriminators, then one of the codec."""
-    real_BxN = batch["audio_BxN"]
-    rngs = {"quantizer": jax.random.fold_in(state.rng, state.step)}
-
-    def generate(params):
-      (y_BxNx1, quantized), collections = self.codec.apply(
-        {"params": params, **state.collections},
-        real_BxN[..., None],
-        train=True,
-        rngs=rngs,
-        mutable=list(state.collections),
-      )
-      return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, collections)
-
-    (fake_BxN, vq), pullback, aux = jax.vjp(generate, state.params, has_aux=True)
-    metrics, collections = aux
-    state, metrics_d = self._discriminator_step(state, real_BxN, fake_BxN)
-    cotangents, terms, balance = self._cotangents(state, real_BxN, fake_BxN, vq)
-    (grads,) = pullback(cotangents)
+    rng = jax.random.fold_in(state.rng, state.step)
+    compute = self._in_one if self.accumulate == 1 else self._in_parts
+    (state, metrics_d), (kept, grads, metrics) = compute(
+      state, {"audio_BxN": batch["audio_BxN"]}, rng
+    )
     updates, opt = self.opt.update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
     decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
-    state = state.replace(step=step, params=params, collections=collections)
-    state = state.replace(ema=ema, opt=opt, balance=balance)
-    return state, {**terms, **metrics_d, **metrics, **grad_norm}
+    state = state.replace(step=step, params=params, ema=ema, opt=opt, **kept)
+    return state, {**metrics_d, **metrics, **grad_norm}
 
-  def _discriminator_step(self, state, real_BxN, fake_BxN):
+  def _in_one(self, state, batch, rng):
+    """The state with new discriminators; the codec's gradient with what it changes."""
+    generated = self._generated(state, state.collections, batch, rng)
+    real_BxN, fake_BxN = batch["audio_BxN"], generated.fake_BxN
+
+    def disc_grads():
+      return self._disc_grads(state, real_BxN, fake_BxN)
+
+    state, metrics_d = self._discriminator_step(state, disc_grads)
+    return (state, metrics_d), self._codec_grads(state, real_BxN, generated)
+
+  def _in_parts(self, state, batch, rng):
+    """As `_in_one`, part by part; the codec codes each part twice.
+
+    What keeps running means (codebooks, the balancer) takes the parts as they come, so
+    `accumulate` times in a step. Other metrics are means over the parts.
+    """
+    kept = dict(collections=state.collections, balance=state.balance)
+
+    def disc_part(kept, part, number):
+      key = jax.random.fold_in(rng, number)
+      made = self._generated(state, kept["collections"], part, key)
+      grads = self._disc_grads(state, part["audio_BxN"], made.fake_BxN)
+      return {**kept, "collections": made.collections}, grads
+
+    def codec_part(kept, part, number):
+      key = jax.random.fold_in(rng, number)
+      made = self._generated(state, kept["collections"], part, key)
+      now = state.replace(balance=kept["balance"])
+      kept, *result = self._codec_grads(now, part["audio_BxN"], made)
+      return kept, result
+
+    def disc_grads():
+      return mean_over_parts(disc_part, kept, batch, self.accumulate)[1]
+
+    state, metrics_d = self._discriminator_step(state, disc_grads)
+    kept, result = mean_over_parts(codec_part, kept, batch, self.accumulate)
+    return (state, metrics_d), (kept, *result)
+
+  def _generated(self, state, collections, batch, rng) -> "_Generated":
+    def generate(params):
+      (y_BxNx1, quantized), new = self.codec.apply(
+        {"params": params, **collections},
+        batch["audio_BxN"][..., None],
+        train=True,
+        rngs={"quantizer": rng},
+        mutable=list(collections),
+      )
+      return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
+
+    made, pullback, aux = jax.vjp(generate, state.params, has_aux=True)
+    return _Generated(*made, pullback, *aux)
+
+  def _codec_grads(self, state, real_BxN, generated):
+    """What the codec changes besides its weights, their gradient, metrics."""
+    inputs = state, real_BxN, generated.fake_BxN, generated.vq
+    cotangents, terms, balance = self._cotangents(*inputs)
+    (grads,) = generated.pullback(cotangents)
+    kept = dict(collections=generated.collections, balance=balance)
+    return kept, grads, {**terms, **generated.metrics}
+
+  def _disc_grads(self, state, real_BxN, fake_BxN):
+    """The discriminators' loss and its gradient."""
+
+    def loss(disc_params):
+      judge = functools.partial(self._judge, disc_params)
+      real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
+      game = losses.ADVERSARIAL[self.adversarial_loss]
+      return game.discriminator(real, fake, self.discriminator.loss_weights)
+
+    return jax.value_and_grad(loss)(state.disc_params)
+
+  def _discriminator_step(self, state, disc_grads):
     def update(state):
-      def loss(disc_params):
-        judge = functools.partial(self._judge, disc_params)
-        real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
-        game = losses.ADVERSARIAL[self.adversarial_loss]
-        return game.discriminator(real, fake, self.discriminator.loss_weights)
-
-      value, grads = jax.value_and_grad(loss)(state.disc_params)
+      value, grads = disc_grads()
       updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
       disc_params = optax.apply_updates(state.disc_params, updates)
       norm = optax.tree.norm(grads)

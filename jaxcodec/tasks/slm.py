@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.types import Batch, Metrics
 
 # The cosine ends at this part of the peak.
@@ -45,6 +46,8 @@ class SlmTask:
     weight_decay: on matrices; not on embeddings and norms.
     clip_norm: bound on the gradient's global norm.
     ema_decay: of the weights' moving average; 0 for none.
+    accumulate: parts that a batch is computed in, one after another, each with draws
+      of its own; see `accumulation`.
 
   Raises:
     ValueError: the warm-up is not shorter than the training.
@@ -62,13 +65,14 @@ class SlmTask:
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
     ema_decay: float = 0.999,
+    accumulate: int = 1,
   ):
     if not 0 <= warmup_steps < steps:
       raise ValueError(
         f"warmup_steps must be below steps ({steps}), got {warmup_steps}"
       )
     self.model = model
-    self._ema_decay = ema_decay
+    self._ema_decay, self._accumulate = ema_decay, accumulate
     self._schedule = optax.warmup_cosine_decay_schedule(
       0.0, learning_rate, warmup_steps, steps, _LAST_RATE * learning_rate
     )
@@ -91,11 +95,16 @@ class SlmTask:
       rng=jax.random.key_data(step_rng),
     )
 
+  def start_from(self, state: SlmState, variables: dict[str, Any]) -> SlmState:
+    """A fresh state with the weights, and their average, of `variables`."""
+    params = variables["params"]
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return state.replace(params=params, ema=ema)
+
   def train_step(self, state: SlmState, batch: Batch) -> tuple[SlmState, Metrics]:
     """One update; the same state and batch give the same result, resumed or not."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    grad_fn = jax.grad(self.model.loss, has_aux=True)
-    grads, metrics = grad_fn(state.params, rng, batch)
+    grads, metrics = self._gradient(state.params, rng, batch)
     updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = metrics | {
@@ -109,6 +118,16 @@ class SlmTask:
       ema=self._averaged(state, params),
     )
     return state, metrics
+
+  def _gradient(self, params, rng, batch):
+    grad_fn = jax.grad(self.model.loss, has_aux=True)
+    if self._accumulate == 1:
+      return grad_fn(params, rng, batch)
+
+    def of_part(carry, part, number):
+      return carry, grad_fn(params, jax.random.fold_in(rng, number), part)
+
+    return mean_over_parts(of_part, (), batch, self._accumulate)[1]
 
   def eval_step(self, state: SlmState, batch: Batch) -> Metrics:
     """The model's `evaluate`, with the averaged weights where there are any."""

@@ -1,0 +1,145 @@
+"""A batch in parts gives what the whole batch gives."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from toy_codec import Decoder, Discriminator, Encoder
+
+from jaxcodec import losses, sharding
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.quantizers.euclidean import EmaRVQ
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.step import checked
+from jaxcodec.tasks.accumulation import mean_over_parts
+from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.tasks.slm import SlmTask
+
+B, N = 8, 200
+
+
+@pytest.fixture(scope="module")
+def batch():
+  noise = np.random.default_rng(0).standard_normal((B, N)).astype(np.float32)
+  return {"audio_BxN": 0.3 * noise, "length_B": np.full(B, N, np.int32)}
+
+
+def _task(quantizer, **options):
+  weights = dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25)
+  codec = Codec(Encoder(), quantizer, Decoder(), 1000)
+  sgd = optax.sgd(0.1)
+  scales = dict(mel_scales=((32, 5),))
+  return CodecGanTask(codec, Discriminator(), sgd, sgd, weights, **scales, **options)
+
+
+def _close(a, b):
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b
+  )
+
+
+@pytest.fixture(scope="module")
+def whole(batch):
+  """A task, its first state, and its state and metrics after a step."""
+  task = _task(FactorizedRVQ(Encoder.output_dim, 2, 8, 3, dropout=0.0))
+  state = jax.jit(task.init)(jax.random.key(0), batch)
+  return task, state, *jax.jit(task.train_step)(state, batch)
+
+
+def test_a_codec_and_its_discriminators_learn_the_same_in_parts(whole, batch):
+  task, state, expected, metrics = whole
+  parts = dataclasses.replace(task, accumulate=4)
+  updated, found = jax.jit(parts.train_step)(state, batch)
+  for name in ("params", "ema", "opt", "disc_params", "disc_opt"):
+    _close(getattr(updated, name), getattr(expected, name))
+  assert found.keys() == metrics.keys()
+  for name in ("loss", "mel", "disc", "commitment", "grad_norm", "disc_grad_norm"):
+    np.testing.assert_allclose(found[name], metrics[name], rtol=1e-5, err_msg=name)
+
+
+def test_parts_on_eight_devices(whole, batch):
+  task, state, expected, metrics = whole
+  mesh = sharding.make_mesh({"data": 2, "fsdp": 2})
+  parts = dataclasses.replace(task, accumulate=2)
+  with sharding.use_mesh(mesh):
+    shardings = sharding.state_shardings(mesh, state, sharding.DEFAULT_RULES)
+    step = jax.jit(parts.train_step, out_shardings=(shardings, None))
+    put = sharding.put_batch(mesh, batch)
+    updated, found = step(jax.device_put(state, shardings), put)
+  _close(updated.params, expected.params)
+  np.testing.assert_allclose(found["loss"], metrics["loss"], rtol=1e-5)
+
+
+def test_codebooks_take_the_parts_as_they_come(batch):
+  """The codebooks after a step are those of two steps with half a batch each."""
+  options = dict(dropout=0.0, threshold_ema_dead_code=0)
+  task = _task(EmaRVQ(Encoder.output_dim, 2, 8, **options), accumulate=2)
+  state = jax.jit(task.init)(jax.random.key(0), batch)
+  updated, _ = jax.jit(task.train_step)(state, batch)
+  books = state.collections
+  key = jax.random.fold_in(state.rng, 0)
+  for number in range(2):
+    x_BxNx1 = batch["audio_BxN"][number::2, :, None]
+    rngs = {"quantizer": jax.random.fold_in(key, number)}
+    _, books = task.codec.apply(
+      {"params": state.params, **books},
+      x_BxNx1,
+      train=True,
+      rngs=rngs,
+      mutable=[*books],
+    )
+  _close(updated.collections, dict(books))
+
+
+def test_a_balancer_runs_in_parts(batch):
+  balancer = losses.Balancer()
+  quantizer = FactorizedRVQ(Encoder.output_dim, 2, 8, 3)
+  task = _task(quantizer, accumulate=2, balancer=balancer)
+  state = jax.eval_shape(task.init, jax.random.key(0), batch)
+  after, _ = jax.eval_shape(task.train_step, state, batch)
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_a_skipped_step_keeps_both_optimisers_and_their_models(whole, batch):
+  task, state, _, _ = whole
+  step = jax.jit(checked(task.train_step, keep_state=True))
+  spoilt = {
+    **batch,
+    "audio_BxN": np.where(np.arange(N) == 7, np.nan, batch["audio_BxN"]),
+  }
+  kept, metrics, finite = step(state, spoilt)
+  assert not finite and np.isnan(metrics["grad_norm"])
+  assert np.isnan(metrics["disc_grad_norm"])
+  jax.tree.map(np.testing.assert_array_equal, kept.replace(rng=0), state.replace(rng=0))
+  updated, _, finite = step(kept, batch)
+  assert finite and updated.step == 1
+
+
+class Linear:
+  """As a speech language model looks to its task: here without any draws."""
+
+  def init_params(self, rng, batch):
+    return {"kernel": jnp.ones((3, 1))}
+
+  def loss(self, params, rng, batch):
+    loss = jnp.mean((batch["x_BxD"] @ params["kernel"] - 1) ** 2)
+    return loss, {"loss": loss}
+
+
+def test_an_slm_learns_the_same_in_parts():
+  x_BxD = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+  found = []
+  for parts in (1, 3):
+    task = SlmTask(Linear(), steps=10, warmup_steps=0, accumulate=parts)
+    state = task.init(jax.random.key(0), {"x_BxD": x_BxD})
+    found.append(jax.jit(task.train_step)(state, {"x_BxD": x_BxD}))
+  _close(found[0][0].params, found[1][0].params)
+  _close(found[0][1], found[1][1])
+
+
+def test_unequal_parts_are_refused():
+  with pytest.raises(ValueError, match="x: 3 equal parts cannot be made of 8 rows"):
+    mean_over_parts(lambda *args: args, (), {"x": jnp.zeros(8)}, 3)
