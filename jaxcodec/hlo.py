@@ -59,9 +59,10 @@ class Collective:
     share = _SENT.get(self.kind, lambda size, n: size * (n - 1) / n)
     return self.times * share(self.size, len(self.groups[0]))
 
-  def spans(self, block: int) -> bool:
-    """Whether it goes beyond blocks of so many partitions, such as a machine's."""
-    return any(len({i // block for i in group}) > 1 for group in self.groups)
+  def together(self, block: int) -> int:
+    """How many of a group, at least, are of one block of partitions, as a machine's."""
+    blocks = [[i // block for i in group] for group in self.groups]
+    return min(group.count(i) for group in blocks for i in group)
 
 
 def collectives(text: str) -> list[Collective]:

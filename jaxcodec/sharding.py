@@ -39,15 +39,15 @@ class Rules:
 
 
 # Transformers are cut over heads and hidden units (`tensor`) and over their width
-# (`fsdp`); other matrices and convolutions only over `fsdp`. Biases, gains, norms and
-# codebooks stay whole.
+# (`fsdp`); other matrices and convolutions, and LSTMs, only over `fsdp`. Biases, gains,
+# norms, codebooks and the tables of `nn.Embed` stay whole.
 DEFAULT_RULES = Rules(
   paths=(
     (r"/qkv/kernel$", ("embed", None, "heads", None)),
     (r"/attention_out/kernel$", ("heads", None, "embed")),
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
-    (r"/(kernel|embedding|code_embed|head)$", LARGEST),
+    (r"/(kernel|code_embed|head|weight_ih|weight_hh)$", LARGEST),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )

@@ -11,6 +11,13 @@ from jax.sharding import Mesh
 from jaxcodec import flops, sharding
 from jaxcodec.types import Batch, Metrics
 
+# For CPU, whose machine code LLVM would spend minutes on: programs that run once or not
+# at all. Partitioning, fusion and the use of memory are as they are otherwise.
+COMPILE_FAST = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
+
 TrainStep = Callable[[Any, Batch], tuple[Any, Metrics]]
 
 

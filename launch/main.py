@@ -3,6 +3,10 @@
 Any value of the config can be set on the command line, e.g. `--config.seed=1`. The same
 command again goes on where the last one stopped. Exit codes: 0 done, 2 bad input,
 130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved.
+
+    python launch/main.py --config=... --dry_run --devices=256
+
+prints what training would cost on so many devices, without any of them.
 """
 
 import logging as std_logging
@@ -15,10 +19,17 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxcodec import cache, pipeline
+from jaxcodec.pipeline import dry_run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the results; default runs/<name of the config>."
+)
+_DRY_RUN = flags.DEFINE_bool(
+  "dry_run", False, "Print what training would cost on --devices, and do nothing."
+)
+_DEVICES = flags.DEFINE_string(
+  "devices", None, "Of --dry_run: a number, or a TPU topology such as v5p:4x4x8."
 )
 _PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
@@ -38,14 +49,19 @@ def _ours_or_serious(record: std_logging.LogRecord) -> bool:
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  if _DRY_RUN.value != (_DEVICES.value is not None):
+    raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
   config = _CONFIG.value
   try:
+    if _DRY_RUN.value:
+      dry_run.run(config, _DEVICES.value)
+      return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-  except OSError as error:  # raised at the first use of a config that was not found
-    sys.exit(_fail(error))
+  except (OSError, *pipeline.BAD_INPUT) as error:
+    sys.exit(_fail(error))  # OSError: at the first use of a config that was not found
   workdir = _WORKDIR.value or _default_workdir()
   print(f"workdir: {workdir}", flush=True)
   command = shlex.join(["python", *sys.argv])

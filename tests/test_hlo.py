@@ -37,7 +37,7 @@ def test_a_sum_over_rows(mesh):
   (one,) = found(mesh, lambda x: x.sum(0), P(("data", "fsdp")), P())
   assert (one.kind, one.size, one.groups) == ("all-reduce", 128, (tuple(range(8)),))
   assert one.sent == 2 * 7 / 8 * 128
-  assert one.spans(4) and not one.spans(8)
+  assert [one.together(block) for block in (2, 4, 8)] == [2, 4, 8]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_gather_names_the_devices_of_an_axis(mesh, axis, groups):
   assert (one.kind, one.size, one.times) == ("all-gather", BYTES, 1)
   assert sorted(one.groups) == sorted(groups)
   assert one.sent == BYTES * (1 - 1 / len(groups[0]))
-  assert one.spans(4) == (axis == "data")
+  assert one.together(4) == (4 if axis == "fsdp" else 1)
 
 
 OPERATIONS = {

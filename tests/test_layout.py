@@ -17,7 +17,7 @@ LAYERS = (
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config"),
   ("checkpoint", "prefetch", "step", "nonfinite", "inference"),
-  ("rates", "train_log", "evaluation"),
+  ("rates", "train_log", "evaluation", "aot"),
   ("train",),
   ("build",),
   ("porting",),

@@ -4,6 +4,7 @@ Without a mesh (`sharding.use_mesh`), and for rows that its devices cannot share
 all of it does nothing.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -22,6 +23,17 @@ def rows(x: jax.Array) -> jax.Array:
   return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
 
 
+def whole(x: jax.Array) -> jax.Array:
+  """`x` with all of it on every device.
+
+  For tables that rows are looked up in: out of one that is cut, XLA would gather what
+  the lookup gives, activations, over all devices.
+  """
+  if _parts(_axes()) == 1:
+    return x
+  return jax.lax.with_sharding_constraint(x, PartitionSpec())
+
+
 def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
   """`function(x)`, each device computing the rows that it holds.
 
@@ -35,11 +47,18 @@ def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
 
 
 def _spec(x: jax.Array) -> PartitionSpec | None:
-  mesh = jax.sharding.get_abstract_mesh()
-  axes = tuple(axis for axis in BATCH_AXES if axis in mesh.axis_names)
-  parts = 1
-  for axis in axes:
-    parts *= mesh.shape[axis]
+  axes = _axes()
+  parts = _parts(axes)
   if parts == 1 or not x.ndim or x.shape[0] % parts:
     return None
   return PartitionSpec(axes)
+
+
+def _axes() -> tuple[str, ...]:
+  mesh = jax.sharding.get_abstract_mesh()
+  return tuple(axis for axis in BATCH_AXES if axis in mesh.axis_names)
+
+
+def _parts(axes: tuple[str, ...]) -> int:
+  mesh = jax.sharding.get_abstract_mesh()
+  return math.prod(mesh.shape[axis] for axis in axes)
