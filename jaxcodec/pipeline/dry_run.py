@@ -14,8 +14,8 @@ from jaxcodec.pipeline.experiment import plain
 from jaxcodec.types import Task
 
 _CPU = (
-  "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as float32,"
-  " and sums are not scattered; shapes, shardings and FLOPs are the accelerator's"
+  "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as"
+  " float32, and sums are not scattered; shapes, shardings and FLOPs are the same"
 )
 _TPU = "a topology, by the TPU's own compiler; no TPU is used"
 # libtpu looks for the machine that it runs on, and there is none.
