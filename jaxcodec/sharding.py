@@ -40,7 +40,8 @@ class Rules:
 
 # Transformers are cut over heads and hidden units (`tensor`) and over their width
 # (`fsdp`); other matrices and convolutions, and LSTMs, only over `fsdp`. Biases, gains,
-# norms, codebooks and the tables of `nn.Embed` stay whole.
+# norms stay whole for their size, codebooks and the tables of `nn.Embed` because rows
+# are looked up in them.
 DEFAULT_RULES = Rules(
   paths=(
     (r"/qkv/kernel$", ("embed", None, "heads", None)),
@@ -48,6 +49,7 @@ DEFAULT_RULES = Rules(
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
     (r"/(kernel|code_embed|head|weight_ih|weight_hh)$", LARGEST),
+    (r"(^|/)vq_stats/|/embedding$", ()),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )
@@ -202,7 +204,7 @@ def _largest_spec(mesh, shape: tuple[int, ...], min_size: int) -> PartitionSpec:
 
 
 def _logical_spec(mesh, path, shape, names, axes) -> PartitionSpec:
-  if len(shape) < len(names):
+  if not names or len(shape) < len(names):
     return PartitionSpec()
   spec: list[str | None] = [None] * (len(shape) - len(names))
   for name in names:

@@ -62,14 +62,14 @@ def make_devices(text: str) -> list[jax.Device]:
   Raises:
     ConfigError: neither, or a topology that libtpu does not know.
   """
-  jax.config.update("jax_platforms", "cpu")
-  if text.isdecimal() and int(text):
-    jax.config.update("jax_num_cpu_devices", int(text))
-    return jax.devices()
-  if ":" not in text:
+  if not (text.isdecimal() and int(text)) and ":" not in text:
     raise ConfigError(
       f"devices must be a number, or a TPU topology such as v5p:4x4x8, got {text!r}"
     )
+  jax.config.update("jax_platforms", "cpu")
+  if ":" not in text:
+    jax.config.update("jax_num_cpu_devices", int(text))
+    return jax.devices()
   for name, value in _NO_TPU.items():
     os.environ.setdefault(name, value)
   try:

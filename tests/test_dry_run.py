@@ -1,0 +1,89 @@
+"""What a step costs on devices, against closed forms, and how it is told."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from test_configs import CONFIGS, ROOT, tiny
+
+from jaxcodec import aot, sharding
+from jaxcodec.build import ConfigError
+from jaxcodec.pipeline import dry_run
+from jaxcodec.pipeline.experiment import plain
+
+B, D, F, TURNS = 16, 64, 32, 3
+
+
+class Task:
+  """Mean square of products with one matrix, TURNS times over."""
+
+  def init(self, rng, batch):
+    return {"kernel": jax.random.normal(rng, (D, F))}
+
+  def train_step(self, state, batch):
+    def loss(state):
+      def turn(total, _):
+        return total + jnp.mean((batch["x_BxD"] @ state["kernel"] + total) ** 2), None
+
+      return jax.lax.scan(turn, jnp.zeros(()), length=TURNS)[0]
+
+    value, grads = jax.value_and_grad(loss)(state)
+    return optax.apply_updates(state, grads), {"loss": value}
+
+
+@pytest.fixture(scope="module")
+def cost():
+  mesh = sharding.make_mesh({"data": 8})
+  batch = {"x_BxD": jax.ShapeDtypeStruct((B, D), jnp.float32)}
+  return aot.trace(Task(), batch, mesh).compile()
+
+
+def test_cost_of_a_matrix(cost):
+  kernel, rows = 4 * D * F, 4 * B // 8 * D
+  assert (cost.state, cost.arguments) == (kernel, kernel + rows)
+  assert kernel == cost.reused <= cost.results < kernel + 64
+  assert cost.memory == cost.arguments + cost.results - cost.reused + cost.temporary
+  # Forward, and the kernel's gradient: two products a turn, a multiply-add being two.
+  assert cost.flops * 8 == TURNS * 2 * 2 * B * D * F
+  assert {c.kind for c in cost.collectives} == {"all-reduce"}
+  scalars = cost.sent - 2 * 7 / 8 * kernel
+  assert 0 < scalars < 8 * 64
+
+
+def test_report_names_the_figures(cost):
+  text = dry_run.report(cost)
+  assert f"state {cost.state / 1e3:.4g} kB" in text
+  assert f"FLOPs a device: {cost.flops:.4g}" in text
+  assert "all-reduce among 8" in text
+
+
+def test_rows_that_cannot_be_shared_are_named():
+  config = plain(tiny(CONFIGS[0]))
+  config["slm_train"] = {**config["slm_train"], "batch_size": 12}
+  mesh = sharding.make_mesh({"data": 8})
+  with pytest.raises(ConfigError, match=r"slm_train: .* 12 rows .* by 8 devices"):
+    dry_run.trace(config, "slm", mesh)
+  with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
+    dry_run.make_devices("many")
+
+
+def test_command_line_on_devices_that_are_not_here():
+  """As the README has it; sizes that compile in a moment."""
+  options = ["--config.stages=slm", "--config.mesh.fsdp=4", "--config.slm.depth=1"]
+  command = [
+    *(sys.executable, "launch/main.py", f"--config={CONFIGS[0]}:runlocal"),
+    *("--dry_run", "--devices=64", "--config.slm_train.batch_size=64", *options),
+  ]
+  env = {**os.environ, "XLA_FLAGS": ""}
+  done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  head, mesh = done.stdout.splitlines()[:2]
+  assert head.startswith("64 devices: virtual CPU devices")
+  assert mesh == "mesh: data=16, fsdp=4, tensor=1"
+  assert "params/transformer/layers/qkv/kernel" in done.stdout
+  for part in ("memory a device", "FLOPs a device", "a device sends", "all-reduce"):
+    assert part in done.stdout
