@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-# The stage of an experiment, its config, and rows a device: an eighth of its batch.
+# The config, its stage, rows a device (an eighth of the config's batch), sizes of `fsdp`.
 MODELS = {
-  "codec": ("dac_maskgit", "codec", 9),
-  "masked": ("dac_maskgit", "slm", 8),
+  "codec": ("dac_maskgit", "codec", 9, (1,)),
+  "masked": ("dac_maskgit", "slm", 8, (1, 8)),
 }
 # Part of the peak that a device reaches while it computes. Slower ones would hide more
 # of what is sent.
@@ -72,7 +72,7 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   from jaxcodec.pipeline import dry_run
   from jaxcodec.pipeline.experiment import plain
 
-  name, stage, rows = MODELS[model]
+  name, stage, rows, _ = MODELS[model]
   config = _config(name)
   config[f"{stage}_train"].batch_size = rows * devices
   there = dry_run.make_devices(str(devices))
@@ -132,7 +132,7 @@ def table(out: pathlib.Path, models, counts) -> str:
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
   for model in models:
     for devices in counts:
-      for fsdp in sorted({1, min(8, devices)}):
+      for fsdp in sorted({min(size, devices) for size in MODELS[model][3]}):
         lines.append(row(model, devices, fsdp, cell(out, model, devices, fsdp)))
   return "\n".join(lines)
 
