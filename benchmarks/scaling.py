@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-# The config, its stage, rows a device (an eighth of the config's batch), sizes of `fsdp`.
+# Config, stage, rows a device (an eighth of the config's batch), sizes of `fsdp`.
 MODELS = {
   "codec": ("dac_maskgit", "codec", 9, (1,)),
   "masked": ("dac_maskgit", "slm", 8, (1, 8)),
