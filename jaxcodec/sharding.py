@@ -49,7 +49,7 @@ DEFAULT_RULES = Rules(
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
     (r"/(kernel|code_embed|head|weight_ih|weight_hh)$", LARGEST),
-    (r"(^|/)vq_stats/|/embedding$", ()),
+    (r"(^|/)vq_stats/|/(embedding|gain)$", ()),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )

@@ -6,6 +6,7 @@ all of it does nothing.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
@@ -23,15 +24,16 @@ def rows(x: jax.Array) -> jax.Array:
   return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
 
 
-def whole(x: jax.Array) -> jax.Array:
-  """`x` with all of it on every device.
+def whole(tree: Any) -> Any:
+  """Arrays with all of each on every device.
 
-  For tables that rows are looked up in: out of one that is cut, XLA would gather what
-  the lookup gives, activations, over all devices.
+  For weights that XLA would otherwise leave cut, and cut activations alike, and for
+  tables that rows are looked up in: out of a table that is cut, it would gather what
+  the lookup gives, activations again, over all devices.
   """
   if _parts(_axes()) == 1:
-    return x
-  return jax.lax.with_sharding_constraint(x, PartitionSpec())
+    return tree
+  return jax.lax.with_sharding_constraint(tree, PartitionSpec())
 
 
 def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import optax
 from jax import lax
 
 from jaxcodec import losses
+from jaxcodec.nn import partition
 from jaxcodec.tasks import codec_loss
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.types import Batch, Metrics
@@ -174,7 +175,7 @@ class CodecGanTask:
   def _generated(self, state, collections, batch, rng) -> "_Generated":
     def generate(params):
       (y_BxNx1, quantized), new = self.codec.apply(
-        {"params": params, **collections},
+        {"params": partition.whole(params), **collections},
         batch["audio_BxN"][..., None],
         train=True,
         rngs={"quantizer": rng},
@@ -244,7 +245,7 @@ class CodecGanTask:
     return state.step >= self.adversarial_start
 
   def _judge(self, disc_params, x_BxN):
-    return self.discriminator.apply({"params": disc_params}, x_BxN)
+    return self.discriminator.apply({"params": partition.whole(disc_params)}, x_BxN)
 
   def _mel(self, real_BxN, fake_BxN):
     rate = self.codec.sample_rate
