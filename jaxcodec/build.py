@@ -1,7 +1,6 @@
-"""Config to modules and tasks: the only reader of model config."""
+"""Config to modules and tasks: with build_slm.py the only reader of model config."""
 
 import inspect
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec import losses, presets
+from jaxcodec import losses, presets, text_config
+from jaxcodec.build_slm import make_sampler, make_slm_task, semantic_settings
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import (
@@ -21,16 +21,11 @@ from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
 from jaxcodec.codecs.vocos import VocosDecoder
-from jaxcodec.config_fields import ConfigError, call, named, positive
+from jaxcodec.config_fields import ConfigError, call, crop_samples, named, positive
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
-from jaxcodec.semantic.settings import SemanticSettings
-from jaxcodec.slm.decode import IterativeSampler
-from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
-from jaxcodec.tasks.slm import SlmTask
-from jaxcodec.types import TokenSpec
 
 Config = Mapping[str, Any]
 
@@ -48,7 +43,6 @@ _LOSS_KINDS = {
   "adversarial_loss": losses.ADVERSARIAL,
   "feature_matching": losses.FEATURE_MATCHING,
 }
-SLMS = {"maskgit": MaskGit}
 
 
 def make_codec(config: Config) -> Codec:
@@ -169,51 +163,6 @@ def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
   return kinds
 
 
-def make_slm_task(config: Config, spec: TokenSpec) -> SlmTask:
-  """The speech language model with its optimiser."""
-  train = config["slm_train"]
-  crop_samples(config, "slm_train", spec)
-  settings = dict(train["optimizer"], steps=train["steps"])
-  settings["ema_decay"] = train["ema_decay"]
-  return call(SlmTask, settings, "slm_train.optimizer", model=make_slm(config, spec))
-
-
-def make_slm(config: Config, spec: TokenSpec) -> MaskGit:
-  """The speech language model that `config.slm` describes."""
-  slm = config["slm"]
-  if slm["width"] % slm["heads"]:
-    raise ConfigError(
-      f"slm.width ({slm['width']}) must be a multiple of slm.heads ({slm['heads']})"
-    )
-  num_semantic = positive(config["semantic"], "semantic", "num_clusters")
-  return named(SLMS, config, "slm", spec=spec, num_semantic=num_semantic)
-
-
-def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
-  """What `config.semantic` says, for a codec."""
-  positive(config["semantic"], "semantic", "num_clusters")
-  fields = dict(config["semantic"])
-  return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
-
-
-def make_sampler(config: Config) -> IterativeSampler:
-  """How to decode: `config.generate.sampler`."""
-  sampler = config["generate"]["sampler"]
-  return call(IterativeSampler, dict(sampler), "generate.sampler")
-
-
-def crop_samples(config: Config, stage: str, spec: TokenSpec) -> int:
-  """`config[stage].crop_seconds` in samples, a whole number of frames."""
-  seconds = config[stage]["crop_seconds"]
-  frames = math.floor(seconds * spec.sample_rate / spec.hop)
-  if frames < 1:
-    raise ConfigError(
-      f"{stage}.crop_seconds must give at least one frame of {spec.hop} samples,"
-      f" got {seconds} s"
-    )
-  return frames * spec.hop
-
-
 def check(config: Config) -> None:
   """Builds everything, without weights, so that what cannot be fails at once.
 
@@ -221,12 +170,13 @@ def check(config: Config) -> None:
     ConfigError: naming the field.
   """
   for stage in ("codec_train", "slm_train"):
-    for name in ("steps", "batch_size", "log_every", "eval_every", "checkpoint_every"):
+    for name in ("steps", "log_every", "eval_every", "checkpoint_every"):
       positive(config[stage], stage, name)
+  positive(config["codec_train"], "codec_train", "batch_size")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")
   spec = make_codec_task(config).codec.spec
-  make_slm_task(config, spec)
+  make_slm_task(config, spec, text_config.make_vocabulary(config))
   semantic_settings(config, spec)
   make_sampler(config)
 

@@ -1,10 +1,13 @@
 """One part of a config to one object, with errors that name the field."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+
+from jaxcodec.types import TokenSpec
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _POSITIVE = {
@@ -49,10 +52,35 @@ def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
 
 def positive(config: Mapping[str, Any], path: str, name: str) -> int:
   """`config[name]`, an integer of at least 1."""
+  if name not in config:
+    raise ConfigError(f"{path}.{name} is missing")
   value = config[name]
   if not isinstance(value, int) or value < 1:
     raise ConfigError(f"{path}.{name} must be a positive integer, got {value!r}")
   return value
+
+
+def crop_samples(config: Mapping[str, Any], stage: str, spec: TokenSpec) -> int:
+  """`config[stage].crop_seconds` in samples, a whole number of frames."""
+  return whole_frames(config, stage, "crop_seconds", spec) * spec.hop
+
+
+def whole_frames(
+  config: Mapping[str, Any], stage: str, field: str, spec: TokenSpec
+) -> int:
+  """`config[stage][field]`, seconds, in frames.
+
+  Raises:
+    ConfigError: less than one.
+  """
+  seconds = config[stage][field]
+  frames = math.floor(seconds * spec.sample_rate / spec.hop)
+  if frames < 1:
+    raise ConfigError(
+      f"{stage}.{field} must give at least one frame of {spec.hop} samples,"
+      f" got {seconds} s"
+    )
+  return frames
 
 
 def _dtype(name: str, path: str) -> Any:

@@ -5,12 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 import soundfile
-from test_configs import CONFIGS, start, tiny
+from test_configs import END_TO_END, start, tiny
 
 from jaxcodec import build, pipeline
 from jaxcodec.data.source import DataError
 
-CONFIG = CONFIGS[0]
+CONFIG, TEXT_CONFIG = END_TO_END  # DAC's, with the masked model and with VALL-E
 
 BAD_FIELDS = {
   "codec.quantizer.num_codebooks": (0, "codec.quantizer.num_codebooks must be a pos"),
@@ -39,6 +39,21 @@ BAD_FIELDS = {
 }
 
 
+BAD_TEXT_FIELDS = {
+  "codec.quantizer.num_codebooks": (1, "slm: Valle needs a codec of at least 2"),
+  "text.front_end": ("phones", "text.front_end: 'phones' is unknown"),
+  "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
+  "slm_train.max_seconds": (0.0, "slm_train.max_seconds must give at least one frame"),
+  "slm_train.num_buckets": (0, "slm_train.num_buckets must be a positive integer"),
+  "slm_train.continuations": (-1, "slm_train.continuations must be"),
+  "slm_train.frames_per_batch": (
+    700,
+    r"slm_train.frames_per_batch \(700\) must hold",
+  ),
+  "generate.sampler.max_frames": (0, "generate.sampler.*max_frames must be positive"),
+}
+
+
 @pytest.fixture
 def folder(tmp_path):
   """A small good folder of speech-like noise, with texts."""
@@ -52,8 +67,8 @@ def folder(tmp_path):
   return path
 
 
-def config_of(folder):
-  config = tiny(CONFIG)
+def config_of(folder, path=CONFIG):
+  config = tiny(path)
   config.data.options.max_utterances = None
   config.data.source, config.data.path = "folder", str(folder)
   return config
@@ -72,6 +87,31 @@ def test_bad_fields(folder, tmp_path, field):
   config = config_of(folder)
   config.update_from_flattened_dict({field: value})
   refused(config, tmp_path / "w", pipeline.BAD_INPUT, match)
+
+
+@pytest.mark.parametrize("field", BAD_TEXT_FIELDS)
+def test_bad_fields_of_a_model_that_reads_texts(folder, tmp_path, field):
+  value, match = BAD_TEXT_FIELDS[field]
+  config = config_of(folder, TEXT_CONFIG)
+  config.update_from_flattened_dict({field: value})
+  refused(config, tmp_path / "w", build.ConfigError, match)
+
+
+def test_what_a_model_that_reads_texts_cannot_do_without(folder, tmp_path):
+  config = config_of(folder, TEXT_CONFIG)
+  del config["text"]
+  refused(config, tmp_path / "w", build.ConfigError, "text is missing: slm.name is")
+  config = config_of(folder, TEXT_CONFIG)
+  del config.slm_train["frames_per_batch"]
+  match = "slm_train.frames_per_batch is missing, which 'valle' needs"
+  refused(config, tmp_path / "w", build.ConfigError, match)
+  config.slm_train.batch_size = 4
+  match = "slm_train.batch_size: unknown for 'valle'; known: "
+  refused(config, tmp_path / "w", build.ConfigError, match)
+  for path in folder.glob("*.txt"):
+    path.unlink()
+  match = "data: none of the . recordings of the train part has a text"
+  refused(config_of(folder, TEXT_CONFIG), tmp_path / "w", DataError, match)
 
 
 @pytest.mark.parametrize("section", ["codec.encoder", "slm", "codec_train.optimizer"])

@@ -48,6 +48,16 @@ def test_failures_are_counted_with_their_reason_and_left_out_of_the_mean():
   ]  # fmt: skip
 
 
+def test_an_item_that_failed_has_no_value_of_any_metric():
+  items = [item(0, failed="cut at 9 frames"), item(1), item(2, audio=np.zeros(0))]
+  metric = Scripted([1.0, 2.0])
+  found = evals.evaluate(items, [metric])
+  assert found.rows[0]["failed"] == {"scripted": "cut at 9 frames"}
+  assert (found.rows[0]["scripted"], found.rows[2]["seconds"]) == (None, 0.0)
+  assert (found.summary["scripted"]["n"], found.summary["scripted"]["mean"]) == (2, 1.5)
+  assert evals.ground_truth(items)[0].failed is None
+
+
 def test_all_failed_is_null_not_zero():
   found = evals.evaluate([item()], [Scripted([math.nan])])
   assert found.summary["scripted"] == {

@@ -1,5 +1,6 @@
 """The loop: same bits whatever interrupts it, clear stops, honest rates."""
 
+import functools
 import json
 import os
 import pathlib
@@ -21,6 +22,9 @@ from train_toy import Data, Task, bits, fit
 
 from jaxcodec import interrupts, nonfinite, sharding
 from jaxcodec.checkpoint import Checkpointer
+from jaxcodec.data.length_buckets import Plan, make_buckets
+from jaxcodec.data.token_store import TokenSource, write_tokens
+from jaxcodec.data.utterance_batches import utterance_batches
 from jaxcodec.metrics_writer import read_metrics
 
 PROGRAM = pathlib.Path(train_toy.__file__)
@@ -129,8 +133,34 @@ def _stack(examples):
   return {name: np.concatenate([e[name] for e in examples]) for name in examples[0]}
 
 
-@pytest.mark.parametrize("make", [_loader, _map_dataset])
+def _utterances(tmp_path):
+  """Batches of three shapes, more than an epoch of them."""
+  path = tmp_path / "train.array_record"
+  if not path.exists():
+    write_tokens(path, map(_record, range(12)))
+  source = TokenSource(path)
+  buckets = make_buckets(source, budget=64, max_frames=99, num_buckets=3)
+  assert 1 < len(buckets) and len(Plan(buckets, 0)) < 10
+  return utterance_batches(source, buckets, seed=1).map(_as_regression)
+
+
+def _record(number):
+  codes_TxK = np.random.default_rng(number).integers(0, 9, (8 + 2 * number, 8))
+  symbols = {"text_S": np.array([3]), "semantic_T": codes_TxK[:, 0]}
+  labels = {"id": str(number), "speaker": "a", "text": "b"}
+  return {**labels, **symbols, "codes_TxK": codes_TxK}
+
+
+def _as_regression(batch):
+  x_BxD = batch["codes_BxTxK"].mean(1, dtype=np.float32)
+  frames_B = batch["mask_BxT"].mean(1, dtype=np.float32)
+  return {"x_BxD": x_BxD, "y_B": frames_B, "index_B": batch["index_B"]}
+
+
+@pytest.mark.parametrize("make", [_loader, _map_dataset, _utterances])
 def test_grain_goes_on_where_it_was(tmp_path, make):
+  if make is _utterances:
+    make = functools.partial(make, tmp_path)
   straight = fit(tmp_path / "a", 10, data=make())
   fit(tmp_path / "b", 5, data=make())
   assert bits(fit(tmp_path / "b", 10, data=make())) == bits(straight)

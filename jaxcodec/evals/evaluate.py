@@ -94,6 +94,8 @@ def score_item(
   failed, scores = {}, {}
   for metric in metrics:
     try:
+      if item.failed is not None:
+        raise MetricFailed(item.failed)
       score = metric.score(item)
       if not math.isfinite(score.value):
         raise MetricFailed(f"not a finite number: {score.value}")
@@ -111,7 +113,7 @@ def score_item(
 def ground_truth(items: Sequence[Item]) -> list[Item]:
   """The items with their references as the audio: what a perfect system would score."""
   return [
-    dataclasses.replace(item, audio=item.reference, codes_TxK=None)
+    dataclasses.replace(item, audio=item.reference, codes_TxK=None, failed=None)
     for item in items
     if item.reference is not None
   ]

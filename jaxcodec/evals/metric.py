@@ -38,6 +38,7 @@ class Item:
     reference: the time-aligned original, for metrics that compare with one.
     prompt: speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
+    failed: why no metric has a value, e.g. a generation that did not end.
   """
 
   id: str
@@ -48,6 +49,7 @@ class Item:
   reference: np.ndarray | None = None
   prompt: np.ndarray | None = None
   codes_TxK: np.ndarray | None = None
+  failed: str | None = None
 
 
 class Score(NamedTuple):

@@ -102,12 +102,22 @@ def _generated(experiment):
     items.append(
       evals.Item(
         *(row["id"], row["speaker"], row["text"], spec.sample_rate),
-        audio=read_wav(folder / row["wav"]),
+        audio=read_wav(folder / row["wav"]) if row["wav"] else np.zeros(0, np.float32),
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,
+        failed=_why_failed(row),
       )
     )
   return items
+
+
+def _why_failed(row) -> str | None:
+  """Of what did not come to an end, measures would say nothing of the text."""
+  if not row["frames"]:
+    return "nothing was generated: the model ended at once"
+  if not row["ended"]:
+    return f"generation did not end by itself and was cut at {row['frames']} frames"
+  return None
 
 
 def _own_weights(experiment):
@@ -118,7 +128,7 @@ def _own_weights(experiment):
 
 
 def _last_evaluation(experiment) -> dict[str, float]:
-  """The language model's last held-out losses, nats."""
+  """The language model's last held-out losses, nats, and accuracies."""
   lines = (experiment.done["slm"].folder / "metrics.jsonl").read_text().splitlines()
   evaluated = [row for row in map(json.loads, lines) if "eval/loss" in row]
   last = evaluated[-1] if evaluated else {}

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcodec import build, export, sharding, text_config
+from jaxcodec import build, build_slm, export, sharding, text_config
+from jaxcodec.config_fields import crop_samples
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data.source import Source, open_source
@@ -76,7 +77,7 @@ class Experiment:
       ConfigError: naming the weights that cannot be used.
     """
     rate, hop = self.spec.sample_rate, self.spec.hop
-    settings = build.semantic_settings(self.config, self.spec)
+    settings = build_slm.semantic_settings(self.config, self.spec)
     if settings.name == "mfcc":
       return Mfcc(rate, hop)
     try:
@@ -156,7 +157,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
     source,
     split["train"],
     sample_rate=spec.sample_rate,
-    crop_samples=build.crop_samples(config, "codec_train", spec),
+    crop_samples=crop_samples(config, "codec_train", spec),
     on_error=data["on_error"],
   )
   return Experiment(config, workdir, source, split, [*source.skipped, *short])

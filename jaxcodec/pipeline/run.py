@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, evals, files, sharding, stages, text_config
-from jaxcodec.build import ConfigError
+from jaxcodec import build, build_slm, evals, files, sharding, stages, text_config
+from jaxcodec.config_fields import ConfigError, whole_frames
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
 from jaxcodec.pipeline import evaluation, generation, tokens, training
@@ -93,13 +93,7 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
-  parallel = sharding.batch_parallelism(experiment.mesh)
-  for section in ("codec_train", "slm_train"):
-    if (size := experiment.config[section]["batch_size"]) % parallel:
-      raise ConfigError(
-        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-        " that share a batch (see mesh)"
-      )
+  _check_batches(experiment)
   available = set()
   for name in wanted:
     for needed in STAGES[name].needs:
@@ -117,9 +111,40 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
     _ = experiment.semantic_features  # reads HuBERT's weights
     if stages.load_stage(experiment.workdir, "tokens") is None:
       # All texts are spoken out now: a bad one is not found after hours of training.
-      _ = experiment.text_ids
+      _check_texts(experiment)
   if "codec" in wanted:
     build.check_shapes(experiment.config)
+
+
+def _check_batches(experiment: Experiment) -> None:
+  """Whether the devices can share each stage's batches."""
+  config, parallel = experiment.config, sharding.batch_parallelism(experiment.mesh)
+  for section in ("codec_train", "slm_train"):
+    size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
+    if size % parallel:
+      raise ConfigError(
+        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
+        " that share a batch (see mesh)"
+      )
+  if build_slm.reads_text(config):
+    frames = whole_frames(config, "slm_train", "max_seconds", experiment.spec)
+    if (budget := config["slm_train"]["frames_per_batch"]) < frames * parallel:
+      raise ConfigError(
+        f"slm_train.frames_per_batch ({budget}) must hold {parallel} utterances, one"
+        f" for each device that shares a batch, of slm_train.max_seconds ({frames}"
+        " frames)"
+      )
+
+
+def _check_texts(experiment: Experiment) -> None:
+  """Whether every part has texts, where the language model reads them."""
+  text_ids = experiment.text_ids
+  for part, indices in experiment.split.items():
+    if build_slm.reads_text(experiment.config) and not text_ids.keys() & set(indices):
+      raise DataError(
+        f"data: none of the {len(indices)} recordings of the {part} part has a text,"
+        " which the language model of slm.name is to speak"
+      )
 
 
 def _run_stage(experiment: Experiment, name: str) -> None:
@@ -147,14 +172,21 @@ def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:
   if "evaluate" in wanted:
     results = evals.read_results(workdir / evaluation.RESULTS)
     print(f"\n{evals.format_table(results)}\n")
-    slm = results["slm"]
-    right, wrong = slm["ce_c0"], slm["ce_c0_wrong_semantic"]
-    print(
-      f"Held-out cross-entropy on codebook 0: {right:.3f} nats with the right semantic"
-      f" tokens, {wrong:.3f} with another utterance's.\n"
-    )
+    print(_told(results["slm"]) + "\n")
   if "report" in wanted:
     print(f"report: {(workdir / 'report.html').resolve()}")
+
+
+def _told(slm: dict[str, Any]) -> str:
+  """What the language model's last evaluation found."""
+  numbers = " ".join(f"{value:.3f}" for value in slm["ce_per_codebook"])
+  text = f"Held-out cross-entropy of each codebook: {numbers} nats."
+  if "ce_c0_wrong_semantic" in slm:
+    text += (
+      f" Of the first, given another utterance's semantic tokens:"
+      f" {slm['ce_c0_wrong_semantic']:.3f}."
+    )
+  return text
 
 
 def _versions() -> dict[str, str]:

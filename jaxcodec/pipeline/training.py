@@ -2,13 +2,22 @@
 
 import json
 import pathlib
+from typing import Any
+
+from absl import logging
 
 import jaxcodec
-from jaxcodec import build, export, files, train
+from jaxcodec import build, build_slm, export, files, sharding, train
+from jaxcodec.config_fields import crop_samples, whole_frames
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
 from jaxcodec.data import token_batches
+from jaxcodec.data.continuations import Continuations
+from jaxcodec.data.length_buckets import make_buckets
+from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
+from jaxcodec.data.utterance_batches import utterance_batches
+from jaxcodec.pipeline import tokens as tokens_stage
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.tasks.collapse import CollapseWatch
 
@@ -23,7 +32,7 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   files.write_json(folder / SKIPPED, experiment.skipped)
   shape = {
     "sample_rate": spec.sample_rate,
-    "crop_samples": build.crop_samples(config, "codec_train", spec),
+    "crop_samples": crop_samples(config, "codec_train", spec),
     "batch_size": settings["batch_size"],
   }
   crops = data_pipeline.crops(
@@ -38,22 +47,71 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  """Trains the speech language model on windows of tokens."""
+  """Trains the speech language model on tokens; its folder has all that it needs.
+
+  Beside its weights lie copies of the codec's spec and of what makes its inputs: the
+  vocabulary of texts, or the tokeniser of semantic tokens.
+  """
+  config, tokens = experiment.config, experiment.done["tokens"].folder
+  text = build_slm.reads_text(config)
+  batches = _utterances if text else _windows
+  parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
+  task = build_slm.make_slm_task(config, experiment.spec, experiment.vocabulary)
+  more = ("ar_loss", "nar_loss") if text else ("accuracy", "eval/ce_c0_wrong_semantic")
+  show = ("loss", "eval/loss", *more)
+  data = batches(experiment, *parts)
+  _fit(experiment, "slm_train", task, *data, folder, show, _tell_codebooks)
+  copies = [
+    tokens_stage.SPEC,
+    tokens_stage.VOCABULARY if text else tokens_stage.SEMANTIC,
+  ]
+  for name in copies:
+    files.write_bytes(folder / name, (tokens / name).read_bytes())
+  return [PARAMS, CURVES, *copies]
+
+
+def _windows(experiment, train_tokens, held_out):
+  """Windows of one length, to train on and to measure."""
   config, spec = experiment.config, experiment.spec
-  settings = config["slm_train"]
-  tokens = experiment.done["tokens"].folder
   shape = {
-    "batch_size": settings["batch_size"],
-    "frames": build.crop_samples(config, "slm_train", spec) // spec.hop,
+    "batch_size": config["slm_train"]["batch_size"],
+    "frames": whole_frames(config, "slm_train", "crop_seconds", spec),
   }
-  train_tokens = TokenSource(tokens / "train.array_record")
-  held_out = TokenSource(tokens / "valid.array_record")
-  windows = token_batches.token_batches(train_tokens, seed=experiment.seed, **shape)
-  evaluated = token_batches.eval_token_batches(held_out, **shape)
-  task = build.make_slm_task(config, spec)
-  show = ("loss", "accuracy", "eval/ce_c0", "eval/ce_c0_wrong_semantic")
-  _fit(experiment, "slm_train", task, windows, evaluated, folder, show)
-  return [PARAMS, CURVES]
+  return (
+    token_batches.token_batches(train_tokens, seed=experiment.seed, **shape),
+    token_batches.eval_token_batches(held_out, **shape),
+  )
+
+
+def _utterances(experiment, train_tokens, held_out):
+  """Whole utterances with their texts; those to measure in batches of one shape."""
+  config, seed = experiment.config, experiment.seed
+  asked = config["slm_train"]
+  settings = {
+    "budget": asked["frames_per_batch"],
+    "max_frames": whole_frames(config, "slm_train", "max_seconds", experiment.spec),
+    "rows_multiple": sharding.batch_parallelism(experiment.mesh),
+  }
+  train_tokens = Continuations(train_tokens, times=asked["continuations"], seed=seed)
+  buckets = make_buckets(train_tokens, num_buckets=asked["num_buckets"], **settings)
+  one_bucket = make_buckets(held_out, num_buckets=1, **settings)
+  return (
+    utterance_batches(train_tokens, buckets, seed=seed),
+    utterance_batches(held_out, one_bucket, seed=seed, repeat=False),
+  )
+
+
+def _tell_codebooks(step: int, values: dict[str, Any]) -> None:
+  """Logs what was measured for each codebook; for the loop's `on_log`."""
+  if "eval/ce_per_codebook" in values:
+    told = [
+      " ".join(f"{value:.3f}" for value in values[f"eval/{name}_per_codebook"])
+      for name in ("ce", "accuracy")
+    ]
+    logging.info(
+      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s",
+      *(step, *told),
+    )
 
 
 def _fit(experiment, section, task, data, eval_data, folder, show, on_log=None):

@@ -7,9 +7,9 @@ makes them small.
 from ml_collections import ConfigDict
 
 from jaxcodec import config_args
-from jaxcodec.recipes import base, codec, maskgit
+from jaxcodec.recipes import base, codec, maskgit, semantic, valle
 
-SLMS = {"maskgit": maskgit}
+SLMS = {"maskgit": maskgit, "valle": valle}
 
 
 def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
@@ -28,8 +28,9 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   config = ConfigDict()
   base.full(config)
   codec.full(config, args["codec"])
+  semantic.full(config)
   SLMS[slm].full(config)
   if args["runlocal"]:
-    for part in (base, codec, SLMS[slm]):
+    for part in (base, codec, semantic, SLMS[slm]):
       part.runlocal(config)
   return config

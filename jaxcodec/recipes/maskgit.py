@@ -1,16 +1,10 @@
-"""The masked parallel language model, its semantic tokens and its decoding."""
+"""The masked parallel language model and its decoding."""
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 
 def full(config: ConfigDict) -> None:
   """Adds the fields: 12 layers of 1024."""
-  config.semantic = dict(
-    name="mfcc",  # or hubert
-    num_clusters=512,
-    weights=config_dict.placeholder(str),  # of hubert: a folder of transformers'
-    layer=9,  # of hubert
-  )
   config.slm = dict(
     name="maskgit",
     width=1024,
@@ -42,7 +36,6 @@ def full(config: ConfigDict) -> None:
 
 def runlocal(config: ConfigDict) -> None:
   """Minutes on two CPU cores: four layers of 128."""
-  config.semantic.num_clusters = 128
   config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
   config.slm.update(dtype="float32", remat=False)
   train = config.slm_train

@@ -54,7 +54,9 @@ def _utterance(utterance: Utterance) -> str:
   }
   peak = max(float(log_mel(*next(iter(sounds.values()))).max()), -3.0)
   columns = "".join(
-    _column(kind, *sounds[kind], utterance, peak) for kind in _TITLES if kind in sounds
+    _column(kind, sounds.get(kind), utterance, peak)
+    for kind in _TITLES
+    if kind in sounds or (kind == "generated" and utterance.generation)
   )
   text = tag("p", about["text"], lang="en") if about["text"] else ""
   return (
@@ -65,20 +67,26 @@ def _utterance(utterance: Utterance) -> str:
 
 
 def _column(
-  kind: str, audio: np.ndarray, sample_rate: int, utterance: Utterance, peak: float
+  kind: str, sound: tuple[np.ndarray, int] | None, utterance: Utterance, peak: float
 ) -> str:
-  title = _TITLES[kind]
+  """One of the trio; of a generation that came to nothing, only why."""
   row = utterance.rows.get(_SETS[kind], {})
-  label = f"{title}, {utterance.id}"
+  label = f"{_TITLES[kind]}, {utterance.id}"
   return (
-    f"<div><h4>{fragment(title)}</h4>"
-    f'<audio controls preload="metadata" aria-label="{fragment(label)}"'
-    f' src="{audio_uri(audio, sample_rate)}"></audio>'
-    + figure(spectrogram(audio, sample_rate, peak=peak), alt=f"Spectrogram: {label}")
+    f"<div><h4>{fragment(_TITLES[kind])}</h4>"
+    + (_player(*sound, label, peak) if sound else "")
     + _heard(row)
     + _scores(row)
     + (_prompt(utterance.generation) if kind == "generated" else "")
     + "</div>"
+  )
+
+
+def _player(audio: np.ndarray, sample_rate: int, label: str, peak: float) -> str:
+  return (
+    f'<audio controls preload="metadata" aria-label="{fragment(label)}"'
+    f' src="{audio_uri(audio, sample_rate)}"></audio>'
+    + figure(spectrogram(audio, sample_rate, peak=peak), alt=f"Spectrogram: {label}")
   )
 
 

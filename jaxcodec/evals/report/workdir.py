@@ -94,7 +94,7 @@ def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utteranc
     line = generated.get(name, {})
     folder = workdir / "evaluate" / "audio"
     paths = {kind: folder / f"{name}.{kind}.wav" for kind in KINDS[:2]}
-    if line:
+    if line.get("wav"):
       paths["generated"] = workdir / "generate" / line["wav"]
     sounds = {kind: path for kind, path in paths.items() if path.is_file()}
     if sounds:

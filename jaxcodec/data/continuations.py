@@ -1,0 +1,64 @@
+"""Utterances behind others of their speaker, as they are generated behind a prompt."""
+
+import collections
+
+import numpy as np
+
+from jaxcodec.data.token_store import TokenSource
+
+
+class Continuations:
+  """A token file's records, and each of them some times behind another one.
+
+  A model that has only met single utterances takes the end of its prompt for the end
+  of all it is to say. Can be used in a `TokenSource`'s place; the first `len(source)`
+  records are those of the source.
+
+  Args:
+    source: the file.
+    times: how often an utterance with a text follows another one with a text, where
+      its speaker has one.
+    seed: of which it follows.
+
+  Attributes:
+    path, num_codebooks: of the source.
+    labels: of each record its `id`, `speaker`, `frames` and, with text, `symbols`.
+  """
+
+  def __init__(self, source: TokenSource, *, times: int, seed: int):
+    self.path, self.num_codebooks = source.path, source.num_codebooks
+    self._source = source
+    self._members = [(index,) for index in range(len(source))]
+    self._members += _pairs(source, times, np.random.default_rng(seed))
+    self.labels = [self._label(members) for members in self._members]
+
+  def __len__(self) -> int:
+    return len(self._members)
+
+  def __getitem__(self, index: int) -> dict:
+    """The record, or the arrays of two, one behind the other."""
+    records = [self._source[member] for member in self._members[index]]
+    if len(records) == 1:
+      return records[0]
+    names = ("codes_TxK", "semantic_T", "text_S")
+    return {name: np.concatenate([one[name] for one in records]) for name in names}
+
+  def _label(self, members):
+    labels = [self._source.labels[member] for member in members]
+    label = {name: labels[-1][name] for name in ("id", "speaker")}
+    counts = [name for name in ("frames", "symbols") if name in labels[0]]
+    return {**label, **{name: sum(one[name] for one in labels) for name in counts}}
+
+
+def _pairs(source, times, rng):
+  """(earlier, later): each follows the one before it in a circle of its speaker."""
+  speakers = collections.defaultdict(list)
+  for index, label in enumerate(source.labels):
+    if "symbols" in label:
+      speakers[label["speaker"]].append(index)
+  pairs = []
+  for members in speakers.values():
+    for _ in range(times if len(members) > 1 else 0):
+      circle = rng.permutation(members)
+      pairs += zip(np.roll(circle, 1).tolist(), circle.tolist(), strict=True)
+  return pairs

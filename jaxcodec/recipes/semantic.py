@@ -1,0 +1,18 @@
+"""The semantic tokens, which every experiment has: its tokens serve either model."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def full(config: ConfigDict) -> None:
+  """Adds the fields."""
+  config.semantic = dict(
+    name="mfcc",  # or hubert
+    num_clusters=512,
+    weights=config_dict.placeholder(str),  # of hubert: a folder of transformers'
+    layer=9,  # of hubert
+  )
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Fewer of them."""
+  config.semantic.num_clusters = 128

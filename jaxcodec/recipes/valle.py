@@ -1,0 +1,63 @@
+"""The AR + NAR language model, its texts, its training and its decoding."""
+
+from ml_collections import ConfigDict
+
+
+def full(config: ConfigDict) -> None:
+  """Adds the fields: two stacks of 12 layers of 1024."""
+  config.text = dict(
+    front_end="auto",  # or espeak, dictionary, characters
+    max_symbols=400,  # of a text
+  )
+  config.slm = dict(
+    name="valle",
+    width=1024,
+    depth=12,
+    heads=16,
+    dropout=0.1,
+    dtype="bfloat16",
+    remat=True,
+  )
+  config.slm_train = dict(
+    steps=400_000,
+    max_seconds=15.0,  # longer utterances are left out
+    frames_per_batch=24_000,
+    num_buckets=8,  # shapes of batches, each a program to compile
+    continuations=1,  # times that each utterance is also read behind another one
+    optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),
+    ema_decay=0.999,
+    log_every=100,
+    eval_every=5000,
+    eval_batches=8,
+    checkpoint_every=5000,
+  )
+
+  config.generate = dict(
+    num_utterances=64,
+    prompt_seconds=3.0,  # at most; a whole utterance
+    batch_size=8,
+    sampler=dict(
+      max_frames=1500,
+      min_frames=0,
+      temperature=0.95,
+      top_k=30,
+      top_p=0.9,
+      repetition_penalty=1.0,
+      repetition_limit=1.0,
+      repetition_window=10,
+      nar_temperature=0.0,
+    ),
+  )
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Minutes on two CPU cores: two stacks of four layers of 128."""
+  config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
+  config.slm.update(dtype="float32", remat=False)
+  train = config.slm_train
+  train.update(steps=400, max_seconds=8.0, frames_per_batch=1600, num_buckets=4)
+  train.update(continuations=2)
+  train.update(ema_decay=0.99, log_every=20, eval_every=100, checkpoint_every=100)
+  train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
+  config.generate.update(num_utterances=16)
+  config.generate.sampler.update(max_frames=400)

@@ -1,0 +1,216 @@
+"""The slm and generate stages of a model that reads texts, on tokens made up."""
+
+import functools
+import json
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+from jaxcodec import build_slm, export, sharding, slm_jobs
+from jaxcodec.data.continuations import Continuations
+from jaxcodec.data.source import DataError
+from jaxcodec.data.text import Vocabulary
+from jaxcodec.data.token_store import TokenSource, write_tokens
+from jaxcodec.metrics_writer import read_metrics
+from jaxcodec.pipeline import evaluation, generation, prompts, training
+from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.types import TokenSpec
+
+SPEC = TokenSpec(num_codebooks=2, codebook_size=8, hop=160, sample_rate=16_000)
+VOCABULARY = Vocabulary("characters", tuple("abcdefgh"))
+CONFIG = {
+  "seed": 0,
+  "slm": {"name": "valle", "width": 16, "depth": 1, "heads": 2, "dropout": 0.0},
+  "slm_train": {
+    **{"steps": 40, "max_seconds": 0.25, "frames_per_batch": 192, "num_buckets": 1},
+    **{"continuations": 1, "ema_decay": 0.9, "log_every": 10},
+    **{"eval_every": 10, "eval_batches": 2, "checkpoint_every": 40},
+    "optimizer": {"learning_rate": 2e-2, "warmup_steps": 5},
+  },
+  "generate": {
+    **{"num_utterances": 4, "prompt_seconds": 0.06, "batch_size": 2},
+    "sampler": {"max_frames": 16, "min_frames": 2, "temperature": 0.0},
+  },
+  "semantic": {"num_clusters": 4},
+}
+COUNTS = {"train": 16, "valid": 4, "test": 5}
+
+
+def record(part, number):
+  """Each symbol is two frames of its own code; the first test record has no text."""
+  rng = np.random.default_rng([number, len(part)])
+  text_S = rng.integers(3, 11, 2 + number % 3).astype(np.int32)
+  code_T = np.repeat(text_S - 3, 2)
+  fields = {
+    **{"id": f"{part}/{number}", "speaker": "ab"[number % 2], "text": "x"},
+    "samples": 160 * len(code_T),
+    "codes_TxK": np.stack([code_T, 7 - code_T], -1).astype(np.uint16),
+    "semantic_T": code_T,
+    "text_S": text_S,
+  }
+  if (part, number) == ("test", 0):
+    del fields["text_S"]
+  return fields
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("experiment")
+  for name in ("tokens", "slm"):
+    (workdir / name).mkdir()
+  for part, count in COUNTS.items():
+    records = map(functools.partial(record, part), range(count))
+    write_tokens(workdir / "tokens" / f"{part}.array_record", records)
+  (workdir / "tokens" / "spec.json").write_text('{"codec_sha256": "00"}')
+  VOCABULARY.save(workdir / "tokens" / "vocabulary.json")
+  found = Experiment(CONFIG, workdir, source=None, split={}, skipped=[])
+  vars(found).update(
+    spec=SPEC,
+    vocabulary=VOCABULARY,
+    mesh=sharding.make_mesh({"data": 2}),
+    codec=Codec(),
+  )
+  for name in ("tokens", "slm"):
+    found.done[name] = types.SimpleNamespace(folder=workdir / name)
+  return found
+
+
+class Codec:
+  """Says codes as a hop of each; stops at the `stop`-th clip."""
+
+  stop = None
+
+  def decode(self, codes):
+    if self.stop is not None:
+      self.stop -= 1
+      if self.stop < 0:
+        raise InterruptedError
+    return [np.repeat(codes_TxK[:, 0] / 16, 160) for codes_TxK in codes]
+
+
+@pytest.fixture(scope="module")
+def trained(experiment):
+  """What the slm stage leaves."""
+  return training.train_slm(experiment, experiment.workdir / "slm")
+
+
+def test_training_lowers_the_loss_of_each_codebook(experiment, trained):
+  folder = experiment.workdir / "slm"
+  records = [row for row in read_metrics(folder) if "eval/loss" in row]
+  first, last = (np.array(r["eval/ce_per_codebook"]) for r in (records[0], records[-1]))
+  assert first.shape == (2,) and (last < 0.7 * first).all()
+  accuracies = [r["eval/accuracy_per_codebook"] for r in (records[0], records[-1])]
+  assert np.all(np.array(accuracies[1]) >= accuracies[0]) and accuracies[1][0] > 0.7
+  told = evaluation._last_evaluation(experiment)
+  assert told["ce_per_codebook"] == last.tolist() and "loss" in told
+
+
+def test_the_folder_has_all_that_the_model_needs(experiment, trained):
+  folder = experiment.workdir / "slm"
+  assert {"params.safetensors", "spec.json", "vocabulary.json"} < set(trained)
+  assert Vocabulary.load(folder / "vocabulary.json") == VOCABULARY
+  config = json.loads(export.load_metadata(folder / "params.safetensors")["config"])
+  model = build_slm.make_slm({"slm": config}, SPEC, VOCABULARY)
+  variables = export.load_params(folder / "params.safetensors")
+  job = slm_jobs.SpeakJob(np.array([1, 5, 2]), None, 0)
+  sampler = build_slm.make_sampler(CONFIG)
+  ((_, codes_TxK, _),) = slm_jobs.speak(model, variables["params"], [job], sampler, 2)
+  assert codes_TxK.shape[1] == 2
+
+
+def test_utterances_also_come_behind_others_of_their_speaker(experiment):
+  source = TokenSource(experiment.workdir / "tokens" / "test.array_record")
+  joined = Continuations(source, times=2, seed=0)
+  assert joined.labels[:5] == [
+    {name: label[name] for name in joined.labels[i]}
+    for i, label in enumerate(source.labels)
+  ]
+  # Speaker a has two records with texts (and one without), b has two.
+  assert len(joined) == 5 + 2 * 2 + 2 * 2
+  for index in range(5, 13):
+    label, one = joined.labels[index], joined[index]
+    assert label["frames"] == len(one["codes_TxK"]) == len(one["semantic_T"])
+    assert label["symbols"] == len(one["text_S"])
+    np.testing.assert_array_equal(one["codes_TxK"][:, 0], one["text_S"].repeat(2) - 3)
+    later = record("test", int(label["id"].removeprefix("test/")))
+    assert label["speaker"] == later["speaker"]
+    np.testing.assert_array_equal(
+      one["text_S"][-len(later["text_S"]) :], later["text_S"]
+    )
+
+
+def test_jobs_have_both_texts_and_the_whole_prompt(experiment):
+  jobs = prompts.make_jobs(experiment)
+  assert [job.row["id"] for job in jobs] == [f"test/{n}" for n in (1, 2, 3, 4)]
+  for job in jobs:
+    target = record("test", int(job.row["id"][-1]))
+    part, number = job.row["prompt_id"].split("/")
+    prompt = record(part, int(number))
+    assert prompt["speaker"] == target["speaker"] and prompt["id"] != target["id"]
+    assert part in ("valid", "test")
+    assert len(prompt["codes_TxK"]) <= 6  # 0.06 s
+    np.testing.assert_array_equal(job.job.prompt_TxK, prompt["codes_TxK"])
+    texts = [1, *prompt["text_S"], *target["text_S"], 2]
+    np.testing.assert_array_equal(job.job.text_S, texts)
+    assert job.row["prompt_seconds"] == len(prompt["codes_TxK"]) / 100
+
+
+def _rows(folder):
+  return list(map(json.loads, (folder / "index.jsonl").read_text().splitlines()))
+
+
+def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_path):
+  whole, cut = tmp_path / "whole", tmp_path / "cut"
+  whole.mkdir(), cut.mkdir()
+  outputs = generation.generate_all(experiment, whole)
+  rows = _rows(whole)
+  assert [row["id"] for row in rows] == [f"test/{n}" for n in (1, 2, 3, 4)]
+  for row in rows:
+    assert 0 < row["frames"] <= 16 and row["ended"] in (True, False)
+    audio_N, _ = soundfile.read(whole / row["wav"])
+    assert len(audio_N) == 160 * row["frames"]
+  experiment.codec.stop = 2
+  with pytest.raises(InterruptedError):
+    generation.generate_all(experiment, cut)
+  experiment.codec.stop = None
+  kept = {path: path.stat().st_mtime_ns for path in cut.glob("*.wav")}
+  assert len(kept) == 2
+  assert len(_rows(cut)) == 2
+  assert generation.generate_all(experiment, cut) == outputs
+  assert kept == {path: path.stat().st_mtime_ns for path in kept}
+  for name in outputs:
+    assert (cut / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_what_never_ended_or_never_began_is_told_and_fails(
+  experiment, tmp_path, monkeypatch
+):
+  ends = {0: (0, True), 1: (16, False), 2: (16, True), 3: (3, True)}
+
+  def speak(model, params, jobs, sampler, batch_size):
+    for index, (frames, ended) in ends.items():
+      yield index, np.ones((frames, 2), np.int32), ended
+
+  monkeypatch.setattr(slm_jobs, "speak", speak)
+  monkeypatch.setattr(export, "load_params", lambda path: {"params": {}})
+  outputs = generation.generate_all(experiment, tmp_path)
+  rows = _rows(tmp_path)
+  assert [(row["frames"], row["ended"]) for row in rows] == list(ends.values())
+  assert rows[0]["wav"] is None and len(outputs) == 1 + 3
+  assert generation.generate_all(experiment, tmp_path) == outputs
+  why = [evaluation._why_failed(row) for row in rows]
+  assert "ended at once" in why[0] and "cut at 16 frames" in why[1]
+  assert why[2:] == [None, None]
+
+
+def test_nothing_to_speak_is_named(experiment, tmp_path):
+  textless = [{**record("test", 0), "id": str(n)} for n in range(2)]
+  for part in COUNTS:
+    write_tokens(tmp_path / f"{part}.array_record", textless)
+  done = {"tokens": types.SimpleNamespace(folder=tmp_path)}
+  bare = Experiment(CONFIG, tmp_path, None, {}, [], done)
+  vars(bare).update(spec=SPEC)
+  with pytest.raises(DataError, match="none of its records has a text to speak"):
+    prompts.make_jobs(bare)
