@@ -2,12 +2,13 @@
 
     python benchmarks/scaling.py --out=runs/scaling
 
-The full codec of configs/dac_maskgit.py and its language model are compiled for 1 to
-256 devices, with as many rows a device each time. Read from the programs are bytes that
-a device holds and sends in a step; what that means for speed is an expectation from
-published figures (`MACHINES`), under `UTILISATION` and between two extremes: that
-nothing is sent while computing (low), and that all of it is (high). Each cell is a
-process of its own and a JSON file; what is there already is not done again.
+The full DAC and the language models of configs/dac_maskgit.py and dac_valle.py are
+compiled for 1 to 256 devices, each with an eighth of the config's batch. Read from the
+programs are bytes that a device holds and sends in a step. What that means for speed is
+an expectation from published figures (`MACHINES`) and `UTILISATION`, between two
+extremes: that nothing is sent while computing (the lower efficiency), and all of it (the
+higher). Each cell is a process of its own and a JSON file; what is there already is not
+done again.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Config, stage, rows a device (an eighth of the config's batch), sizes of `fsdp`.
+# The config, its stage, sizes of `fsdp`.
 MODELS = {
-  "codec": ("dac_maskgit", "codec", 9, (1,)),
-  "masked": ("dac_maskgit", "slm", 8, (1, 8)),
+  "codec": ("dac_maskgit", "codec", (1,)),
+  "masked": ("dac_maskgit", "slm", (1, 8)),
+  "ar_nar": ("dac_valle", "slm", (1, 8)),
 }
 # Part of the peak that a device reaches while it computes. Slower ones would hide more
 # of what is sent.
@@ -68,16 +70,19 @@ MACHINES = {
 
 def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   """Compiles one cell, in a process that has not used JAX yet."""
-  from jaxcodec import sharding
+  from jaxcodec import sharding, text_config
   from jaxcodec.pipeline import dry_run
   from jaxcodec.pipeline.experiment import plain
 
-  name, stage, rows, _ = MODELS[model]
+  name, stage, _ = MODELS[model]
   config = _config(name)
-  config[f"{stage}_train"].batch_size = rows * devices
+  train = config[f"{stage}_train"]
+  size = "batch_size" if "batch_size" in train else "frames_per_batch"
+  train[size] = train[size] // 8 * devices
   there = dry_run.make_devices(str(devices))
   mesh = sharding.make_mesh({"data": -1, "fsdp": fsdp}, there)
-  cost = dry_run.trace(plain(config), stage, mesh).compile()
+  resolved = text_config.with_front_end(plain(config))
+  cost = dry_run.trace(resolved, stage, mesh).compile()
   return {
     "dtype": config.slm.dtype if stage == "slm" else config.codec.encoder.dtype,
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},
@@ -132,7 +137,7 @@ def table(out: pathlib.Path, models, counts) -> str:
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
   for model in models:
     for devices in counts:
-      for fsdp in sorted({min(size, devices) for size in MODELS[model][3]}):
+      for fsdp in sorted({min(size, devices) for size in MODELS[model][2]}):
         lines.append(row(model, devices, fsdp, cell(out, model, devices, fsdp)))
   return "\n".join(lines)
 

@@ -137,15 +137,18 @@ def test_eight_devices_train_as_one(task, batch, run):
   states, metrics = run
   mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
-  step = aot.trace(task, shapes, mesh)
+  rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
+  step = aot.trace(task, shapes, mesh, rules)
   program = step.lowered.compile(COMPILE_FAST)
   state = jax.device_put(states[0], step.shardings)
   for number, expected in enumerate(metrics):
     state, logged, _ = program(state, sharding.put_batch(mesh, batch))
-    for name in ("loss", "mel", "disc", "codebook", "grad_norm"):
+    for name in ("loss", *task.weights, "disc"):
       np.testing.assert_allclose(
         logged[name], expected[name], 1e-5, 1e-6, err_msg=f"{name} of step {number}"
       )
-  # Only sums (of gradients and metrics) and gathered weights; nothing of the batch.
+  # Sums over all, and weights that are gathered from the devices of `fsdp`.
   found = hlo.collectives(program.as_text())
-  print({(c.kind, c.size, c.groups[0]) for c in found})
+  assert {c.kind for c in found} == {"all-reduce", "all-gather"}
+  gathered = {c.groups[0] for c in found if c.kind == "all-gather"}
+  assert gathered == {(0, 1)}

@@ -10,10 +10,11 @@ import optax
 import pytest
 from test_configs import CONFIGS, ROOT, tiny
 
-from jaxcodec import aot, sharding
-from jaxcodec.build import ConfigError
+from jaxcodec import aot, build, sharding
+from jaxcodec.config_fields import ConfigError
 from jaxcodec.pipeline import dry_run
 from jaxcodec.pipeline.experiment import plain
+from jaxcodec.pipeline.run import check_batches
 
 B, D, F = 16, 64, 32
 
@@ -61,8 +62,10 @@ def test_report_names_the_figures(cost):
 def test_rows_that_cannot_be_shared_are_named():
   config = plain(tiny(CONFIGS[0]))
   config["slm_train"] = {**config["slm_train"], "batch_size": 12}
-  mesh = sharding.make_mesh({"data": 8})
-  with pytest.raises(ConfigError, match=r"slm_train: .* 12 rows .* by 8 devices"):
+  mesh, spec = sharding.make_mesh({"data": 8}), build.make_codec(config).spec
+  with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
+    check_batches(config, mesh, spec)
+  with pytest.raises(ConfigError, match="slm, mesh: .* 12 rows can't .* by 8 devices"):
     dry_run.trace(config, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
     dry_run.make_devices("many")

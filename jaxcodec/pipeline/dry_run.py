@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
 
 from jaxcodec import aot, build, sharding, text_config
-from jaxcodec.build import ConfigError
+from jaxcodec.config_fields import ConfigError
+from jaxcodec.pipeline.abstract import STAGES, training
 from jaxcodec.pipeline.experiment import plain
-from jaxcodec.types import Task
+from jaxcodec.pipeline.run import check_batches
 
 _CPU = (
   "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as"
@@ -38,12 +38,13 @@ def run(config: Any, devices: str) -> None:
   """
   config = text_config.with_front_end(plain(config))
   build.check(config)
-  there = make_devices(devices)
+  wanted, there = _stages(config), make_devices(devices)
   try:
     mesh = sharding.make_mesh(config["mesh"], there)
-    steps = {name: trace(config, name, mesh) for name in _stages(config)}
   except ValueError as error:
     raise ConfigError(str(error)) from error
+  check_batches(config, mesh, build.make_codec(config).spec)
+  steps = {name: trace(config, name, mesh) for name in wanted}
   what = _CPU if there[0].platform == "cpu" else f"{there[0].device_kind}, {_TPU}"
   sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
   print(f"{len(there)} devices: {what}\nmesh: {sizes}")
@@ -82,13 +83,13 @@ def trace(config: Mapping[str, Any], name: str, mesh: jax.sharding.Mesh) -> aot.
   """The step of a training stage, `codec` or `slm`, for a config of plain dicts.
 
   Raises:
-    ValueError: the mesh doesn't fit; it names the section of the config.
+    ConfigError: the mesh doesn't fit; it names the field.
   """
-  task, batch = _TRAINING[name](config)
+  task, batch = training(config, name, sharding.batch_parallelism(mesh))
   try:
     return aot.trace(task, batch, mesh)
   except ValueError as error:
-    raise ConfigError(f"{name}, {name}_train: {error}") from error
+    raise ConfigError(f"{name}, mesh: {error}") from error
 
 
 def report(cost: aot.Cost) -> str:
@@ -114,40 +115,9 @@ def report(cost: aot.Cost) -> str:
 
 def _stages(config: Mapping[str, Any]) -> list[str]:
   wanted = [name.strip() for name in config["stages"].split(",")]
-  if not (found := [name for name in _TRAINING if name in wanted]):
-    raise ConfigError(
-      f"stages: none of {', '.join(_TRAINING)}, which alone are trained"
-    )
+  if not (found := [name for name in STAGES if name in wanted]):
+    raise ConfigError(f"stages: none of {', '.join(STAGES)}, which alone are trained")
   return found
-
-
-def _codec(config: Mapping[str, Any]) -> tuple[Task, aot.Shapes]:
-  task = build.make_codec_task(config)
-  rows = config["codec_train"]["batch_size"]
-  samples = build.crop_samples(config, "codec_train", task.codec.spec)
-  return task, {
-    "audio_BxN": jax.ShapeDtypeStruct((rows, samples), jnp.float32),
-    **{name: _integers(rows) for name in ("length_B", "index_B")},
-  }
-
-
-def _slm(config: Mapping[str, Any]) -> tuple[Task, aot.Shapes]:
-  spec = build.make_codec(config).spec
-  rows = config["slm_train"]["batch_size"]
-  frames = build.crop_samples(config, "slm_train", spec) // spec.hop
-  return build.make_slm_task(config, spec), {
-    "codes_BxTxK": _integers(rows, frames, spec.num_codebooks),
-    "semantic_BxT": _integers(rows, frames),
-    "mask_BxT": jax.ShapeDtypeStruct((rows, frames), jnp.bool_),
-    "index_B": _integers(rows),
-  }
-
-
-_TRAINING = {"codec": _codec, "slm": _slm}
-
-
-def _integers(*shape: int) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
 def _sent(collectives) -> float:

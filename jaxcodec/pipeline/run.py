@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl import logging
+from jax.sharding import Mesh
 
 import jaxcodec
 from jaxcodec import build, build_slm, evals, files, sharding, stages, text_config
@@ -16,6 +17,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
 from jaxcodec.pipeline import evaluation, generation, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.types import TokenSpec
 
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
 
@@ -93,7 +95,7 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
-  _check_batches(experiment)
+  check_batches(experiment.config, experiment.mesh, experiment.spec)
   available = set()
   for name in wanted:
     for needed in STAGES[name].needs:
@@ -116,9 +118,13 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
     build.check_shapes(experiment.config)
 
 
-def _check_batches(experiment: Experiment) -> None:
-  """Whether the devices can share each stage's batches."""
-  config, parallel = experiment.config, sharding.batch_parallelism(experiment.mesh)
+def check_batches(config: dict[str, Any], mesh: Mesh, spec: TokenSpec) -> None:
+  """Whether the devices can share each stage's batches.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  parallel = sharding.batch_parallelism(mesh)
   for section in ("codec_train", "slm_train"):
     size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
     if size % parallel:
@@ -127,7 +133,7 @@ def _check_batches(experiment: Experiment) -> None:
         " that share a batch (see mesh)"
       )
   if build_slm.reads_text(config):
-    frames = whole_frames(config, "slm_train", "max_seconds", experiment.spec)
+    frames = whole_frames(config, "slm_train", "max_seconds", spec)
     if (budget := config["slm_train"]["frames_per_batch"]) < frames * parallel:
       raise ConfigError(
         f"slm_train.frames_per_batch ({budget}) must hold {parallel} utterances, one"
