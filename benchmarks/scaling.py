@@ -6,7 +6,7 @@ The full DAC and the language models of configs/dac_maskgit.py and dac_valle.py 
 compiled for 1 to 256 devices, each with an eighth of the config's batch. Read from the
 programs are bytes that a device holds and sends in a step. What that means for speed is
 an expectation from published figures (`MACHINES`) and `UTILISATION`, between two
-extremes: that nothing is sent while computing (the lower efficiency), and all of it (the
+extremes: that nothing is sent while computing (the lower efficiency) and all of it (the
 higher). Each cell is a process of its own and a JSON file; what is there already is not
 done again.
 """
