@@ -38,7 +38,7 @@ class Item:
     reference: the time-aligned original, for metrics that compare with one.
     prompt: speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
-    failed: why no metric has a value, e.g. a generation that did not end.
+    failed: why no metric has a value, e.g. a generation of no frames.
   """
 
   id: str

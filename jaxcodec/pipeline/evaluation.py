@@ -47,6 +47,7 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     absent=absent,
   )
   results["slm"] = _last_evaluation(experiment)
+  results["endings"] = _endings(experiment)
   evals.write_results(folder / RESULTS, results)
   return [RESULTS, *audio]
 
@@ -112,12 +113,17 @@ def _generated(experiment):
 
 
 def _why_failed(row) -> str | None:
-  """Of what did not come to an end, measures would say nothing of the text."""
-  if not row["frames"]:
-    return "nothing was generated: the model ended at once"
-  if not row["ended"]:
-    return f"generation did not end by itself and was cut at {row['frames']} frames"
-  return None
+  """Of nothing there is nothing to measure; what was cut is measured as it is."""
+  return None if row["frames"] else "nothing was generated: the model ended at once"
+
+
+def _endings(experiment) -> dict[str, int]:
+  """How many generations ended by themselves, were cut, and came to nothing."""
+  lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  empty = sum(not row["frames"] for row in rows)
+  cut = sum(not row["ended"] for row in rows)
+  return {"ended": len(rows) - cut - empty, "cut": cut, "empty": empty}
 
 
 def _own_weights(experiment):

@@ -178,13 +178,13 @@ def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:
   if "evaluate" in wanted:
     results = evals.read_results(workdir / evaluation.RESULTS)
     print(f"\n{evals.format_table(results)}\n")
-    print(_told(results["slm"]) + "\n")
+    print(_told(results["slm"], results["endings"]) + "\n")
   if "report" in wanted:
     print(f"report: {(workdir / 'report.html').resolve()}")
 
 
-def _told(slm: dict[str, Any]) -> str:
-  """What the language model's last evaluation found."""
+def _told(slm: dict[str, Any], endings: dict[str, int]) -> str:
+  """What the language model's last evaluation found, and what did not end well."""
   numbers = " ".join(f"{value:.3f}" for value in slm["ce_per_codebook"])
   text = f"Held-out cross-entropy of each codebook: {numbers} nats."
   if "ce_c0_wrong_semantic" in slm:
@@ -192,6 +192,10 @@ def _told(slm: dict[str, Any]) -> str:
       f" Of the first, given another utterance's semantic tokens:"
       f" {slm['ce_c0_wrong_semantic']:.3f}."
     )
+  if bad := {
+    name: count for name, count in endings.items() if name != "ended" and count
+  }:
+    text += f" Generations that did not end by themselves: {bad}."
   return text
 
 

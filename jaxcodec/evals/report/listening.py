@@ -106,7 +106,9 @@ def _scores(row: dict[str, Any]) -> str:
 
 
 def _prompt(line: dict[str, Any]) -> str:
-  return tag(
-    "p",
-    f"Prompt: {line['prompt_seconds']:g} s of {line['prompt_id']}; seed {line['seed']}",
+  told = (
+    f"Prompt: {line['prompt_seconds']:g} s of {line['prompt_id']}; seed {line['seed']}"
   )
+  if not line.get("ended", True):
+    told += f"; did not end by itself, cut at {line['frames']} frames"
+  return tag("p", told)
