@@ -8,6 +8,8 @@ from typing import TextIO, TypeVar
 
 import tqdm
 
+from jaxcodec import distributed
+
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -17,7 +19,8 @@ class Progress:
   """Shows how far a loop is, how fast, what is left and a few values.
 
   A context manager. Off a terminal it writes whole lines without carriage returns, at
-  most one every `every` seconds, and one at the end.
+  most one every `every` seconds, and one at the end. Of several processes only the
+  first shows anything.
   """
 
   def __init__(
@@ -48,8 +51,8 @@ class Progress:
     self._shown = initial
     self._values: dict[str, float] = {}
     self._start = self._last = time.monotonic()
-    self._bar = None
-    if self._stream.isatty():
+    self._bar, self._silent = None, not distributed.is_first()
+    if self._stream.isatty() and not self._silent:
       self._bar = tqdm.tqdm(
         *(None, desc, total),
         initial=initial,
@@ -95,7 +98,7 @@ class Progress:
     """Writes a line without breaking the bar."""
     if self._bar is not None:
       self._bar.write(text, file=self._stream)
-    else:
+    elif not self._silent:
       print(text, file=self._stream, flush=True)
 
   def _line(self) -> None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxcodec import flops, sharding
+from jaxcodec import distributed, flops, sharding
 from jaxcodec.types import Batch, Metrics
 
 # For CPU, whose machine code LLVM would spend minutes on: programs that run once or not
@@ -48,7 +48,9 @@ class Compiled:
       with self._compiling(), sharding.use_mesh(self._mesh):
         traced = self._jitted.trace(state, batch)
         cost = flops.count(traced.jaxpr)
-        self._programs[key] = traced.lower().compile(), cost
+        compiled = traced.lower().compile(), cost
+      distributed.wait()  # the first to run it would not wait long for the others
+      self._programs[key] = compiled
     program, self.flops = self._programs[key]
     return program(state, batch)
 

@@ -2,7 +2,18 @@
 
 Any value of the config can be set on the command line, e.g. `--config.seed=1`. The same
 command again goes on where the last one stopped. Exit codes: 0 done, 2 bad input,
-130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved.
+130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved, 1 any other
+failure. SIGTERM to one of several processes stops all of them.
+
+Several processes, on one machine or many, run the same command on a work directory that
+all of them see, each with its number:
+
+    python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=0
+    python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=1
+
+HOST is where process 0 runs. Within `srun` of several tasks (one a GPU) and on TPU
+pods of GKE no flags are needed; `--coordinator=auto` also asks Kubernetes and Compute
+Engine.
 
     python launch/main.py --config=... --dry_run --devices=256
 
@@ -18,12 +29,20 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcodec import cache, pipeline
+from jaxcodec import cache, distributed, pipeline, rendezvous
 from jaxcodec.pipeline import dry_run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the results; default runs/<name of the config>."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of process 0, or auto; see the top of this file."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0.")
+_START_TIMEOUT = flags.DEFINE_integer(
+  "start_timeout", 300, "Seconds to wait for the other processes.", lower_bound=1
 )
 _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Print what training would cost on --devices, and do nothing."
@@ -60,10 +79,22 @@ def main(argv: list[str]) -> None:
       dry_run.run(config, _DEVICES.value)
       return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-  except (OSError, *pipeline.BAD_INPUT) as error:
+    rendezvous.initialize(
+      *(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value),
+      timeout=_START_TIMEOUT.value,
+    )
+  except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
     sys.exit(_fail(error))  # OSError: at the first use of a config that was not found
+  with distributed.program():
+    _run(config)
+
+
+def _run(config) -> None:
   workdir = _WORKDIR.value or _default_workdir()
-  print(f"workdir: {workdir}", flush=True)
+  if distributed.is_first():
+    print(f"workdir: {workdir}", flush=True)
+  else:
+    logging.set_verbosity(logging.ERROR)
   command = shlex.join(["python", *sys.argv])
   try:
     pipeline.run(config, workdir, command=command)

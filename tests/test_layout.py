@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
+  ("distributed", "rendezvous"),
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
   ("nn", "recipes", "flops", "hlo", "profile"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
