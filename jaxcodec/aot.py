@@ -82,8 +82,6 @@ def trace(
   batch: Shapes,
   mesh: Mesh,
   rules: sharding.Rules = sharding.DEFAULT_RULES,
-  *,
-  keep_state: bool = False,
 ) -> Step:
   """The step that `train.fit` runs, for a mesh of any devices, without data or weights.
 
@@ -92,7 +90,6 @@ def trace(
     batch: the whole batch's shapes.
     mesh: of devices of this machine, or of a topology (`jax.experimental.topologies`).
     rules: the sharding table.
-    keep_state: see `step.checked`.
 
   Raises:
     ValueError: the mesh doesn't fit the state or the batch; it names the entry.
@@ -105,7 +102,7 @@ def trace(
     state = jax.tree.map(_placed, shapes, shardings)
     whole = sharding.replicated(mesh)
     step = jax.jit(
-      checked(task.train_step, keep_state=keep_state),
+      checked(task.train_step, keep_state=False),
       donate_argnums=0,
       out_shardings=(shardings, whole, whole),
     )

@@ -64,7 +64,7 @@ def test_rows_that_cannot_be_shared_are_named():
   config["slm_train"] = {**config["slm_train"], "batch_size": 12}
   mesh, spec = sharding.make_mesh({"data": 8}), build.make_codec(config).spec
   with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
-    check_batches(config, mesh, spec)
+    check_batches(config, mesh, spec, ["slm"])
   with pytest.raises(ConfigError, match="slm, mesh: .* 12 rows can't .* by 8 devices"):
     dry_run.trace(config, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):

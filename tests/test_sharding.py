@@ -10,7 +10,7 @@ import pytest
 import train_toy
 from jax.sharding import AxisType, PartitionSpec
 
-from jaxcodec import build, presets, sharding
+from jaxcodec import build, sharding
 from jaxcodec.nn import attention
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.types import TokenSpec
@@ -128,10 +128,14 @@ def test_first_rule_decides_and_the_default_is_whole():
     leaf_spec((64, 6), rules, special)
 
 
+# Of every kind of encoder, quantiser and decoder one.
+CODECS = ("encodec_48khz", "dac_16khz", "encodecq_vocos", "vocos_mel_24khz")
+
+
 def models():
-  """Abstract variables by name: all presets and discriminators, the language model."""
+  """Abstract variables by name of each kind of model in its full size."""
   key, audio_BxN = jax.random.key(0), jnp.zeros((1, 8192))
-  for name in presets.PRESETS:
+  for name in CODECS:
     yield name, build.variable_shapes(build.make_preset(name))
   for name, discriminator in build.DISCRIMINATORS.items():
     yield name, jax.eval_shape(discriminator().init, key, audio_BxN)

@@ -43,7 +43,7 @@ def run(config: Any, devices: str) -> None:
     mesh = sharding.make_mesh(config["mesh"], there)
   except ValueError as error:
     raise ConfigError(str(error)) from error
-  check_batches(config, mesh, build.make_codec(config).spec)
+  check_batches(config, mesh, build.make_codec(config).spec, wanted)
   steps = {name: trace(config, name, mesh) for name in wanted}
   what = _CPU if there[0].platform == "cpu" else f"{there[0].device_kind}, {_TPU}"
   sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())

@@ -5,7 +5,7 @@ import importlib.metadata
 import pathlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -138,21 +138,26 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
     build.check_shapes(experiment.config)
 
 
-def check_batches(config: dict[str, Any], mesh: Mesh, spec: TokenSpec) -> None:
-  """Whether the devices can share each stage's batches.
+def check_batches(
+  config: dict[str, Any],
+  mesh: Mesh,
+  spec: TokenSpec,
+  trained: Sequence[str] = ("codec", "slm"),
+) -> None:
+  """Whether the devices can share the batches of the stages that are `trained`.
 
   Raises:
     ConfigError: naming the field.
   """
   parallel = sharding.batch_parallelism(mesh)
-  for section in ("codec_train", "slm_train"):
+  for section in (f"{name}_train" for name in trained):
     size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
     if size % parallel:
       raise ConfigError(
         f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
         " that share a batch (see mesh)"
       )
-  if build_slm.reads_text(config):
+  if "slm" in trained and build_slm.reads_text(config):
     frames = whole_frames(config, "slm_train", "max_seconds", spec)
     if (budget := config["slm_train"]["frames_per_batch"]) < frames * parallel:
       raise ConfigError(
