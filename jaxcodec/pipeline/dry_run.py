@@ -22,7 +22,7 @@ _TPU = "a topology, by the TPU's own compiler; no TPU is used"
 _NO_TPU = {
   "TPU_SKIP_MDS_QUERY": "1",
   "TPU_WORKER_HOSTNAMES": "localhost",
-  "TPU_ACCELERATOR_TYPE": "none-1",
+  "TPU_ACCELERATOR_TYPE": "v5p-8",
 }
 
 
