@@ -71,7 +71,6 @@ def test_one_device_and_eight_train_alike(one):
   assert {c.kind for c in collectives} == {"all-reduce", "all-gather"}
   frames, all_eight = B * N // Encoder.hop, tuple(range(8))
   for c in collectives:
-    print(c.kind, c.size, c.groups[0], c.times)
     assert c.groups[0] in (all_eight, (0, 1), (0, 2, 4, 6))
     if c.kind == "all-gather" and c.groups[0] == all_eight:
       assert c.size == 4 * frames

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from test_configs import CONFIGS, ROOT, tiny
+from test_configs import CONFIGS, ROOT, load, tiny
 
 from jaxcodec import aot, build, sharding
 from jaxcodec.config_fields import ConfigError
 from jaxcodec.pipeline import dry_run
+from jaxcodec.pipeline.abstract import training
 from jaxcodec.pipeline.experiment import plain
 from jaxcodec.pipeline.run import check_batches
 
@@ -69,6 +70,19 @@ def test_rows_that_cannot_be_shared_are_named():
     dry_run.trace(config, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
     dry_run.make_devices("many")
+
+
+def test_whole_utterances_fill_their_budget():
+  """The shapes of the widest batch that training would see."""
+  config = load(ROOT / "configs" / "dac_valle.py", "runlocal")
+  config.text.front_end = "characters"
+  task, batch = training(plain(config), "slm", 4)
+  rows, frames, books = batch["codes_BxTxK"].shape
+  assert (rows, frames, books) == (4, 400, 8)  # 8 s at 50 Hz, 4 of them in 1600 frames
+  symbols = config.text.max_symbols + 2  # between begin and end
+  assert batch["text_BxS"].shape == batch["text_mask_BxS"].shape == (4, symbols)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  assert jax.eval_shape(task.init, key, batch).params.keys() == {"ar", "nar"}
 
 
 def test_command_line_on_devices_that_are_not_here():
