@@ -12,8 +12,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxcodec.nn.partition import BATCH_AXES
+
 AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
 LARGEST = "largest"
 
 
@@ -39,15 +40,17 @@ class Rules:
 
 
 # Transformers are cut over heads and hidden units (`tensor`) and over their width
-# (`fsdp`); other matrices and convolutions only over `fsdp`. Biases, gains, norms and
-# codebooks stay whole.
+# (`fsdp`); other matrices and convolutions, and LSTMs, only over `fsdp`. Biases, gains,
+# norms stay whole for their size, codebooks and the tables of `nn.Embed` because rows
+# are looked up in them.
 DEFAULT_RULES = Rules(
   paths=(
     (r"/qkv/kernel$", ("embed", None, "heads", None)),
     (r"/attention_out/kernel$", ("heads", None, "embed")),
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
-    (r"/(kernel|embedding|code_embed|head)$", LARGEST),
+    (r"/(kernel|code_embed|head|weight_ih|weight_hh)$", LARGEST),
+    (r"(^|/)vq_stats/|/(embedding|gain)$", ()),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )
@@ -242,7 +245,7 @@ def _largest_spec(mesh, shape: tuple[int, ...], min_size: int) -> PartitionSpec:
 
 
 def _logical_spec(mesh, path, shape, names, axes) -> PartitionSpec:
-  if len(shape) < len(names):
+  if not names or len(shape) < len(names):
     return PartitionSpec()
   spec: list[str | None] = [None] * (len(shape) - len(names))
   for name in names:

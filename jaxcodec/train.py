@@ -19,16 +19,9 @@ from jaxcodec.nonfinite import NonFinite, NonFiniteError, StepResult
 from jaxcodec.profile import Profile
 from jaxcodec.progress import Progress
 from jaxcodec.rates import Rates
-from jaxcodec.step import Compiled, checked, is_finite
+from jaxcodec.step import COMPILE_FAST, Compiled, checked, is_finite
 from jaxcodec.train_log import TrainLog
 from jaxcodec.types import Batch, Task
-
-# Drawing hundreds of initial weights is a program that runs once, in no time, but that
-# LLVM would spend minutes on.
-_COMPILE_FAST = {
-  "xla_backend_optimization_level": 0,
-  "xla_llvm_disable_expensive_passes": True,
-}
 
 
 def fit(
@@ -173,10 +166,11 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
     )
     restored = checkpoints.restore(target)
     if restored is None:
+      # Hundreds of initial weights: a program that runs once, in no time.
       init = jax.jit(
         lambda *args: _strong(_begun(task, *args)),
         out_shardings=shardings,
-        compiler_options=_COMPILE_FAST if jax.default_backend() == "cpu" else None,
+        compiler_options=COMPILE_FAST if jax.default_backend() == "cpu" else None,
       )
       step, state = 0, init(rng, example, variables)
     else:

@@ -14,6 +14,10 @@ all of them see, each with its number:
 HOST is where process 0 runs. Within `srun` of several tasks (one a GPU) and on TPU
 pods of GKE no flags are needed; `--coordinator=auto` also asks Kubernetes and Compute
 Engine.
+
+    python launch/main.py --config=... --dry_run --devices=256
+
+prints what training would cost on so many devices, without any of them.
 """
 
 import logging as std_logging
@@ -27,6 +31,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxcodec import cache, distributed, pipeline, progress, rendezvous
+from jaxcodec.pipeline import dry_run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -46,6 +51,12 @@ _CODEC_FROM = flags.DEFINE_string(
   "Another workdir whose finished codec and tokens to use; run the stages after them,"
   " --config.stages=slm,generate,evaluate,report.",
 )
+_DRY_RUN = flags.DEFINE_bool(
+  "dry_run", False, "Print what training would cost on --devices, and do nothing."
+)
+_DEVICES = flags.DEFINE_string(
+  "devices", None, "Of --dry_run: a number, or a TPU topology such as v5p:4x4x8."
+)
 _PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
 
@@ -64,18 +75,23 @@ def _ours_or_serious(record: std_logging.LogRecord) -> bool:
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  if _DRY_RUN.value != (_DEVICES.value is not None):
+    raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
   config = _CONFIG.value
   try:
+    if _DRY_RUN.value:
+      dry_run.run(config, _DEVICES.value)
+      return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     rendezvous.initialize(
       *(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value),
       timeout=_START_TIMEOUT.value,
     )
   # The first is raised at the first use of a config that was not found.
-  except (OSError, rendezvous.LaunchError) as error:
+  except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
     sys.exit(errors.fail(error))
   with distributed.program():
     _run(config)

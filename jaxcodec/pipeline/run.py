@@ -5,10 +5,11 @@ import importlib.metadata
 import pathlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
+from jax.sharding import Mesh
 
 import jaxcodec
 from jaxcodec import (
@@ -26,6 +27,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
 from jaxcodec.pipeline import evaluation, generation, loop, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.types import TokenSpec
 
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
 
@@ -115,7 +117,7 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       raise ConfigError(f"evaluate.{name}: {error}") from error
   for section in ("codec_train", "slm_train"):
     loop.options(experiment, section)
-  _check_batches(experiment)
+  check_batches(experiment.config, experiment.mesh, experiment.spec)
   available = set()
   for name in wanted:
     for needed in _needs(experiment, name):
@@ -162,18 +164,27 @@ def _recorded(experiment: Experiment, part: str) -> Any:
   return loop.recorded(experiment, part) if of_loop else experiment.recorded(part)
 
 
-def _check_batches(experiment: Experiment) -> None:
-  """Whether the devices can share each stage's batches."""
-  config, parallel = experiment.config, sharding.batch_parallelism(experiment.mesh)
-  for section in ("codec_train", "slm_train"):
+def check_batches(
+  config: dict[str, Any],
+  mesh: Mesh,
+  spec: TokenSpec,
+  trained: Sequence[str] = ("codec", "slm"),
+) -> None:
+  """Whether the devices can share the batches of the stages that are `trained`.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  parallel = sharding.batch_parallelism(mesh)
+  for section in (f"{name}_train" for name in trained):
     size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
     if size % (parallel * (parts := config[section]["accumulate"])):
       raise ConfigError(
         f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
         f" that share a batch (see mesh) times {section}.accumulate ({parts})"
       )
-  if build_slm.reads_text(config):
-    frames = whole_frames(config, "slm_train", "max_seconds", experiment.spec)
+  if "slm" in trained and build_slm.reads_text(config):
+    frames = whole_frames(config, "slm_train", "max_seconds", spec)
     rows = parallel * config["slm_train"]["accumulate"]
     if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
       raise ConfigError(
