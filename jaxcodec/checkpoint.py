@@ -8,12 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.experimental import multihost_utils
 
-from jaxcodec import best_of, files, sharding
+from jaxcodec import best_of, distributed, files, sharding
 
 CHECKSUMS = "checksums.json"
 
@@ -51,9 +49,7 @@ class Checkpointer:
     self._folder = pathlib.Path(folder).absolute()
     self._damaged = self._folder.with_name(f"{self._folder.name}.damaged")
     self._folder.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0:
-      self._set_damaged_aside()
-    _barrier("damaged checkpoints set aside")
+    distributed.on_first(self._set_damaged_aside)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -110,7 +106,7 @@ class Checkpointer:
       )
     self._manager.wait_until_finished()
     self._saving = step
-    meta = {"leaves": _describe(state), "data": _gather(data_state)}
+    meta = {"leaves": _describe(state), "data": distributed.gather(data_state)}
     self._manager.save(
       step,
       args=ocp.args.Composite(
@@ -131,9 +127,9 @@ class Checkpointer:
       ValueError: if the checkpoint holds other leaves, listing those that differ.
       RuntimeError: if none of the checkpoints is intact.
     """
-    steps = self.steps()
+    steps = distributed.on_first(self.steps)
     if not steps:
-      self._refuse_if_all_were_damaged()
+      distributed.on_first(self._refuse_if_all_were_damaged)
       return None
     step = steps[-1] if step is None else step
     self._manager.wait_until_finished()
@@ -149,7 +145,7 @@ class Checkpointer:
 
   def _seal(self) -> None:
     """Adds the checksums to the checkpoint being written, before it's committed."""
-    if jax.process_index() != 0:
+    if not distributed.is_first():
       return
     # Orbax calls this while the folder still has its temporary name.
     (folder,) = self._folder.glob(f"{self._saving}.*tmp*")
@@ -260,20 +256,6 @@ def _compare(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
     )
 
 
-def _gather(text: str) -> list[str]:
-  """The text of every process, in their order."""
-  if jax.process_count() == 1:
-    return [text]
-  content = np.frombuffer(text.encode(), np.uint8)
-  sizes = multihost_utils.process_allgather(np.int32(content.size))
-  padded = np.zeros(int(sizes.max()), np.uint8)
-  padded[: content.size] = content
-  rows = multihost_utils.process_allgather(padded)
-  return [
-    bytes(row[:size]).decode() for row, size in zip(rows, sizes.ravel(), strict=True)
-  ]
-
-
 def _own(source, texts: list[str]) -> str:
   if len(texts) != jax.process_count():
     raise ValueError(
@@ -281,8 +263,3 @@ def _own(source, texts: list[str]) -> str:
       f" there are {jax.process_count()}: restore it with as many"
     )
   return texts[jax.process_index()]
-
-
-def _barrier(name: str) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)

@@ -15,7 +15,7 @@ def parse(arg: str, **defaults: Any) -> dict[str, Any]:
     name, equals, text = part.partition("=")
     if name not in defaults:
       raise ValueError(f"config argument {name!r} is unknown; known: {list(defaults)}")
-    value = _literal(text) if equals else True
+    value = literal(text) if equals else True
     if type(value) is not type(defaults[name]):
       kind = type(defaults[name]).__name__
       raise ValueError(f"config argument {name} must be a {kind}, got {value!r}")
@@ -23,7 +23,8 @@ def parse(arg: str, **defaults: Any) -> dict[str, Any]:
   return values
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+  """The Python literal that the text is, or else the text."""
   try:
     return ast.literal_eval(text)
   except (SyntaxError, ValueError):

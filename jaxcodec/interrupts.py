@@ -6,6 +6,11 @@ import threading
 import types
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
 
 class Interrupted(SystemExit):
   """Stopped by a signal, after saving; `code` is 128 + the signal's number."""
@@ -51,3 +56,28 @@ class Signals:
   def _restore(self) -> None:
     for number, handler in self._before.items():
       signal.signal(number, handler)
+
+
+class Agreement:
+  """Makes a signal to one process a signal to all, at the same step.
+
+  All processes call it once a step. What is passed comes back to all at the next call:
+  the exchange is over by then, and costs no wait.
+  """
+
+  def __init__(self) -> None:
+    everywhere = Mesh(np.array(jax.devices()), "all")
+    self._spread = NamedSharding(everywhere, PartitionSpec("all"))
+    self._largest = jax.jit(
+      jnp.max, out_shardings=NamedSharding(everywhere, PartitionSpec())
+    )
+    self._before: jax.Array | None = None
+
+  def __call__(self, number: int | None) -> int | None:
+    """The signal to stop at, None to go on; with one process, `number` at once."""
+    if jax.process_count() == 1:
+      return number
+    own = np.full(jax.local_device_count(), number or 0, np.int32)
+    exchanged = jax.make_array_from_process_local_data(self._spread, own)
+    before, self._before = self._before, self._largest(exchanged)
+    return None if before is None else int(before) or None

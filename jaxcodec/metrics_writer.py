@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxcodec import files
+from jaxcodec import distributed, files
 
 FILE = "metrics.jsonl"
 
@@ -21,7 +21,8 @@ class MetricsWriter:
   """Writes `metrics.jsonl`: {"step", "time", name: number | [number, ...]} a line.
 
   A vector (one value a codebook) is a list. NaN and infinity, which JSON lacks, are
-  null. Each line is handed to the system at once, so that a kill loses none.
+  null. Each line is handed to the system at once, so that a kill loses none. Of
+  several processes only the first writes.
   """
 
   def __init__(self, folder: files.PathLike, *, step: int = 0):
@@ -33,6 +34,9 @@ class MetricsWriter:
     Raises:
       ValueError: naming the file and line, if any other line isn't a record.
     """
+    self._file = self._board = None
+    if not distributed.is_first():
+      return
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
@@ -50,7 +54,8 @@ class MetricsWriter:
     error: BaseException | None,
     trace: types.TracebackType | None,
   ) -> None:
-    self._file.close()
+    if self._file is not None:
+      self._file.close()
     if self._board is not None:
       self._board.close()
 
@@ -66,8 +71,9 @@ class MetricsWriter:
     """
     values = {name: _plain(name, value) for name, value in metrics.items()}
     record = {"step": step, "time": round(time.time(), 3), **values}
-    self._file.write(json.dumps(record, allow_nan=False) + "\n")
-    self._file.flush()
+    if self._file is not None:
+      self._file.write(json.dumps(record, allow_nan=False) + "\n")
+      self._file.flush()
     if self._board is not None:
       for name, value in _scalars(values):
         self._board.add_scalar(name, value, step)

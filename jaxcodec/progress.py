@@ -11,6 +11,13 @@ import tqdm
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
+_silent = False
+
+
+def silence() -> None:
+  """Nothing is shown from now on: of several processes one speaks."""
+  global _silent
+  _silent = True
 
 
 class Progress:
@@ -49,7 +56,7 @@ class Progress:
     self._values: dict[str, float] = {}
     self._start = self._last = time.monotonic()
     self._bar = None
-    if self._stream.isatty():
+    if self._stream.isatty() and not _silent:
       self._bar = tqdm.tqdm(
         *(None, desc, total),
         initial=initial,
@@ -95,7 +102,7 @@ class Progress:
     """Writes a line without breaking the bar."""
     if self._bar is not None:
       self._bar.write(text, file=self._stream)
-    else:
+    elif not _silent:
       print(text, file=self._stream, flush=True)
 
   def _line(self) -> None:

@@ -5,14 +5,16 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxcodec.nn.partition import BATCH_AXES
+
 AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
 LARGEST = "largest"
 
 
@@ -38,15 +40,17 @@ class Rules:
 
 
 # Transformers are cut over heads and hidden units (`tensor`) and over their width
-# (`fsdp`); other matrices and convolutions only over `fsdp`. Biases, gains, norms and
-# codebooks stay whole.
+# (`fsdp`); other matrices and convolutions, and LSTMs, only over `fsdp`. Biases, gains,
+# norms stay whole for their size, codebooks and the tables of `nn.Embed` because rows
+# are looked up in them.
 DEFAULT_RULES = Rules(
   paths=(
     (r"/qkv/kernel$", ("embed", None, "heads", None)),
     (r"/attention_out/kernel$", ("heads", None, "embed")),
     (r"/mlp_in/kernel$", ("embed", None, "mlp")),
     (r"/mlp_out/kernel$", ("mlp", "embed")),
-    (r"/(kernel|embedding|code_embed|head)$", LARGEST),
+    (r"/(kernel|code_embed|head|weight_ih|weight_hh)$", LARGEST),
+    (r"(^|/)vq_stats/|/(embedding|gain)$", ()),
   ),
   axes={"embed": "fsdp", "heads": "tensor", "mlp": "tensor"},
 )
@@ -121,8 +125,8 @@ def put_batch(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
   Raises:
     ValueError: naming the entry whose first dimension doesn't divide.
   """
-  sharding, copies = batch_sharding(mesh), batch_parallelism(mesh)
-  local = max(1, copies // jax.process_count())
+  sharding = batch_sharding(mesh)
+  local = batch_parallelism(mesh) // batch_shard(mesh).count
   arrays = {}
   for name, value in batch.items():
     value = np.asarray(value)
@@ -141,6 +145,46 @@ def put_batch(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
 def batch_parallelism(mesh: Mesh) -> int:
   """Parts that a batch is cut into."""
   return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+class Shard(NamedTuple):
+  """Part `index` of the `count` equal parts that a batch's rows are read in."""
+
+  index: int
+  count: int
+
+
+def batch_shard(mesh: Mesh) -> Shard:
+  """The part of every batch that this process reads.
+
+  Processes whose devices hold the same rows (the `tensor` axis goes across them) read
+  the same part.
+
+  Raises:
+    ValueError: if processes share some rows of a batch and not others.
+  """
+  parts = batch_parallelism(mesh)
+  rows: dict[int, set[int]] = {}
+  for device, (where,) in batch_sharding(mesh).devices_indices_map((parts,)).items():
+    rows.setdefault(device.process_index, set()).add(where.start or 0)
+  shards = sorted({tuple(sorted(mine)) for mine in rows.values()})
+  if len(shards) * len(shards[0]) != parts or len(set(map(len, shards))) > 1:
+    raise ValueError(
+      f"mesh {dict(mesh.shape)}: its {' x '.join(BATCH_AXES)} axes cut batches into"
+      f" {parts} parts that the {jax.process_count()} processes cannot share evenly"
+    )
+  return Shard(shards.index(tuple(sorted(rows[jax.process_index()]))), len(shards))
+
+
+def to_host(tree: Any) -> Any:
+  """The whole tree as numpy arrays; what lies at several processes is collected."""
+
+  def whole(leaf):
+    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+      return np.asarray(leaf)
+    return multihost_utils.process_allgather(leaf, tiled=True)
+
+  return jax.tree.map(whole, tree)
 
 
 def describe(abstract_state: Any, shardings: Any) -> str:
@@ -201,7 +245,7 @@ def _largest_spec(mesh, shape: tuple[int, ...], min_size: int) -> PartitionSpec:
 
 
 def _logical_spec(mesh, path, shape, names, axes) -> PartitionSpec:
-  if len(shape) < len(names):
+  if not names or len(shape) < len(names):
     return PartitionSpec()
   spec: list[str | None] = [None] * (len(shape) - len(names))
   for name in names:

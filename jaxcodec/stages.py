@@ -1,7 +1,8 @@
 """Resumable stages: what is complete and current is skipped, the rest is redone.
 
 A stage owns the folder `workdir/<name>`. `STARTED.json` says which inputs the work in
-it belongs to; `DONE.json`, written last, lists the outputs with their checksums.
+it belongs to; `DONE.json`, written last, lists the outputs with their checksums. Of
+several processes, which share the file system, the first keeps these records.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from typing import Any
 
 from absl import logging
 
-from jaxcodec import files
+from jaxcodec import distributed, files
 
 STARTED = "STARTED.json"
 DONE = "DONE.json"
@@ -59,7 +60,7 @@ def load_stage(workdir: files.PathLike, name: str) -> Stage | None:
   record = _read_record(folder / DONE)
   if record is None or _damaged(folder, record["outputs"]):
     return None
-  return _stage(folder, record)
+  return _stage(folder, record, skipped=True)
 
 
 def run_stage(
@@ -77,7 +78,8 @@ def run_stage(
     inputs: JSON-able: all that the outputs depend on (config, code version, the
       `as_input()` of the stages before).
     fn: does the work inside the folder; returns the paths of its outputs, which lie
-      in the folder. Must itself be able to go on after a kill.
+      in the folder. Must itself be able to go on after a kill. Every process calls it,
+      if there are several.
 
   Raises:
     TypeError: if `inputs` aren't JSON-able.
@@ -86,25 +88,15 @@ def run_stage(
   inputs = _jsonable(inputs, name)
   fingerprint = _fingerprint(inputs)
   folder = pathlib.Path(workdir) / name
-  stage = _finished(folder, name, inputs, fingerprint)
-  if stage is not None:
-    return stage
-  resumed = _prepare(folder, name, inputs, fingerprint)
-  logging.info("stage %s: %s in %s", name, "resumed" if resumed else "started", folder)
+  record = distributed.on_first(lambda: _begin(folder, name, inputs, fingerprint))
+  if record is not None:
+    return _stage(folder, record, skipped=True)
   start = time.monotonic()
-  outputs = _checksums(folder, fn(folder))
+  paths = fn(folder)
   seconds = time.monotonic() - start
-  record = {
-    "name": name,
-    "inputs": inputs,
-    "fingerprint": fingerprint,
-    "outputs": outputs,
-    "seconds": round(seconds, 3),
-    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-  }
-  files.write_json(folder / DONE, record)
-  logging.info("stage %s: done in %.1f s", name, seconds)
-  return Stage(folder, fingerprint, outputs, seconds, skipped=False)
+  record = {"name": name, "inputs": inputs, "fingerprint": fingerprint}
+  record = distributed.on_first(lambda: _finish(folder, record, paths, seconds))
+  return _stage(folder, record, skipped=False)
 
 
 @contextlib.contextmanager
@@ -145,8 +137,31 @@ def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _finished(folder, name, inputs, fingerprint) -> Stage | None:
-  """The stage in `folder`, if it's complete and of these inputs."""
+def _begin(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
+  """The record of the finished stage, or None once the folder is ready for the work."""
+  record = _finished(folder, name, inputs, fingerprint)
+  if record is None:
+    begun = "resumed" if _prepare(folder, name, inputs, fingerprint) else "started"
+    logging.info("stage %s: %s in %s", name, begun, folder)
+  return record
+
+
+def _finish(folder, record, paths, seconds) -> dict[str, Any]:
+  """Writes the record, which makes the stage complete."""
+  finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+  record = {
+    **record,
+    "outputs": _checksums(folder, paths),
+    "seconds": round(seconds, 3),
+    "finished": finished,
+  }
+  files.write_json(folder / DONE, record)
+  logging.info("stage %s: done in %.1f s", record["name"], seconds)
+  return record
+
+
+def _finished(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
+  """The record of the stage in `folder`, if it's complete and of these inputs."""
   record = _read_record(folder / DONE)
   if record is None:
     return None
@@ -162,12 +177,12 @@ def _finished(folder, name, inputs, fingerprint) -> Stage | None:
       (folder / path).unlink(missing_ok=True)
     return None
   logging.info("stage %s: already complete in %s", name, folder)
-  return _stage(folder, record)
+  return record
 
 
-def _stage(folder, record) -> Stage:
+def _stage(folder, record, *, skipped: bool) -> Stage:
   outputs, seconds = record["outputs"], record["seconds"]
-  return Stage(folder, record["fingerprint"], outputs, seconds, skipped=True)
+  return Stage(folder, record["fingerprint"], outputs, seconds, skipped)
 
 
 def _prepare(folder, name, inputs, fingerprint) -> bool:

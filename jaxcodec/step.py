@@ -8,8 +8,15 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxcodec import flops, sharding
+from jaxcodec import distributed, flops, sharding
 from jaxcodec.types import Batch, Metrics
+
+# For CPU, whose machine code LLVM would spend minutes on: programs that run once or not
+# at all. Partitioning, fusion and the use of memory are as they are otherwise.
+COMPILE_FAST = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
 
 TrainStep = Callable[[Any, Batch], tuple[Any, Metrics]]
 
@@ -41,7 +48,9 @@ class Compiled:
       with self._compiling(), sharding.use_mesh(self._mesh):
         traced = self._jitted.trace(state, batch)
         cost = flops.count(traced.jaxpr)
-        self._programs[key] = traced.lower().compile(), cost
+        compiled = traced.lower().compile(), cost
+      distributed.wait()  # the first to run it would not wait long for the others
+      self._programs[key] = compiled
     program, self.flops = self._programs[key]
     return program(state, batch)
 

@@ -13,22 +13,15 @@ from jax.sharding import Mesh
 from jaxcodec import files, prefetch, sharding
 from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.evaluation import Evaluation
-from jaxcodec.interrupts import Interrupted, Signals
+from jaxcodec.interrupts import Agreement, Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
 from jaxcodec.nonfinite import NonFinite, NonFiniteError, StepResult
 from jaxcodec.profile import Profile
 from jaxcodec.progress import Progress
 from jaxcodec.rates import Rates
-from jaxcodec.step import Compiled, checked, is_finite
+from jaxcodec.step import COMPILE_FAST, Compiled, checked, is_finite
 from jaxcodec.train_log import TrainLog
 from jaxcodec.types import Batch, Task
-
-# Drawing hundreds of initial weights is a program that runs once, in no time, but that
-# LLVM would spend minutes on.
-_COMPILE_FAST = {
-  "xla_backend_optimization_level": 0,
-  "xla_llvm_disable_expensive_passes": True,
-}
 
 
 def fit(
@@ -57,11 +50,13 @@ def fit(
   """Trains to `steps`, going on from the latest checkpoint in `workdir`.
 
   Killed at any moment and started again, it ends with the same bits: a checkpoint
-  holds the state (random keys included) and the position of the data.
+  holds the state (random keys included) and the position of the data. Of several
+  processes all call this, each with its part of the data; the first writes metrics.
 
   `workdir` gets `checkpoints/` and `metrics.jsonl`. SIGINT and SIGTERM let the step
   finish, save and raise `Interrupted`, an exit with code 130 or 143; a second one acts
-  as if it had not been caught.
+  as if it had not been caught. Sent to one of several processes, it stops all of them
+  after the same step.
 
   Args:
     task: model, losses and optimisers.
@@ -171,10 +166,11 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
     )
     restored = checkpoints.restore(target)
     if restored is None:
+      # Hundreds of initial weights: a program that runs once, in no time.
       init = jax.jit(
         lambda *args: _strong(_begun(task, *args)),
         out_shardings=shardings,
-        compiler_options=_COMPILE_FAST if jax.default_backend() == "cpu" else None,
+        compiler_options=COMPILE_FAST if jax.default_backend() == "cpu" else None,
       )
       step, state = 0, init(rng, example, variables)
     else:
@@ -214,6 +210,7 @@ class _Loop:
     self._evaluate, self._profile = evaluate, profile
 
   def run(self, batches, signals, steps: int, checkpoint_every: int) -> Any:
+    agree = Agreement()
     while self._step < steps:
       batch = batches.get()
       self._step += 1
@@ -222,7 +219,7 @@ class _Loop:
       self._profile.after(self._step, result)
       size = _rows(batch.arrays), self._train_step.flops
       self._log.push(StepResult(self._step, *result, batch.index_B, *size))
-      last, stop = self._step == steps, signals.number
+      last, stop = self._step == steps, agree(signals.number)
       evaluated = self._measure(last)
       if last or stop is not None or self._step % checkpoint_every == 0:
         self._save(batch.position, evaluated)

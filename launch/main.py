@@ -2,7 +2,22 @@
 
 Any value of the config can be set on the command line, e.g. `--config.seed=1`. The same
 command again goes on where the last one stopped. Exit codes: 0 done, 2 bad input,
-130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved.
+130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved, 1 any other
+failure. SIGTERM to one of several processes stops all of them.
+
+Several processes, on one machine or many, run the same command on a work directory that
+all of them see, each with its number:
+
+    python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=0
+    python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=1
+
+HOST is where process 0 runs. Within `srun` of several tasks (one a GPU) and on TPU
+pods of GKE no flags are needed; `--coordinator=auto` also asks Kubernetes and Compute
+Engine.
+
+    python launch/main.py --config=... --dry_run --devices=256
+
+prints what training would cost on so many devices, without any of them.
 """
 
 import logging as std_logging
@@ -10,15 +25,37 @@ import pathlib
 import shlex
 import sys
 
+import errors
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcodec import cache, pipeline
+from jaxcodec import cache, distributed, pipeline, progress, rendezvous
+from jaxcodec.pipeline import dry_run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the results; default runs/<name of the config>."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of process 0, or auto; see the top of this file."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0.")
+_START_TIMEOUT = flags.DEFINE_integer(
+  "start_timeout", 300, "Seconds to wait for the other processes.", lower_bound=1
+)
+_CODEC_FROM = flags.DEFINE_string(
+  "codec_from",
+  None,
+  "Another workdir whose finished codec and tokens to use; run the stages after them,"
+  " --config.stages=slm,generate,evaluate,report.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+  "dry_run", False, "Print what training would cost on --devices, and do nothing."
+)
+_DEVICES = flags.DEFINE_string(
+  "devices", None, "Of --dry_run: a number, or a TPU topology such as v5p:4x4x8."
 )
 _PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
@@ -38,41 +75,46 @@ def _ours_or_serious(record: std_logging.LogRecord) -> bool:
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  if _DRY_RUN.value != (_DEVICES.value is not None):
+    raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
   config = _CONFIG.value
   try:
+    if _DRY_RUN.value:
+      dry_run.run(config, _DEVICES.value)
+      return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-  except OSError as error:  # raised at the first use of a config that was not found
-    sys.exit(_fail(error))
+    rendezvous.initialize(
+      *(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value),
+      timeout=_START_TIMEOUT.value,
+    )
+  # The first is raised at the first use of a config that was not found.
+  except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
+    sys.exit(errors.fail(error))
+  with distributed.program():
+    _run(config)
+
+
+def _run(config) -> None:
   workdir = _WORKDIR.value or _default_workdir()
-  print(f"workdir: {workdir}", flush=True)
+  if distributed.is_first():
+    print(f"workdir: {workdir}", flush=True)
+  else:
+    logging.set_verbosity(logging.ERROR)
+    progress.silence()
   command = shlex.join(["python", *sys.argv])
   try:
+    if _CODEC_FROM.value is not None:
+      distributed.on_first(lambda: pipeline.use_codec_of(_CODEC_FROM.value, workdir))
     pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
-    sys.exit(_fail(error))
+    sys.exit(errors.fail(error))
   except KeyboardInterrupt:
     print("stopped; the same command goes on from here", file=sys.stderr)
     sys.exit(130)
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Flags, with one line instead of a traceback for a field that the config lacks."""
-  try:
-    return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    sys.exit(_fail(error))
-
-
-def _fail(error: Exception) -> int:
-  text = str(error.args[0] if error.args else error).strip()
-  if "Traceback" in text:  # a config's own error, quoted whole by config_flags
-    text = text.splitlines()[-1]
-  print(f"error: {text}", file=sys.stderr)
-  return 2
-
-
 if __name__ == "__main__":
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=errors.parse)

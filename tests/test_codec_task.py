@@ -4,11 +4,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcodec import sharding
+from jaxcodec import aot, hlo, sharding
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
 from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.step import COMPILE_FAST
 from jaxcodec.tasks.codec_gan import CodecGanTask
 
 B, N, START = 8, 400, 2
@@ -47,10 +48,10 @@ def batch():
 
 @pytest.fixture(scope="module")
 def run(task, batch):
-  """States and metrics of ten steps on one device, and the jitted step."""
+  """States and metrics of twenty steps on one device, and the jitted step."""
   step = jax.jit(task.train_step)
   states, metrics = [jax.jit(task.init)(jax.random.key(0), batch)], []
-  for _ in range(10):
+  for _ in range(20):
     state, logged = step(states[-1], batch)
     states.append(state)
     metrics.append(jax.device_get(logged))
@@ -135,12 +136,19 @@ def test_evaluation_ignores_filler_rows(task, batch, run):
 def test_eight_devices_train_as_one(task, batch, run):
   states, metrics = run
   mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
-  put = sharding.put_batch(mesh, batch)
-  with jax.sharding.set_mesh(mesh):
-    shardings = sharding.state_shardings(mesh, states[0], sharding.DEFAULT_RULES)
-    state = jax.device_put(states[0], shardings)
-    step = jax.jit(task.train_step, out_shardings=(shardings, None))
-    for expected in metrics[:4]:
-      state, logged = step(state, put)
-      for name in ("loss", "mel", "disc", "codebook"):
-        np.testing.assert_allclose(logged[name], expected[name], rtol=1e-4, atol=1e-6)
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
+  rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
+  step = aot.trace(task, shapes, mesh, rules)
+  program = step.lowered.compile(COMPILE_FAST)
+  state = jax.device_put(states[0], step.shardings)
+  for number, expected in enumerate(metrics):
+    state, logged, _ = program(state, sharding.put_batch(mesh, batch))
+    for name in ("loss", *task.weights, "disc"):
+      np.testing.assert_allclose(
+        logged[name], expected[name], 1e-5, 1e-6, err_msg=f"{name} of step {number}"
+      )
+  # Sums over all, and weights that are gathered from the devices of `fsdp`.
+  found = hlo.collectives(program.as_text())
+  assert {c.kind for c in found} == {"all-reduce", "all-gather"}
+  gathered = {c.groups[0] for c in found if c.kind == "all-gather"}
+  assert gathered == {(0, 1)}

@@ -17,7 +17,7 @@ from jaxcodec.pipeline import STAGES
 from jaxcodec.pipeline.experiment import plain
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted(set((ROOT / "configs").glob("*.py")) - {ROOT / "configs" / "study.py"})
 # One codec with each language model; of the other codecs a step is traced.
 END_TO_END = [path for path in CONFIGS if path.stem.startswith("dac_")]
 OF_EACH_CODEC = [path for path in CONFIGS if path.stem.endswith("_valle")]
@@ -46,6 +46,7 @@ TINY = {
   "slm_train.optimizer.warmup_steps": 1,
   "generate.num_utterances": 2,
   "evaluate.num_utterances": 2,
+  "evaluate.opus": True,
 }
 TINY_CODEC = {
   "dac": {"codec.decoder.strides": (20, 16)},

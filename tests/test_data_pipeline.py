@@ -93,8 +93,8 @@ def test_shards_make_up_the_batch_of_one_process():
     take(training(batch_size=2, shard_index=i, shard_count=2), 9) for i in range(2)
   ]
   for whole, *parts in zip(take(training(), 9), *shards, strict=True):
-    joined = np.stack([part["audio_BxN"] for part in parts], 1).reshape(4, 100)
-    np.testing.assert_array_equal(whole["audio_BxN"], joined)
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in whole}
+    assert_same([whole], [joined])
 
 
 def test_short_utterances_are_named():
@@ -146,7 +146,7 @@ def test_workers_change_neither_batches_nor_positions():
   working = iter(training(workers=2, **shard))
   batches = [next(working) for _ in range(6)]
   for batch, both in zip(batches, whole, strict=False):
-    np.testing.assert_array_equal(batch["audio_BxN"], both["audio_BxN"][1::2])
+    np.testing.assert_array_equal(batch["audio_BxN"], both["audio_BxN"][4:])
   state = working.get_state()
   rest = [next(working), next(working)]
   working.close()

@@ -7,7 +7,7 @@ import pytest
 
 from jaxcodec.data.source import DataError
 from jaxcodec.data.token_batches import eval_token_batches, token_batches
-from jaxcodec.data.token_store import TokenSource, write_tokens
+from jaxcodec.data.token_store import TokenSource, join_tokens, write_tokens
 
 FRAMES = [30, 80, 5, 41]
 
@@ -82,6 +82,20 @@ def test_incomplete_and_no_records(tmp_path):
     write_tokens(tmp_path / "t", [bad])
   with pytest.raises(DataError, match="there are no token records"):
     write_tokens(tmp_path / "t", [])
+
+
+def test_joined_parts_are_the_file_in_one(path, tmp_path):
+  parts = [tmp_path / f"{n}.array_record" for n in range(2)]
+  for part, numbers in zip(parts, [(0, 1, 2), (3,)], strict=True):
+    write_tokens(part, (record(n, FRAMES[n]) for n in numbers))
+  join_tokens(tmp_path / "joined", parts)
+  assert (tmp_path / "joined").read_bytes() == path.read_bytes()
+  parts[1].write_bytes(parts[1].read_bytes()[:-10])
+  with pytest.raises(DataError, match="1.array_record: is not a whole token file"):
+    join_tokens(tmp_path / "broken", parts)
+  with pytest.raises(DataError, match="broken: there are no token records"):
+    join_tokens(tmp_path / "broken", [])
+  assert not (tmp_path / "broken").exists()
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, -10])

@@ -11,13 +11,14 @@ PACKAGE = pathlib.Path(jaxcodec.__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = (
+  ("distributed", "rendezvous"),
   ("types", "token_file", "cache", "config_args", "config_fields", "files", "presets"),
-  ("nn", "recipes", "flops", "profile", "health"),
+  ("nn", "recipes", "flops", "hlo", "profile", "health"),
   ("quantizers", "semantic", "losses", "data", "stages", "progress", "interrupts"),
   ("codecs", "slm", "evals"),
   ("tasks", "sharding", "metrics_writer", "export", "text_config", "best_of"),
-  ("checkpoint", "prefetch", "step", "nonfinite", "inference", "slm_jobs"),
-  ("rates", "train_log", "evaluation"),
+  ("checkpoint", "prefetch", "step", "nonfinite", "inference", "slm_jobs", "study"),
+  ("rates", "train_log", "evaluation", "aot"),
   ("train",),
   ("build", "build_slm"),
   ("porting",),
@@ -58,6 +59,11 @@ def test_imports_go_downward(path):
     assert LEVEL[part] <= LEVEL[own], f"{own} imports {part}, which is above it"
     for group in APART:
       assert not {part, own} <= group, f"{own} and {part} should not know each other"
+
+
+def test_the_study_computes_without_jax():
+  for path in (PACKAGE / "study").rglob("*.py"):
+    assert not {n.split(".")[0] for n in _imports(path)} & {"jax", "flax"}, path
 
 
 @pytest.mark.parametrize("folder", ["data"])

@@ -10,8 +10,10 @@ import pytest
 import train_toy
 from jax.sharding import AxisType, PartitionSpec
 
-from jaxcodec import sharding
+from jaxcodec import build, sharding
 from jaxcodec.nn import attention
+from jaxcodec.slm.maskgit import MaskGit
+from jaxcodec.types import TokenSpec
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,37 @@ def test_first_rule_decides_and_the_default_is_whole():
     ValueError, match=r"special/kernel: dimension 1 of shape \(64, 6\)"
   ):
     leaf_spec((64, 6), rules, special)
+
+
+# Of every kind of encoder, quantiser and decoder one.
+CODECS = ("encodec_48khz", "dac_16khz", "encodecq_vocos", "vocos_mel_24khz")
+
+
+def models():
+  """Abstract variables by name of each kind of model in its full size."""
+  key, audio_BxN = jax.random.key(0), jnp.zeros((1, 8192))
+  for name in CODECS:
+    yield name, build.variable_shapes(build.make_preset(name))
+  for name, discriminator in build.DISCRIMINATORS.items():
+    yield name, jax.eval_shape(discriminator().init, key, audio_BxN)
+  slm = MaskGit(TokenSpec(8, 1024, 320, 16_000), num_semantic=512)
+  batch = {"codes_BxTxK": jnp.zeros((1, 4, 8), int), "mask_BxT": jnp.ones((1, 4), bool)}
+  batch["semantic_BxT"] = batch["codes_BxTxK"][..., 0]
+  yield "maskgit", {"params": jax.eval_shape(slm.init_params, key, batch)}
+
+
+def test_every_large_leaf_of_every_model_has_a_rule():
+  rules, unmatched, paths = sharding.DEFAULT_RULES, [], set()
+  for name, variables in models():
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+      path = sharding.leaf_path(path)
+      paths.add(path.rsplit("/", 1)[-1])
+      if leaf.size >= rules.min_size and not any(
+        re.search(pattern, path) for pattern, _ in rules.paths
+      ):
+        unmatched.append(f"{name}: {path} {leaf.shape}")
+  assert unmatched == []
+  assert {"kernel", "weight_hh", "embed", "embedding", "code_embed", "head"} <= paths
 
 
 def test_batches_are_cut_over_data_and_fsdp():

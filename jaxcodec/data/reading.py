@@ -28,15 +28,15 @@ def endless(
   """Endless shuffled batches; each epoch has a new order and new `load(index, rng)`.
 
   An epoch is every index once, or several times where there are few.
-  The stream of elements does not depend on `shard_count`: shard s of n takes its
-  elements s, s + n, ..., so all shards' batches together are one process's batch.
+  The stream of elements does not depend on `shard_count`: all shards' batches one
+  after another are one process's batch.
   Iterators resume exactly through `get_state` and `set_state`, and neither batches nor
   states depend on `workers`, the processes that load (0: threads of this one).
   """
   epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
   dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
-  dataset = dataset.random_map(load)[shard_index::shard_count]
-  dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=collate)
+  dataset = dataset.random_map(load)
+  dataset = _batches(dataset, collate, batch_size, shard_index, shard_count)
   return WorkerBatches(dataset, workers) if workers else dataset.to_iter_dataset(_READ)
 
 
@@ -54,9 +54,9 @@ def one_pass(
   Every shard gets the same number of batches, all full.
   """
   short = -len(indices) % (batch_size * shard_count)
-  dataset = grain.MapDataset.source([*indices, *([-1] * short)])
-  dataset = dataset[shard_index::shard_count].map(load)
-  return dataset.batch(batch_size, batch_fn=collate).to_iter_dataset(_READ)
+  dataset = grain.MapDataset.source([*indices, *([-1] * short)]).map(load)
+  dataset = _batches(dataset, collate, batch_size, shard_index, shard_count)
+  return dataset.to_iter_dataset(_READ)
 
 
 def numbered(
@@ -70,3 +70,14 @@ def numbered(
   if repeat:
     dataset = dataset.repeat()
   return dataset.map_with_index(lambda number, _: load(number)).to_iter_dataset(_READ)
+
+
+def _batches(elements, collate, batch_size, shard_index, shard_count):
+  """A shard's rows of each batch of all shards."""
+
+  def batch(number):
+    first = (number * shard_count + shard_index) * batch_size
+    return collate([elements[first + row] for row in range(batch_size)])
+
+  count = len(elements) // (batch_size * shard_count)
+  return grain.MapDataset.range(count).map(batch)

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgpack
 import numpy as np
@@ -30,8 +30,7 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
   """
   count = 0
   with files.replacing(path) as part:
-    # Groups of one record make each readable by itself.
-    writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
+    writer = _writer(part)
     for record in records:
       _check_record(record)
       writer.write(msgpack.packb(record, default=_pack_array))
@@ -40,6 +39,26 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
     if not count:
       raise DataError(f"{path}: there are no token records to write")
   return count
+
+
+def join_tokens(path: str | os.PathLike, parts: Sequence[str | os.PathLike]) -> None:
+  """Writes the records of files of `write_tokens` to one, as if written there.
+
+  Raises:
+    DataError: there are no parts, or one is not a whole token file; names it.
+  """
+  if not parts:
+    raise DataError(f"{path}: there are no token records to write")
+  with files.replacing(path) as whole:
+    writer = _writer(whole)
+    for part in parts:
+      try:
+        reader = array_record_module.ArrayRecordReader(str(part))
+        for data in reader.read_all():
+          writer.write(data)
+      except Exception as error:  # noqa: BLE001 - it has no exceptions of its own
+        raise DataError(f"{part}: is not a whole token file ({error})") from error
+    writer.close()
 
 
 class TokenSource:
@@ -93,6 +112,11 @@ class TokenSource:
     return DataError(
       f"{self.path}: is not a whole token file ({why}); delete it and make it again"
     )
+
+
+def _writer(path):
+  # Groups of one record make each readable by itself.
+  return array_record_module.ArrayRecordWriter(str(path), "group_size:1")
 
 
 def _check_record(record):

@@ -28,8 +28,8 @@ def utterance_batches(
     buckets: from `make_buckets`.
     seed: of the order, which is another one in every epoch.
     repeat: without end, or (for evaluation) one pass that is always the same.
-    shard_index, shard_count: process s of n gets rows s, s + n, ... of every batch, so
-      that all are at the same shape at the same time.
+    shard_index, shard_count: process s of n gets the s-th n-th of every batch's rows,
+      so that all are at the same shape at the same time.
 
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, text_BxS int32,
@@ -47,7 +47,7 @@ def utterance_batches(
 
   def load(number):
     bucket, index_B = plan[number]
-    return _batch(source, bucket, index_B[shard_index::shard_count])
+    return _batch(source, bucket, np.split(index_B, shard_count)[shard_index])
 
   return reading.numbered(len(plan), load, repeat=repeat)
 

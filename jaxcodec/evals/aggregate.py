@@ -1,5 +1,6 @@
 """Means over utterances with bootstrap confidence intervals."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,22 @@ def estimate(
 
 def bootstrap_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """Weighted means of RESAMPLES resamples with replacement."""
-  rng = np.random.default_rng(SEED)
-  rows = max(1, _CHUNK // len(values))
   means = []
-  for start in range(0, RESAMPLES, rows):
-    count = min(rows, RESAMPLES - start)
-    chosen = rng.integers(0, len(values), (count, len(values)))
+  for chosen in resamples(len(values)):
     drawn = weights[chosen]
     means.append((values[chosen] * drawn).sum(1) / drawn.sum(1))
   return np.concatenate(means)
+
+
+def resamples(n: int) -> Iterator[np.ndarray]:
+  """Indices of RESAMPLES resamples of n things, (rows, n) at a time; always the same.
+
+  What is computed on the same n utterances is thereby paired.
+  """
+  rng = np.random.default_rng(SEED)
+  rows = max(1, _CHUNK // n)
+  for start in range(0, RESAMPLES, rows):
+    yield rng.integers(0, n, (min(rows, RESAMPLES - start), n))
 
 
 def expanded_tail(n: int, level: float) -> float:

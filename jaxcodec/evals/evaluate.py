@@ -28,7 +28,8 @@ class Evaluation(NamedTuple):
   Attributes:
     summary: by metric name {mean, ci95, n, n_failed}.
     rows: one dict an utterance: id, speaker, text, seconds, each metric's value (None
-      where it failed), and `failed`, the reasons by metric name.
+      where it failed) and as `<metric>_weight` its share in the mean where that isn't
+      1 (the reference's words), and `failed`, the reasons by metric name.
   """
 
   summary: dict[str, dict[str, Any]]
@@ -106,6 +107,8 @@ def score_item(
     else:
       scores[metric.name] = score
       row.update(score.row)
+      if score.weight != 1:
+        row[f"{metric.name}_weight"] = score.weight
     row[metric.name] = score.value if metric.name in scores else None
   return {**row, "failed": failed}, scores
 

@@ -38,6 +38,7 @@ class Item:
     reference: the time-aligned original, for metrics that compare with one.
     prompt: speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
+    bits: how many carried the audio, of a codec without a token spec.
     failed: why no metric has a value, e.g. a generation of no frames.
   """
 
@@ -49,6 +50,7 @@ class Item:
   reference: np.ndarray | None = None
   prompt: np.ndarray | None = None
   codes_TxK: np.ndarray | None = None
+  bits: int | None = None
   failed: str | None = None
 
 

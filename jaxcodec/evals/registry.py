@@ -18,6 +18,7 @@ RECONSTRUCTION = (
   "codebook_perplexity",
   "bitrate_kbps",
 )
+OF_CODES = ("codebook_usage", "codebook_perplexity")
 GENERATION = ("wer", "cer", "speaker_similarity", "dnsmos_ovrl")
 
 _PLAIN: dict[str, Callable[[], Metric]] = {

@@ -16,7 +16,9 @@ from jaxcodec.evals.evaluate import Evaluation
 from jaxcodec.evals.metric import Metric
 from jaxcodec.evals.tokens import Spec
 
-SETS = ("reconstruction", "generation", "ground_truth")
+# Those that every results.json has, be they empty, and those that are asked for.
+_ALWAYS = ("reconstruction", "generation", "ground_truth")
+SETS = (*_ALWAYS, "opus", "opus_double")
 
 
 def build_results(
@@ -31,7 +33,7 @@ def build_results(
   """The content of results.json.
 
   Args:
-    evaluations: by name from SETS; a set that is missing becomes {}.
+    evaluations: by name from SETS; of the first three, one that is missing becomes {}.
     metrics: all metrics that were asked for, absent ones too.
     token_spec: of the codec.
     config: the experiment's, as plain data.
@@ -45,7 +47,8 @@ def build_results(
     raise ValueError(f"unknown evaluation sets {sorted(unknown)}; known: {SETS}")
   spec = dataclasses.asdict(token_spec)
   return {
-    **{s: evaluations[s].summary if s in evaluations else {} for s in SETS},
+    **{s: {} for s in _ALWAYS},
+    **{s: evaluations[s].summary for s in SETS if s in evaluations},
     "token_spec": {
       **spec,
       "frame_rate": token_spec.frame_rate,

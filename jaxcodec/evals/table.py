@@ -8,6 +8,8 @@ _TITLES = {
   "reconstruction": "Reconstruction",
   "generation": "Generation",
   "ground_truth": "Ground truth (the originals)",
+  "opus": "Opus at the codec's bitrate",
+  "opus_double": "Opus at twice the codec's bitrate",
 }
 
 

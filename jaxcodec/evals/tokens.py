@@ -83,17 +83,20 @@ class CodebookPerplexity(CodebookStatistic):
 
 
 class Bitrate(Metric):
-  """Bits per second that the token spec needs, entropy coding apart."""
+  """Bits per second of the token spec, entropy coding apart, or of what was sent."""
 
   name = "bitrate_kbps"
   unit = "kbit/s"
-  measures = "Frame rate x codebooks x log2(codebook size)."
+  measures = "Frame rate x codebooks x log2(codebook size); of Opus, its packets' bits."
 
   def __init__(self, spec: Spec):
     self._spec = spec
 
   def score(self, item: Item) -> Score:
-    return Score(self._spec.bitrate / 1000)
+    if item.bits is None:
+      return Score(self._spec.bitrate / 1000)
+    seconds = len(item.audio) / item.sample_rate
+    return Score(item.bits / seconds / 1000, weight=seconds)
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.nn import partition
+
 _MASKED = -1e30
 _ROPE_BASE = 10_000.0
 
@@ -168,7 +170,7 @@ class Block(nn.Module):
     y = nn.Dense(
       width, use_bias=False, dtype=self.dtype, kernel_init=out_init, name="mlp_out"
     )(y)
-    return x_BxTxD + drop(y), cache
+    return partition.rows(x_BxTxD + drop(y)), cache
 
 
 class Transformer(nn.Module):
@@ -232,7 +234,8 @@ class Transformer(nn.Module):
       in_axes=nn.broadcast,
       length=self.depth,
     )(**self.block_settings(width, train), name="layers")
-    x_BxTxD, _ = layers(x_BxTxD.astype(self.dtype), visible_BxTxS, rope, level_B)
+    x_BxTxD = partition.rows(x_BxTxD.astype(self.dtype))
+    x_BxTxD, _ = layers(x_BxTxD, visible_BxTxS, rope, level_B)
     return RMSNorm(self.num_levels, name="last_norm")(x_BxTxD, level_B)
 
   @nn.nowrap

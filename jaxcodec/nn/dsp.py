@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcodec.nn import partition
+
 # Below this size a DFT as one matmul beats the FFT, forward and backward.
 _MATMUL_DFT_MAX = 256
 _TINY_POWER = 1e-30
@@ -93,7 +95,7 @@ def stft(
     both = frames @ _dft_matrix(n_fft)
     return tuple(jnp.split(both, 2, axis=-1))
   window = hann(n_fft).reshape((1,) * (frames.ndim - 1) + (n_fft,))
-  spectrum = jnp.fft.rfft(frames * window)
+  spectrum = partition.by_rows(jnp.fft.rfft, frames * window)
   return spectrum.real, spectrum.imag
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcodec.nn import partition
 from jaxcodec.nn.conv import mask_frames, overlap_add
 from jaxcodec.nn.dsp import hann
 
@@ -55,7 +56,9 @@ def istft(
   check(n_fft, hop, padding)
   T = real_BxTxF.shape[1]
   window = hann(n_fft).reshape(1, 1, n_fft)
-  frames_BxTxW = jnp.fft.irfft(lax.complex(real_BxTxF, imag_BxTxF), n_fft) * window
+  spectrum_BxTxF = lax.complex(real_BxTxF, imag_BxTxF)
+  frames_BxTxW = partition.by_rows(lambda s: jnp.fft.irfft(s, n_fft), spectrum_BxTxF)
+  frames_BxTxW = frames_BxTxW * window
   total_BxN = _overlap(mask_frames(frames_BxTxW, valid_B), hop)
   counted_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
   envelope_BxN = _overlap(mask_frames(counted_BxTx1, valid_B) * window**2, hop)

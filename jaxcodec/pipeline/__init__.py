@@ -1,5 +1,6 @@
 """An experiment from its config to its report, in resumable stages."""
 
 from jaxcodec.pipeline.run import BAD_INPUT, STAGES, run
+from jaxcodec.pipeline.shared_codec import use_codec_of
 
-__all__ = ["BAD_INPUT", "STAGES", "run"]
+__all__ = ["BAD_INPUT", "STAGES", "run", "use_codec_of"]

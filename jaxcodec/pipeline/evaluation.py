@@ -8,7 +8,7 @@ import numpy as np
 from jaxcodec import evals
 from jaxcodec.data.audio_io import write_wav
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.evals.metric import Metric
+from jaxcodec.evals.metric import Metric, MetricAbsent
 from jaxcodec.pipeline.audio_files import read_wav, safe_name
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.pipeline.generation import INDEX
@@ -22,12 +22,14 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   reconstructed, audio = _reconstructed(experiment, folder)
   generated = _generated(experiment)
   originals = evals.ground_truth(generated)
+  opus, absent = opus_sets(experiment, reconstructed)
   sets = (
     ("reconstruction", "reconstruction", reconstructed),
     ("generation", "generation", generated),
     ("ground_truth", "generation", originals),
+    *opus,
   )
-  evaluations, asked, absent, models = {}, {}, {}, _own_weights(experiment)
+  evaluations, asked, models = {}, {}, _own_weights(experiment)
   for name, metrics_of, items in sets:
     metrics = make_metrics(experiment, metrics_of)
     loaded = evals.load_metrics(metrics)
@@ -53,14 +55,41 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def make_metrics(experiment: Experiment, name: str) -> list[Metric]:
-  """The metrics of `evaluate.reconstruction` or `evaluate.generation`."""
+  """The metrics of `evaluate.reconstruction` or `evaluate.generation`.
+
+  Those of `opus` are the reconstruction's that need no codes.
+  """
   settings = experiment.config["evaluate"]
+  names = settings["reconstruction" if name == "opus" else name]
+  if name == "opus":
+    names = [name for name in names if name not in evals.OF_CODES]
   return evals.make_metrics(
-    settings[name],
+    names,
     spec=experiment.spec,
     asr=settings["asr"],
     threads=settings["threads"],
   )
+
+
+def opus_sets(
+  experiment: Experiment, items: list[evals.Item]
+) -> tuple[list[tuple[str, str, list[evals.Item]]], dict[str, str]]:
+  """The originals through Opus at the codec's bitrate and twice that, if wanted.
+
+  Returns:
+    (set, whose metrics, items), and the install line where Opus can't be had.
+  """
+  if not experiment.config["evaluate"]["opus"]:
+    return [], {}
+  bitrate = experiment.spec.bitrate
+  try:
+    sets = [
+      (name, "opus", evals.opus_items(items, times * bitrate))
+      for name, times in (("opus", 1), ("opus_double", 2))
+    ]
+  except MetricAbsent as absent:
+    return [], {"opus": str(absent)}
+  return sets, {}
 
 
 def _reconstructed(experiment, folder):

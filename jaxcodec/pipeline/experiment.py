@@ -64,7 +64,9 @@ class Experiment:
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
     try:
-      return sharding.make_mesh(self.config["mesh"])
+      mesh = sharding.make_mesh(self.config["mesh"])
+      sharding.batch_shard(mesh)
+      return mesh
     except ValueError as error:
       raise build.ConfigError(str(error)) from error
 

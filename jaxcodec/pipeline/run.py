@@ -1,31 +1,47 @@
 """Runs an experiment's stages in order, each from what the ones before left."""
 
+import contextlib
 import importlib.metadata
 import pathlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
+from jax.sharding import Mesh
 
 import jaxcodec
-from jaxcodec import build, build_slm, evals, files, sharding, stages, text_config
+from jaxcodec import (
+  build,
+  build_slm,
+  distributed,
+  evals,
+  files,
+  sharding,
+  stages,
+  text_config,
+)
 from jaxcodec.config_fields import ConfigError, whole_frames
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.report import write_report
 from jaxcodec.pipeline import evaluation, generation, loop, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.types import TokenSpec
 
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
 
 
 class _Stage(NamedTuple):
-  """A stage: what it does, the stages it needs, and the config that it depends on."""
+  """A stage: what it does, the stages it needs, and the config that it depends on.
+
+  Of several processes, all run it if it is `shared`, otherwise the first.
+  """
 
   run: Callable[[Experiment, pathlib.Path], list[str]]
   needs: tuple[str, ...] = ()
   config: tuple[str, ...] = ()
+  shared: bool = True
 
 
 def _report(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -45,12 +61,14 @@ STAGES = {
   "tokens": _Stage(tokens.write_all, ("codec",), ("codec", "semantic", "text")),
   "slm": _Stage(training.train_slm, ("tokens",), ("slm", "slm_train")),
   "generate": _Stage(
-    generation.generate_all, ("codec", "tokens", "slm"), ("generate",)
+    *(generation.generate_all, ("codec", "tokens", "slm"), ("generate",)),
+    shared=False,
   ),
   "evaluate": _Stage(
-    evaluation.evaluate_all, ("codec", "tokens", "slm", "generate"), ("evaluate",)
+    *(evaluation.evaluate_all, ("codec", "tokens", "slm", "generate"), ("evaluate",)),
+    shared=False,
   ),
-  "report": _Stage(_report, ("evaluate", "generate", "codec", "slm")),
+  "report": _Stage(_report, ("evaluate", "generate", "codec", "slm"), shared=False),
 }
 
 
@@ -67,16 +85,20 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   """
   config, workdir = text_config.with_front_end(plain(config)), pathlib.Path(workdir)
   wanted = _wanted(config["stages"])
-  with stages.lock_workdir(workdir):
-    experiment = open_experiment(config, workdir)
-    _check(experiment, wanted)
+  with contextlib.ExitStack() as stack:
+    with distributed.together():
+      if distributed.is_first():
+        stack.enter_context(stages.lock_workdir(workdir))
+    with distributed.together():
+      experiment = open_experiment(config, workdir)
+      _check(experiment, wanted)
     record = {"config": config, "command": command, "versions": _versions()}
-    files.write_json(workdir / "config.json", record)
+    distributed.on_first(lambda: files.write_json(workdir / "config.json", record))
     if experiment.skipped:
       logging.warning("%d recordings are left out", len(experiment.skipped))
     for name in wanted:
       _run_stage(experiment, name)
-    _announce(workdir, wanted)
+    distributed.on_first(lambda: _announce(workdir, wanted))
 
 
 def _wanted(text: str) -> list[str]:
@@ -95,7 +117,7 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       raise ConfigError(f"evaluate.{name}: {error}") from error
   for section in ("codec_train", "slm_train"):
     loop.options(experiment, section)
-  _check_batches(experiment)
+  check_batches(experiment.config, experiment.mesh, experiment.spec)
   available = set()
   for name in wanted:
     for needed in _needs(experiment, name):
@@ -142,18 +164,27 @@ def _recorded(experiment: Experiment, part: str) -> Any:
   return loop.recorded(experiment, part) if of_loop else experiment.recorded(part)
 
 
-def _check_batches(experiment: Experiment) -> None:
-  """Whether the devices can share each stage's batches."""
-  config, parallel = experiment.config, sharding.batch_parallelism(experiment.mesh)
-  for section in ("codec_train", "slm_train"):
+def check_batches(
+  config: dict[str, Any],
+  mesh: Mesh,
+  spec: TokenSpec,
+  trained: Sequence[str] = ("codec", "slm"),
+) -> None:
+  """Whether the devices can share the batches of the stages that are `trained`.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  parallel = sharding.batch_parallelism(mesh)
+  for section in (f"{name}_train" for name in trained):
     size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
     if size % (parallel * (parts := config[section]["accumulate"])):
       raise ConfigError(
         f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
         f" that share a batch (see mesh) times {section}.accumulate ({parts})"
       )
-  if build_slm.reads_text(config):
-    frames = whole_frames(config, "slm_train", "max_seconds", experiment.spec)
+  if "slm" in trained and build_slm.reads_text(config):
+    frames = whole_frames(config, "slm_train", "max_seconds", spec)
     rows = parallel * config["slm_train"]["accumulate"]
     if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
       raise ConfigError(
@@ -189,12 +220,20 @@ def _run_stage(experiment: Experiment, name: str) -> None:
       needed: experiment.done[needed].as_input() for needed in _needs(experiment, name)
     },
   }
-  experiment.done[name] = stages.run_stage(
-    experiment.workdir, name, inputs, lambda folder: stage.run(experiment, folder)
-  )
-  for output in _PUBLISHED.get(name, ()):
-    content = (experiment.done[name].folder / output).read_bytes()
-    files.write_bytes(experiment.workdir / output, content)
+
+  def work(folder):
+    if stage.shared:
+      return stage.run(experiment, folder)
+    return distributed.on_first(lambda: stage.run(experiment, folder))
+
+  done = stages.run_stage(experiment.workdir, name, inputs, work)
+  experiment.done[name] = done
+  distributed.on_first(lambda: _publish(experiment.workdir, done))
+
+
+def _publish(workdir: pathlib.Path, stage: stages.Stage) -> None:
+  for output in _PUBLISHED.get(stage.folder.name, ()):
+    files.write_bytes(workdir / output, (stage.folder / output).read_bytes())
 
 
 def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:

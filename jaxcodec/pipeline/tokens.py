@@ -3,13 +3,15 @@
 import dataclasses
 import functools
 import pathlib
+import shutil
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
-from jaxcodec import files, sharding
+from jaxcodec import distributed, files, sharding
 from jaxcodec.data.split import PARTS
-from jaxcodec.data.token_store import write_tokens
+from jaxcodec.data.token_store import join_tokens, write_tokens
 from jaxcodec.inference import by_frame
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
@@ -17,8 +19,9 @@ from jaxcodec.semantic import tokenizer as semantic
 
 SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
 VOCABULARY = "vocabulary.json"
-# Recordings are encoded, and written, so many at a time.
-_CHUNK = 64
+# So many recordings are encoded together, and written to a file that is joined with the
+# others when all are there.
+_CHUNK, PIECES = 64, "pieces"
 # Frames that the semantic tokeniser is fitted on, and how many it may choose them from.
 _FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
 
@@ -26,30 +29,57 @@ _FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
 def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Fits the semantic tokeniser on the training part, then tokenises every part.
 
-  What an interrupted run completed (the tokeniser, whole parts) is kept.
+  What an interrupted run completed (the tokeniser, chunks of recordings) is kept.
+  Processes share the chunks; the files do not depend on how many there are.
   """
-  if not (folder / SEMANTIC).exists():
-    _fit(experiment).save(folder / SEMANTIC)
+  distributed.on_first(lambda: _fit(experiment, folder / SEMANTIC))
   features = experiment.semantic_features
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
   semantic_tokens = functools.partial(by_frame, tokenizer.encode, experiment.spec)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
-    if not (folder / name).exists():
-      write_tokens(folder / name, _records(experiment, part, semantic_tokens))
+    if not distributed.on_first((folder / name).exists):
+      _write_part(experiment, part, folder, semantic_tokens)
     outputs.append(name)
+  distributed.on_first(lambda: _write_spec(experiment, folder))
+  if experiment.vocabulary is not None:
+    outputs.append(VOCABULARY)
+  return outputs
+
+
+def _write_part(experiment, part, folder, semantic_tokens) -> None:
+  indices = experiment.split[part]
+  chunks = [indices[i : i + _CHUNK] for i in range(0, len(indices), _CHUNK)]
+  pieces = [
+    (folder / PIECES / f"{part}-{number:06d}.array_record", chunk)
+    for number, chunk in enumerate(chunks)
+  ]
+  own = distributed.own(pieces)
+  total = sum(len(chunk) for _, chunk in own)
+  with distributed.together(), Progress(total, f"{part} tokens", unit="clips") as bar:
+    for path, chunk in own:
+      if path.exists():
+        bar.update(len(chunk))
+      else:
+        write_tokens(path, _records(experiment, chunk, semantic_tokens, bar))
+  joined = folder / f"{part}.array_record"
+  distributed.on_first(lambda: join_tokens(joined, [path for path, _ in pieces]))
+
+
+def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
   codec = experiment.done["codec"].outputs[PARAMS]["sha256"]
   spec = dataclasses.asdict(experiment.spec)
   files.write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
   if experiment.vocabulary is not None:
     experiment.vocabulary.save(folder / VOCABULARY)
-    outputs.append(VOCABULARY)
-  return outputs
+  shutil.rmtree(folder / PIECES, ignore_errors=True)
 
 
-def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
+def _fit(experiment: Experiment, path: pathlib.Path) -> None:
   """Fits it on the training part, or on a random choice of its recordings."""
+  if path.exists():
+    return
   features, indices = experiment.semantic_features, experiment.split["train"]
   compute = functools.partial(semantic.compute, features)
   order = np.random.default_rng(experiment.seed).permutation(indices)
@@ -61,34 +91,34 @@ def _fit(experiment: Experiment) -> semantic.SemanticTokenizer:
       found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
       frames += len(found[index])
       progress.update()
-  return semantic.fit(
+  several = distributed.several()
+  devices = jax.local_devices()
+  mesh = sharding.make_mesh(devices=devices) if several else experiment.mesh
+  tokenizer = semantic.fit(
     experiment.key("semantic"),
     features,
     [found[index] for index in sorted(found)],
     num_tokens=experiment.config["semantic"]["num_clusters"],
     max_frames=_FIT_FRAMES,
-    sharding=sharding.batch_sharding(experiment.mesh),
+    sharding=sharding.batch_sharding(mesh),
   )
+  tokenizer.save(path)
 
 
-def _records(experiment: Experiment, part: str, semantic_tokens) -> Iterator[dict]:
-  indices = experiment.split[part]
-  with Progress(len(indices), f"{part} tokens", unit="clips") as progress:
-    for start in range(0, len(indices), _CHUNK):
-      chunk = indices[start : start + _CHUNK]
-      clips = [experiment.audio(index) for index in chunk]
-      codes = experiment.codec.encode(clips, progress.update)
-      for index, clip, codes_TxK in zip(chunk, clips, codes, strict=True):
-        utterance = experiment.source.utterances[index]
-        yield {
-          "id": utterance.id,
-          "speaker": utterance.speaker,
-          "text": utterance.text,
-          "samples": len(clip),
-          "codes_TxK": codes_TxK.astype(np.uint16),
-          "semantic_T": semantic_tokens(clip).astype(np.int32),
-          **_text(experiment, index),
-        }
+def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
+  clips = [experiment.audio(index) for index in chunk]
+  codes = experiment.codec.encode(clips, progress.update)
+  for index, clip, codes_TxK in zip(chunk, clips, codes, strict=True):
+    utterance = experiment.source.utterances[index]
+    yield {
+      "id": utterance.id,
+      "speaker": utterance.speaker,
+      "text": utterance.text,
+      "samples": len(clip),
+      "codes_TxK": codes_TxK.astype(np.uint16),
+      "semantic_T": semantic_tokens(clip).astype(np.int32),
+      **_text(experiment, index),
+    }
 
 
 def _text(experiment: Experiment, index: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,16 @@ from typing import Any
 from absl import logging
 
 import jaxcodec
-from jaxcodec import build, build_slm, export, files, health, sharding, train
+from jaxcodec import (
+  build,
+  build_slm,
+  distributed,
+  export,
+  files,
+  health,
+  sharding,
+  train,
+)
 from jaxcodec.config_fields import crop_samples, whole_frames
 from jaxcodec.data import pipeline as data_pipeline
 from jaxcodec.data import split as splits
@@ -28,12 +37,11 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the codec on crops; writes its averaged weights, the split, the curves."""
   config, spec = experiment.config, experiment.spec
   settings, source = config["codec_train"], experiment.source
-  splits.write_split(folder / SPLIT, source.utterances, experiment.split)
-  files.write_json(folder / SKIPPED, experiment.skipped)
+  distributed.on_first(lambda: _record_data(experiment, folder))
   shape = {
     "sample_rate": spec.sample_rate,
     "crop_samples": crop_samples(config, "codec_train", spec),
-    "batch_size": settings["batch_size"],
+    **_rows(experiment, settings["batch_size"]),
   }
   if experiment.synthetic:
     del shape["sample_rate"]
@@ -81,9 +89,13 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     tokens_stage.SPEC,
     tokens_stage.VOCABULARY if text else tokens_stage.SEMANTIC,
   ]
-  for name in copies:
-    files.write_bytes(folder / name, (tokens / name).read_bytes())
+  distributed.on_first(lambda: _copy(copies, tokens, folder))
   return [PARAMS, CURVES, *copies]
+
+
+def _copy(names, source, target):
+  for name in names:
+    files.write_bytes(target / name, (source / name).read_bytes())
 
 
 def _windows(experiment, train_tokens, held_out):
@@ -107,9 +119,10 @@ def _utterances(experiment, train_tokens, held_out):
   train_tokens = Continuations(train_tokens, times=asked["continuations"], seed=seed)
   buckets = make_buckets(train_tokens, num_buckets=asked["num_buckets"], **settings)
   one_bucket = make_buckets(held_out, num_buckets=1, **settings)
+  settings = {"seed": seed, **_shard(experiment)}
   return (
-    utterance_batches(train_tokens, buckets, seed=seed),
-    utterance_batches(held_out, one_bucket, seed=seed, repeat=False),
+    utterance_batches(train_tokens, buckets, **settings),
+    utterance_batches(held_out, one_bucket, repeat=False, **settings),
   )
 
 
@@ -129,7 +142,7 @@ def _tell_codebooks(step: int, values: dict[str, Any]) -> None:
 def _window_shape(experiment):
   config, spec = experiment.config, experiment.spec
   return {
-    "batch_size": config["slm_train"]["batch_size"],
+    **_rows(experiment, config["slm_train"]["batch_size"]),
     "frames": whole_frames(config, "slm_train", "crop_seconds", spec),
   }
 
@@ -143,6 +156,23 @@ def _synthetic_tokens(experiment):
     seed=experiment.seed,
     **_window_shape(experiment),
   )
+
+
+def _shard(experiment: Experiment) -> dict[str, int]:
+  """Which part of all batches this process reads."""
+  part = sharding.batch_shard(experiment.mesh)
+  return {"shard_index": part.index, "shard_count": part.count}
+
+
+def _rows(experiment: Experiment, batch_size: int) -> dict[str, int]:
+  """Its rows of batches of one size."""
+  shard = _shard(experiment)
+  return {"batch_size": batch_size // shard["shard_count"], **shard}
+
+
+def _record_data(experiment, folder):
+  splits.write_split(folder / SPLIT, experiment.source.utterances, experiment.split)
+  files.write_json(folder / SKIPPED, experiment.skipped)
 
 
 def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
@@ -172,4 +202,5 @@ def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
     "config": json.dumps(config),
     "sample_rate": str(experiment.spec.sample_rate),
   }
-  export.save_params(folder / PARAMS, task.inference_variables(state), metadata)
+  variables = sharding.to_host(task.inference_variables(state))
+  distributed.on_first(lambda: export.save_params(folder / PARAMS, variables, metadata))

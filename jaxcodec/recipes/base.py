@@ -32,6 +32,7 @@ def full(config: ConfigDict) -> None:
     num_utterances=64,
     asr="whisper-tiny.en",  # or a local faster-whisper folder
     threads=2,
+    opus=False,  # whether to measure Opus too, at the codec's bitrate and twice that
     reconstruction=(
       *("pesq_wb", "stoi", "si_sdr", "mel_distance", "dnsmos_ovrl", "wer", "cer"),
       *("codebook_usage", "codebook_perplexity", "bitrate_kbps"),

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention
+from jaxcodec.nn import attention, partition
 
 
 class ArModel(nn.Module):
@@ -75,5 +75,5 @@ class ArModel(nn.Module):
 
   def logits(self, y_BxTxD: jax.Array) -> jax.Array:
     """Scores of the frames after those of the body's output, (B, T, V + 1) float32."""
-    head = self.head.astype(y_BxTxD.dtype)
+    head = partition.whole(self.head.astype(y_BxTxD.dtype))
     return jnp.einsum("btd,dv->btv", y_BxTxD, head, preferred_element_type=jnp.float32)

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.nn import partition
+
 head_init = nn.initializers.variance_scaling(
   1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
 )
@@ -15,10 +17,12 @@ def embed_init(rng, shape, dtype=jnp.float32):
 
 
 def summed(table_KxVxD: jax.Array, codes_BxTxK: jax.Array) -> jax.Array:
-  """Sum of the codes' rows, (B, T, D), one gather at a time: no (B, T, K, D)."""
-  books, rows, width = table_KxVxD.shape
-  table = table_KxVxD.reshape(books * rows, width)
-  return sum(table[codes_BxTxK[:, :, k] + k * rows] for k in range(books))
+  """Sum of the codes' rows, (B, T, D), one gather at a time: no (B, T, K, D).
+
+  Each out of its own book's table, whose gradient is then all that devices add up.
+  """
+  tables = partition.whole(table_KxVxD)
+  return sum(table_VxD[codes_BxTxK[:, :, k]] for k, table_VxD in enumerate(tables))
 
 
 def logits(x_BxTxD: jax.Array, head_KxDxV: jax.Array, level_B: jax.Array) -> jax.Array:
@@ -27,7 +31,9 @@ def logits(x_BxTxD: jax.Array, head_KxDxV: jax.Array, level_B: jax.Array) -> jax
   Each row gathers its own, so that the K - 1 others (for K = 8 more than half of a
   small model's work) cost nothing.
   """
-  head_BxDxV = head_KxDxV[level_B].astype(x_BxTxD.dtype)
-  return jnp.einsum(
+  head_KxDxV = partition.whole(head_KxDxV.astype(x_BxTxD.dtype))
+  head_BxDxV = partition.rows(head_KxDxV[level_B])
+  scores_BxTxV = jnp.einsum(
     "btd,bdv->btv", x_BxTxD, head_BxDxV, preferred_element_type=jnp.float32
   )
+  return partition.rows(scores_BxTxV)

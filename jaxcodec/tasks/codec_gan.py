@@ -13,6 +13,7 @@ import optax
 from jax import lax
 
 from jaxcodec import losses
+from jaxcodec.nn import partition
 from jaxcodec.tasks import codec_loss
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.types import Batch, Metrics
@@ -174,7 +175,7 @@ class CodecGanTask:
   def _generated(self, state, collections, batch, rng) -> "_Generated":
     def generate(params):
       (y_BxNx1, quantized), new = self.codec.apply(
-        {"params": params, **collections},
+        {"params": partition.whole(params), **collections},
         batch["audio_BxN"][..., None],
         train=True,
         rngs={"quantizer": rng},
@@ -197,8 +198,8 @@ class CodecGanTask:
     """The discriminators' loss and its gradient."""
 
     def loss(disc_params):
-      both = jnp.concatenate([real_BxN, fake_BxN])
-      real, fake = codec_loss.halves(self._judge(disc_params, both))
+      judge = functools.partial(self._judge, disc_params)
+      real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
       game = losses.ADVERSARIAL[self.adversarial_loss]
       return game.discriminator(real, fake, self.discriminator.loss_weights)
 
@@ -250,6 +251,7 @@ class CodecGanTask:
     return state.step >= self.adversarial_start
 
   def _judge(self, disc_params, x_BxN):
+    disc_params = partition.whole(disc_params)
     maps = self.discriminator.apply({"params": disc_params}, x_BxN)
     return jax.tree.map(lambda m: m.astype(jnp.float32), maps)
 

@@ -4,6 +4,7 @@ The terms come from functions of the codec's output (B, N), each giving scalars 
 and from the quantiser (`vq`).
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -102,11 +103,18 @@ def _each_gradient(function, x):
   return values, grads
 
 
-def halves(maps: losses.Maps) -> tuple[losses.Maps, losses.Maps]:
-  """Feature maps of a doubled batch as those of its first and its second half.
+def of_both(
+  judge: Callable[[jax.Array], losses.Maps], real_BxN: jax.Array, fake_BxN: jax.Array
+) -> tuple[losses.Maps, losses.Maps]:
+  """Feature maps of both, from one pass over a doubled batch.
 
-  Holds for period discriminators too: they fold the period in behind the items.
+  Its rows alternate, so that devices that share the batch exchange none of them. Period
+  discriminators fold the period in behind the items, which keeps the order.
   """
-  first = jax.tree.map(lambda m: m[: m.shape[0] // 2], maps)
-  second = jax.tree.map(lambda m: m[m.shape[0] // 2 :], maps)
-  return first, second
+  items = real_BxN.shape[0]
+  maps = judge(jnp.stack([real_BxN, fake_BxN], 1).reshape(2 * items, -1))
+
+  def part(number, m):
+    return m.reshape(items, 2, -1, *m.shape[1:])[:, number].reshape(-1, *m.shape[1:])
+
+  return tuple(jax.tree.map(functools.partial(part, i), maps) for i in range(2))

@@ -41,14 +41,15 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def _axes(width: float, height: float):
+def new_axes(width: float, height: float):
   """A figure with one axes in the report's style, without a display."""
   with matplotlib.rc_context(_STYLE):
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure, figure.add_subplot()
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+  """The figure as the address of an SVG; the same figure gives the same bytes."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
   return data_uri(buffer.getvalue(), "image/svg+xml")
@@ -70,7 +71,7 @@ def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) 
     "train": {"color": ACCENT, "linewidth": 1.3},
     "eval": {"color": MUTED, "linewidth": 1.6, "linestyle": "--", "marker": "o"},
   }
-  with _axes(4.2, 2.6) as (figure, axes):
+  with new_axes(4.2, 2.6) as (figure, axes):
     for split, (steps, values) in series.items():
       steps, values = thin(steps, values.reshape(len(values), -1))
       look = looks.get(split, {"color": INK})
@@ -81,7 +82,7 @@ def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) 
     axes.set(title=name, xlabel="step")
     if len(series) > 1:
       axes.legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,14 +97,14 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def codebook_bars(values: list[float], *, label: str, top: float) -> str:
   """One bar a codebook, coarse to fine (SVG)."""
-  with _axes(4.2, 2.6) as (figure, axes):
+  with new_axes(4.2, 2.6) as (figure, axes):
     books = np.arange(1, len(values) + 1)
     bars = axes.bar(books, values, color=ACCENT, width=0.7)
     if len(values) <= 12:
       axes.bar_label(bars, [f"{v:.3g}" for v in values], fontsize=8, color=INK)
     axes.set(xlabel="codebook", ylabel=label, ylim=(0, top * 1.1), xticks=books)
     axes.grid(visible=False, axis="x")
-    return _svg(figure)
+    return svg(figure)
 
 
 def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
@@ -115,7 +116,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
     peak: the value of `log_mel` that is drawn brightest, shared by compared signals.
   """
   mel = 20 * (log_mel(audio, sample_rate, hop=_hop(len(audio))) - peak)
-  with _axes(4.2, 2.2) as (figure, axes):
+  with new_axes(4.2, 2.2) as (figure, axes):
     seconds, bands = len(audio) / sample_rate, mel.shape[1]
     axes.imshow(
       mel.T,

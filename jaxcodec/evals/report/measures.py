@@ -13,6 +13,8 @@ _GROUPS = {
   "reconstruction": "Reconstruction",
   "generation": "Generation",
   "ground_truth": "Originals",
+  "opus": "Opus at the codec's bitrate",
+  "opus_double": "Opus at twice the codec's bitrate",
 }
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
@@ -21,7 +23,7 @@ def section(results: dict[str, Any]) -> str:
   """Every set's table, absent metrics, failed measurements, and what metrics are."""
   parts = [tag("p", _INTRO)]
   for group, title in _GROUPS.items():
-    if results[group]:
+    if results.get(group):
       parts.append(f"<h3>{title}</h3>" + _measures(results, group))
   if results["absent"]:
     rows = results["absent"].items()

@@ -1,0 +1,56 @@
+"""The study's grid: every codec with every speech language model, all else equal.
+
+    python launch/study.py --config=configs/study.py --set data.source=folder \
+        --set data.path=DIR
+
+trains the full sizes, for a cluster: `--dry_run` prints one command a cell.
+
+    python launch/study.py --config=configs/study.py:runlocal
+
+is the small one, on the embedded corpus, with four codecs, few steps and one seed, for
+two cores. It shows that everything works, not which codec is best.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxcodec import config_args
+
+
+def get_config(arg=""):
+  args = config_args.parse(arg, runlocal=False)
+  config = ConfigDict()
+  config.arg = ""  # what every cell's config is given beside its codec
+  config.codecs = (
+    *("baseline", "encodec", "encodecq_vocos", "encodecq_dac"),
+    *("dacq_seanet", "dacq_vocos", "dac"),
+  )
+  # By language model, the config of its cells.
+  config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
+  # The language model whose config the codecs' cells run; it wants texts there too.
+  config.codecs_of = "valle"
+  config.seeds = (0,)
+  # Of every cell, as on launch/main.py's command line but for `--config.`.
+  config.overrides = ("evaluate.opus=True",)
+  # What the findings are judged by, and differences of it that don't matter.
+  config.measures = dict(
+    reconstruction="pesq_wb",
+    naturalness="dnsmos_ovrl",
+    intelligibility="wer",
+    speaker="speaker_similarity",
+  )
+  config.margins = dict(naturalness=0.1, intelligibility=0.03, speaker=0.03)
+  if args["runlocal"]:
+    _runlocal(config)
+  return config
+
+
+def _runlocal(config):
+  """Two quantisers crossed with two decoders; a third of the usual steps."""
+  config.arg = "runlocal"
+  config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
+  config.overrides = (
+    "evaluate.opus=True",
+    *("codec_train.steps=1000", "codec_train.adversarial_start=800"),
+    "slm_train.steps=500",
+    *("generate.num_utterances=12", "evaluate.num_utterances=12"),
+  )

@@ -1,0 +1,122 @@
+"""study.json: what the finished cells of a study say together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jaxcodec
+from jaxcodec import stages
+from jaxcodec.study import findings
+from jaxcodec.study.grid import Cell, StudyError, check_matched
+from jaxcodec.study.relations import attributions, comparisons, correlations, evidence
+from jaxcodec.study.runner import DONE
+from jaxcodec.study.summary import summarise
+from jaxcodec.study.systems import (
+  System,
+  endings,
+  models,
+  places,
+  read_systems,
+  reconstructing,
+  references,
+)
+from jaxcodec.study.token_stats import read_records, token_statistics
+
+MISSING = "missing"
+
+
+def collect(
+  settings: Mapping[str, Any],
+  cells: Sequence[Cell],
+  status: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+  """The content of study.json; cells that aren't done are named and left out.
+
+  Args:
+    settings: the study's config, as plain data.
+    cells: from `grid.plan`.
+    status: what `runner.run_cells` made of them; may be empty, if another program ran
+      them.
+
+  Raises:
+    StudyError: no cell with a language model is done, or those that are differ in more
+      than codec, language model and seed.
+  """
+  states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
+  done = [cell for cell in cells if states[cell.name]["state"] == DONE]
+  slms = _results(settings, done)
+  results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
+  check_matched({str(index): r["config"] for index, r in enumerate(results)})
+  codecs = reconstructing(slms, settings["codecs"])
+  about = {name: m for r in results for name, m in r["metrics"].items()}
+  return {
+    "settings": dict(settings),
+    "version": jaxcodec.__version__,
+    "versions": dict(results[0]["versions"]),
+    "models": models(results),
+    "cells": states,
+    "codecs": {codec.name: codec._asdict() for codec in places(codecs)},
+    "measures": about,
+    **_systems(codecs, slms),
+    "tokens": _tokens(done),
+    "comparisons": comparisons(codecs, slms, about),
+    "correlations": correlations(slms, about),
+    "attribution": attributions(codecs, slms, about),
+    "findings": findings.judge_all(
+      {slm: evidence(settings, s, about) for slm, s in slms.items()}
+    ),
+  }
+
+
+def _results(settings: Mapping[str, Any], done: Sequence[Cell]) -> dict[str, System]:
+  """By language model, its systems' results; those without any are left out."""
+  found = {slm: read_systems(done, slm) for slm in settings["slms"]}
+  if not any(found.values()):
+    raise StudyError("no cell with a language model is done; see status.json")
+  return {slm: systems for slm, systems in found.items() if systems}
+
+
+def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
+  """What was measured of each system by itself."""
+  generation = {
+    slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
+    for slm, systems in slms.items()
+  }
+  ended = {
+    slm: {codec: endings(by_seed) for codec, by_seed in systems.items()}
+    for slm, systems in slms.items()
+  }
+  return {
+    "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
+    "generation": generation,
+    "endings": ended,
+    "references": references(codecs),
+  }
+
+
+def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
+  """`done` if its last stage is, and the last run of it didn't fail."""
+  about = {"codec": cell.codec, "slm": cell.slm, "seed": cell.seed}
+  command = " ".join(("python", *cell.command))
+  last = "evaluate" if cell.slm else "tokens"
+  if status and status["state"] != DONE:
+    return {**about, **status, "command": command}
+  if stages.load_stage(cell.workdir, last) is not None:
+    return {**about, **(status or {}), "state": DONE, "command": command}
+  reason = f"its {last} stage isn't complete in {cell.workdir}"
+  return {**about, "state": MISSING, "reason": reason, "command": command}
+
+
+def _tokens(done: Sequence[Cell]) -> dict[str, Any]:
+  """Token statistics of each codec with its lowest seed."""
+  found: dict[str, Any] = {}
+  for cell in sorted(done, key=lambda cell: cell.seed):
+    if cell.slm is None and cell.codec not in found:
+      tokens = cell.workdir / "tokens"
+      train, test = (
+        read_records(tokens / f"{part}.array_record") for part in ("train", "test")
+      )
+      spec = json.loads((tokens / "spec.json").read_text())["token_spec"]
+      statistics = token_statistics(train, test, spec["codebook_size"])
+      found[cell.codec] = {"seed": cell.seed, **statistics}
+  return found

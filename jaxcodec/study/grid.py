@@ -1,0 +1,149 @@
+"""The study's cells: which experiments it is made of, and the command of each."""
+
+import dataclasses
+import math
+import pathlib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxcodec.stages import changed_fields
+
+CODEC_STAGES = "codec,tokens"
+SLM_STAGES = "slm,generate,evaluate,report"
+# What makes cells what they are.
+_OWN = ("seed", "stages")
+
+
+class StudyError(ValueError):
+  """The study's config can't be used as it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One experiment: a codec with its tokens, or a language model on them.
+
+  Attributes:
+    name: its folder's.
+    codec: the preset.
+    slm: the language model; None of a codec's own cell.
+    seed: of training, data split and generation.
+    needs: the name of the codec's cell that it uses; None of a codec's own.
+    workdir: where it works.
+    config: the file and argument of its config.
+    command: what runs it, after the Python interpreter.
+  """
+
+  name: str
+  codec: str
+  slm: str | None
+  seed: int
+  needs: str | None
+  workdir: pathlib.Path
+  config: str
+  command: tuple[str, ...]
+
+
+def plan(
+  settings: Mapping[str, Any], workdir: pathlib.Path, program: str
+) -> list[Cell]:
+  """The cells in an order in which they can run: a codec before what uses it.
+
+  Args:
+    settings: the fields of configs/study.py, as plain data.
+    workdir: the study's folder.
+    program: the path of launch/main.py.
+
+  Raises:
+    StudyError: naming the field.
+  """
+  _check(settings)
+  cells = []
+  for seed in settings["seeds"]:
+    for codec in settings["codecs"]:
+      own = _cell(settings, workdir, program, codec, None, seed)
+      users = [
+        _cell(settings, workdir, program, codec, slm, seed) for slm in settings["slms"]
+      ]
+      cells += [own, *users]
+  return cells
+
+
+def _cell(settings, workdir, program, codec, slm, seed) -> Cell:
+  folder = workdir / "cells"
+  own = f"{codec}-s{seed}"
+  name = f"{codec}-{slm}-s{seed}" if slm else own
+  file = settings["slms"][slm or settings["codecs_of"]]
+  config = f"{file}:{','.join(filter(None, (settings['arg'], f'codec={codec}')))}"
+  command = [program, f"--config={config}", f"--workdir={folder / name}"]
+  command += [f"--codec_from={folder / own}"] if slm else []
+  command += [
+    f"--config.stages={SLM_STAGES if slm else CODEC_STAGES}",
+    f"--config.seed={seed}",
+    *(f"--config.{override}" for override in settings["overrides"]),
+  ]
+  needs = own if slm else None
+  return Cell(name, codec, slm, seed, needs, folder / name, config, tuple(command))
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+  for field in ("codecs", "slms", "seeds"):
+    values = list(settings[field])
+    if not values or len(set(values)) != len(values):
+      raise StudyError(f"{field}: expected one or more, each once, got {values}")
+  if settings["codecs_of"] not in settings["slms"]:
+    raise StudyError(
+      f"codecs_of: {settings['codecs_of']!r} is none of slms, {list(settings['slms'])}"
+    )
+  for override in settings["overrides"]:
+    name, equals, _ = override.partition("=")
+    if not equals or name in _OWN:
+      raise StudyError(
+        f"overrides: expected name=value of a field other than {', '.join(_OWN)}, got"
+        f" {override!r}"
+      )
+
+
+def check_matched(configs: Mapping[str, Mapping[str, Any]]) -> None:
+  """The cells' configs agree in all but codec, language model and seed.
+
+  Args:
+    configs: by cell.
+
+  Raises:
+    StudyError: naming the first field that differs, and the cells.
+  """
+  first, *others = configs
+  for name in others:
+    differing = changed_fields(_shared(configs[first]), _shared(configs[name]))
+    if differing:
+      raise StudyError(f"cells {first} and {name} differ: {'; '.join(differing[:3])}")
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The data, the losses, the steps and the bitrate of a cell."""
+  codec, slm = config["codec"], config["slm_train"]
+  hop = math.prod(codec["encoder"]["strides"])
+  bits = codec["quantizer"]["num_codebooks"] * math.log2(
+    codec["quantizer"]["codebook_size"]
+  )
+  return {
+    **{name: config[name] for name in ("data", "codec_train", "evaluate")},
+    "slm_train": {"steps": slm["steps"]},
+    "tokens": {
+      "kbps": round(codec["sample_rate"] / hop * bits / 1000, 6),
+      "frame_rate": codec["sample_rate"] / hop,
+      "num_codebooks": codec["quantizer"]["num_codebooks"],
+    },
+    "prompt_seconds": config["generate"]["prompt_seconds"],
+  }
+
+
+def as_lines(cells: Sequence[Cell], again: str) -> str:
+  """A shell command a cell, with what it must wait for, and the one that collects."""
+  lines = [
+    f"python {shlex.join(cell.command)}  # {cell.name}"
+    + (f", after {cell.needs}" if cell.needs else "")
+    for cell in cells
+  ]
+  return "\n".join([*lines, f"{again} --collect  # after all of them"])

@@ -1,0 +1,88 @@
+"""Utterances' values from results.json, lined up between systems."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.study.grid import StudyError
+
+# {(seed, utterance id): (value, weight)} of one system's measure.
+Measurement = dict[tuple[int, str], tuple[float, float]]
+# Their mean in results.json is of the whole set's counts, not of the rows.
+OF_THE_SET = ("codebook_usage", "codebook_perplexity")
+
+
+def measurement(
+  results: Mapping[int, Mapping[str, Any]], group: str, metric: str
+) -> Measurement:
+  """One system's values, without the utterances where the metric failed.
+
+  Args:
+    results: contents of results.json by seed.
+    group: a set of results.json, `reconstruction` or `generation`, say.
+    metric: its name there.
+
+  Raises:
+    StudyError: the rows' mean isn't the file's, so they lack the weights behind it.
+  """
+  found: Measurement = {}
+  for seed, result in results.items():
+    rows = {
+      (seed, row["id"]): (row[metric], row.get(f"{metric}_weight", 1.0))
+      for row in result["utterances"]
+      if row["set"] == group and row.get(metric) is not None
+    }
+    _check(rows, result[group].get(metric, {}), f"{group}.{metric} of seed {seed}")
+    found |= rows
+  return found
+
+
+def _check(rows: Measurement, summary: Mapping[str, Any], name: str) -> None:
+  if not rows:
+    return
+  values, weights = np.array(list(rows.values())).T
+  mean = float((values * weights).sum() / weights.sum())
+  if not np.isclose(mean, summary["mean"], rtol=1e-9, atol=1e-12):
+    raise StudyError(
+      f"results.json: the utterances' {name} have the mean {mean:.6g}, the summary says"
+      f" {summary['mean']:.6g}: evaluate it again with this version"
+    )
+
+
+def align(measurements: Sequence[Measurement]) -> Aligned:
+  """Systems on the utterances (and seeds) that all of them have; none may be common.
+
+  An utterance under several seeds is one unit, as its values aren't independent.
+  """
+  common = set.intersection(*(set(m) for m in measurements))
+  ids = sorted({name for _, name in common})
+  row = {name: index for index, name in enumerate(ids)}
+  top_UxM, bottom_UxM = (np.zeros((len(ids), len(measurements))) for _ in range(2))
+  for seed, name in sorted(common):
+    for system, values in enumerate(measurements):
+      value, weight = values[seed, name]
+      top_UxM[row[name], system] += value * weight
+      bottom_UxM[row[name], system] += weight
+  return Aligned(tuple(ids), top_UxM, bottom_UxM)
+
+
+def directed(aligned: Aligned, better: str) -> Aligned:
+  """The measure with its sign changed if lower is better, so that higher is."""
+  sign = -1.0 if better == "lower" else 1.0
+  return aligned._replace(top_UxM=sign * aligned.top_UxM)
+
+
+def on_common(measures: Mapping[str, Aligned]) -> dict[str, Aligned]:
+  """The measures on the utterances that all of them have."""
+  common = set.intersection(*(set(a.ids) for a in measures.values()))
+  kept = {}
+  for name, aligned in measures.items():
+    rows = [index for index, one in enumerate(aligned.ids) if one in common]
+    kept[name] = Aligned(
+      tuple(aligned.ids[index] for index in rows),
+      aligned.top_UxM[rows],
+      aligned.bottom_UxM[rows],
+    )
+  return kept

@@ -1,0 +1,49 @@
+"""Means with intervals of every system, from the results of its seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxcodec.study.bootstrap import statistic
+from jaxcodec.study.measurements import OF_THE_SET, align, measurement
+
+
+def summarise(results: Mapping[int, Mapping[str, Any]], group: str) -> dict[str, Any]:
+  """A set's measures of one system.
+
+  With one seed they are results.json's own. With several, values are pooled over seeds
+  and the interval is over utterances, each with all its seeds; it says nothing of how
+  training varies, which `seeds` shows.
+
+  Args:
+    results: contents of results.json by seed.
+    group: a set of results.json.
+
+  Returns:
+    by metric {"mean", "ci95", "n", "n_failed", "seeds": {seed: mean}}.
+  """
+  first = next(iter(results.values()))
+  return {
+    metric: {
+      **_pooled(results, group, metric),
+      "seeds": {
+        str(seed): result[group][metric]["mean"] for seed, result in results.items()
+      },
+    }
+    for metric in first.get(group, {})
+    if all(metric in result.get(group, {}) for result in results.values())
+  }
+
+
+def _pooled(results, group: str, metric: str) -> dict[str, Any]:
+  found = [result[group][metric] for result in results.values()]
+  if len(found) == 1:
+    return {name: found[0][name] for name in ("mean", "ci95", "n", "n_failed")}
+  counts = {name: sum(one[name] for one in found) for name in ("n", "n_failed")}
+  means = [one["mean"] for one in found if one["mean"] is not None]
+  if metric in OF_THE_SET or not means:
+    mean = float(np.mean(means)) if means else None
+    return {"mean": mean, "ci95": [None, None], **counts}
+  pooled = statistic(align([measurement(results, group, metric)]), lambda m: m[..., 0])
+  return {"mean": pooled["value"], "ci95": pooled["ci95"], **counts}

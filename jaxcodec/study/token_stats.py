@@ -1,0 +1,89 @@
+"""Statistics of a codec's tokens, from the records that the tokens stage wrote."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcodec.data.token_store import TokenSource
+from jaxcodec.study.predictability import held_out_bits, ngrams
+
+MEASURES = {
+  "usage": "share of the entries that the training part uses",
+  "entropy_bits": "entropy of the training part's codes, from their counts",
+  "perplexity": "2 to that entropy",
+  "unigram_bits": "held-out cross-entropy of a code by the training part's counts",
+  "bigram_bits": "the same given the codebook's code one frame before",
+  "trigram_bits": "the same given its codes one and two frames before",
+  "semantic_information_bits": (
+    "unigram_bits less the held-out cross-entropy given the frame's semantic token: how"
+    " much of a code the semantic token tells, a stand-in for mutual information with"
+    " phonemes, of which no alignment is at hand"
+  ),
+}
+
+
+class Records(NamedTuple):
+  """One part's utterances: their codes (T, K) and semantic tokens (T,)."""
+
+  codes: list[np.ndarray]
+  semantic: list[np.ndarray]
+
+
+def read_records(path: pathlib.Path) -> Records:
+  """The token records of one part.
+
+  Raises:
+    DataError: there is no such file, or it isn't whole.
+  """
+  source = TokenSource(path)
+  records = [source[index] for index in range(len(source))]
+  return Records(
+    [record["codes_TxK"].astype(np.int64) for record in records],
+    [record["semantic_T"].astype(np.int64) for record in records],
+  )
+
+
+def token_statistics(train: Records, held_out: Records, size: int) -> dict[str, Any]:
+  """By name from `MEASURES` one value a codebook, coarse to fine, and frame counts.
+
+  The training and the held-out part have other sentences, so that no prediction is of
+  what was counted.
+  """
+  books = range(train.codes[0].shape[1])
+  rows = [_codebook(train, held_out, book, size) for book in books]
+  frames = {"train": train, "held_out": held_out}
+  return {
+    "frames": {name: sum(map(len, part.codes)) for name, part in frames.items()},
+    "codebook_size": size,
+    **{name: [row[name] for row in rows] for name in MEASURES},
+  }
+
+
+def _codebook(train: Records, held_out: Records, book: int, size: int):
+  codes, unseen = (
+    [codes_TxK[:, book] for codes_TxK in part.codes] for part in (train, held_out)
+  )
+  counted = [ngrams(sequences, size, order=3) for sequences in (codes, unseen)]
+  bits = [
+    held_out_bits(*(columns[:order] for columns in counted), size)
+    for order in (1, 2, 3)
+  ]
+  given = [
+    [columns[0], np.concatenate(part.semantic)]
+    for columns, part in zip(counted, (train, held_out), strict=True)
+  ]
+  entropy = entropy_bits(np.bincount(counted[0][0], minlength=size))
+  return {
+    "usage": float(np.mean(np.bincount(counted[0][0], minlength=size) > 0)),
+    "entropy_bits": entropy,
+    "perplexity": 2**entropy,
+    **dict(zip(("unigram_bits", "bigram_bits", "trigram_bits"), bits, strict=True)),
+    "semantic_information_bits": bits[0] - held_out_bits(*given, size),
+  }
+
+
+def entropy_bits(counts: np.ndarray) -> float:
+  """Entropy of the shares of counts, bits."""
+  shares = counts[counts > 0] / counts.sum()
+  return float((shares * -np.log2(shares)).sum() + 0.0)

@@ -1,0 +1,109 @@
+"""Runs the study's grid: `python launch/study.py --config=configs/study.py:runlocal`.
+
+Each cell is launch/main.py in a process of its own; the same command again goes on
+where the last one stopped. `--dry_run` prints the cells' commands instead, for a
+cluster, and `--collect` sums up what others ran. Exit codes: 0 all done, 1 a cell
+failed, 2 bad input, 130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done
+saved.
+"""
+
+import importlib.util
+import json
+import pathlib
+import shlex
+import sys
+
+import errors
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from jaxcodec import files
+from jaxcodec.config_args import literal
+from jaxcodec.data.source import DataError
+from jaxcodec.stages import WorkdirInUse
+from jaxcodec.study import collect, grid, listening, page, runner, tables
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the results; default runs/<name of the config>."
+)
+_SET = flags.DEFINE_multi_string(
+  "set", [], "A value of every cell's config, name=value; may be repeated."
+)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run none.")
+_COLLECT = flags.DEFINE_bool(
+  "collect", False, "Run no cell, sum up those that are done."
+)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  try:
+    sys.exit(_study())
+  except (grid.StudyError, DataError, WorkdirInUse, OSError) as error:
+    sys.exit(errors.fail(error))
+
+
+def _study() -> int:
+  settings = json.loads(_CONFIG.value.to_json())
+  settings["overrides"] = [*settings["overrides"], *_SET.value]
+  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  program = pathlib.Path(sys.argv[0]).with_name("main.py")
+  cells = grid.plan(settings, workdir, str(program))
+  grid.check_matched({cell.name: _config_of(cell, settings) for cell in cells})
+  if _DRY_RUN.value:
+    again = [arg for arg in sys.argv if arg.lstrip("-") != "dry_run"]
+    print(grid.as_lines(cells, f"python {shlex.join(again)}"))
+    return 0
+  if not _COLLECT.value:
+    runner.run_cells(cells, workdir)
+  return _sum_up(settings, cells, workdir)
+
+
+def _default_workdir() -> pathlib.Path:
+  file, _, arg = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+  return pathlib.Path("runs") / "-".join(filter(None, (pathlib.Path(file).stem, arg)))
+
+
+def _config_of(cell: grid.Cell, settings: dict) -> dict:
+  """A cell's config with its overrides, so that a wrong one is found before any run."""
+  file, _, arg = cell.config.partition(":")
+  spec = importlib.util.spec_from_file_location("cell_config", file)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config: ConfigDict = module.get_config(arg)
+  values = dict(override.split("=", 1) for override in settings["overrides"])
+  for name in values:
+    _check_field(config, name, cell.config)
+  try:
+    config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise grid.StudyError(f"overrides: {error.args[0]} (in {cell.config})") from error
+  return json.loads(config.to_json())
+
+
+def _check_field(config: ConfigDict, name: str, where: str) -> None:
+  field = config
+  for part in name.split("."):
+    if part not in field:
+      raise grid.StudyError(f"overrides: {name!r} is no field of {where}")
+    field = field[part]
+
+
+def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:
+  study = collect.collect(settings, cells, runner.read_status(workdir))
+  text = tables.to_markdown(study)
+  files.write_json(workdir / "study.json", study)
+  files.write_text(workdir / "study.csv", tables.to_csv(study))
+  files.write_text(workdir / "study.md", text)
+  done = [c for c in cells if study["cells"][c.name]["state"] == runner.DONE]
+  report = page.render_html(study, listening.read_sentences(done))
+  files.write_text(workdir / "report.html", report)
+  print(f"\n{text}\nreport: {(workdir / 'report.html').resolve()}")
+  return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=errors.parse)

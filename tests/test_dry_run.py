@@ -1,0 +1,110 @@
+"""What a step costs on devices, against closed forms, and how it is told."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from test_configs import CONFIGS, ROOT, load, tiny
+
+from jaxcodec import aot, build, sharding
+from jaxcodec.config_fields import ConfigError
+from jaxcodec.pipeline import dry_run
+from jaxcodec.pipeline.abstract import training
+from jaxcodec.pipeline.experiment import plain
+from jaxcodec.pipeline.run import check_batches
+
+B, D, F = 16, 64, 32
+
+
+class Task:
+  """Mean square of products with one matrix."""
+
+  def init(self, rng, batch):
+    return {"kernel": jax.random.normal(rng, (D, F))}
+
+  def train_step(self, state, batch):
+    def loss(state):
+      return jnp.mean((batch["x_BxD"] @ state["kernel"]) ** 2)
+
+    value, grads = jax.value_and_grad(loss)(state)
+    return optax.apply_updates(state, grads), {"loss": value}
+
+
+@pytest.fixture(scope="module")
+def cost():
+  mesh = sharding.make_mesh({"data": 8})
+  batch = {"x_BxD": jax.ShapeDtypeStruct((B, D), jnp.float32)}
+  return aot.trace(Task(), batch, mesh).compile()
+
+
+def test_cost_of_a_matrix(cost):
+  kernel, rows = 4 * D * F, 4 * B // 8 * D
+  assert (cost.state, cost.arguments) == (kernel, kernel + rows)
+  assert kernel == cost.reused <= cost.results < kernel + 64
+  assert cost.memory == cost.arguments + cost.results - cost.reused + cost.temporary
+  # Two products, forward and the kernel's gradient; a multiply-add is two.
+  assert cost.flops * 8 == 2 * 2 * B * D * F
+  assert {c.kind for c in cost.collectives} == {"all-reduce"}
+  scalars = cost.sent - 2 * 7 / 8 * kernel
+  assert 0 < scalars < 8 * 64
+
+
+def test_report_names_the_figures(cost):
+  text = dry_run.report(cost)
+  assert f"state {cost.state / 1e3:.4g} kB" in text
+  assert f"FLOPs a device: {cost.flops:.4g}" in text
+  assert "all-reduce among 8" in text
+
+
+def test_rows_that_cannot_be_shared_are_named():
+  config = plain(tiny(CONFIGS[0]))
+  config["slm_train"] = {**config["slm_train"], "batch_size": 12}
+  mesh, spec = sharding.make_mesh({"data": 8}), build.make_codec(config).spec
+  with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
+    check_batches(config, mesh, spec, ["slm"])
+  with pytest.raises(ConfigError, match="slm, mesh: .* 12 rows can't .* by 8 devices"):
+    dry_run.trace(config, "slm", mesh)
+  with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
+    dry_run.make_devices("many")
+
+
+def test_whole_utterances_fill_their_budget():
+  """The shapes of the widest batch that training would see."""
+  config = load(ROOT / "configs" / "dac_valle.py", "runlocal")
+  config.text.front_end = "characters"
+  task, batch = training(plain(config), "slm", 4)
+  rows, frames, books = batch["codes_BxTxK"].shape
+  assert (rows, frames, books) == (4, 400, 8)  # 8 s at 50 Hz, 4 of them in 1600 frames
+  symbols = config.text.max_symbols + 2  # between begin and end
+  assert batch["text_BxS"].shape == batch["text_mask_BxS"].shape == (4, symbols)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  assert jax.eval_shape(task.init, key, batch).params.keys() == {"ar", "nar"}
+
+
+def test_command_line_on_devices_that_are_not_here():
+  """As the README has it; sizes that compile in a moment."""
+  options = [
+    *(
+      "--config.stages=slm",
+      "--config.mesh.fsdp=4",
+      "--config.slm_train.batch_size=64",
+    ),
+    *("--config.slm.width=32", "--config.slm.depth=1"),
+  ]
+  command = [
+    *(sys.executable, "launch/main.py", f"--config={CONFIGS[0]}:runlocal"),
+    *("--dry_run", "--devices=64", *options),
+  ]
+  env = {**os.environ, "XLA_FLAGS": ""}
+  done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  head, mesh = done.stdout.splitlines()[:2]
+  assert head.startswith("64 devices: virtual CPU devices")
+  assert mesh == "mesh: data=16, fsdp=4, tensor=1"
+  assert "params/transformer/layers/qkv/kernel" in done.stdout
+  for part in ("memory a device", "FLOPs a device", "a device sends", "all-reduce"):
+    assert part in done.stdout

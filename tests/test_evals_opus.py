@@ -1,0 +1,78 @@
+"""Opus as a yardstick: its bits, its audio, its rows in the results."""
+
+import types
+
+import numpy as np
+import pytest
+from evals_helpers import RATE, item, voice
+
+from jaxcodec import evals
+from jaxcodec.evals import opus
+from jaxcodec.evals.metric import MetricAbsent
+from jaxcodec.pipeline import evaluation
+from jaxcodec.types import TokenSpec
+
+# 4 kbit/s, as in the study.
+SPEC = TokenSpec(num_codebooks=8, codebook_size=1024, hop=320, sample_rate=RATE)
+
+
+def _agreement(a_N, b_N):
+  return np.corrcoef(a_N, b_N)[0, 1]
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_the_audio_comes_back_in_place_and_the_bits_are_near_those_asked_for(rate):
+  audio_N = voice(0, 3.0, rate)
+  coded = opus.through_opus(audio_N, rate, 24_000)
+  assert coded.audio_N.shape == audio_N.shape and coded.audio_N.dtype == np.float32
+  assert coded.bits / 3 == pytest.approx(24_000, rel=0.15)
+  # One sample off would be clearly worse than in place.
+  agreement = [_agreement(audio_N[8:-8], np.roll(coded.audio_N, k)[8:-8])
+               for k in (-4, 0, 4)]  # fmt: skip
+  assert agreement[1] > 0.8 and np.argmax(agreement) == 1
+
+
+def test_more_bits_are_better_and_there_is_a_least():
+  audio_N = voice(1, 3.0)
+  low, least, high = (opus.through_opus(audio_N, RATE, b) for b in (4000, 500, 16_000))
+  assert _agreement(audio_N, high.audio_N) > _agreement(audio_N, low.audio_N)
+  # What it is asked for isn't what it uses: the reason to count.
+  assert low.bits == least.bits > 3 * 3 * 500
+  with pytest.raises(ValueError, match="500 bit/s or more, got 100"):
+    opus.through_opus(audio_N, RATE, 100)
+
+
+def _experiment(wanted=True):
+  settings = {
+    "opus": wanted,
+    "reconstruction": ("stoi", "codebook_usage", "bitrate_kbps"),
+    **{"asr": "", "threads": 1},
+  }
+  return types.SimpleNamespace(spec=SPEC, config={"evaluate": settings})
+
+
+def test_both_bitrates_are_sets_of_the_results():
+  items, experiment = [item(0), item(1)], _experiment()
+  sets, absent = evaluation.opus_sets(experiment, items)
+  assert not absent and [name for name, *_ in sets] == ["opus", "opus_double"]
+  means = []
+  for _, metrics_of, coded in sets:
+    metrics = evaluation.make_metrics(experiment, metrics_of)
+    assert [metric.name for metric in metrics] == ["stoi", "bitrate_kbps"]
+    found = evals.evaluate(coded, evals.load_metrics(metrics).metrics)
+    bits = sum(one.bits for one in coded)
+    seconds = sum(len(one.audio) for one in coded) / RATE
+    mean = found.summary["bitrate_kbps"]["mean"]
+    assert mean == pytest.approx(bits / seconds / 1000)
+    means.append((mean, found.summary["stoi"]["mean"]))
+  assert means[1] > means[0]
+
+
+def test_without_libopus_the_rows_are_named_as_absent(monkeypatch):
+  def absent(*arguments):
+    raise MetricAbsent("pip install av")
+
+  monkeypatch.setattr(opus, "_load", absent)
+  found = evaluation.opus_sets(_experiment(), [item(0)])
+  assert found == ([], {"opus": "pip install av"})
+  assert evaluation.opus_sets(_experiment(wanted=False), []) == ([], {})

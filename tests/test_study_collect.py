@@ -1,0 +1,164 @@
+"""study.json and its tables say what the cells' results.json say."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from study_helpers import plan, settings, write_cells
+
+from jaxcodec.evals import read_results
+from jaxcodec.study import significance
+from jaxcodec.study.collect import collect
+from jaxcodec.study.grid import StudyError
+from jaxcodec.study.measurements import align, measurement
+from jaxcodec.study.tables import to_csv, to_markdown
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+  cells = plan(tmp_path_factory.mktemp("study"))
+  write_cells(cells)
+  return cells
+
+
+@pytest.fixture(scope="module")
+def study(cells):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(significance, "_EXCHANGES", 1024)
+    yield collect(settings(), cells, {})
+
+
+def _results(cells, name):
+  (cell,) = (cell for cell in cells if cell.name == name)
+  return read_results(cell.workdir / "evaluate" / "results.json")
+
+
+def test_figures_are_those_of_results_json(cells, study):
+  for cell in cells:
+    if cell.slm:
+      results = _results(cells, cell.name)
+      found = {
+        "generation": study["generation"][cell.slm][cell.codec],
+        "reconstruction": study["reconstruction"][cell.codec],
+      }
+      for group, measures in found.items():
+        assert set(measures) == set(results[group])
+        for name, m in measures.items():
+          assert {**m, "seeds": 0} == {**results[group][name], "seeds": 0}
+  truth = _results(cells, "encodecq_vocos-maskgit-s0")["ground_truth"]["wer"]
+  assert study["references"]["ground_truth"]["wer"]["mean"] == truth["mean"]
+
+
+def test_the_csv_has_all_figures_in_full(study):
+  rows = list(csv.DictReader(io.StringIO(to_csv(study))))
+  assert len(rows) == 4 * 2 + 2 * 4 * 3 + 3
+  for row in rows:
+    if row["set"] == "generation":
+      m = study["generation"][row["slm"]][row["system"]][row["measure"]]
+      assert [float(row[k]) for k in ("mean", "low", "high")] == [m["mean"], *m["ci95"]]
+
+
+def test_the_same_cells_give_the_same_tables(cells, study, monkeypatch):
+  monkeypatch.setattr(significance, "_EXCHANGES", 1024)
+  again = collect(settings(), cells, {})
+  assert json.dumps(again) == json.dumps(study)
+  assert to_markdown(again) == to_markdown(study)
+
+
+def test_relations_are_of_the_same_numbers(cells, study):
+  (row,) = (
+    row
+    for row in study["comparisons"]
+    if (row["slm"], row["measure"], row["a"], row["b"])
+    == ("other", "wer", "encodecq_vocos", "dac")
+  )
+  means = [study["generation"]["other"][row[name]]["wer"]["mean"] for name in "ab"]
+  assert row["value"] == pytest.approx(means[0] - means[1])
+  assert row["p_holm"] >= row["p_permutation"]
+  codecs = study["codecs"]
+  assert (codecs["dac"]["quantizer"], codecs["dac"]["decoder"]) == ("factorized", "dac")
+  (found,) = (
+    row["pearson"]
+    for row in study["correlations"]
+    if (row["slm"], row["generation"]) == ("maskgit", "wer")
+  )
+  x_M = [study["reconstruction"][name]["pesq_wb"]["mean"] for name in codecs]
+  y_M = [-study["generation"]["maskgit"][name]["wer"]["mean"] for name in codecs]
+  assert found["value"] == pytest.approx(np.corrcoef(x_M, y_M)[0, 1])
+  names = {(row["slm"], row["measure"]) for row in study["attribution"]}
+  assert names == {
+    (None, "pesq_wb"),
+    *((s, m) for s in ("maskgit", "other")
+      for m in ("wer", "speaker_similarity", "dnsmos_ovrl")),
+  }  # fmt: skip
+  assert [f["number"] for f in study["findings"]] == [1, 2, 3, 4, 5]
+  assert set(study["tokens"]) == set(codecs)
+
+
+def test_the_markdown_names_everything(study):
+  text = to_markdown(study)
+  for finding in study["findings"]:
+    assert finding["claim"] in text and finding["rule"] in text
+  for codec, measures in study["generation"]["maskgit"].items():
+    low, high = measures["wer"]["ci95"]
+    expected = f"{measures['wer']['mean']:.3f} ({low:.3f} to {high:.3f})"
+    assert codec in text and expected in text
+  assert "All generations ended by themselves." in text
+  assert "by themselves: encodecq_vocos 1 cut, 0 of no sound; encodecq_dac" in text
+  assert "originals" in text and "semantic_information_bits" in text
+
+
+def test_cells_that_are_not_done_are_named_and_left_out(tmp_path):
+  cells = plan(tmp_path, slms={"maskgit": "configs/a.py"}, codecs=["dac", "dacq_vocos"])
+  with pytest.raises(StudyError, match="no cell with a language model is done"):
+    collect(settings(), cells, {})
+  write_cells(cells[:-1])
+  status = {
+    "dacq_vocos-maskgit-s0": {"state": "failed", "reason": "error: no", "seconds": 1}
+  }
+  study = collect(settings(slms={"maskgit": "configs/a.py"}), cells, status)
+  assert study["cells"]["dacq_vocos-maskgit-s0"]["reason"] == "error: no"
+  assert list(study["generation"]["maskgit"]) == ["dac"]
+  assert {f["verdict"] for f in study["findings"]} == {"undecided"}
+  assert "error: no" in to_markdown(study)
+  without = collect(settings(slms={"maskgit": "configs/a.py"}), cells, {})
+  assert without["cells"]["dacq_vocos-maskgit-s0"]["state"] == "missing"
+
+
+def test_seeds_are_pooled_by_utterance(tmp_path):
+  slms = {"maskgit": "configs/a.py"}
+  cells = plan(tmp_path, slms=slms, codecs=["dac"], seeds=[0, 1])
+  write_cells(cells)
+  found = collect(settings(slms=slms), cells, {})["generation"]["maskgit"]["dac"]["wer"]
+  results = {seed: _results(cells, f"dac-maskgit-s{seed}") for seed in (0, 1)}
+  rows = [r for one in results.values() for r in one["utterances"]
+          if r["set"] == "generation"]  # fmt: skip
+  errors, words = (sum(values) for values in zip(
+    *((r["wer"] * r["wer_weight"], r["wer_weight"]) for r in rows), strict=True
+  ))  # fmt: skip
+  assert found["mean"] == pytest.approx(errors / words)
+  assert found["n"] == 20 and found["ci95"][0] < found["mean"] < found["ci95"][1]
+  assert found["seeds"] == {
+    str(seed): one["generation"]["wer"]["mean"] for seed, one in results.items()
+  }
+  pooled = align([measurement(results, "generation", "wer")])
+  assert len(pooled.ids) == 10 and pooled.bottom_UxM.sum() == words
+
+
+def test_cells_of_other_settings_are_refused(tmp_path):
+  slms = {"maskgit": "configs/a.py"}
+  cells = plan(tmp_path, slms=slms, codecs=["dac", "dacq_vocos"])
+  write_cells(cells[:2])
+  write_cells(cells[2:], config={"codec_train": {"steps": 5}})
+  with pytest.raises(StudyError, match="codec_train.steps: 3 -> 5"):
+    collect(settings(slms=slms), cells, {})
+
+
+def test_rows_without_their_weights_are_refused(cells):
+  results = _results(cells, "dac-maskgit-s0")
+  for row in results["utterances"]:
+    row.pop("wer_weight", None)
+  with pytest.raises(StudyError, match="evaluate it again"):
+    measurement({0: results}, "generation", "wer")

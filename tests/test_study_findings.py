@@ -1,0 +1,125 @@
+"""Each finding is confirmed, refuted and left open by systems made for it."""
+
+import numpy as np
+import pytest
+
+from jaxcodec.study import findings, significance
+from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
+from jaxcodec.study.findings import FINDINGS, judge_all
+
+CODECS = (
+  Codec("baseline", "ema", "seanet"),
+  Codec("encodecq_vocos", "ema", "vocos"),
+  Codec("encodecq_dac", "ema", "dac"),
+  Codec("dacq_seanet", "factorized", "seanet"),
+  Codec("dacq_vocos", "factorized", "vocos"),
+  Codec("dac", "factorized", "dac"),
+)
+FLAT = (0.0,) * 6
+BY_DECODER = (0.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+BY_QUANTIZER = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+RISING = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+MANY = tuple(range(24))  # more systems than the grid has
+
+
+@pytest.fixture(autouse=True)
+def _fewer_exchanges(monkeypatch):
+  monkeypatch.setattr(significance, "_EXCHANGES", 2999)
+
+
+def _measure(means, seed, noise=0.1, utterances=24):
+  rng = np.random.default_rng(seed)
+  values = np.array(means) + rng.normal(0, noise, (utterances, len(means)))
+  ids = tuple(f"u{i}" for i in range(utterances))
+  return Aligned(ids, values, np.ones_like(values))
+
+
+def _evidence(reconstruction, naturalness, intelligibility, speaker, noise=0.1):
+  generation = {
+    "naturalness": _measure(naturalness, 1, noise),
+    "intelligibility": _measure(intelligibility, 2, noise),
+    "speaker": _measure(speaker, 3, noise),
+  }
+  margins = dict.fromkeys(generation, 0.2)
+  return Evidence(CODECS, _measure(reconstruction, 0, noise), generation, margins)
+
+
+# By finding: what supports it, what contradicts it, what leaves it open.
+CASES = [
+  (
+    1,
+    (RISING, RISING[::-1], FLAT, FLAT),
+    (RISING, RISING, RISING, RISING),
+    (FLAT, RISING, FLAT, FLAT),
+  ),
+  (
+    2,
+    (FLAT, BY_DECODER, FLAT, FLAT),
+    (FLAT, BY_QUANTIZER, FLAT, FLAT),
+    (FLAT, FLAT, RISING, FLAT),
+  ),
+  (
+    3,
+    (FLAT, FLAT, BY_QUANTIZER, FLAT),
+    (FLAT, FLAT, BY_DECODER, FLAT),
+    (FLAT, RISING, FLAT, FLAT),
+  ),
+  (
+    4,
+    (FLAT, (0, 1, 1, 0, 3, 3), BY_QUANTIZER, BY_QUANTIZER),
+    (FLAT, RISING[::-1], FLAT, RISING[::-1]),
+    (FLAT, (0, 1, 1, 0, 2.8, 3), BY_QUANTIZER, BY_QUANTIZER),
+  ),
+  (
+    5,
+    (MANY, MANY, tuple(np.cos(MANY)), tuple(np.sin(MANY))),
+    (RISING, FLAT, RISING, FLAT),
+    (FLAT, RISING, FLAT, FLAT),
+  ),
+]
+
+
+@pytest.mark.parametrize(
+  ("number", "measures", "verdict"),
+  [
+    (number, measures, verdict)
+    for number, *kinds in CASES
+    for measures, verdict in zip(
+      kinds, ("supported", "contradicted", "undecided"), strict=True
+    )
+  ],
+)
+def test_verdicts(number, measures, verdict):
+  found, numbers = FINDINGS[number - 1].judge(_evidence(*measures))
+  assert found == verdict, numbers
+
+
+def test_noise_decides_nothing():
+  noise = _evidence(RISING, RISING, RISING, RISING, noise=200.0)
+  assert {FINDINGS[n].judge(noise)[0] for n in range(5)} == {"undecided"}
+
+
+def test_both_language_models_must_agree(monkeypatch):
+  monkeypatch.setattr(findings, "FINDINGS", FINDINGS[1:2])
+  yes, no = (_evidence(FLAT, m, FLAT, FLAT) for m in (BY_DECODER, BY_QUANTIZER))
+  (first,), (second,) = judge_all({"a": yes, "b": yes}), judge_all({"a": yes, "b": no})
+  assert first["verdict"] == "supported" and second["verdict"] == "undecided"
+  assert second["by_slm"] == {"a": "supported", "b": "contradicted"}
+  assert first["rule"] and first["numbers"]["a"]["decoder"]["df"] == 2
+
+
+def test_nothing_decides_nothing():
+  for evidence in ({}, {"a": None}):
+    assert {row["verdict"] for row in judge_all(evidence)} == {"undecided"}
+
+
+def test_verdicts_of_intervals():
+  assert [clear_sign(ci) for ci in ([0.1, 1], [-1, 0], [-2, -1], [None, None])] == [
+    *(1, 0, -1, 0)
+  ]
+  intervals = ([-0.1, 0.1], [0.3, 0.5], [0.1, 0.3], [-0.5, -0.3], [None, None])
+  assert [within(ci, 0.2) for ci in intervals] == [
+    *("supported", "contradicted", "undecided", "contradicted", "undecided")
+  ]
+  assert unanimous([]) == "undecided"

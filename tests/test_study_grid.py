@@ -1,0 +1,219 @@
+"""The grid's plan, its cells run by a stand-in for launch/main.py, shared codecs."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from study_helpers import fake_config, plan
+
+from jaxcodec import stages
+from jaxcodec.build import ConfigError
+from jaxcodec.config_args import literal
+from jaxcodec.pipeline import use_codec_of
+from jaxcodec.study import grid, runner
+
+# Fails where its workdir says so; writes down what it was run with.
+PROGRAM = """
+import pathlib, sys
+values = dict(arg.lstrip("-").split("=", 1) for arg in sys.argv[1:])
+workdir = pathlib.Path(values["workdir"])
+workdir.mkdir(parents=True, exist_ok=True)
+(workdir / "ran").write_text(values["config.stages"])
+if "encodecq_dac-s0" in str(workdir):
+  print("loading")
+  sys.exit("error: data.path: no such folder")
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+  path = tmp_path / "main.py"
+  path.write_text(PROGRAM)
+  return str(path)
+
+
+def test_codecs_come_before_what_uses_them_and_are_shared(tmp_path):
+  cells = plan(tmp_path, seeds=[0, 1])
+  assert len(cells) == 2 * 4 * 3 and len({cell.name for cell in cells}) == len(cells)
+  seen = set()
+  for cell in cells:
+    assert cell.needs is None or cell.needs in seen
+    seen.add(cell.name)
+  by_name = {cell.name: cell for cell in cells}
+  user, own = by_name["dac-other-s1"], by_name["dac-s1"]
+  assert f"--codec_from={own.workdir}" in user.command
+  assert "--config=configs/b.py:runlocal,codec=dac" in user.command
+  assert "--config=configs/a.py:runlocal,codec=dac" in own.command
+  assert "--config.stages=codec,tokens" in own.command
+  for cell in (user, own):
+    assert {"--config.seed=1", "--config.data.source=folder"} <= set(cell.command)
+
+
+def test_the_dry_run_is_a_shell_command_a_cell(tmp_path):
+  cells = plan(tmp_path / "a b")
+  *lines, last = grid.as_lines(cells, "python launch/study.py").splitlines()
+  assert len(lines) == len(cells) and "--collect" in last
+  for line, cell in zip(lines, cells, strict=True):
+    assert shlex.split(line, comments=True) == ["python", *cell.command]
+    assert (f"after {cell.needs}" in line) == (cell.needs is not None)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"codecs": []}, "codecs: expected one or more"),
+    ({"seeds": [1, 1]}, "seeds: .* each once"),
+    ({"codecs_of": "valle"}, "codecs_of: 'valle' is none"),
+    ({"overrides": ["seed=3"]}, "overrides: .*'seed=3'"),
+    ({"overrides": ["data.path"]}, "overrides: .*'data.path'"),
+  ],
+)
+def test_bad_settings_are_named(tmp_path, changes, message):
+  with pytest.raises(grid.StudyError, match=message):
+    plan(tmp_path, **changes)
+
+
+def test_cells_must_match_in_what_they_share():
+  configs = {name: fake_config(name) for name in ("dac", "encodec", "encodecq_vocos")}
+  grid.check_matched(configs)
+  configs["encodec"]["codec"]["quantizer"]["num_codebooks"] = 4
+  with pytest.raises(grid.StudyError, match="dac and encodec differ: tokens.kbps: 4.0"):
+    grid.check_matched(configs)
+  configs["encodec"] = fake_config("encodec") | {"codec_train": {"steps": 9}}
+  with pytest.raises(grid.StudyError, match="codec_train.steps: 3 -> 9"):
+    grid.check_matched(configs)
+
+
+def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
+  cells = [
+    dataclasses.replace(cell, command=(program, *cell.command[1:]))
+    for cell in plan(tmp_path, codecs=["encodecq_dac", "dac"])
+  ]
+  said = []
+  status = runner.run_cells(cells, tmp_path, said.append)
+  states = {name: one["state"] for name, one in status.items()}
+  assert states == {
+    "encodecq_dac-s0": "failed",
+    "encodecq_dac-maskgit-s0": "not run",
+    "encodecq_dac-other-s0": "not run",
+    **{name: "done" for name in ("dac-s0", "dac-maskgit-s0", "dac-other-s0")},
+  }
+  reason = status["encodecq_dac-s0"]["reason"]
+  assert reason.startswith("error: data.path: no such folder (exit code 1; ")
+  assert "encodecq_dac-s0 failed: error:" in status["encodecq_dac-other-s0"]["reason"]
+  assert runner.read_status(tmp_path) == status
+  ran = (tmp_path / "cells" / "dac-other-s0" / "ran").read_text()
+  assert ran == "slm,generate,evaluate,report"
+  assert sum("failed" in line for line in said) == 3
+
+
+def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
+  """The study ends after its cell did, which was told once."""
+  cell = tmp_path / "cell.py"
+  cell.write_text(
+    textwrap.dedent("""
+      import pathlib, signal, sys, time
+      folder = pathlib.Path(sys.argv[1])
+      def stop(number, frame):
+        with open(folder / "signals", "a") as file:
+          file.write(f"{number}\\n")
+      signal.signal(signal.SIGTERM, stop)
+      (folder / "ready").touch()
+      while not (folder / "signals").exists():
+        time.sleep(0.01)
+      time.sleep(0.1)
+      (folder / "saved").touch()
+      sys.exit(143)
+    """)
+  )
+  study = textwrap.dedent(f"""
+    import pathlib
+    from jaxcodec.study import grid, runner
+    folder = pathlib.Path({str(tmp_path)!r})
+    command = ({str(cell)!r}, str(folder))
+    cell = grid.Cell("a", "dac", None, 0, None, folder, "", command)
+    runner.run_cells([cell], folder)
+  """)
+  process = subprocess.Popen([sys.executable, "-c", study], env=dict(os.environ))
+  while not (tmp_path / "ready").exists():
+    assert process.poll() is None
+  process.send_signal(signal.SIGTERM)
+  assert process.wait(20) == 143
+  assert (tmp_path / "saved").exists()
+  assert (tmp_path / "signals").read_text() == "15\n"
+  assert not (tmp_path / runner.STATUS).exists()
+
+
+ROOT = pathlib.Path(grid.__file__).parents[2]
+
+
+def _load(file, argument):
+  return runpy.run_path(str(ROOT / file))["get_config"](argument)
+
+
+@pytest.mark.parametrize(("argument", "codecs"), [("", 7), ("runlocal", 4)])
+def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
+  chosen = json.loads(_load("configs/study.py", argument).to_json())
+  cells = grid.plan(chosen, tmp_path, "launch/main.py")
+  assert len(cells) == codecs * (1 + 2)
+  configs = {}
+  for cell in cells:
+    config = _load(*cell.config.split(":"))
+    values = dict(override.split("=") for override in chosen["overrides"])
+    config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
+    configs[cell.name] = json.loads(config.to_json())
+  grid.check_matched(configs)
+
+
+def test_a_field_that_the_cells_lack_is_refused():
+  command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
+  done = subprocess.run(
+    [*command, "--dry_run", "--set=codec_train.stepz=4"],
+    **dict(cwd=ROOT, capture_output=True, text=True),
+  )
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith("error: overrides: 'codec_train.stepz' is no field of")
+
+
+def _finish(folder, name, content="x"):
+  def work(stage):
+    (stage / "out").write_text(content)
+    return ["out"]
+
+  stages.run_stage(folder, name, {}, work)
+
+
+def test_a_codec_is_linked_not_copied(tmp_path):
+  source, workdir = tmp_path / "study" / "dac", tmp_path / "study" / "dac-maskgit"
+  _finish(source, "codec")
+  with pytest.raises(ConfigError, match="'tokens' is not complete"):
+    use_codec_of(source, workdir)
+  _finish(source, "tokens")
+  for _ in range(2):
+    use_codec_of(source, workdir)
+  assert stages.load_stage(workdir, "tokens").outputs
+  # Both move together.
+  (tmp_path / "study").rename(tmp_path / "elsewhere")
+  moved = tmp_path / "elsewhere" / "dac-maskgit"
+  assert stages.load_stage(moved, "codec") is not None
+  _finish(tmp_path / "own", "codec")
+  with pytest.raises(ConfigError, match="has a 'codec' of its own"):
+    use_codec_of(tmp_path / "elsewhere" / "dac", tmp_path / "own")
+
+
+def test_progress_bars_do_not_hide_the_reason(tmp_path):
+  log = tmp_path / "log"
+  log.write_text("start\n 10%\r 20%\rerror: it broke\n\n")
+  assert runner.last_line(log) == "error: it broke"
+  log.write_text("")
+  assert runner.last_line(log) == "no output"
+  log.write_text(json.dumps({"a": 1}))
+  assert runner.last_line(log) == '{"a": 1}'
