@@ -10,15 +10,12 @@ and warming up are not counted.
 """
 
 import argparse
-import json
-import os
-import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).parent
+from other_process import Side
+
 PRESETS = (
   *("encodec_24khz", "encodec_48khz", "dac_16khz", "dac_24khz", "dac_44khz"),
   *("vocos_mel_24khz", "vocos_encodec_24khz"),
@@ -28,44 +25,6 @@ HEAD = (
   *("preset", "what", "items x s", "ours, ms", "eager, ms", "ours / eager"),
   *("compiled / eager", "peak MB: ours", "eager"),
 )
-
-
-class Side:
-  """A process that runs one implementation of a preset."""
-
-  def __init__(self, name, preset, folder, threads):
-    command = [
-      sys.executable,
-      "-Wignore",
-      str(HERE / "side.py"),
-      name,
-      preset,
-      str(folder),
-    ]
-    affinity = {str(core) for core in sorted(os.sched_getaffinity(0))[:threads]}
-    self._process = subprocess.Popen(
-      ["taskset", "-c", ",".join(affinity), *command],
-      env={**os.environ, "OMP_NUM_THREADS": str(threads), "JAX_PLATFORMS": "cpu"},
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    self.ready = self._answer()
-
-  def ask(self, **request):
-    self._process.stdin.write(json.dumps(request) + "\n")
-    self._process.stdin.flush()
-    return self._answer()
-
-  def _answer(self):
-    line = self._process.stdout.readline()
-    if not line:
-      raise RuntimeError(f"a side ended: {self._process.args}")
-    return json.loads(line)
-
-  def close(self):
-    self._process.stdin.close()
-    self._process.wait()
 
 
 def measure(sides, what, shape, rounds):

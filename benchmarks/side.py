@@ -1,12 +1,14 @@
-"""One implementation of a preset, timed on request: a process that `codecs.py` starts.
+"""One implementation, timed on request: a process that `codecs.py` and `slm.py` start.
 
-    python benchmarks/side.py ours|eager|compiled PRESET FOLDER
+    python benchmarks/side.py ours|eager|compiled|slm_ours|slm_torch PRESET FOLDER
 
 Requests and answers are lines of JSON. `eager` makes the original with random weights
-and leaves them, and what it computes of a probe, in FOLDER; the others read them.
+and leaves them, and what it computes of a probe, in FOLDER; the others read them. So
+does `slm_ours` for `slm_torch`.
 """
 
 import contextlib
+import importlib
 import json
 import pathlib
 import statistics
@@ -17,17 +19,22 @@ import numpy as np
 
 BANDWIDTH = 6.0  # of EnCodec, kbps; DAC uses all of its codebooks
 TURN = 0.3  # seconds
+SIDES = {
+  "ours": ("ours", "Ours"),
+  "eager": ("theirs", "Theirs"),
+  "compiled": ("theirs", "Theirs"),
+  "slm_ours": ("slm_ours", "SlmOurs"),
+  "slm_torch": ("slm_torch", "SlmTorch"),
+}
 
 
 def main():
   name, preset, folder = sys.argv[1:]
   answers = sys.stdout
   with contextlib.redirect_stdout(sys.stderr):
-    if name == "ours":
-      from ours import Ours as Side
-    else:
-      from theirs import Theirs as Side
-    side = Side(preset, pathlib.Path(folder), name == "compiled")
+    module, kind = SIDES[name]
+    kind = getattr(importlib.import_module(module), kind)
+    side = kind(preset, pathlib.Path(folder), name == "compiled")
     _answer(answers, {"whats": list(side.functions)})
     inputs = {}
     for line in sys.stdin:

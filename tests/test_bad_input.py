@@ -32,6 +32,7 @@ BAD_FIELDS = {
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
+  "codec.quantizer.codebook_size": (16, "evaluate.opus: Opus takes 500 bit/s or more"),
   "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
   "data.source": ("libri", "data.source: 'libri' is unknown"),

@@ -31,7 +31,7 @@ TINY = {
   "codec.encoder.strides": (16, 20),  # two blocks compile faster than four
   "codec.decoder.width": 16,
   "codec.quantizer.num_codebooks": 2,
-  "codec.quantizer.codebook_size": 16,
+  "codec.quantizer.codebook_size": 32,
   "codec_train.steps": 4,
   "codec_train.adversarial_start": 2,
   "codec_train.crop_seconds": 0.1,

@@ -26,7 +26,9 @@ CONFIG = {
   "slm_train": {
     **{"steps": 40, "max_seconds": 0.25, "frames_per_batch": 192, "num_buckets": 1},
     **{"continuations": 1, "ema_decay": 0.9, "log_every": 10},
-    **{"eval_every": 10, "eval_batches": 2, "checkpoint_every": 40},
+    **{"eval_every": 10, "eval_batches": 2, "checkpoint_every": 40, "keep": 1},
+    **{"accumulate": 1, "skip_nonfinite": 0},
+    **dict.fromkeys(("init_from", "best", "profile_steps")),
     "optimizer": {"learning_rate": 2e-2, "warmup_steps": 5},
   },
   "generate": {
@@ -34,6 +36,7 @@ CONFIG = {
     "sampler": {"max_frames": 16, "min_frames": 2, "temperature": 0.0},
   },
   "semantic": {"num_clusters": 4},
+  "data": {"source": "folder"},
 }
 COUNTS = {"train": 16, "valid": 4, "test": 5}
 

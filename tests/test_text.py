@@ -177,7 +177,6 @@ def test_bad_config(text, reason):
 def test_token_records_have_the_texts_that_there_are():
   texts = ("One cat.", None)
   experiment = types.SimpleNamespace(
-    split={"train": [0, 1]},
     source=types.SimpleNamespace(
       utterances=[Utterance(f"u{i}", "ann", text, 1.0) for i, text in enumerate(texts)]
     ),
@@ -185,6 +184,8 @@ def test_token_records_have_the_texts_that_there_are():
     codec=types.SimpleNamespace(encode=lambda clips, done: [np.zeros((2, 1))] * 2),
     text_ids={0: np.array([7, 8], np.int32)},
   )
-  first, second = tokens._records(experiment, "train", lambda clip: np.zeros(2))
+  first, second = tokens._records(
+    experiment, [0, 1], lambda clip: np.zeros(2), types.SimpleNamespace(update=None)
+  )
   assert first["text_S"].tolist() == [7, 8] and first["text"] == "One cat."
   assert "text_S" not in second and second["text"] is None

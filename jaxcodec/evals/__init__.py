@@ -7,6 +7,7 @@ from jaxcodec.evals.evaluate import ground_truth as ground_truth
 from jaxcodec.evals.evaluate import load_metrics as load_metrics
 from jaxcodec.evals.metric import Item as Item
 from jaxcodec.evals.metric import Metric as Metric
+from jaxcodec.evals.opus import MIN_BITRATE as MIN_BITRATE
 from jaxcodec.evals.opus import opus_items as opus_items
 from jaxcodec.evals.registry import GENERATION as GENERATION
 from jaxcodec.evals.registry import OF_CODES as OF_CODES

@@ -115,6 +115,12 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
       evaluation.make_metrics(experiment, name)
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
+  bitrate = experiment.spec.bitrate
+  if experiment.config["evaluate"]["opus"] and bitrate < evals.MIN_BITRATE:
+    raise ConfigError(
+      f"evaluate.opus: Opus takes {evals.MIN_BITRATE} bit/s or more, the codec has"
+      f" {bitrate:g}"
+    )
   for section in ("codec_train", "slm_train"):
     loop.options(experiment, section)
   check_batches(experiment.config, experiment.mesh, experiment.spec)
