@@ -32,7 +32,6 @@ BAD_FIELDS = {
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
-  "codec.quantizer.codebook_size": (16, "evaluate.opus: Opus takes 500 bit/s or more"),
   "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
   "data.source": ("libri", "data.source: 'libri' is unknown"),
@@ -89,6 +88,13 @@ def test_bad_fields(folder, tmp_path, field):
   config = config_of(folder)
   config.update_from_flattened_dict({field: value})
   refused(config, tmp_path / "w", pipeline.BAD_INPUT, match)
+
+
+def test_a_codec_below_the_least_bitrate_of_opus(folder, tmp_path):
+  config = config_of(folder)
+  config.codec.quantizer.codebook_size, config.evaluate.opus = 16, True
+  match = "evaluate.opus: Opus takes 500 bit/s or more, the codec has 400"
+  refused(config, tmp_path / "w", build.ConfigError, match)
 
 
 @pytest.mark.parametrize("field", BAD_TEXT_FIELDS)
