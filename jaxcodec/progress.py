@@ -3,12 +3,10 @@
 import sys
 import time
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TextIO, TypeVar
+from collections.abc import Mapping
+from typing import TextIO
 
 import tqdm
-
-T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
 _silent = False
@@ -122,15 +120,3 @@ class Progress:
       left = (self._total - self._done) * seconds / done
       values.append(f"left {tqdm.tqdm.format_interval(left)}")
     return " ".join(values)
-
-
-def track(
-  iterable: Iterable[T], total: int | None = None, desc: str = ""
-) -> Iterator[T]:
-  """Yields from `iterable`, showing progress; `total` defaults to its length."""
-  if total is None and hasattr(iterable, "__len__"):
-    total = len(iterable)
-  with Progress(total, desc) as progress:
-    for item in iterable:
-      yield item
-      progress.update()

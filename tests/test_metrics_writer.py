@@ -119,10 +119,3 @@ def test_on_a_terminal_a_live_bar_with_the_values():
   shown = stream.getvalue()
   assert "\r" in shown and "train 100%" in shown and "2/2" in shown
   assert "loss 0.5" in shown and "saved\n" in shown
-
-
-def test_track_yields_all_and_says_how_many(capsys):
-  assert list(progress.track([1, 2, 3], desc="tokens")) == [1, 2, 3]
-  assert "tokens 3/3 100%" in capsys.readouterr().err
-  assert list(progress.track(iter("ab"), desc="stream")) == ["a", "b"]
-  assert "stream 2 " in capsys.readouterr().err

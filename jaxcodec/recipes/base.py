@@ -41,6 +41,19 @@ def full(config: ConfigDict) -> None:
   )
 
 
+def transformer(name: str) -> dict[str, Any]:
+  """A language model of the size that all of them have."""
+  return dict(
+    name=name,
+    width=1024,
+    depth=12,
+    heads=16,
+    dropout=0.1,
+    dtype="bfloat16",
+    remat=True,
+  )
+
+
 def training(**settings: Any) -> dict[str, Any]:
   """A section that trains: `settings`, and what all of them have."""
   return dict(

@@ -7,15 +7,7 @@ from jaxcodec.recipes import base
 
 def full(config: ConfigDict) -> None:
   """Adds the fields: 12 layers of 1024."""
-  config.slm = dict(
-    name="maskgit",
-    width=1024,
-    depth=12,
-    heads=16,
-    dropout=0.1,
-    dtype="bfloat16",
-    remat=True,
-  )
+  config.slm = base.transformer("maskgit")
   config.slm_train = base.training(
     steps=400_000,
     batch_size=64,

@@ -11,15 +11,7 @@ def full(config: ConfigDict) -> None:
     front_end="auto",  # or espeak, dictionary, characters
     max_symbols=400,  # of a text
   )
-  config.slm = dict(
-    name="valle",
-    width=1024,
-    depth=12,
-    heads=16,
-    dropout=0.1,
-    dtype="bfloat16",
-    remat=True,
-  )
+  config.slm = base.transformer("valle")
   config.slm_train = base.training(
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
