@@ -35,7 +35,8 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-def _kernel(module, shape, init, kept_axis=-1):
+def layer_kernel(module: nn.Module, shape, init, kept_axis: int = -1):
+  """A kernel, `weight_normed` if the layer is."""
   if module.weight_norm:
     return weight_normed(module, shape, init, kept_axis)
   return module.param("kernel", init, shape)
@@ -159,7 +160,7 @@ class Conv1d(nn.Module):
     inputs = self._inputs(x_BxTxC.shape[-1])
     shape = (self.kernel_size, inputs, self.features)
     init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
-    kernel = _kernel(self, shape, init, self.norm_axis).astype(self.dtype)
+    kernel = layer_kernel(self, shape, init, self.norm_axis).astype(self.dtype)
     pad = self.padding
     if pad is None:
       pad = self.dilation * (self.kernel_size - 1) // 2
@@ -229,7 +230,7 @@ class ConvTranspose1d(nn.Module):
     shape = (width, inputs, self.features)
     fan_in = width * self.features
     init = torch_uniform(fan_in)
-    kernel = _kernel(self, shape, init, kept_axis=1).astype(self.dtype)
+    kernel = layer_kernel(self, shape, init, kept_axis=1).astype(self.dtype)
     bias = self.param("bias", init, (self.features,))
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
     columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
@@ -244,29 +245,3 @@ class ConvTranspose1d(nn.Module):
     if not self.exact:
       length -= self.stride % 2
     return lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
-
-
-class Conv2d(nn.Module):
-  """2-D convolution over (B, T, F, C), for discriminators; see `Conv1d`."""
-
-  features: int
-  kernel_size: tuple[int, int]
-  strides: tuple[int, int] = (1, 1)
-  padding: tuple[int, int] = (0, 0)
-  dilation: tuple[int, int] = (1, 1)
-  dtype: Dtype = jnp.float32
-  weight_norm: bool = True
-
-  @nn.compact
-  def __call__(self, x_BxTxFxC):
-    shape = (*self.kernel_size, x_BxTxFxC.shape[-1], self.features)
-    init = torch_uniform(shape[0] * shape[1] * shape[2])
-    kernel = _kernel(self, shape, init).astype(self.dtype)
-    bias = self.param("bias", init, (self.features,))
-    y = lax.conv_general_dilated(
-      *(x_BxTxFxC.astype(self.dtype), kernel, self.strides),
-      [(p, p) for p in self.padding],
-      rhs_dilation=self.dilation,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)

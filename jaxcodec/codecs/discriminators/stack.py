@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
-from jaxcodec.nn.conv import Conv2d, Dtype
+from jaxcodec.nn.conv import Dtype
+from jaxcodec.nn.conv2d import Conv2d
 
 
 def feature_maps(layers: Sequence[Callable], x, slope: float = 0.1) -> list[jax.Array]:
