@@ -39,6 +39,8 @@ def get_config(arg=""):
     speaker="speaker_similarity",
   )
   config.margins = dict(naturalness=0.1, intelligibility=0.03, speaker=0.03)
+  # Of the report's listening page; without the originals it shares no recording.
+  config.listening = dict(sentences=6, originals=True)
   if args["runlocal"]:
     _runlocal(config)
   return config

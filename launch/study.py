@@ -99,8 +99,8 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   files.write_text(workdir / "study.csv", tables.to_csv(study))
   files.write_text(workdir / "study.md", text)
   done = [c for c in cells if study["cells"][c.name]["state"] == runner.DONE]
-  report = page.render_html(study, listening.read_sentences(done))
-  files.write_text(workdir / "report.html", report)
+  sentences = listening.read_sentences(done, **settings["listening"])
+  files.write_text(workdir / "report.html", page.render_html(study, sentences))
   print(f"\n{text}\nreport: {(workdir / 'report.html').resolve()}")
   return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))
 

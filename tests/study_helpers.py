@@ -27,6 +27,7 @@ SETTINGS = {
     "speaker": "speaker_similarity",
   },
   "margins": {"naturalness": 0.1, "intelligibility": 0.03, "speaker": 0.03},
+  "listening": {"sentences": 6, "originals": True},
 }
 RECONSTRUCTION = ("pesq_wb", "codebook_usage")
 GENERATION = ("wer", "speaker_similarity", "dnsmos_ovrl")

@@ -74,6 +74,7 @@ def test_the_dry_run_is_a_shell_command_a_cell(tmp_path):
     ({"codecs_of": "valle"}, "codecs_of: 'valle' is none"),
     ({"overrides": ["seed=3"]}, "overrides: .*'seed=3'"),
     ({"overrides": ["data.path"]}, "overrides: .*'data.path'"),
+    ({"listening": {"sentences": -1}}, "listening.sentences: expected 0 or more"),
   ],
 )
 def test_bad_settings_are_named(tmp_path, changes, message):

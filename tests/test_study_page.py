@@ -117,3 +117,12 @@ def test_sounds_are_those_of_the_cells(tmp_path):
     info = soundfile.info(clip.path)
     assert info.samplerate == 16_000 and info.frames == 8000
   assert json.dumps(sentence.text) == '"t"'
+
+
+def test_recordings_are_left_out_where_they_are_not_to_be_shared(tmp_path):
+  cells = plan(tmp_path, codecs=["dac"])
+  write_cells(cells)
+  write_sounds(cells, utterances=2)
+  found = listening.read_sentences(cells, sentences=1, originals=False)
+  names = {clip.system for sentence in found for clip in sentence.clips}
+  assert len(found) == 1 and len(names) == 3 and "original" not in names

@@ -95,6 +95,8 @@ def _check(settings: Mapping[str, Any]) -> None:
     raise StudyError(
       f"codecs_of: {settings['codecs_of']!r} is none of slms, {list(settings['slms'])}"
     )
+  if settings["listening"]["sentences"] < 0:
+    raise StudyError("listening.sentences: expected 0 or more")
   for override in settings["overrides"]:
     name, equals, _ = override.partition("=")
     if not equals or name in _OWN:

@@ -14,10 +14,10 @@ from jaxcodec.evals.report.workdir import read_workdir
 from jaxcodec.evals.spectrum import log_mel
 from jaxcodec.study.grid import Cell
 
-MAX_SENTENCES = 6
 # Of the page, which is to stay below 25 MB.
 MAX_CHARACTERS = 18_000_000
 LEVEL_DBFS = -26.0
+ORIGINAL = "original"
 
 
 class Clip(NamedTuple):
@@ -42,11 +42,15 @@ class Sentence(NamedTuple):
   clips: list[Clip]
 
 
-def read_sentences(cells: Sequence[Cell]) -> list[Sentence]:
-  """The sentences of the finished cells with a language model, of the lowest seed.
+def read_sentences(
+  cells: Sequence[Cell], *, sentences: int = 6, originals: bool = True
+) -> list[Sentence]:
+  """Sentences of the finished cells with a language model, of the lowest seed.
 
   Args:
     cells: those that are done.
+    sentences: how many; those first that the most systems speak.
+    originals: whether the recordings are among the clips.
   """
   users = [cell for cell in cells if cell.slm]
   seed = min(cell.seed for cell in users)
@@ -60,13 +64,14 @@ def read_sentences(cells: Sequence[Cell]) -> list[Sentence]:
         )
         known = {clip.system for clip in sentence.clips}
         sentence.clips.extend(
-          clip for clip in _clips(cell, utterance) if clip.system not in known
+          clip
+          for clip in _clips(cell, utterance)
+          if clip.system not in known and (originals or clip.system != ORIGINAL)
         )
+  ordered = sorted(found.values(), key=lambda sentence: -len(sentence.clips))
   return [
-    sentence._replace(
-      clips=sorted(sentence.clips, key=lambda c: c.system != "original")
-    )
-    for sentence in found.values()
+    sentence._replace(clips=sorted(sentence.clips, key=lambda c: c.system != ORIGINAL))
+    for sentence in ordered[:sentences]
   ]
 
 
@@ -79,7 +84,7 @@ _SETS = {
 
 def _clips(cell: Cell, utterance: Any) -> Iterator[Clip]:
   names = {
-    "original": "original",
+    "original": ORIGINAL,
     "reconstruction": f"{cell.codec}, reconstructed",
     "generated": f"{cell.codec}, {cell.slm}",
   }
@@ -89,10 +94,9 @@ def _clips(cell: Cell, utterance: Any) -> Iterator[Clip]:
 
 
 def section(sentences: Sequence[Sentence]) -> str:
-  """As many sentences as fit, those first that the most systems speak."""
-  ordered = sorted(sentences, key=lambda sentence: -len(sentence.clips))
+  """As many of the sentences as fit."""
   parts, size = [], 0
-  for sentence in ordered[:MAX_SENTENCES]:
+  for sentence in sentences:
     part = _sentence(sentence)
     size += len(part)
     if size > MAX_CHARACTERS and parts:
