@@ -6,7 +6,11 @@ import pathlib
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from study_helpers import plan, settings, write_cells, write_sounds
 from test_configs import load, tiny_values
+
+from jaxcodec import files
+from jaxcodec.study.collect import collect
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,6 +31,17 @@ def _small(name):
   return tiny_values(config) | {"mesh.data": -1, "codec_train.log_every": 1}
 
 
+def _parameters(name, folder):
+  """What is added to a notebook's parameters."""
+  if name in SMALL:
+    return f"overrides = {_small(SMALL[name])}"
+  cells = plan(folder)
+  write_cells(cells)
+  write_sounds(cells)
+  files.write_json(folder / "study.json", collect(settings(), cells, {}))
+  return f"STUDY = {str(folder)!r}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
@@ -36,7 +51,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
   notebook = nbformat.read(path, as_version=4)
   for cell in notebook.cells:
     if "parameters" in cell.metadata.get("tags", ()):
-      cell.source += f"\noverrides = {_small(SMALL[path.stem])}"
+      cell.source += "\n" + _parameters(path.stem, tmp_path / "study")
   client = NotebookClient(
     notebook, timeout=300, resources={"metadata": {"path": tmp_path}}
   )

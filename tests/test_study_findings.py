@@ -1,5 +1,7 @@
 """Each finding is confirmed, refuted and left open by systems made for it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from jaxcodec.study import findings, significance
 from jaxcodec.study.bootstrap import Aligned
 from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
 from jaxcodec.study.findings import FINDINGS, judge_all
+from jaxcodec.study.reasons import reasons
 
 CODECS = (
   Codec("baseline", "ema", "seanet"),
@@ -93,6 +96,22 @@ CASES = [
 def test_verdicts(number, measures, verdict):
   found, numbers = FINDINGS[number - 1].judge(_evidence(*measures))
   assert found == verdict, numbers
+
+
+def test_reasons_say_what_decided():
+  evidence = _evidence(RISING, RISING[::-1], BY_DECODER, BY_QUANTIZER)
+  judged = json.loads(json.dumps(judge_all({"a": evidence, "b": None})))
+  said = [reasons(finding, "a") for finding in judged]
+  assert [reasons(finding, "b") for finding in judged] == [["a measure is missing"]] * 5
+  assert said[0][0].startswith("15 of 15 pairs of codecs differ in reconstruction;")
+  pair = "dac reconstructs better than baseline: less "
+  assert [r for r in said[0] if r.startswith(pair)] == [pair + "naturalness"]
+  contrast = judged[2]["numbers"]["a"]["quantizer_less_decoder"]
+  low, high = contrast["ci95"]
+  expected = f"{contrast['value']:.3g} ({low:.3g} to {high:.3g})"
+  assert said[2] == [f"quantiser's mean square less the decoder's: {expected}"]
+  assert len(said[3]) == 1 + 5 + 1 and "6 differences:" in said[3][-1]
+  assert said[4][0].startswith("correlation with naturalness: -0.99")
 
 
 def test_noise_decides_nothing():

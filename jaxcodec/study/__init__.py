@@ -2,3 +2,6 @@
 
 Arrays have suffixes of their own here: U utterances, M systems, R resamples.
 """
+
+from jaxcodec.study.saved import SavedStudy as SavedStudy
+from jaxcodec.study.saved import load as load

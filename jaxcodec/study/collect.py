@@ -7,7 +7,7 @@ from typing import Any
 import jaxcodec
 from jaxcodec import stages
 from jaxcodec.study import findings
-from jaxcodec.study.grid import Cell, StudyError, check_matched
+from jaxcodec.study.grid import Cell, check_matched
 from jaxcodec.study.relations import attributions, comparisons, correlations, evidence
 from jaxcodec.study.runner import DONE
 from jaxcodec.study.summary import summarise
@@ -16,7 +16,7 @@ from jaxcodec.study.systems import (
   endings,
   models,
   places,
-  read_systems,
+  read_slms,
   reconstructing,
   references,
 )
@@ -44,7 +44,7 @@ def collect(
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
-  slms = _results(settings, done)
+  slms = read_slms(done, settings["slms"])
   results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
   check_matched({str(index): r["config"] for index, r in enumerate(results)})
   codecs = reconstructing(slms, settings["codecs"])
@@ -66,14 +66,6 @@ def collect(
       {slm: evidence(settings, s, about) for slm, s in slms.items()}
     ),
   }
-
-
-def _results(settings: Mapping[str, Any], done: Sequence[Cell]) -> dict[str, System]:
-  """By language model, its systems' results; those without any are left out."""
-  found = {slm: read_systems(done, slm) for slm in settings["slms"]}
-  if not any(found.values()):
-    raise StudyError("no cell with a language model is done; see status.json")
-  return {slm: systems for slm, systems in found.items() if systems}
 
 
 def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:

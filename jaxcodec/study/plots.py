@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from jaxcodec.evals.report.figures import ACCENT, INK, MUTED, new_axes, svg
 
 _LOOKS = (("o", ACCENT), ("s", MUTED), ("^", INK), ("D", "#6b7280"))
@@ -12,40 +14,50 @@ Measures = Mapping[str, Mapping[str, Any]]
 def interval_plot(
   systems: Mapping[str, Measures], measure: str, label: str, reference: float | None
 ) -> str:
-  """Means and intervals, one row a codec, one marker a language model (SVG).
-
-  Args:
-    systems: by language model (or set), by codec, the measure's {mean, ci95}.
-    measure: its name.
-    label: of the axis.
-    reference: of the originals, a dashed line.
-  """
-  codecs = list(dict.fromkeys(codec for found in systems.values() for codec in found))
-  height = 0.9 + 0.42 * len(codecs)
-  with new_axes(4.6, height) as (figure, axes):
-    for index, (name, found) in enumerate(systems.items()):
-      marker, color = _LOOKS[index % len(_LOOKS)]
-      offset = 0.22 * (index - (len(systems) - 1) / 2)
-      rows = [
-        (row + offset, found[codec][measure])
-        for row, codec in enumerate(codecs)
-        if found.get(codec, {}).get(measure, {}).get("mean") is not None
-      ]
-      if not rows:
-        continue
-      heights, means = [row for row, _ in rows], [m["mean"] for _, m in rows]
-      look = dict(fmt=marker, color=color, markersize=5, capsize=2.5, linewidth=1.2)
-      errors = [_error(m) for _, m in rows]
-      axes.errorbar(
-        means, heights, xerr=list(zip(*errors, strict=True)), label=name, **look
-      )
-    if reference is not None:
-      axes.axvline(reference, color=INK, linestyle="--", linewidth=1, label="originals")
-    axes.set_yticks(range(len(codecs)), codecs)
-    axes.set(xlabel=label, title=measure, ylim=(len(codecs) - 0.5, -0.5))
+  """`draw_intervals` in a figure of its own (SVG)."""
+  rows = len({codec for found in systems.values() for codec in found})
+  with new_axes(4.6, 0.9 + 0.42 * rows) as (figure, axes):
+    draw_intervals(axes, systems, measure, reference)
+    axes.set(xlabel=label, title=measure)
     if len(axes.get_legend_handles_labels()[1]) > 1:
       axes.legend(fontsize=8, loc="best")
     return svg(figure)
+
+
+def draw_intervals(
+  axes: Axes, systems: Mapping[str, Measures], measure: str, reference: float | None
+) -> None:
+  """Means and intervals, one row a codec, one marker a language model.
+
+  Args:
+    axes: to draw on.
+    systems: by language model (or set), by codec, the measure's {mean, ci95}.
+    measure: its name.
+    reference: of the originals, a dashed line.
+  """
+  codecs = list(dict.fromkeys(codec for found in systems.values() for codec in found))
+  for index, (name, found) in enumerate(systems.items()):
+    offset = 0.22 * (index - (len(systems) - 1) / 2)
+    rows = [
+      (row + offset, found[codec][measure])
+      for row, codec in enumerate(codecs)
+      if found.get(codec, {}).get(measure, {}).get("mean") is not None
+    ]
+    if not rows:
+      continue
+    heights, means = [row for row, _ in rows], [m["mean"] for _, m in rows]
+    errors = list(zip(*(_error(m) for _, m in rows), strict=True))
+    look = _look(index) | dict(capsize=2.5, linewidth=1.2)
+    axes.errorbar(means, heights, xerr=errors, label=name, **look)
+  if reference is not None:
+    axes.axvline(reference, color=INK, linestyle="--", linewidth=1, label="originals")
+  axes.set_yticks(range(len(codecs)), codecs)
+  axes.set(ylim=(len(codecs) - 0.5, -0.5))
+
+
+def _look(index: int) -> dict[str, Any]:
+  marker, color = _LOOKS[index % len(_LOOKS)]
+  return dict(fmt=marker, color=color, markersize=5)
 
 
 def _error(m: Mapping[str, Any]) -> tuple[float, float]:
@@ -62,30 +74,40 @@ def scatter(
   first: str,
   second: str,
 ) -> str:
-  """A reconstruction measure against a generation measure, labelled points (SVG)."""
+  """`draw_scatter` in a figure of its own (SVG)."""
   with new_axes(4.6, 3.4) as (figure, axes):
-    for index, (slm, systems) in enumerate(generation.items()):
-      marker, color = _LOOKS[index % len(_LOOKS)]
-      points = [
-        (codec, reconstruction[codec][first], measures[second])
-        for codec, measures in systems.items()
-        if None not in (reconstruction[codec][first]["mean"], measures[second]["mean"])
-      ]
-      for number, (codec, x, y) in enumerate(points):
-        axes.errorbar(
-          x["mean"],
-          y["mean"],
-          xerr=[[e] for e in _error(x)],
-          yerr=[[e] for e in _error(y)],
-          fmt=marker,
-          color=color,
-          markersize=5,
-          linewidth=0.8,
-          label=slm if number == 0 else None,
-        )
-        place = dict(textcoords="offset points", xytext=(5, 4), fontsize=7.5)
-        axes.annotate(codec, (x["mean"], y["mean"]), color=INK, **place)
-    axes.set(xlabel=f"{first}, reconstructed", ylabel=f"{second}, generated")
+    draw_scatter(axes, reconstruction, generation, first, second)
     if axes.get_legend_handles_labels()[1]:
       axes.legend(fontsize=8)
     return svg(figure)
+
+
+def draw_scatter(
+  axes: Axes,
+  reconstruction: Measures,
+  generation: Mapping[str, Mapping[str, Measures]],
+  first: str,
+  second: str,
+) -> None:
+  """A reconstruction measure against a generation measure, labelled points.
+
+  Args:
+    axes: to draw on.
+    reconstruction: by codec, its measures' {mean, ci95}.
+    generation: the same by language model and codec.
+    first, second: the measures' names.
+  """
+  for index, (slm, systems) in enumerate(generation.items()):
+    points = [
+      (codec, reconstruction[codec][first], measures[second])
+      for codec, measures in systems.items()
+      if None not in (reconstruction[codec][first]["mean"], measures[second]["mean"])
+    ]
+    look = _look(index) | dict(linewidth=0.8)
+    for number, (codec, x, y) in enumerate(points):
+      errors = {f"{k}err": [[e] for e in _error(m)] for k, m in (("x", x), ("y", y))}
+      label = None if number else slm
+      axes.errorbar(x["mean"], y["mean"], **errors, **look, label=label)
+      place = dict(textcoords="offset points", xytext=(5, 4), fontsize=7.5)
+      axes.annotate(codec, (x["mean"], y["mean"]), color=INK, **place)
+  axes.set(xlabel=f"{first}, reconstructed", ylabel=f"{second}, generated")

@@ -1,5 +1,6 @@
 """The systems of a study: their results, their parts, and measures of all of them."""
 
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,14 +17,35 @@ System = dict[str, dict[int, dict[str, Any]]]
 REFERENCES = ("ground_truth", "opus", "opus_double")
 
 
-def read_systems(done: Sequence[Cell], slm: str) -> System:
-  """The results of one language model's cells."""
+def read_slms(done: Sequence[Cell], slms: Iterable[str]) -> dict[str, System]:
+  """By language model, its systems' results; those without any are left out.
+
+  Raises:
+    StudyError: there are none at all, or a cell lacks its file.
+  """
+  found = {slm: _read_systems(done, slm) for slm in slms}
+  if not any(found.values()):
+    raise StudyError("no cell with a language model is done; see status.json")
+  return {slm: systems for slm, systems in found.items() if systems}
+
+
+def _read_systems(done: Sequence[Cell], slm: str) -> System:
   found: System = {}
   for cell in done:
     if cell.slm == slm:
-      path = cell.workdir / "evaluate" / "results.json"
-      found.setdefault(cell.codec, {})[cell.seed] = read_results(path)
+      found.setdefault(cell.codec, {})[cell.seed] = _results(cell.workdir)
   return found
+
+
+def _results(workdir: pathlib.Path) -> dict[str, Any]:
+  """The stage's own results.json, or the copy at the top that is easily passed on."""
+  for path in (workdir / "evaluate" / "results.json", workdir / "results.json"):
+    if path.is_file():
+      try:
+        return read_results(path)
+      except ValueError as error:
+        raise StudyError(f"{path}: not JSON: {error}") from error
+  raise StudyError(f"{workdir}: there is no results.json")
 
 
 def endings(results: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:

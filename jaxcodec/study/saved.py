@@ -1,0 +1,104 @@
+"""A study that was written to a folder, with the rows behind its numbers."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxcodec.study import grid, listening, systems
+from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.study.grid import Cell, StudyError
+from jaxcodec.study.runner import DONE
+
+FILE = "study.json"
+
+
+class SavedStudy(NamedTuple):
+  """What `launch/study.py` left in a folder.
+
+  Attributes:
+    folder: where it is.
+    numbers: the content of study.json.
+    cells: those that are done.
+    codecs: by codec, the results.json by seed that has its reconstruction.
+    slms: by language model and codec, the results.json by seed.
+  """
+
+  folder: pathlib.Path
+  numbers: dict[str, Any]
+  cells: list[Cell]
+  codecs: systems.System
+  slms: Mapping[str, systems.System]
+
+  def aligned(self, measure: str, slm: str | None = None) -> Aligned:
+    """All codecs' values of a measure, on the utterances where all of them have one.
+
+    The columns are in the order of `codecs`, or of `slms[slm]`.
+
+    Args:
+      measure: its name in results.json.
+      slm: the language model, of generation; None for reconstruction.
+
+    Raises:
+      StudyError: there is no such language model, or no such values.
+    """
+    if slm is not None and slm not in self.slms:
+      raise StudyError(f"slm: {slm!r} is none of {list(self.slms)}")
+    group = "generation" if slm else "reconstruction"
+    together = systems.aligned(self.slms[slm] if slm else self.codecs, group, measure)
+    if together is None:
+      raise StudyError(f"measure: no utterance has {group}.{measure} of every codec")
+    return together
+
+  def comparison(self, measure: str, a: str, b: str, slm: str | None = None) -> dict:
+    """What study.json says of codec a less codec b.
+
+    Args:
+      measure, slm: as of `aligned`.
+      a, b: codecs, in the order in which the study has them.
+
+    Raises:
+      StudyError: it says nothing of them.
+    """
+    wanted = {"slm": slm, "measure": measure, "a": a, "b": b}
+    for row in self.numbers["comparisons"]:
+      if wanted.items() <= row.items():
+        return row
+    raise StudyError(f"{self.folder}/{FILE}: there is no comparison {wanted}")
+
+  def sentences(self) -> list[listening.Sentence]:
+    """Sentences with the sound files that are in the folder; [] if there are none."""
+    cells = [c for c in self.cells if c.slm and (c.workdir / "generate").is_dir()]
+    return listening.read_sentences(cells) if cells else []
+
+
+def load(folder: str | os.PathLike) -> SavedStudy:
+  """Reads study.json and the results.json of each cell that is done.
+
+  The folder may have been moved or thinned out: of a cell, results.json is enough.
+
+  Raises:
+    StudyError: naming the file that is missing or is none of a study.
+  """
+  folder = pathlib.Path(folder)
+  numbers = _read(folder / FILE)
+  planned = grid.plan(numbers["settings"], folder, "launch/main.py")
+  done = [c for c in planned if numbers["cells"].get(c.name, {}).get("state") == DONE]
+  slms = systems.read_slms(done, numbers["settings"]["slms"])
+  codecs = systems.reconstructing(slms, numbers["settings"]["codecs"])
+  return SavedStudy(folder, numbers, done, codecs, slms)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise StudyError(f"{path}: no such file; launch/study.py writes it") from error
+  except ValueError as error:
+    raise StudyError(f"{path}: not JSON: {error}") from error
+  known = set(numbers) if isinstance(numbers, dict) else set()
+  missing = {"settings", "cells", "comparisons"} - known
+  if missing:
+    raise StudyError(f"{path}: not a study, it has no {sorted(missing)}")
+  return numbers
