@@ -79,7 +79,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
-  jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+  if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
   config = _CONFIG.value
   try:
     if _DRY_RUN.value:

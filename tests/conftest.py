@@ -1,37 +1,35 @@
-"""Eight CPU devices, strict numerics, a shared compilation cache."""
+"""Eight CPU devices, strict numerics, and programs that are compiled once and fast."""
 
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+# For the processes that tests start, too. LLVM's optimisations, half of the compiling,
+# are left out, as by `step.COMPILE_FAST`; 0 brings them back.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+_OWN_CACHE = None
+if not os.environ.get("JAXCODEC_TEST_CACHE"):
+  _OWN_CACHE = os.environ["JAXCODEC_TEST_CACHE"] = tempfile.mkdtemp(prefix="programs-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXCODEC_TEST_CACHE"]
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
-from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-if os.environ.get("JAXCODEC_TEST_CACHE"):
-  jax.config.update("jax_compilation_cache_dir", os.environ["JAXCODEC_TEST_CACHE"])
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-  """For tests whose time would go to compiling one program again and again."""
-  folder = tmp_path_factory.mktemp("programs")
-  before = jax.config.jax_compilation_cache_dir
-  least = jax.config.jax_persistent_cache_min_compile_time_secs
-  compilation_cache.reset_cache()
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  yield
-  jax.config.update("jax_compilation_cache_dir", before)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-  compilation_cache.reset_cache()
+def pytest_unconfigure():
+  """The folder of programs is that of the first process, which ends last."""
+  if _OWN_CACHE:
+    shutil.rmtree(_OWN_CACHE)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ TINY = {
   "codec_train.crop_seconds": 0.1,
   "codec_train.mel_scales": ((64, 10), (256, 20)),
   "codec_train.discriminator.periods": (2,),
-  "codec_train.discriminator.n_ffts": (128,),
+  "codec_train.discriminator.n_ffts": (),  # five stacks of layers for each
   "semantic.num_clusters": 8,
   "slm.width": 16,
   "slm.depth": 1,

@@ -12,8 +12,6 @@ from jaxcodec.config_fields import ConfigError
 from jaxcodec.metrics_writer import read_metrics
 from jaxcodec.pipeline.experiment import plain
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 SMALL = {
   "cpu_devices": 8,
   "mesh.data": 2,
@@ -46,7 +44,7 @@ def _config(**changes):
   codec.encoder.update(width=2, strides=(32,), latent_dim=4)
   codec.decoder.update(width=8, mlp_width=8, depth=1, n_fft=128, hop=32)
   codec.quantizer.update(num_codebooks=2, codebook_size=16, codebook_dim=2)
-  train.discriminator.update(periods=(), n_ffts=(64,), band_width=1)
+  train.discriminator.update(periods=(2,), n_ffts=(), period_width=1)
   config.update_from_flattened_dict(SMALL | changes)
   return config
 
@@ -56,7 +54,7 @@ def _run(workdir, **changes):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compiled_once):
+def trained(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("synthetic")
   _run(workdir, **{"codec_train.profile_steps": (2, 2)})
   return workdir

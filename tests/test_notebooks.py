@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, small, and is kept without outputs."""
 
-import os
 import pathlib
 
 import nbformat
@@ -45,9 +44,8 @@ def _parameters(name, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
-  monkeypatch.setenv("XLA_FLAGS", "")
-  if folder := os.environ.get("JAXCODEC_TEST_CACHE"):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
+  # As many as launch/main.py takes: the programs of its tests serve here, too.
+  monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
   notebook = nbformat.read(path, as_version=4)
   for cell in notebook.cells:
     if "parameters" in cell.metadata.get("tags", ()):

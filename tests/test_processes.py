@@ -1,7 +1,6 @@
 """One program in two processes: they agree, end together, and resume bit for bit."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -27,16 +26,13 @@ with_gloo = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def environment(tmp_path_factory):
-  """Of the processes: one device each if they say nothing, one set of programs."""
+def environment():
+  """Of the processes: one device each if they say nothing."""
   jax.devices()  # this process' own, which are not to know of it
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XLA_FLAGS", "")
     patch.setenv("JAX_PLATFORMS", "cpu")
     patch.setenv("PYTHONPATH", str(ROOT))
-    folder = os.environ.get("JAXCODEC_TEST_CACHE") or tmp_path_factory.mktemp("xla")
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
-    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     yield
 
 

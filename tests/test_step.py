@@ -13,8 +13,6 @@ from train_toy import Data, bits, fit
 from jaxcodec import flops, nonfinite, rates, sharding
 from jaxcodec.metrics_writer import read_metrics
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 def _spoilt(*numbers):
   """Data in which the batches of these numbers hold a NaN."""

@@ -29,9 +29,6 @@ from jaxcodec.metrics_writer import read_metrics
 PROGRAM = pathlib.Path(train_toy.__file__)
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 def without_times(records):
   timed = (
     *("time", "step_seconds", "step_seconds_std", "examples_per_s"),
@@ -159,7 +156,6 @@ def _environment():
     **os.environ,
     "XLA_FLAGS": "",
     "PYTHONPATH": str(PROGRAM.parents[1]),
-    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
   }
 
 

@@ -2,9 +2,7 @@
 
 import collections
 import hashlib
-import json
 import os
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -72,22 +70,6 @@ def write_split(
   """Writes the split as JSON lists of utterance ids, in one step."""
   ids = {part: [utterances[i].id for i in split[part]] for part in PARTS}
   files.write_json(path, ids)
-
-
-def read_split(
-  path: str | os.PathLike, utterances: Sequence[Utterance]
-) -> dict[str, list[int]]:
-  """Indices of a written split; raises `DataError` if it names unknown utterances."""
-  try:
-    ids = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    parts = {part: list(ids[part]) for part in PARTS}
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise DataError(f"{path}: is not a split file: {error!r}") from error
-  index = {utterance.id: i for i, utterance in enumerate(utterances)}
-  for part, names in parts.items():
-    if unknown := [name for name in names if name not in index]:
-      raise DataError(f"{path}: {part} names {unknown[0]!r}, which the data lacks")
-  return {part: [index[name] for name in names] for part, names in parts.items()}
 
 
 def _groups(utterances):

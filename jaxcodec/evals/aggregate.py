@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats would take long to import
 
 RESAMPLES = 4000
 SEED = 20240904
@@ -61,8 +61,8 @@ def resamples(n: int) -> Iterator[np.ndarray]:
 
 def expanded_tail(n: int, level: float) -> float:
   """What to cut off each end so that an interval from n values covers `level`."""
-  t = stats.t.ppf((1 - level) / 2, n - 1)
-  return float(stats.norm.cdf(t * np.sqrt(n / (n - 1))))
+  t = special.stdtrit(n - 1, (1 - level) / 2)
+  return float(special.ndtr(t * np.sqrt(n / (n - 1))))
 
 
 def jackknife(full: float, left_out: np.ndarray, *, upper: float) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def jackknife(full: float, left_out: np.ndarray, *, upper: float) -> dict[str, A
   if n < 2:
     return {"mean": float(full), "ci95": [None, None]}
   spread = (n - 1) / n * np.sum((left_out - left_out.mean()) ** 2)
-  half = stats.norm.ppf(0.975) * np.sqrt(spread)
+  half = special.ndtri(0.975) * np.sqrt(spread)
   return {
     "mean": float(full),
     "ci95": [float(full - half), float(min(full + half, upper))],

@@ -1,7 +1,6 @@
 """Speaker similarity: cosine of two d-vectors, without PyTorch."""
 
 import numpy as np
-from scipy import signal
 
 from jaxcodec.evals import models
 from jaxcodec.evals.audio import prepare
@@ -59,7 +58,7 @@ class SpeakerSimilarity(Metric):
 
 def mel_windows(audio: np.ndarray) -> np.ndarray:
   """Half-overlapping windows of log10 mel power, (windows, 80, 40) float32."""
-  window = signal.get_window("hamming", 400)
+  window = np.hamming(401)[:-1]  # periodic
   spectrum = magnitudes(audio, n_fft=512, hop=160, window=window, center=False)
   mel = np.log10(spectrum**2 @ mel_filters(_RATE, 512, 40) + 1e-10)
   starts = range(0, len(mel) - _WINDOW_FRAMES + 1, _STRIDE_FRAMES)

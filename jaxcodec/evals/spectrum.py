@@ -1,9 +1,8 @@
 """Short-time spectra in numpy: utterances differ in length, so nothing is compiled."""
 
 import numpy as np
-from scipy import signal
 
-from jaxcodec.nn.dsp import mel_filters
+from jaxcodec.nn.dsp import hann, mel_filters
 
 N_FFT = 1024
 
@@ -29,6 +28,5 @@ def magnitudes(
 
 def log_mel(x: np.ndarray, sample_rate: int, *, hop: int = 256) -> np.ndarray:
   """log10 of 80 mel-weighted magnitudes with a floor of 1e-5, (T, 80)."""
-  window = signal.get_window("hann", N_FFT)
-  spectrum = magnitudes(x, n_fft=N_FFT, hop=hop, window=window, center=True)
+  spectrum = magnitudes(x, n_fft=N_FFT, hop=hop, window=hann(N_FFT), center=True)
   return np.log10(np.maximum(spectrum @ mel_filters(sample_rate, N_FFT, 80), 1e-5))

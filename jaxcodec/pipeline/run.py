@@ -24,7 +24,6 @@ from jaxcodec import (
 )
 from jaxcodec.config_fields import ConfigError, whole_frames
 from jaxcodec.data.source import DataError
-from jaxcodec.evals.report import write_report
 from jaxcodec.pipeline import evaluation, generation, loop, tokens, training
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
 from jaxcodec.types import TokenSpec
@@ -45,6 +44,8 @@ class _Stage(NamedTuple):
 
 
 def _report(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  from jaxcodec.evals.report import write_report  # no start waits for matplotlib
+
   write_report(experiment.workdir)
   for name in _PUBLISHED["report"]:
     shutil.copyfile(experiment.workdir / name, folder / name)
