@@ -29,6 +29,12 @@ SETTINGS = {
   "margins": {"naturalness": 0.1, "intelligibility": 0.03, "speaker": 0.03},
   "listening": {"sentences": 6, "originals": True},
 }
+CODEC_TRAIN = {
+  "steps": 3,
+  "batch_size": 4,
+  "crop_seconds": 0.5,
+  "adversarial_start": 2,
+}
 RECONSTRUCTION = ("pesq_wb", "codebook_usage")
 GENERATION = ("wer", "speaker_similarity", "dnsmos_ovrl")
 
@@ -145,9 +151,9 @@ def fake_config(codec):
   return {
     "data": {"source": "folder", "options": {"name": None}},
     "codec": presets.preset(codec),
-    "codec_train": {"steps": 3},
+    "codec_train": CODEC_TRAIN,
     "slm_train": {"steps": 4, "batch_size": 2, "crop_seconds": len(codec)},
-    "generate": {"prompt_seconds": 3.0},
+    "generate": {"prompt_seconds": 3.0, "num_utterances": 9},
     "evaluate": {"num_utterances": 10},
   }
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from study_helpers import plan, settings, write_cells
+from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
 from jaxcodec.evals import read_results
 from jaxcodec.study import significance
@@ -151,7 +151,7 @@ def test_cells_of_other_settings_are_refused(tmp_path):
   slms = {"maskgit": "configs/a.py"}
   cells = plan(tmp_path, slms=slms, codecs=["dac", "dacq_vocos"])
   write_cells(cells[:2])
-  write_cells(cells[2:], config={"codec_train": {"steps": 5}})
+  write_cells(cells[2:], config={"codec_train": CODEC_TRAIN | {"steps": 5}})
   with pytest.raises(StudyError, match="codec_train.steps: 3 -> 5"):
     collect(settings(slms=slms), cells, {})
 

@@ -12,7 +12,7 @@ import sys
 import textwrap
 
 import pytest
-from study_helpers import fake_config, plan
+from study_helpers import CODEC_TRAIN, fake_config, plan
 
 from jaxcodec import stages
 from jaxcodec.build import ConfigError
@@ -88,7 +88,9 @@ def test_cells_must_match_in_what_they_share():
   configs["encodec"]["codec"]["quantizer"]["num_codebooks"] = 4
   with pytest.raises(grid.StudyError, match="dac and encodec differ: tokens.kbps: 4.0"):
     grid.check_matched(configs)
-  configs["encodec"] = fake_config("encodec") | {"codec_train": {"steps": 9}}
+  configs["encodec"] = fake_config("encodec") | {
+    "codec_train": CODEC_TRAIN | {"steps": 9}
+  }
   with pytest.raises(grid.StudyError, match="codec_train.steps: 3 -> 9"):
     grid.check_matched(configs)
 

@@ -1,5 +1,6 @@
 """The study's page: its figures, its players, its tables, in a browser where one is."""
 
+import html
 import json
 import re
 
@@ -9,8 +10,10 @@ import soundfile
 from browser import ask
 from study_helpers import plan, settings, write_cells, write_sounds
 
-from jaxcodec.study import listening, page, significance
+from jaxcodec.study import listening, page, setting, significance
 from jaxcodec.study.collect import collect
+from jaxcodec.study.reasons import reasons
+from jaxcodec.study.tables import to_markdown
 
 SCRIPT = """
 const table = document.querySelector("#differences table");
@@ -76,6 +79,26 @@ def test_the_page_has_the_figures_and_the_verdicts(study):
       assert f"{measures['wer']['mean']:.3f} ({low:.3f} to {high:.3f})" in text
   commands = [cell["command"] for cell in found["cells"].values()]
   assert all(command in text for command in commands)
+
+
+def test_both_reports_say_what_was_trained_and_what_decided(study):
+  found, text = study
+  for written in (html.unescape(text), to_markdown(found)):
+    assert "3 steps of 4 x 0.5 s, with discriminators from step 2" in written
+    assert "Language models: 4 steps" in written and "With one seed" in written
+    for finding in found["findings"]:
+      for slm in finding["by_slm"]:
+        assert all(f"{slm}: {why}" in written for why in reasons(finding, slm))
+
+
+def test_rates_at_which_no_word_is_understood_are_pointed_out(study):
+  found, _ = study
+  assert not any("understood" in text for text in setting.sentences(found))
+  deaf = json.loads(json.dumps(found))
+  for measures in deaf["generation"]["other"].values():
+    measures["wer"]["mean"] = 0.95
+  (warning,) = [text for text in setting.sentences(deaf) if "understood" in text]
+  assert "With other no system's wer is below 0.9" in warning
 
 
 def test_clips_are_equally_loud_where_peaks_allow():

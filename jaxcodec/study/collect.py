@@ -6,7 +6,7 @@ from typing import Any
 
 import jaxcodec
 from jaxcodec import stages
-from jaxcodec.study import findings
+from jaxcodec.study import findings, setting
 from jaxcodec.study.grid import Cell, check_matched
 from jaxcodec.study.relations import attributions, comparisons, correlations, evidence
 from jaxcodec.study.runner import DONE
@@ -51,6 +51,7 @@ def collect(
   about = {name: m for r in results for name, m in r["metrics"].items()}
   return {
     "settings": dict(settings),
+    "setting": setting.of_config(results[0]["config"]),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
     "models": models(results),

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxcodec.evals.report.markup import figure, fragment, table, tag
 from jaxcodec.evals.table import interval, metric_label, number
-from jaxcodec.study import listening, tables
+from jaxcodec.study import listening, setting, tables
 from jaxcodec.study.plots import interval_plot, scatter
 from jaxcodec.study.token_stats import MEASURES
 
@@ -54,8 +54,12 @@ def _sortable(head: Sequence[str], rows: Iterable[Sequence[str]], **options) -> 
   return f'<div class="sortable">{table(head, rows, **options)}</div>'
 
 
+def _setting(study: Study) -> str:
+  return "".join(tag("p", text) for text in setting.sentences(study))
+
+
 def _findings(study: Study) -> str:
-  parts = []
+  parts = [_setting(study)]
   for finding in study["findings"]:
     verdict = finding["verdict"]
     numbers = json.dumps(finding["numbers"], indent=1, ensure_ascii=False)
@@ -65,6 +69,7 @@ def _findings(study: Study) -> str:
       f"<h3>{finding['number']}. {fragment(finding['claim'])}</h3>"
       f"<p>{shown} here ({fragment(by_slm)})</p>"
       + tag("p", finding["rule"])
+      + f"<ul>{''.join(tag('li', text) for text in tables.why(finding))}</ul>"
       + f"<details><summary>The numbers</summary>{tag('pre', numbers)}</details>"
     )
   return "\n".join(parts)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcodec.evals.table import align, interval, metric_label, number
+from jaxcodec.study import setting
+from jaxcodec.study.reasons import reasons
 from jaxcodec.study.token_stats import MEASURES
 
 Study = Mapping[str, Any]
@@ -60,6 +62,7 @@ def to_markdown(study: Study) -> str:
   """All tables: cells, measures with intervals, tokens, relations, findings."""
   parts = [
     "# The study",
+    *setting.sentences(study),
     _cells(study),
     "## Findings",
     _findings(study),
@@ -209,5 +212,15 @@ def _findings(study: Study) -> str:
     by_slm = (finding["by_slm"][slm] for slm in study["generation"])
     claim = f"{finding['number']}. {finding['claim']}"
     rows.append((claim, finding["verdict"], *by_slm))
-  rules = "\n".join(f"{f['number']}. {f['rule']}" for f in study["findings"])
+  rules = "\n".join(
+    "\n".join([f"{f['number']}. {f['rule']}", *(f"   - {text}" for text in why(f))])
+    for f in study["findings"]
+  )
   return f"{align(rows)}\n\n{rules}"
+
+
+def why(finding: Mapping[str, Any]) -> list[str]:
+  """What decided with each language model."""
+  return [
+    f"{slm}: {reason}" for slm in finding["by_slm"] for reason in reasons(finding, slm)
+  ]
