@@ -29,7 +29,8 @@ def get_config(arg=""):
   # The language model whose config the codecs' cells run; it wants texts there too.
   config.codecs_of = "valle"
   config.seeds = (0,)
-  # Of every cell, as on launch/main.py's command line but for `--config.`.
+  # Of every cell, as on launch/main.py's command line but for `--config.`; with `valle:`
+  # or the like before them, of that language model's.
   config.overrides = ("evaluate.opus=True",)
   # What the findings are judged by, and differences of it that don't matter.
   config.measures = dict(

@@ -17,8 +17,9 @@ import errors
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxcodec import files
+from jaxcodec import build, files, text_config
 from jaxcodec.config_args import literal
+from jaxcodec.config_fields import ConfigError
 from jaxcodec.data.source import DataError
 from jaxcodec.stages import WorkdirInUse
 from jaxcodec.study import collect, grid, listening, page, runner, tables
@@ -28,7 +29,10 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the results; default runs/<name of the config>."
 )
 _SET = flags.DEFINE_multi_string(
-  "set", [], "A value of every cell's config, name=value; may be repeated."
+  "set",
+  [],
+  "A value of every cell's config, name=value, or of those of a language"
+  " model, slm:name=value; may be repeated.",
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run none.")
 _COLLECT = flags.DEFINE_bool(
@@ -74,14 +78,20 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   config: ConfigDict = module.get_config(arg)
-  values = dict(override.split("=", 1) for override in settings["overrides"])
+  overrides = grid.overrides_of(settings, cell.slm)
+  values = dict(override.split("=", 1) for override in overrides)
   for name in values:
     _check_field(config, name, cell.config)
   try:
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise grid.StudyError(f"overrides: {error.args[0]} (in {cell.config})") from error
-  return json.loads(config.to_json())
+  values = json.loads(config.to_json())
+  try:
+    build.check(text_config.with_front_end(values))
+  except ConfigError as error:
+    raise grid.StudyError(f"{error} (in {cell.config})") from error
+  return values
 
 
 def _check_field(config: ConfigDict, name: str, where: str) -> None:

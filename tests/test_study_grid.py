@@ -73,6 +73,7 @@ def test_the_dry_run_is_a_shell_command_a_cell(tmp_path):
     ({"seeds": [1, 1]}, "seeds: .* each once"),
     ({"codecs_of": "valle"}, "codecs_of: 'valle' is none"),
     ({"overrides": ["seed=3"]}, "overrides: .*'seed=3'"),
+    ({"overrides": ["third:slm_train.steps=3"]}, "one of maskgit, other, got 'third:"),
     ({"overrides": ["data.path"]}, "overrides: .*'data.path'"),
     ({"listening": {"sentences": -1}}, "listening.sentences: expected 0 or more"),
   ],
@@ -176,14 +177,33 @@ def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
   grid.check_matched(configs)
 
 
-def test_a_field_that_the_cells_lack_is_refused():
+def test_a_language_model_has_values_of_its_own(tmp_path):
+  both = ["data.path=a:b=c", "other:slm_train.max_seconds=9"]
+  for cell in plan(tmp_path, overrides=both):
+    assert "--config.data.path=a:b=c" in cell.command
+    own = "--config.slm_train.max_seconds=9" in cell.command
+    assert own == (cell.slm == "other")
+
+
+@pytest.mark.parametrize(
+  ("override", "message"),
+  [
+    ("slm_train.steps=9", "slm_train.optimizer: warmup_steps must be below steps"),
+    ("codec_train.stepz=4", "overrides: 'codec_train.stepz' is no field of"),
+    (
+      "valle:slm_train.crop_seconds=4",
+      "overrides: 'slm_train.crop_seconds' is no field",
+    ),
+  ],
+)
+def test_what_a_cell_would_refuse_is_refused_first(override, message):
   command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
   done = subprocess.run(
-    [*command, "--dry_run", "--set=codec_train.stepz=4"],
+    [*command, "--dry_run", f"--set={override}"],
     **dict(cwd=ROOT, capture_output=True, text=True),
   )
   assert done.returncode == 2, done.stderr
-  assert done.stderr.startswith("error: overrides: 'codec_train.stepz' is no field of")
+  assert done.stderr.startswith(f"error: {message}")
 
 
 def _finish(folder, name, content="x"):

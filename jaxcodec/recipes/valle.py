@@ -45,9 +45,9 @@ def runlocal(config: ConfigDict) -> None:
   config.slm.update(width=128, depth=4, heads=4)
   config.slm.update(dtype="float32", remat=False)
   train = config.slm_train
-  train.update(steps=700, max_seconds=10.0, frames_per_batch=1600, num_buckets=4)
+  train.update(steps=700, max_seconds=8.0, frames_per_batch=1600, num_buckets=4)
   train.update(continuations=2)
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=16)
-  config.generate.sampler.update(max_frames=500)
+  config.generate.sampler.update(max_frames=400)

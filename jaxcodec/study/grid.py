@@ -80,7 +80,7 @@ def _cell(settings, workdir, program, codec, slm, seed) -> Cell:
   command += [
     f"--config.stages={SLM_STAGES if slm else CODEC_STAGES}",
     f"--config.seed={seed}",
-    *(f"--config.{override}" for override in settings["overrides"]),
+    *(f"--config.{override}" for override in overrides_of(settings, slm)),
   ]
   needs = own if slm else None
   return Cell(name, codec, slm, seed, needs, folder / name, config, tuple(command))
@@ -98,12 +98,25 @@ def _check(settings: Mapping[str, Any]) -> None:
   if settings["listening"]["sentences"] < 0:
     raise StudyError("listening.sentences: expected 0 or more")
   for override in settings["overrides"]:
-    name, equals, _ = override.partition("=")
-    if not equals or name in _OWN:
+    slm, name, value = _parts(override)
+    if value is None or name in _OWN or slm not in (None, *settings["slms"]):
       raise StudyError(
-        f"overrides: expected name=value of a field other than {', '.join(_OWN)}, got"
-        f" {override!r}"
+        f"overrides: expected name=value of a field other than {', '.join(_OWN)}, or"
+        f" slm:name=value of one of {', '.join(settings['slms'])}, got {override!r}"
       )
+
+
+def _parts(override: str) -> tuple[str | None, str, str | None]:
+  """Language model, field and value of `name=value` or `slm:name=value`."""
+  left, equals, value = override.partition("=")
+  slm, colon, name = left.rpartition(":")
+  return slm if colon else None, name, value if equals else None
+
+
+def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
+  """The overrides, as name=value, of a language model's cells or (None) of codecs."""
+  found = map(_parts, settings["overrides"])
+  return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
 
 
 def check_matched(configs: Mapping[str, Mapping[str, Any]]) -> None:
