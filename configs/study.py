@@ -29,8 +29,8 @@ def get_config(arg=""):
   # The language model whose config the codecs' cells run; it wants texts there too.
   config.codecs_of = "valle"
   config.seeds = (0,)
-  # Of every cell, as on launch/main.py's command line but for `--config.`; with `valle:`
-  # or the like before them, of that language model's.
+  # Of every cell, as on launch/main.py's command line without `--config.`; of a
+  # language model alone with its name before, as in `valle:slm_train.max_seconds=9`.
   config.overrides = ("evaluate.opus=True",)
   # What the findings are judged by, and differences of it that don't matter.
   config.measures = dict(
