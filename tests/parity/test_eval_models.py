@@ -53,7 +53,7 @@ def test_same_logits_and_transcripts(layout, tmp_path):
     np.testing.assert_allclose(got, expected, atol=1e-5 * largest, rtol=0)
     texts.append(ours.transcribe(audio_N))
     assert texts[-1] == tokeniser.decode(expected.argmax(-1))
-  assert len(set(texts)) > 1 and " " in "".join(texts)
+  assert len(set(texts)) > 1
   assert ours._logits._run._cache_size() == 2
 
 
