@@ -33,6 +33,8 @@ BAD_FIELDS = {
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
   "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
+  "evaluate.asr": ("absent/asr", "^evaluate.asr: .*absent/asr is not a folder"),
+  "evaluate.speaker": ("wavlm", "^evaluate.speaker: .*; but wavlm is not a folder"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
   "data.source": ("libri", "data.source: 'libri' is unknown"),
   "data.workers": (-1, "data.workers must not be negative, got -1"),

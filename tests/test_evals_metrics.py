@@ -12,7 +12,7 @@ import soxr
 from evals_helpers import RATE, SPEC, item, voice
 
 from jaxcodec import evals
-from jaxcodec.evals import mos, registry, signal_metrics, speaker, tokens
+from jaxcodec.evals import mos, registry, signal_metrics, speaker_models, tokens
 from jaxcodec.evals.audio import prepare_pair
 from jaxcodec.evals.metric import MetricFailed
 from jaxcodec.evals.spectrum import log_mel, magnitudes
@@ -86,7 +86,7 @@ def test_speaker_features_match_librosa():
     window="hamming", center=False,
   )  # fmt: skip
   theirs = np.log10(power + 1e-10).T
-  windows = speaker.mel_windows(x)
+  windows = speaker_models.mel_windows(x)
   assert windows.shape == (1 + (len(theirs) - 80) // 40, 80, 40)
   np.testing.assert_allclose(windows[1], theirs[40:120], atol=2e-3)
 

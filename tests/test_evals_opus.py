@@ -81,7 +81,7 @@ def _experiment(wanted=True):
   settings = {
     "opus": wanted,
     "reconstruction": ("stoi", "codebook_usage", "bitrate_kbps"),
-    **{"asr": "", "threads": 1},
+    **{"asr": "", "speaker": "", "utmos": None, "threads": 1},
   }
   return types.SimpleNamespace(spec=SPEC, config={"evaluate": settings})
 

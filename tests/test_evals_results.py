@@ -8,7 +8,7 @@ import pytest
 from evals_helpers import METRICS, SPEC, item
 
 from jaxcodec import evals
-from jaxcodec.evals import models, results
+from jaxcodec.evals import models, results, speaker_models
 from jaxcodec.evals.metric import Metric, MetricFailed, Score
 
 
@@ -82,6 +82,7 @@ def test_an_absent_package_is_reported_with_its_install_line(name, line, monkeyp
     raise ImportError(module)
 
   monkeypatch.setattr("importlib.import_module", missing)
+  speaker_models.load_speaker.cache_clear()
   loaded = evals.load_metrics(evals.make_metrics([name, "si_sdr"]))
   assert [m.name for m in loaded.metrics] == ["si_sdr"]
   assert loaded.absent[name].startswith(line)

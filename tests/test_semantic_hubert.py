@@ -142,9 +142,10 @@ def test_weights_are_read_in_every_spelling(params, tmp_path):
 
 
 def test_other_weights_are_named(params, tmp_path):
-  stable = _save(tmp_path / "a", params, {**CONFIG, "do_stable_layer_norm": True})
-  with pytest.raises(ValueError, match="/a: not HuBERT.*do_stable_layer_norm is True"):
-    hubert.load(stable)
+  batch = _save(tmp_path / "a", params, {**CONFIG, "conv_pos_batch_norm": True})
+  match = "/a: not a hubert of a .*conv_pos_batch_norm is True, expected False"
+  with pytest.raises(ValueError, match=match):
+    hubert.load(batch)
   adapted = _save(tmp_path / "b", params, **{"encoder.adapter.weight": np.zeros(3)})
   with pytest.raises(ValueError, match="(?s)/b: .*encoder.adapter.weight: not a para"):
     hubert.load(adapted)

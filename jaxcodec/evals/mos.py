@@ -1,12 +1,15 @@
 """Predicted mean opinion scores of speech without a reference."""
 
 import importlib.machinery
+import pathlib
 import sys
 import types
 import unittest.mock
+import warnings
 
 import numpy as np
 
+from jaxcodec.config_fields import ConfigError
 from jaxcodec.evals import models
 from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import Item, Metric, Score
@@ -91,6 +94,53 @@ class DistillMos(Metric):
     audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
     with self._torch.no_grad():
       return Score(float(self._model(self._torch.from_numpy(audio)[None])[0]))
+
+
+class Utmos(Metric):
+  """UTMOS by a local TorchScript file, which holds code and weights; needs PyTorch.
+
+  The file is `utmos_scripted.pt` of the package `utmos_pytorch`, the strong learner
+  of UTMOS, which takes audio (1, N) at 16 kHz.
+
+  Source: Saeki et al. 2022, "UTMOS: UTokyo-SaruLab system for VoiceMOS Challenge 2022";
+  utmos_pytorch/utmos_scripted.py for the call.
+  """
+
+  name = "utmos"
+  unit = "MOS"
+  better = "higher"
+  packages = ("torch",)
+
+  def __init__(self, path: str | None):
+    """Takes note of the file.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if path is None or not pathlib.Path(path).expanduser().is_file():
+      raise ConfigError(
+        "evaluate.utmos: the metric utmos needs the path of UTMOS in TorchScript,"
+        f" utmos_scripted.pt of utmos_pytorch; {path!r} is not a file"
+      )
+    self._path = pathlib.Path(path).expanduser()
+    self.measures = (
+      f"UTMOS predicted naturalness by {self._path.name}, 1 to 5, no reference."
+    )
+
+  def load(self):
+    (self._torch,) = self.require("torch")
+    try:
+      with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch prefers its newer format.
+        self._model = self._torch.jit.load(self._path, map_location="cpu").eval()
+    except RuntimeError as error:
+      raise ValueError(f"{self._path}: not a TorchScript file ({error})") from None
+    return {"utmos": models.sha256(self._path)}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    with self._torch.no_grad():
+      return Score(float(self._model(self._torch.from_numpy(audio)[None])))
 
 
 def _empty_module() -> types.ModuleType:

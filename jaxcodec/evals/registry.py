@@ -1,9 +1,11 @@
 """Metrics by the names that configs and results.json use."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from jaxcodec.evals import asr as asr_models
 from jaxcodec.evals import error_rate, mos, signal_metrics, speaker, tokens
+from jaxcodec.evals import speaker_models as speakers
 from jaxcodec.evals.metric import Metric
 
 RECONSTRUCTION = (
@@ -31,9 +33,8 @@ _PLAIN: dict[str, Callable[[], Metric]] = {
     mos.DistillMos,
   )
 }
-_WITH_THREADS = {
-  cls.name: cls for cls in (mos.DnsmosOverall, speaker.SpeakerSimilarity)
-}
+_DNSMOS, _UTMOS = mos.DnsmosOverall.name, mos.Utmos.name
+_SPEAKER = speaker.SpeakerSimilarity.name
 _WITH_ASR = {
   cls.name: cls for cls in (error_rate.WordErrorRate, error_rate.CharacterErrorRate)
 }
@@ -41,7 +42,7 @@ _WITH_SPEC = {
   cls.name: cls
   for cls in (tokens.CodebookUsage, tokens.CodebookPerplexity, tokens.Bitrate)
 }
-KNOWN = (*_PLAIN, *_WITH_THREADS, *_WITH_ASR, *_WITH_SPEC)
+KNOWN = (*_PLAIN, _DNSMOS, _UTMOS, _SPEAKER, *_WITH_ASR, *_WITH_SPEC)
 
 
 def make_metrics(
@@ -49,6 +50,8 @@ def make_metrics(
   *,
   spec: tokens.Spec | None = None,
   asr: str = asr_models.DEFAULT,
+  speaker_model: str = speakers.DEFAULT,
+  utmos: str | None = None,
   threads: int = 1,
 ) -> list[Metric]:
   """Metrics in the order of their names; nothing is loaded yet.
@@ -56,26 +59,28 @@ def make_metrics(
   Args:
     names: from KNOWN.
     spec: the codec's token spec; only the codebook metrics and the bitrate need it.
-    asr: see `asr.load_asr`.
+    asr: the recogniser of the error rates; see `asr.choose_asr`.
+    speaker_model: of the speaker similarity; see `speaker_models.choose_speaker`.
+    utmos: file of the metric `utmos`; see `mos.Utmos`.
     threads: CPU threads of each neural metric.
 
   Raises:
+    ConfigError: a model that a metric needs is not there; names the field.
     ValueError: an unknown or repeated name, or a codebook metric without a spec.
   """
-  metrics = []
+  makers: dict[str, Callable[[], Metric]] = {
+    **_PLAIN,
+    _DNSMOS: lambda: mos.DnsmosOverall(threads=threads),
+    _UTMOS: lambda: mos.Utmos(utmos),
+    _SPEAKER: lambda: speaker.SpeakerSimilarity(speaker_model, threads=threads),
+    **{n: functools.partial(c, asr, threads=threads) for n, c in _WITH_ASR.items()},
+    **{n: functools.partial(c, spec) for n, c in _WITH_SPEC.items()},
+  }
   for name in names:
-    if name in _PLAIN:
-      metrics.append(_PLAIN[name]())
-    elif name in _WITH_THREADS:
-      metrics.append(_WITH_THREADS[name](threads=threads))
-    elif name in _WITH_ASR:
-      metrics.append(_WITH_ASR[name](asr, threads=threads))
-    elif name in _WITH_SPEC and spec is not None:
-      metrics.append(_WITH_SPEC[name](spec))
-    elif name in _WITH_SPEC:
-      raise ValueError(f"metric {name!r} needs the codec's token spec")
-    else:
+    if name not in makers:
       raise ValueError(f"unknown metric {name!r}; known: {', '.join(KNOWN)}")
+    if name in _WITH_SPEC and spec is None:
+      raise ValueError(f"metric {name!r} needs the codec's token spec")
   if len(set(names)) != len(names):
     raise ValueError(f"a metric is named twice in {tuple(names)}")
-  return metrics
+  return [makers[name]() for name in names]

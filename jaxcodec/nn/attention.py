@@ -43,6 +43,7 @@ def attend(
   k_BxHxSxD: jax.Array,
   v_BxHxSxD: jax.Array,
   visible_BxTxS: jax.Array,
+  bias_BxHxTxS: jax.Array | None = None,
 ) -> jax.Array:
   """Scaled dot-product attention with a float32 softmax.
 
@@ -57,12 +58,15 @@ def attend(
     k_BxHxSxD: keys.
     v_BxHxSxD: values.
     visible_BxTxS: bool, which keys a query sees; T may be 1 (the same for all).
+    bias_BxHxTxS: added to the scaled scores; nothing if None.
   """
   scale = q_BxHxTxD.shape[-1] ** -0.5
   if q_BxHxTxD.ndim == 4:
     visible_BxTxS = visible_BxTxS[:, None]
   q, k = q_BxHxTxD * scale, k_BxHxSxD
   score = jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=jnp.float32)
+  if bias_BxHxTxS is not None:
+    score = score + bias_BxHxTxS
   score = jnp.where(visible_BxTxS, score, _MASKED)
   weight = jnp.exp(score - jax.lax.stop_gradient(score.max(-1, keepdims=True)))
   total = weight.sum(-1, keepdims=True)

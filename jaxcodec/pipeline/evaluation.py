@@ -67,6 +67,8 @@ def make_metrics(experiment: Experiment, name: str) -> list[Metric]:
     names,
     spec=experiment.spec,
     asr=settings["asr"],
+    speaker_model=settings["speaker"],
+    utmos=settings["utmos"],
     threads=settings["threads"],
   )
 

@@ -114,6 +114,8 @@ def _check(experiment: Experiment, wanted: list[str]) -> None:
   for name in ("reconstruction", "generation"):
     try:
       evaluation.make_metrics(experiment, name)
+    except ConfigError:
+      raise
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
   bitrate = experiment.spec.bitrate

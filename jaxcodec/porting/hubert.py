@@ -1,59 +1,60 @@
 """HuBERT's weights. Source: transformers' modeling_hubert.py, HubertModel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcodec import files
 from jaxcodec.porting import readers
 from jaxcodec.porting.table import CONV1D, Layout, Rule, permuted, to_flax
 from jaxcodec.semantic.hubert import Hubert
 
-_LINEAR = permuted(1, 0)
+LINEAR = permuted(1, 0)
 _LAYER, _OURS = r"encoder\.layers\.(\d+)", r"params/layers_\1"
 _POSITION = r"encoder\.pos_conv_embed\.conv"
 
 
-def _both(torch: str, flax: str, name: str, layout: Layout | None = None) -> list[Rule]:
-  """Weight, by our `name`, and bias."""
+def both(torch: str, flax: str, name: str, layout: Layout | None = None) -> list[Rule]:
+  """Rules of a layer's weight, by our `name`, and of its bias."""
   return [
     Rule(rf"{torch}\.weight", f"{flax}/{name}", layout),
     Rule(rf"{torch}\.bias", f"{flax}/bias"),
   ]
 
 
+_CONV = r"feature_extractor\.conv_layers\.(\d+)"
 RULES = (
-  Rule(
-    r"feature_extractor\.conv_layers\.(\d+)\.conv\.weight",
-    r"params/conv_layers_\1/kernel",
-    CONV1D,
-  ),
-  *_both(r"feature_extractor\.conv_layers\.0\.layer_norm", "params/conv_norm", "scale"),
-  *_both(r"feature_projection\.layer_norm", "params/projection_norm", "scale"),
-  *_both(r"feature_projection\.projection", "params/projection", "kernel", _LINEAR),
+  *both(rf"{_CONV}\.conv", r"params/conv_layers_\1", "kernel", CONV1D),
+  *both(r"feature_extractor\.conv_layers\.0\.layer_norm", "params/conv_norm", "scale"),
+  *both(r"feature_projection\.layer_norm", "params/projection_norm", "scale"),
+  *both(r"feature_projection\.projection", "params/projection", "kernel", LINEAR),
   Rule(rf"{_POSITION}\.weight_v", "params/position/kernel", CONV1D),
   Rule(rf"{_POSITION}\.weight_g", "params/position/scale", CONV1D),
   Rule(rf"{_POSITION}\.bias", "params/position/bias"),
-  *_both(r"encoder\.layer_norm", "params/encoder_norm", "scale"),
-  *_both(
+  *both(r"encoder\.layer_norm", "params/encoder_norm", "scale"),
+  *both(
     rf"{_LAYER}\.attention\.(q_proj|k_proj|v_proj|out_proj)",
     rf"{_OURS}/\2",
     "kernel",
-    _LINEAR,
+    LINEAR,
   ),
-  *_both(
+  *both(
     rf"{_LAYER}\.feed_forward\.(intermediate_dense|output_dense)",
     rf"{_OURS}/\2",
     "kernel",
-    _LINEAR,
+    LINEAR,
   ),
-  *_both(rf"{_LAYER}\.(layer_norm|final_layer_norm)", rf"{_OURS}/\2", "scale"),
+  *both(rf"{_LAYER}\.(layer_norm|final_layer_norm)", rf"{_OURS}/\2", "scale"),
   # What training hid frames with, and a recogniser's last layer.
   Rule(r"masked_spec_embed", None),
   Rule(r"lm_head\.(weight|bias)", None),
 )
+# Where every convolution has a norm; these come first.
+_CONV_NORMS = both(rf"{_CONV}\.layer_norm", r"params/conv_norms_\1", "scale")
+_HEAD = both(r"lm_head", "params", "kernel", LINEAR)
 
 # transformers' names of what ours has as attributes; defaults are those of both.
 _FIELDS = {
@@ -66,17 +67,18 @@ _FIELDS = {
   "num_conv_pos_embeddings": "position_taps",
   "num_conv_pos_embedding_groups": "position_groups",
   "layer_norm_eps": "epsilon",
+  "feat_extract_norm": "conv_norm",
+  "conv_bias": "conv_bias",
+  "do_stable_layer_norm": "pre_norm",
 }
-# What the base model's layout is; others are other computations.
+# What the published models' layouts are; others are other computations.
 _LAYOUT = {
-  "model_type": "hubert",
-  "feat_extract_norm": "group",
-  "feat_extract_activation": "gelu",
-  "hidden_act": "gelu",
-  "conv_bias": False,
-  "conv_pos_batch_norm": False,
-  "feat_proj_layer_norm": True,
-  "do_stable_layer_norm": False,
+  "feat_extract_norm": ("group", "layer"),
+  "feat_extract_activation": ("gelu",),
+  "hidden_act": ("gelu",),
+  "conv_pos_batch_norm": (False,),
+  "feat_proj_layer_norm": (True,),
+  "add_adapter": (False,),
 }
 
 
@@ -92,6 +94,20 @@ class Weights(NamedTuple):
   params: dict[str, Any]
 
 
+class CtcWeights(NamedTuple):
+  """What a recogniser's folder holds.
+
+  Attributes:
+    model: HuBERT of its sizes.
+    params: its parameters, numpy arrays.
+    head: `kernel` (D, V) and `bias` (V,) of the layer that tells symbols.
+  """
+
+  model: Hubert
+  params: dict[str, Any]
+  head: dict[str, np.ndarray]
+
+
 def load(path: files.PathLike) -> Weights:
   """Reads weights of transformers' HubertModel or HubertForCTC.
 
@@ -100,37 +116,92 @@ def load(path: files.PathLike) -> Weights:
       model; see `readers`.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file; another layout than the base
-      model's, or everything that is missing, left over or misshapen.
+    FileNotFoundError, ValueError: naming the file; another layout than the published
+      models', or everything that is missing, left over or misshapen.
   """
   state, config = readers.read(path)
-  state = {name.removeprefix("hubert."): array for name, array in state.items()}
-  try:
-    model = model_of(config)
-    audio = jnp.zeros((1, model.window))
-    shapes = jax.eval_shape(model.init, jax.random.key(0), audio)
-    params = to_flax(state, RULES, shapes)["params"]
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from None
-  return Weights(model, params)
+  with readers.naming(path):
+    model = model_of(Hubert, "hubert", config)
+    return Weights(model, params_of(model, state, "hubert."))
 
 
-def model_of(config: Mapping[str, Any]) -> Hubert:
+def load_ctc(path: files.PathLike) -> CtcWeights:
+  """Reads weights of transformers' HubertForCTC; see `load`."""
+  state, config = readers.read(path)
+  with readers.naming(path):
+    model = model_of(Hubert, "hubert", config)
+    params = params_of(model, state, "hubert.")
+    head = {name: array for name, array in state.items() if name.startswith("lm_head")}
+    symbols = config.get("vocab_size", 32)
+    shapes = {"kernel": _shape(model.width, symbols), "bias": _shape(symbols)}
+    return CtcWeights(model, params, to_flax(head, _HEAD, {"params": shapes})["params"])
+
+
+def model_of(
+  cls: type[Hubert],
+  model_type: str,
+  config: Mapping[str, Any],
+  more: Mapping[str, str] | None = None,
+) -> Hubert:
   """The model that a `config.json` describes; the base model where it says nothing.
 
+  Args:
+    cls: the model's class.
+    model_type: transformers' name of it.
+    config: the content of `config.json`.
+    more: transformers' names of the attributes that this class has besides.
+
   Raises:
-    ValueError: naming what this HuBERT cannot be.
+    ValueError: naming what this model cannot be.
   """
+  allowed = {"model_type": (model_type,), **_LAYOUT}
   wrong = [
-    f"{name} is {config[name]!r}, expected {expected!r}"
-    for name, expected in _LAYOUT.items()
-    if config.get(name, expected) != expected
+    f"{name} is {config[name]!r}, expected {' or '.join(map(repr, expected))}"
+    for name, expected in allowed.items()
+    if config.get(name, expected[0]) not in expected
   ]
-  widths = set(config.get("conv_dim", [Hubert.conv_width]))
+  widths = set(config.get("conv_dim", [cls.conv_width]))
   if len(widths) > 1:
     wrong.append(f"conv_dim is {config['conv_dim']}, expected equal numbers")
   if wrong:
-    raise ValueError("not HuBERT in the base model's layout: " + "; ".join(wrong))
-  fields = {ours: config[name] for name, ours in _FIELDS.items() if name in config}
-  fields = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
-  return Hubert(conv_width=widths.pop(), **fields)
+    raise ValueError(f"not a {model_type} of a published layout: " + "; ".join(wrong))
+  names = {**_FIELDS, **(more or {})}
+  return cls(conv_width=widths.pop(), **attributes(config, names))
+
+
+def attributes(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+  """What a `config.json` says, by our names."""
+  found = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+  return {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+
+
+def params_of(
+  model: Hubert,
+  state: Mapping[str, np.ndarray],
+  root: str,
+  rules: Sequence[Rule] = RULES,
+) -> dict[str, Any]:
+  """The model's parameters of a state dict.
+
+  Args:
+    model: of the weights' sizes.
+    state: arrays by transformers' names.
+    root: what these begin with in a model with a head.
+    rules: of the model's parameters and of what is left out.
+
+  Raises:
+    ValueError: see `to_flax`.
+  """
+  state = {name.removeprefix(root): array for name, array in state.items()}
+  audio = jnp.zeros((1, model.window))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), audio)
+  return to_flax(state, rules_of(model, rules), shapes)["params"]
+
+
+def rules_of(model: Hubert, rules: Sequence[Rule] = RULES) -> tuple[Rule, ...]:
+  """Those of a model whose convolutions are normed as this one's."""
+  return (*(_CONV_NORMS if model.conv_norm == "layer" else ()), *rules)
+
+
+def _shape(*sizes):
+  return jax.ShapeDtypeStruct(sizes, jnp.float32)

@@ -7,9 +7,10 @@
 | a folder | `model.safetensors` or `pytorch_model.bin`, and `config.json` or `.yaml` |
 """
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401  # tells numpy of bfloat16
@@ -46,7 +47,7 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   """
   path = pathlib.Path(path)
   if path.is_dir():
-    path = _weights_of(path)
+    path = weights_file(path)
   if not path.is_file():
     raise FileNotFoundError(f"no weights at {path}")
   if path.suffix == ".safetensors":
@@ -61,6 +62,15 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   return Checkpoint(dict(state), _kwargs(tree) or _config_beside(path))
 
 
+@contextlib.contextmanager
+def naming(path: str | pathlib.Path) -> Iterator[None]:
+  """A `ValueError` in the block begins with the path."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from None
+
+
 def _kwargs(tree: Mapping[str, Any]) -> dict[str, Any]:
   """How DAC's own files say that their model is built."""
   metadata = tree.get("metadata")
@@ -68,7 +78,12 @@ def _kwargs(tree: Mapping[str, Any]) -> dict[str, Any]:
   return dict(kwargs) if isinstance(kwargs, Mapping) else {}
 
 
-def _weights_of(folder: pathlib.Path) -> pathlib.Path:
+def weights_file(folder: pathlib.Path) -> pathlib.Path:
+  """The file that `read` takes a folder's weights from.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
   found = [folder / name for name in _WEIGHTS if (folder / name).is_file()]
   if not found:
     raise FileNotFoundError(f"{folder} holds neither {' nor '.join(_WEIGHTS)}")

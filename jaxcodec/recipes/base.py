@@ -30,7 +30,9 @@ def full(config: ConfigDict) -> None:
 
   config.evaluate = dict(
     num_utterances=64,
-    asr="whisper-tiny.en",  # or a local faster-whisper folder
+    asr="whisper-tiny.en",  # or a folder: faster-whisper's, or a HubertForCTC
+    speaker="voicefilter_dvector",  # or resemblyzer, or a folder: a WavLMForXVector
+    utmos=config_dict.placeholder(str),  # utmos_scripted.pt, for the metric utmos
     threads=2,
     opus=False,  # whether to measure Opus too, at the codec's bitrate and twice that
     reconstruction=(

@@ -1,8 +1,8 @@
 """HuBERT: hidden states of speech, which cluster by what is said.
 
-Source: Hsu et al. 2021 (arXiv 2106.07447) and transformers' HubertModel, in the layout
-of `facebook/hubert-base-ls960`. Submodules are named after transformers', so that
-weights move by name.
+Source: Hsu et al. 2021 (arXiv 2106.07447) and transformers' HubertModel, in the layouts
+of `facebook/hubert-base-ls960` and `facebook/hubert-large-ll60k`. Submodules are named
+after transformers', so that weights move by name.
 """
 
 import math
@@ -11,16 +11,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn.attention import attend, bidirectional
+from jaxcodec.nn.attention import bidirectional
 from jaxcodec.nn.conv import Conv1d
 from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.norm import TimeGroupNorm
+from jaxcodec.semantic.layer import Layer, layer_norm
 
 SAMPLE_RATE = 16_000
+# torch's default, which transformers' convolutions keep.
+_CONV_EPSILON = 1e-5
 
 
 class Hubert(nn.Module):
-  """Convolutions to 50 frames a second, then post-norm transformer layers.
+  """Convolutions to 50 frames a second, then transformer layers.
 
   Attributes:
     width: of the hidden states.
@@ -29,6 +32,10 @@ class Hubert(nn.Module):
     kernels, strides: of the convolutions, in frames of their input.
     position_taps, position_groups: of the convolution that tells positions.
     epsilon: of the layer norms.
+    conv_norm: `group`, each channel of the first convolution over time, or `layer`,
+      the channels of every convolution's frames.
+    conv_bias: whether the convolutions have one.
+    pre_norm: whether layers norm what they read, not what they give.
   """
 
   width: int = 768
@@ -41,6 +48,9 @@ class Hubert(nn.Module):
   position_taps: int = 128
   position_groups: int = 16
   epsilon: float = 1e-5
+  conv_norm: str = "group"
+  conv_bias: bool = False
+  pre_norm: bool = False
 
   @property
   def hop(self) -> int:
@@ -59,14 +69,23 @@ class Hubert(nn.Module):
     """Frames of so many samples, at least `window`: the windows that lie in them."""
     return (samples - self.window) // self.hop + 1
 
-  @nn.compact
   def __call__(
     self,
     audio_BxN: jax.Array,
     length_B: jax.Array | None = None,
     layer: int | None = None,
   ) -> jax.Array:
-    """Hidden states, (B, num_frames(N), width) float32.
+    """Hidden states, (B, num_frames(N), width) float32: the last of `states`."""
+    return self.states(audio_BxN, length_B, layer)[-1]
+
+  @nn.compact
+  def states(
+    self,
+    audio_BxN: jax.Array,
+    length_B: jax.Array | None = None,
+    layer: int | None = None,
+  ) -> list[jax.Array]:
+    """Hidden states before the first layer and after each, (B, num_frames(N), width).
 
     The states of a row's valid frames are those that it has alone, whatever its padding
     holds: transformers' first norm takes padding into its statistics, this one only
@@ -85,18 +104,24 @@ class Hubert(nn.Module):
       raise ValueError(f"layer must be in 0..{self.depth}, got {layer}")
     if audio_BxN.shape[1] < self.window:
       raise ValueError(
-        f"HuBERT needs at least {self.window} samples, got {audio_BxN.shape[1]}"
+        f"audio needs at least {self.window} samples, got {audio_BxN.shape[1]}"
       )
     x_BxTxD, valid_B = self._extracted(audio_BxN[:, :, None], length_B)
-    x_BxTxD = _layer_norm(self.epsilon, "projection_norm")(x_BxTxD)
+    x_BxTxD = layer_norm(self.epsilon, "projection_norm")(x_BxTxD)
     x_BxTxD = nn.Dense(self.width, name="projection")(x_BxTxD)
     x_BxTxD = x_BxTxD + self._positions(x_BxTxD, valid_B)
-    x_BxTxD = _layer_norm(self.epsilon, "encoder_norm")(x_BxTxD)
+    encoder_norm = layer_norm(self.epsilon, "encoder_norm")
+    states = [x_BxTxD if self.pre_norm else encoder_norm(x_BxTxD)]
     visible_BxTxS = bidirectional(_valid(x_BxTxD.shape[1], valid_B))
+    bias_HxTxS = self._bias(x_BxTxD.shape[1])
     for i in range(layer):
-      block = Layer(self.heads, self.mlp_width, self.epsilon, name=f"layers_{i}")
-      x_BxTxD = block(x_BxTxD, visible_BxTxS)
-    return x_BxTxD
+      block = Layer(
+        *(self.heads, self.mlp_width, self.epsilon, self.pre_norm), name=f"layers_{i}"
+      )
+      states.append(block(states[-1], visible_BxTxS, bias_HxTxS))
+    if self.pre_norm and layer == self.depth:
+      states[-1] = encoder_norm(states[-1])
+    return states
 
   def _extracted(self, x_BxTxC, valid_B):
     """The convolutions' frames and how many of each row are valid."""
@@ -105,12 +130,14 @@ class Hubert(nn.Module):
         *(self.conv_width, kernel, stride),
         padding=0,
         weight_norm=False,
-        use_bias=False,
+        use_bias=self.conv_bias,
         name=f"conv_layers_{i}",
       )(x_BxTxC, valid_B)
       if valid_B is not None:
         valid_B = jnp.maximum((valid_B - kernel) // stride + 1, 0)
-      if i == 0:
+      if self.conv_norm == "layer":
+        x_BxTxC = layer_norm(_CONV_EPSILON, f"conv_norms_{i}")(x_BxTxC)
+      elif i == 0:
         x_BxTxC = TimeGroupNorm(each_channel=True, name="conv_norm")(x_BxTxC, valid_B)
       x_BxTxC = gelu(x_BxTxC)
     return x_BxTxC, valid_B
@@ -127,34 +154,9 @@ class Hubert(nn.Module):
     # An even number of taps gives one frame more.
     return gelu(y_BxTxD[:, : x_BxTxD.shape[1]])
 
-
-class Layer(nn.Module):
-  """Attention and a feed-forward network, each followed by a norm."""
-
-  heads: int
-  mlp_width: int
-  epsilon: float
-
-  @nn.compact
-  def __call__(self, x_BxTxD, visible_BxTxS):
-    B, T, D = x_BxTxD.shape
-
-    def heads(name):
-      y_BxTxD = nn.Dense(D, name=name)(x_BxTxD)
-      return y_BxTxD.reshape(B, T, self.heads, -1).swapaxes(1, 2)
-
-    q, k, v = map(heads, ("q_proj", "k_proj", "v_proj"))
-    y_BxTxD = attend(q, k, v, visible_BxTxS).swapaxes(1, 2).reshape(B, T, D)
-    x_BxTxD = x_BxTxD + nn.Dense(D, name="out_proj")(y_BxTxD)
-    x_BxTxD = _layer_norm(self.epsilon, "layer_norm")(x_BxTxD)
-    y_BxTxF = gelu(nn.Dense(self.mlp_width, name="intermediate_dense")(x_BxTxD))
-    x_BxTxD = x_BxTxD + nn.Dense(D, name="output_dense")(y_BxTxF)
-    return _layer_norm(self.epsilon, "final_layer_norm")(x_BxTxD)
-
-
-def _layer_norm(epsilon, name):
-  # The fast variance is a difference of large numbers.
-  return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
+  def _bias(self, frames):
+    """What is added to the attention's scores before each layer gates it: nothing."""
+    return None
 
 
 def _valid(frames, valid_B):

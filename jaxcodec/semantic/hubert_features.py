@@ -11,6 +11,8 @@ from jaxcodec.semantic.hubert import SAMPLE_RATE, Hubert
 
 # As transformers' feature extractor has it.
 _VARIANCE_FLOOR = 1e-7
+# Attributes that HuBERT had not from the first, and what it was like without.
+_LATER = {"conv_norm": "group", "conv_bias": False, "pre_norm": False}
 
 
 @flax.struct.dataclass
@@ -52,7 +54,12 @@ class HubertFeatures:
     model = fields.pop("model")
     del fields["params"]
     sizes = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
-    sizes = {n: v for n, v in sizes.items() if n not in ("parent", "name")}
+    for name in ("parent", "name"):
+      del sizes[name]
+    for name, before in _LATER.items():
+      # What tokenisers of that time say of their features stays true.
+      if sizes[name] == before:
+        del sizes[name]
     return {**fields, "model": sizes}
 
   def __call__(self, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
@@ -69,7 +76,7 @@ class HubertFeatures:
     """
     model, frames = self.model, -(-audio_BxN.shape[1] // self.hop)
     missing = max(0, model.window - audio_BxN.shape[1])
-    audio_BxN = jnp.pad(_normalised(audio_BxN, length_B), ((0, 0), (0, missing)))
+    audio_BxN = jnp.pad(normalised(audio_BxN, length_B), ((0, 0), (0, missing)))
     length_or_window_B = jnp.maximum(length_B, model.window)
     variables = {"params": self.params}
     x_BxTxD = model.apply(variables, audio_BxN, length_or_window_B, self.layer)
@@ -81,7 +88,7 @@ class HubertFeatures:
     return jnp.where(valid_BxT[:, :, None], x_BxTxD, 0)
 
 
-def _normalised(audio_BxN, length_B):
+def normalised(audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
   """Mean 0 and variance 1 over the valid samples of each row, 0 on the others."""
   valid_BxN = jnp.arange(audio_BxN.shape[1])[None] < length_B[:, None]
   count_Bx1 = jnp.maximum(length_B, 1)[:, None]

@@ -61,14 +61,25 @@ def dac():
   return pytest.importorskip("dac")
 
 
-def encodec():
-  """The `encodec` package; lets torchaudio load without its compiled extension."""
+def _without_torchaudios_extension():
+  """Lets torchaudio load without its compiled part, which may be of another torch."""
   extension = types.ModuleType("torchaudio._extension")
   extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
   extension._check_cuda_version = lambda: None
   extension.fail_if_no_align = lambda function: function
   sys.modules.setdefault("torchaudio._extension", extension)
+
+
+def encodec():
+  """The `encodec` package, which imports torchaudio."""
+  _without_torchaudios_extension()
   return pytest.importorskip("encodec")
+
+
+def transformers():
+  """The `transformers` package, which imports torchaudio where it is installed."""
+  _without_torchaudios_extension()
+  return pytest.importorskip("transformers")
 
 
 def vocos():
@@ -80,6 +91,14 @@ def vocos():
 def state(module):
   """A module's state dict as numpy arrays."""
   return {k: v.detach().numpy() for k, v in module.state_dict().items()}
+
+
+def shaken(module):
+  """The module in eval mode, with noise on all parameters."""
+  with torch.no_grad():
+    for parameter in module.parameters():
+      parameter.add_(0.2 * torch.randn_like(parameter))
+  return module.eval()
 
 
 def noise(*shape, seed=0, scale=0.1):
