@@ -131,7 +131,7 @@ def silence(codec: Codec | Vocoder) -> jax.Array:
 def make_codec_task(config: Config) -> CodecGanTask:
   """The codec with its discriminators, losses and optimisers."""
   train, path = config["codec_train"], "codec_train"
-  codec = make_codec(config)
+  codec = _rematerialized(make_codec(config), train)
   if codec.sample_rate != config["data"]["sample_rate"]:
     raise ConfigError(
       f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
@@ -155,9 +155,17 @@ def make_codec_task(config: Config) -> CodecGanTask:
   )
 
 
+def _rematerialized(codec: Codec, train: Config) -> Codec:
+  """With its halves computed again in the backward pass, if `codec_train` says so."""
+  encoder, decoder = (
+    half.clone(remat=train["remat"]) for half in (codec.encoder, codec.decoder)
+  )
+  return codec.clone(encoder=encoder, decoder=decoder)
+
+
 def _discriminator(train: Config, path: str) -> Any:
-  """With the compute type that `codec_train` says."""
-  typed = {"dtype": train["dtype"], **train["discriminator"]}
+  """With the compute type, and `remat`, that `codec_train` says."""
+  typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
   return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 

@@ -47,9 +47,13 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def run(task, batch):
-  """States and metrics of twenty steps on one device, and the jitted step."""
-  step = jax.jit(task.train_step)
+def step(task):
+  return jax.jit(task.train_step)
+
+
+@pytest.fixture(scope="module")
+def run(task, batch, step):
+  """States and metrics of twenty steps on one device."""
   states, metrics = [jax.jit(task.init)(jax.random.key(0), batch)], []
   for _ in range(20):
     state, logged = step(states[-1], batch)
@@ -133,16 +137,28 @@ def test_evaluation_ignores_filler_rows(task, batch, run):
     np.testing.assert_allclose(some[name], all_of_them[name], rtol=1e-4)
 
 
-def test_eight_devices_train_as_one(task, batch, run):
-  states, metrics = run
+@pytest.fixture(scope="module")
+def eight(task, batch):
+  """A step's program on eight devices, its state's shardings and its batch."""
   mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
   rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
-  step = aot.trace(task, shapes, mesh, rules)
-  program = step.lowered.compile(COMPILE_FAST)
-  state = jax.device_put(states[0], step.shardings)
+  traced = aot.trace(task, shapes, mesh, rules)
+  program = traced.lowered.compile(COMPILE_FAST)
+  return program, traced.shardings, sharding.put_batch(mesh, batch)
+
+
+def _placed(state, shardings):
+  """A copy, which a step may take the place of."""
+  return jax.device_put(jax.tree.map(jnp.copy, state), shardings)
+
+
+def test_eight_devices_train_as_one(task, eight, run):
+  states, metrics = run
+  program, shardings, shared = eight
+  state = _placed(states[0], shardings)
   for number, expected in enumerate(metrics):
-    state, logged, _ = program(state, sharding.put_batch(mesh, batch))
+    state, logged, _ = program(state, shared)
     for name in ("loss", *task.weights, "disc"):
       np.testing.assert_allclose(
         logged[name], expected[name], 1e-5, 1e-6, err_msg=f"{name} of step {number}"
@@ -152,3 +168,29 @@ def test_eight_devices_train_as_one(task, batch, run):
   assert {c.kind for c in found} == {"all-reduce", "all-gather"}
   gathered = {c.groups[0] for c in found if c.kind == "all-gather"}
   assert gathered == {(0, 1)}
+
+
+def _last_bits_moved(batch, seed):
+  """The batch with every sample one float up or down."""
+  audio_BxN = batch["audio_BxN"]
+  way = np.random.default_rng(seed).choice([-np.inf, np.inf], audio_BxN.shape)
+  return {**batch, "audio_BxN": np.nextafter(audio_BxN, way, dtype=np.float32)}
+
+
+def test_eight_devices_find_the_gradients_of_one(batch, step, eight, run):
+  """Norms of the gradients of each step, as near as float32 tells them.
+
+  From one state both times: the two trainings drift apart, as they add up in other
+  orders. The gradient of step 10 is five times as long as those around it, and the last
+  bit of the audio alone moves it by 2e-6; here that is measured and allowed five times.
+  """
+  program, shardings, shared = eight
+  for number, (state, expected) in enumerate(zip(run[0][:-1], run[1], strict=True)):
+    moved = [step(state, _last_bits_moved(batch, seed))[1] for seed in range(4)]
+    _, logged, _ = program(_placed(state, shardings), shared)
+    for name in ("grad_norm", "disc_grad_norm"):
+      noise = max(abs(m[name] - expected[name]) for m in moved)
+      np.testing.assert_allclose(
+        *(logged[name], expected[name], 2e-6, 5 * noise),
+        err_msg=f"{name} of step {number}",
+      )

@@ -1,5 +1,6 @@
 """What a step costs on devices, against closed forms, and how it is told."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -70,6 +71,12 @@ def test_rows_that_cannot_be_shared_are_named():
     dry_run.trace(config, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
     dry_run.make_devices("many")
+
+
+def test_a_topology_without_the_tpu_compiler_says_what_to_install(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(ConfigError, match=r"devices=v5p:2x2x2: .* install \"jax\[tpu\]"):
+    dry_run.make_devices("v5p:2x2x2")
 
 
 def test_whole_utterances_fill_their_budget():

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxcodec.codecs.strides import check_halved, check_strides
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
+from jaxcodec.nn.remat import remat
 from jaxcodec.nn.snake import Snake
 
 _DILATIONS = (1, 3, 9)
@@ -87,12 +88,14 @@ class DacEncoder(nn.Module):
     strides: downsampling factors; their product is the hop.
     latent_dim: D; width * 2 ** len(strides) if None.
     dtype: compute type.
+    remat: see `nn.remat`, of each stride.
   """
 
   width: int = 64
   strides: Sequence[int] = (2, 4, 5, 8)
   latent_dim: int | None = None
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   channels = 1
 
@@ -109,8 +112,9 @@ class DacEncoder(nn.Module):
     return self.latent_dim or self.width * 2 ** len(self.strides)
 
   def setup(self):
+    kind = remat(EncoderBlock, self.remat)
     blocks = [
-      EncoderBlock(self.width * 2 ** (i + 1), stride, self.dtype)
+      kind(self.width * 2 ** (i + 1), stride, self.dtype)
       for i, stride in enumerate(self.strides)
     ]
     first = Conv1d(self.width, 7, dtype=self.dtype)
@@ -142,12 +146,14 @@ class DacDecoder(nn.Module):
     strides: upsampling factors; their product is the hop.
     exact: see `ConvTranspose1d`.
     dtype: compute type.
+    remat: see `nn.remat`, of each stride.
   """
 
   width: int = 1536
   strides: Sequence[int] = (8, 5, 4, 2)
   exact: bool = True
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   channels = 1
 
@@ -161,8 +167,9 @@ class DacDecoder(nn.Module):
     return math.prod(self.strides)
 
   def setup(self):
+    kind = remat(DecoderBlock, self.remat)
     blocks = [
-      DecoderBlock(self.width // 2 ** (i + 1), stride, self.exact, self.dtype)
+      kind(self.width // 2 ** (i + 1), stride, self.exact, self.dtype)
       for i, stride in enumerate(self.strides)
     ]
     first = Conv1d(self.width, 7, dtype=self.dtype)

@@ -17,6 +17,7 @@ from jaxcodec.nn.elu import elu
 from jaxcodec.nn.lstm import ResidualLstm
 from jaxcodec.nn.norm import TimeGroupNorm
 from jaxcodec.nn.padding import MODES, pad_frames
+from jaxcodec.nn.remat import remat
 
 NORMS = ("weight_norm", "time_group_norm")
 _VARIANCE_KEPT = nn.initializers.lecun_uniform()
@@ -158,6 +159,7 @@ class _Seanet(nn.Module):
     causal: no convolution looks ahead.
     pad_mode: `reflect` or `constant`.
     dtype: compute type.
+    remat: see `nn.remat`, of each residual block.
   """
 
   width: int = 32
@@ -171,6 +173,7 @@ class _Seanet(nn.Module):
   causal: bool = True
   pad_mode: str = "reflect"
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   def __post_init__(self):
     check_strides(self.strides)
@@ -186,9 +189,9 @@ class _Seanet(nn.Module):
 
   def _residual_blocks(self, width):
     options = dict(compress=self.compress, true_skip=self.true_skip)
+    kind = remat(ResidualBlock, self.remat)
     return [
-      ResidualBlock(width, self._style(), 2**i, **options)
-      for i in range(self.residual_layers)
+      kind(width, self._style(), 2**i, **options) for i in range(self.residual_layers)
     ]
 
   def _lstm(self):

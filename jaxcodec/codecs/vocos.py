@@ -14,6 +14,7 @@ from jax import lax
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
 from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.istft import check, istft
+from jaxcodec.nn.remat import remat
 from jaxcodec.nn.trig import sin_cos
 
 _EPSILON = 1e-6
@@ -116,6 +117,7 @@ class Backbone(nn.Module):
   depth: int
   conditions: int | None
   dtype: Dtype
+  remat: bool
 
   def setup(self):
     self.embed = Conv1d(
@@ -123,7 +125,8 @@ class Backbone(nn.Module):
     )
     self.norm = LayerNorm(self.conditions)
     settings = self.mlp_width, 1 / self.depth, self.conditions, self.dtype
-    self.convnext = [ConvNeXtBlock(*settings) for _ in range(self.depth)]
+    kind = remat(ConvNeXtBlock, self.remat)
+    self.convnext = [kind(*settings) for _ in range(self.depth)]
     self.final_layer_norm = LayerNorm()
 
   def __call__(self, z_BxTxD, valid_B, row):
@@ -165,6 +168,7 @@ class VocosDecoder(nn.Module):
     bandwidth_codebooks: the numbers of codebooks that the norms are conditioned on,
       ascending; not conditioned if None.
     dtype: of the matrix products; norms, skips and the STFT are float32.
+    remat: see `nn.remat`, of each block.
   """
 
   width: int = 512
@@ -175,6 +179,7 @@ class VocosDecoder(nn.Module):
   padding: str = "same"
   bandwidth_codebooks: Sequence[int] | None = None
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   channels = 1
 
@@ -192,7 +197,7 @@ class VocosDecoder(nn.Module):
     books = self.bandwidth_codebooks
     conditions = None if books is None else len(books)
     sizes = self.width, self.mlp_width, self.depth
-    self.backbone = Backbone(*sizes, conditions, self.dtype)
+    self.backbone = Backbone(*sizes, conditions, self.dtype, self.remat)
     self.head = ISTFTHead(self.n_fft, self.hop, self.padding, self.dtype)
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):

@@ -1,5 +1,6 @@
 """What training would cost on devices that aren't here: nothing is read or computed."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +62,7 @@ def make_devices(text: str) -> list[jax.Device]:
   `pip install "jax[tpu]"` brings, on any Linux machine; the TPU itself is not needed.
 
   Raises:
-    ConfigError: neither, or a topology that libtpu does not know.
+    ConfigError: neither, no libtpu, or a topology that it does not know.
   """
   if not (text.isdecimal() and int(text)) and ":" not in text:
     raise ConfigError(
@@ -71,6 +72,11 @@ def make_devices(text: str) -> list[jax.Device]:
   if ":" not in text:
     jax.config.update("jax_num_cpu_devices", int(text))
     return jax.devices()
+  if importlib.util.find_spec("libtpu") is None:
+    raise ConfigError(
+      f"devices={text}: a TPU topology needs libtpu, which is not installed:"
+      ' pip install "jax[tpu]"; without it, give a number of devices'
+    )
   for name, value in _NO_TPU.items():
     os.environ.setdefault(name, value)
   try:

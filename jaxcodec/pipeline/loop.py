@@ -83,8 +83,8 @@ def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
   Of weights to begin with it says what they are, not where they lie.
   """
   settings = dict(experiment.config[section])
-  for name in ("keep", "profile_steps"):
-    settings.pop(name)
+  for name in ("keep", "profile_steps", "remat"):
+    settings.pop(name, None)
   if settings["init_from"] is not None:
     variables = first(experiment, section.removesuffix("_train"))
     settings["init_from"] = export.fingerprint(variables)

@@ -15,6 +15,7 @@ from jaxcodec.codecs.discriminators.multi_band import MultiBandDiscriminator
 from jaxcodec.codecs.discriminators.period import PeriodDiscriminator
 from jaxcodec.codecs.discriminators.scale import ScaleDiscriminator
 from jaxcodec.nn.conv import Dtype
+from jaxcodec.nn.remat import remat
 
 Maps = list[list[jax.Array]]
 
@@ -41,6 +42,7 @@ class DacDiscriminator(nn.Module):
     dtype: compute type.
     rates: by which the audio of each waveform scale is downsampled.
     scale_width: channels of the first layer of the waveform scales.
+    remat: see `nn.remat`, of each sub-discriminator.
   """
 
   periods: Sequence[int] = (2, 3, 5, 7, 11)
@@ -50,6 +52,7 @@ class DacDiscriminator(nn.Module):
   dtype: Dtype = jnp.float32
   rates: Sequence[int] = ()
   scale_width: int = 16
+  remat: bool = False
 
   @property
   def loss_weights(self) -> tuple[float, ...]:
@@ -57,10 +60,14 @@ class DacDiscriminator(nn.Module):
 
   def setup(self):
     kind = dict(dtype=self.dtype)
+    period, scale, bands = (
+      remat(member, self.remat)
+      for member in (PeriodDiscriminator, ScaleDiscriminator, MultiBandDiscriminator)
+    )
     self.discriminators = [
-      *(PeriodDiscriminator(p, self.period_width, **kind) for p in self.periods),
-      *(ScaleDiscriminator(r, self.scale_width, **kind) for r in self.rates),
-      *(MultiBandDiscriminator(n, self.band_width, **kind) for n in self.n_ffts),
+      *(period(p, self.period_width, **kind) for p in self.periods),
+      *(scale(r, self.scale_width, **kind) for r in self.rates),
+      *(bands(n, self.band_width, **kind) for n in self.n_ffts),
     ]
 
   def __call__(self, x_BxN) -> Maps:
@@ -78,20 +85,23 @@ class EncodecDiscriminator(nn.Module):
     n_ffts: samples, one for each scale.
     width, slope: see `StftDiscriminator`.
     dtype: compute type.
+    remat: see `nn.remat`, of each scale.
   """
 
   n_ffts: Sequence[int] = (1024, 2048, 512)
   width: int = 32
   slope: float = 0.2
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   @property
   def loss_weights(self) -> tuple[float, ...]:
     return (1 / len(self.n_ffts),) * len(self.n_ffts)
 
   def setup(self):
+    scale = remat(StftDiscriminator, self.remat)
     self.discriminators = [
-      StftDiscriminator(n, self.width, self.slope, self.dtype) for n in self.n_ffts
+      scale(n, self.width, self.slope, self.dtype) for n in self.n_ffts
     ]
 
   def __call__(self, x) -> Maps:
@@ -111,6 +121,7 @@ class VocosDiscriminator(nn.Module):
     period_width, band_width: channels of the first layers.
     resolution_weight: 0.1 in Vocos' mel recipe, 1 in its EnCodec recipe.
     dtype: compute type.
+    remat: see `nn.remat`, of each sub-discriminator.
   """
 
   periods: Sequence[int] = (2, 3, 5, 7, 11)
@@ -119,6 +130,7 @@ class VocosDiscriminator(nn.Module):
   band_width: int = 32
   resolution_weight: float = 0.1
   dtype: Dtype = jnp.float32
+  remat: bool = False
 
   @property
   def loss_weights(self) -> tuple[float, ...]:
@@ -128,12 +140,14 @@ class VocosDiscriminator(nn.Module):
   def setup(self):
     of_period = dict(always_pad=False, first_map=False, dtype=self.dtype)
     of_bands = dict(center=True, first_maps=False, dtype=self.dtype)
+    period, bands = (
+      remat(member, self.remat)
+      for member in (PeriodDiscriminator, MultiBandDiscriminator)
+    )
     self.multiperioddisc = [
-      PeriodDiscriminator(p, self.period_width, **of_period) for p in self.periods
+      period(p, self.period_width, **of_period) for p in self.periods
     ]
-    self.multiresddisc = [
-      MultiBandDiscriminator(n, self.band_width, **of_bands) for n in self.n_ffts
-    ]
+    self.multiresddisc = [bands(n, self.band_width, **of_bands) for n in self.n_ffts]
 
   def __call__(self, x_BxN) -> Maps:
     """Feature maps of every sub-discriminator, the score last, float32."""
