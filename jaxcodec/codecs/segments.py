@@ -4,6 +4,7 @@ Source: encodec/model.py and `_linear_overlap_add` of encodec/utils.py (encodec 
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,20 +46,29 @@ class Segments:
 
   def cut(
     self, x_BxNxC: jax.Array, length_B: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array | None]:
-    """Segments (B, S, L, C), and how many samples of each are valid, (B, S).
+  ) -> list[tuple[jax.Array, jax.Array | None]]:
+    """Segments in stacks of one length: the whole ones, if any, then the last alone.
 
-    A single segment may have L below `length`; all of it is valid if `length_B` is
-    None, which is then said by None.
+    The last has N - (S - 1) * stride samples, often few: in one stack with the others
+    it would be computed as a whole one.
+
+    Returns:
+      Of each stack its segments (B, S', L, C), and how many samples of each are valid,
+      (B, S'), None if all are.
     """
+    N = x_BxNxC.shape[1]
+    *whole, last = (s * self.stride for s in range(self.count(N)))
+    stacks = [(whole, self.length)] if whole else []
+    stacks.append(([last], min(self.length, N - last)))
+    return [self._stack(x_BxNxC, length_B, *stack) for stack in stacks]
+
+  def _stack(self, x_BxNxC, length_B, starts, length):
     B, N, _ = x_BxNxC.shape
-    S, length = self.count(N), min(self.length, N)
-    missing = max(0, (S - 1) * self.stride + length - N)
+    missing = max(0, starts[-1] + length - N)
     x_BxNxC = jnp.pad(x_BxNxC, ((0, 0), (0, missing), (0, 0)))
-    starts = [s * self.stride for s in range(S)]
     x_BxSxLxC = jnp.stack([x_BxNxC[:, s : s + length] for s in starts], 1)
     if length_B is None:
-      if S == 1:
+      if not missing:
         return x_BxSxLxC, None
       length_B = jnp.full(B, N, jnp.int32)
     valid_BxS = length_B[:, None] - jnp.array(starts)[None]
@@ -88,17 +98,24 @@ class Segments:
     return overlap_add(parts, self.stride)[:, : (S - 1) * self.stride + L]
 
 
-def laid_out(x_BxSxF: jax.Array, T: int) -> jax.Array:
-  """The first T frames of segments one after another; (B, S, F, ...) to (B, T, ...)."""
-  return x_BxSxF.reshape(x_BxSxF.shape[0], -1, *x_BxSxF.shape[3:])[:, :T]
+def laid_out(stacks: Sequence[jax.Array]) -> jax.Array:
+  """Frames of all segments one after another; (B, S', F, ...) each, to (B, T, ...)."""
+  rows = [x.reshape(x.shape[0], -1, *x.shape[3:]) for x in stacks]
+  return jnp.concatenate(rows, 1)
 
 
-def cut_frames(x_BxT: jax.Array, frames: int) -> jax.Array:
-  """The inverse of `laid_out`, with zeros (False) for what is missing at the end."""
+def cut_frames(x_BxT: jax.Array, frames: int) -> list[jax.Array]:
+  """The inverse of `laid_out`: segments of so many frames, then the last alone."""
   B, T, *rest = x_BxT.shape
-  S = -(-T // frames)
-  padding = ((0, 0), (0, S * frames - T)) + ((0, 0),) * len(rest)
-  return jnp.pad(x_BxT, padding).reshape(B, S, frames, *rest)
+  parts = jnp.split(x_BxT, [(T - 1) // frames * frames], 1)
+  return [x.reshape(B, -1, min(frames, x.shape[1]), *rest) for x in parts if x.size]
+
+
+def one_stack(stacks: Sequence[jax.Array]) -> jax.Array:
+  """All segments in one stack (B, S, L, C), zeros after the shorter."""
+  L = max(x.shape[2] for x in stacks)
+  missing = [((0, 0), (0, 0), (0, L - x.shape[2]), (0, 0)) for x in stacks]
+  return jnp.concatenate(list(map(jnp.pad, stacks, missing)), 1)
 
 
 def normalized(
