@@ -158,10 +158,18 @@ def test_frames_of_segments_lie_one_after_another():
   stack = one_stack([whole, last])
   joined = jax.jit(segments.join)(stack, np.array([[6, 6, 2]]))
   np.testing.assert_array_equal(joined[:, :12], x)
-  frames_BxT = laid_out([jnp.arange(6).reshape(1, 2, 3), jnp.array([[[6]]])])
+  frames_BxT = laid_out([jnp.arange(6).reshape(1, 2, 3), jnp.array([[[6]]])], 7)
   stacks = cut_frames(frames_BxT, 3)
   np.testing.assert_array_equal(stacks[0], [[[0, 1, 2], [3, 4, 5]]])
   np.testing.assert_array_equal(stacks[1], [[[6]]])
+
+
+def test_a_last_segment_of_more_than_half_is_with_the_others():
+  ((stack, valid),) = Segments(length=6, stride=5).cut(jnp.ones((1, 9, 1)))
+  np.testing.assert_array_equal(valid, [[6, 4]])
+  np.testing.assert_array_equal(stack[0, :, :, 0], [[1] * 6, [1, 1, 1, 1, 0, 0]])
+  (frames,) = cut_frames(jnp.arange(5).reshape(1, 5), 3)
+  np.testing.assert_array_equal(frames, [[[0, 1, 2], [3, 4, 0]]])
 
 
 def test_the_segment_before_a_very_short_one_may_be_short_itself():

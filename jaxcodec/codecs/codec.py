@@ -125,9 +125,9 @@ class Codec(nn.Module):
     each = [self._analyzed(*stack, train) for stack in stacks]
     z_stacks, masks, gains = zip(*each, strict=True)
     all_valid = all(valid_BxS is None for _, valid_BxS in stacks)
-    mask_BxT = None if all_valid else laid_out(masks)
+    mask_BxT = None if all_valid else laid_out(masks, self.num_frames(N))
     gain_BxS = jnp.concatenate(gains, 1) if self.normalize else None
-    return laid_out(z_stacks), mask_BxT, gain_BxS
+    return laid_out(z_stacks, self.num_frames(N)), mask_BxT, gain_BxS
 
   def _analyzed(self, x_BxSxLxC, valid_BxS, train):
     """Latent (B, S, F, D) of segments of one length, its mask, and gains (B, S)."""
@@ -153,15 +153,16 @@ class Codec(nn.Module):
     hop, T = self.decoder.hop, z_BxTxD.shape[1]
     segments = self.segments or Segments(T * hop, T * hop)
     frames = min(T, -(-segments.length // hop))
-    z_stacks = cut_frames(z_BxTxD, frames)
-    all_BxT = jnp.ones(z_BxTxD.shape[:2], bool) if mask_BxT is None else mask_BxT
-    valid = [mask.sum(-1) for mask in cut_frames(all_BxT, frames)]
-    given = [None] * len(valid) if mask_BxT is None else valid
-    each = map(functools.partial(self._synthesized, **options), z_stacks, given)
+    if mask_BxT is None and frames < T:
+      mask_BxT = jnp.ones(z_BxTxD.shape[:2], bool)
+    z_stacks, valid = cut_frames(z_BxTxD, frames), [None]
+    if mask_BxT is not None:
+      valid = [mask.sum(-1) for mask in cut_frames(mask_BxT, frames)]
+    each = map(functools.partial(self._synthesized, **options), z_stacks, valid)
     y_BxSxLxC = one_stack(list(each))
     if gain_BxS is not None:
       y_BxSxLxC = y_BxSxLxC * gain_BxS[..., None, None]
-    if mask_BxT is None and len(valid) == 1:
+    if mask_BxT is None:
       return y_BxSxLxC[:, 0]
     y_BxNxC = segments.join(y_BxSxLxC, jnp.concatenate(valid, 1) * hop)
     return y_BxNxC[:, : self.num_samples(T)]

@@ -47,19 +47,24 @@ class Segments:
   def cut(
     self, x_BxNxC: jax.Array, length_B: jax.Array | None = None
   ) -> list[tuple[jax.Array, jax.Array | None]]:
-    """Segments in stacks of one length: the whole ones, if any, then the last alone.
+    """Segments in stacks of one length: all, or the whole ones and a short last one.
 
     The last has N - (S - 1) * stride samples, often few: in one stack with the others
-    it would be computed as a whole one.
+    it would be computed as a whole one. See `_apart`.
 
     Returns:
       Of each stack its segments (B, S', L, C), and how many samples of each are valid,
       (B, S'), None if all are.
     """
     N = x_BxNxC.shape[1]
-    *whole, last = (s * self.stride for s in range(self.count(N)))
-    stacks = [(whole, self.length)] if whole else []
-    stacks.append(([last], min(self.length, N - last)))
+    starts = [s * self.stride for s in range(self.count(N))]
+    left, length = N - starts[-1], self.length
+    if len(starts) == 1:
+      stacks = [(starts, min(length, N))]
+    elif _apart(left, length):
+      stacks = [(starts[:-1], length), (starts[-1:], left)]
+    else:
+      stacks = [(starts, length)]
     return [self._stack(x_BxNxC, length_B, *stack) for stack in stacks]
 
   def _stack(self, x_BxNxC, length_B, starts, length):
@@ -98,17 +103,33 @@ class Segments:
     return overlap_add(parts, self.stride)[:, : (S - 1) * self.stride + L]
 
 
-def laid_out(stacks: Sequence[jax.Array]) -> jax.Array:
-  """Frames of all segments one after another; (B, S', F, ...) each, to (B, T, ...)."""
+def _apart(last: int, length: int) -> bool:
+  """Whether the last segment is so short that a stack of its own is faster.
+
+  A long one is faster with the others, for an LSTM's steps are then shared.
+  """
+  return 2 * last <= length
+
+
+def laid_out(stacks: Sequence[jax.Array], T: int) -> jax.Array:
+  """The first T frames of all segments in a row; (B, S', F, ...) to (B, T, ...)."""
   rows = [x.reshape(x.shape[0], -1, *x.shape[3:]) for x in stacks]
-  return jnp.concatenate(rows, 1)
+  return jnp.concatenate(rows, 1)[:, :T]
 
 
 def cut_frames(x_BxT: jax.Array, frames: int) -> list[jax.Array]:
-  """The inverse of `laid_out`: segments of so many frames, then the last alone."""
+  """The inverse of `laid_out`, in stacks like those of `Segments.cut`.
+
+  Zeros (False) stand for what is missing of a last segment among the others.
+  """
   B, T, *rest = x_BxT.shape
-  parts = jnp.split(x_BxT, [(T - 1) // frames * frames], 1)
-  return [x.reshape(B, -1, min(frames, x.shape[1]), *rest) for x in parts if x.size]
+  before = (T - 1) // frames * frames
+  if before and _apart(T - before, frames):
+    parts = jnp.split(x_BxT, [before], 1)
+  else:
+    missing = ((0, 0), (0, before and -T % frames)) + ((0, 0),) * len(rest)
+    parts = [jnp.pad(x_BxT, missing)]
+  return [x.reshape(B, -1, min(frames, x.shape[1]), *rest) for x in parts]
 
 
 def one_stack(stacks: Sequence[jax.Array]) -> jax.Array:
