@@ -23,6 +23,11 @@ class Ours:
     self._parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
     variables["params"] = jax.jit(fold_weight_norm)(variables["params"])
     self._variables = jax.device_put(variables)
+    self._of_quantizer = {  # all that a user of it alone would pass
+      name: {"quantizer": collection["quantizer"]}
+      for name, collection in self._variables.items()
+      if "quantizer" in collection
+    }
     self.functions = {n: self._jitted(method) for n, method in self._methods().items()}
 
   @property
@@ -45,7 +50,8 @@ class Ours:
     return jax.jit(lambda v, *args: self._codec.apply(v, *args, method=method))
 
   def run(self, what, inputs):
-    return jax.block_until_ready(self.functions[what](self._variables, inputs))
+    variables = self._of_quantizer if what.startswith("rvq") else self._variables
+    return jax.block_until_ready(self.functions[what](variables, inputs))
 
   def inputs(self, what, items, seconds):
     rng = np.random.default_rng(0)

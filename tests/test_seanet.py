@@ -9,7 +9,13 @@ import pytest
 from jaxcodec import build
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
-from jaxcodec.codecs.segments import Segments, cut_frames, laid_out, normalized
+from jaxcodec.codecs.segments import (
+  Segments,
+  cut_frames,
+  laid_out,
+  normalized,
+  one_stack,
+)
 from jaxcodec.nn.elu import elu
 from jaxcodec.nn.lstm import lstm
 from jaxcodec.nn.padding import pad_frames
@@ -146,16 +152,34 @@ def test_gradients_do_not_see_padding(codec_and_variables):
 def test_frames_of_segments_lie_one_after_another():
   segments = Segments(length=6, stride=5)
   x = jnp.arange(1.0, 13).reshape(1, 12, 1)
-  cut_BxSxLxC, valid_BxS = jax.jit(segments.cut)(x)
-  np.testing.assert_array_equal(valid_BxS, [[6, 6, 2]])
-  np.testing.assert_array_equal(cut_BxSxLxC[0, 2, :, 0], [11, 12, 0, 0, 0, 0])
-  np.testing.assert_array_equal(
-    jax.jit(segments.join)(cut_BxSxLxC, valid_BxS)[:, :12], x
-  )
-  frames_BxT = laid_out(jnp.arange(9).reshape(1, 3, 3), 7)
-  np.testing.assert_array_equal(
-    cut_frames(frames_BxT, 3), [[[0, 1, 2], [3, 4, 5], [6, 0, 0]]]
-  )
+  (whole, whole_valid), (last, last_valid) = jax.jit(segments.cut)(x)
+  assert whole_valid is None and last_valid is None
+  np.testing.assert_array_equal(last, [[[[11], [12]]]])
+  stack = one_stack([whole, last])
+  joined = jax.jit(segments.join)(stack, np.array([[6, 6, 2]]))
+  np.testing.assert_array_equal(joined[:, :12], x)
+  frames_BxT = laid_out([jnp.arange(6).reshape(1, 2, 3), jnp.array([[[6]]])], 7)
+  stacks = cut_frames(frames_BxT, 3)
+  np.testing.assert_array_equal(stacks[0], [[[0, 1, 2], [3, 4, 5]]])
+  np.testing.assert_array_equal(stacks[1], [[[6]]])
+
+
+def test_a_last_segment_of_more_than_half_is_with_the_others():
+  ((stack, valid),) = Segments(length=6, stride=5).cut(jnp.ones((1, 9, 1)))
+  np.testing.assert_array_equal(valid, [[6, 4]])
+  np.testing.assert_array_equal(stack[0, :, :, 0], [[1] * 6, [1, 1, 1, 1, 0, 0]])
+  (frames,) = cut_frames(jnp.arange(5).reshape(1, 5), 3)
+  np.testing.assert_array_equal(frames, [[[0, 1, 2], [3, 4, 0]]])
+
+
+def test_the_segment_before_a_very_short_one_may_be_short_itself():
+  segments, x = Segments(length=6, stride=4), jnp.ones((2, 9, 1))
+  (_, whole_valid), (_, last_valid) = segments.cut(x)
+  np.testing.assert_array_equal(whole_valid, [[6, 5]] * 2)
+  assert last_valid is None
+  (_, whole_valid), (_, last_valid) = segments.cut(x, jnp.array([9, 3]))
+  np.testing.assert_array_equal(whole_valid, [[6, 5], [3, 0]])
+  np.testing.assert_array_equal(last_valid, [[1], [0]])
 
 
 def test_levels_are_those_of_the_mono_mix_of_valid_samples():

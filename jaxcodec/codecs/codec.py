@@ -1,10 +1,18 @@
 """A codec is any encoder, quantiser and decoder of one hop and one latent width."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.codecs.segments import Segments, cut_frames, laid_out, normalized
+from jaxcodec.codecs.segments import (
+  Segments,
+  cut_frames,
+  laid_out,
+  normalized,
+  one_stack,
+)
 from jaxcodec.types import Quantized, Tokens, TokenSpec
 
 
@@ -113,45 +121,57 @@ class Codec(nn.Module):
   def _analyze(self, x_BxNxC, length_B=None, *, train=False):
     """Latent (B, T, D), its mask (B, T), None if all is valid, and gains (B, S)."""
     N = x_BxNxC.shape[1]
-    segments = self.segments or Segments(N, N)
-    x_BxSxLxC, valid_BxS = segments.cut(x_BxNxC, length_B)
+    stacks = (self.segments or Segments(N, N)).cut(x_BxNxC, length_B)
+    each = [self._analyzed(*stack, train) for stack in stacks]
+    z_stacks, masks, gains = zip(*each, strict=True)
+    all_valid = all(valid_BxS is None for _, valid_BxS in stacks)
+    mask_BxT = None if all_valid else laid_out(masks, self.num_frames(N))
+    gain_BxS = jnp.concatenate(gains, 1) if self.normalize else None
+    return laid_out(z_stacks, self.num_frames(N)), mask_BxT, gain_BxS
+
+  def _analyzed(self, x_BxSxLxC, valid_BxS, train):
+    """Latent (B, S, F, D) of segments of one length, its mask, and gains (B, S)."""
     gain_BxS = None
     if self.normalize:
       x_BxSxLxC, gain_BxS = normalized(x_BxSxLxC, valid_BxS)
-    z_BxSxFxD = self._encoded(x_BxSxLxC, valid_BxS, train)
-    T, F = self.num_frames(N), z_BxSxFxD.shape[2]
-    mask_BxT = None
-    if valid_BxS is not None:
-      frames_BxS = -(-valid_BxS // self.encoder.hop)
-      mask_BxT = laid_out(jnp.arange(F)[None, None] < frames_BxS[..., None], T)
-    return laid_out(z_BxSxFxD, T), mask_BxT, gain_BxS
-
-  def _encoded(self, x_BxSxLxC, valid_BxS, train):
     B, S, L, C = x_BxSxLxC.shape
     missing = -L % self.encoder.hop
-    if missing and valid_BxS is None:
+    if valid_BxS is None and missing:
       valid_BxS = jnp.full((B, S), L, jnp.int32)
     x = jnp.pad(x_BxSxLxC, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    x, valid = x.reshape(B * S, L + missing, C), _flat(valid_BxS)
-    z = self.encoder(x, valid, train=train)
-    return z.reshape(B, S, *z.shape[1:])
+    x = x.reshape(B * S, L + missing, C)
+    z = self.encoder(x, _flat(valid_BxS), train=train)
+    z_BxSxFxD = z.reshape(B, S, *z.shape[1:])
+    if valid_BxS is None:
+      return z_BxSxFxD, jnp.ones(z_BxSxFxD.shape[:3], bool), gain_BxS
+    frames_BxS = -(-valid_BxS // self.encoder.hop)
+    at_F = jnp.arange(z.shape[1]).reshape(1, 1, -1)
+    return z_BxSxFxD, at_F < frames_BxS[..., None], gain_BxS
 
   def _synthesize(self, z_BxTxD, mask_BxT, gain_BxS, **options):
     """Audio of a latent; all of its frames are valid if `mask_BxT` is None."""
     hop, T = self.decoder.hop, z_BxTxD.shape[1]
     segments = self.segments or Segments(T * hop, T * hop)
     frames = min(T, -(-segments.length // hop))
-    z_BxSxFxD = cut_frames(z_BxTxD, frames)
-    valid_BxS = None if mask_BxT is None else cut_frames(mask_BxT, frames).sum(-1)
-    B, S = z_BxSxFxD.shape[:2]
-    y = self.decoder(z_BxSxFxD.reshape(B * S, frames, -1), _flat(valid_BxS), **options)
-    y_BxSxLxC = y.reshape(B, S, *y.shape[1:])
+    if mask_BxT is None and frames < T:
+      mask_BxT = jnp.ones(z_BxTxD.shape[:2], bool)
+    z_stacks, valid = cut_frames(z_BxTxD, frames), [None]
+    if mask_BxT is not None:
+      valid = [mask.sum(-1) for mask in cut_frames(mask_BxT, frames)]
+    each = map(functools.partial(self._synthesized, **options), z_stacks, valid)
+    y_BxSxLxC = one_stack(list(each))
     if gain_BxS is not None:
       y_BxSxLxC = y_BxSxLxC * gain_BxS[..., None, None]
-    if valid_BxS is None:
+    if mask_BxT is None:
       return y_BxSxLxC[:, 0]
-    y_BxNxC = segments.join(y_BxSxLxC, valid_BxS * hop)
-    return y_BxNxC[:, : y_BxNxC.shape[1] - (S * frames - T) * hop]
+    y_BxNxC = segments.join(y_BxSxLxC, jnp.concatenate(valid, 1) * hop)
+    return y_BxNxC[:, : self.num_samples(T)]
+
+  def _synthesized(self, z_BxSxFxD, valid_BxS, **options):
+    """Audio (B, S, L, C) of segments of one length."""
+    B, S, *rest = z_BxSxFxD.shape
+    y = self.decoder(z_BxSxFxD.reshape(B * S, *rest), _flat(valid_BxS), **options)
+    return y.reshape(B, S, *y.shape[1:])
 
 
 def _flat(valid_BxS):

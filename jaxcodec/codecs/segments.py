@@ -4,6 +4,7 @@ Source: encodec/model.py and `_linear_overlap_add` of encodec/utils.py (encodec 
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,20 +46,34 @@ class Segments:
 
   def cut(
     self, x_BxNxC: jax.Array, length_B: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array | None]:
-    """Segments (B, S, L, C), and how many samples of each are valid, (B, S).
+  ) -> list[tuple[jax.Array, jax.Array | None]]:
+    """Segments in stacks of one length: all, or the whole ones and a short last one.
 
-    A single segment may have L below `length`; all of it is valid if `length_B` is
-    None, which is then said by None.
+    The last has N - (S - 1) * stride samples, often few: in one stack with the others
+    it would be computed as a whole one. See `_apart`.
+
+    Returns:
+      Of each stack its segments (B, S', L, C), and how many samples of each are valid,
+      (B, S'), None if all are.
     """
+    N = x_BxNxC.shape[1]
+    starts = [s * self.stride for s in range(self.count(N))]
+    left, length = N - starts[-1], self.length
+    if len(starts) == 1:
+      stacks = [(starts, min(length, N))]
+    elif _apart(left, length):
+      stacks = [(starts[:-1], length), (starts[-1:], left)]
+    else:
+      stacks = [(starts, length)]
+    return [self._stack(x_BxNxC, length_B, *stack) for stack in stacks]
+
+  def _stack(self, x_BxNxC, length_B, starts, length):
     B, N, _ = x_BxNxC.shape
-    S, length = self.count(N), min(self.length, N)
-    missing = max(0, (S - 1) * self.stride + length - N)
+    missing = max(0, starts[-1] + length - N)
     x_BxNxC = jnp.pad(x_BxNxC, ((0, 0), (0, missing), (0, 0)))
-    starts = [s * self.stride for s in range(S)]
     x_BxSxLxC = jnp.stack([x_BxNxC[:, s : s + length] for s in starts], 1)
     if length_B is None:
-      if S == 1:
+      if not missing:
         return x_BxSxLxC, None
       length_B = jnp.full(B, N, jnp.int32)
     valid_BxS = length_B[:, None] - jnp.array(starts)[None]
@@ -88,17 +103,40 @@ class Segments:
     return overlap_add(parts, self.stride)[:, : (S - 1) * self.stride + L]
 
 
-def laid_out(x_BxSxF: jax.Array, T: int) -> jax.Array:
-  """The first T frames of segments one after another; (B, S, F, ...) to (B, T, ...)."""
-  return x_BxSxF.reshape(x_BxSxF.shape[0], -1, *x_BxSxF.shape[3:])[:, :T]
+def _apart(last: int, length: int) -> bool:
+  """Whether the last segment is so short that a stack of its own is faster.
+
+  A long one is faster with the others, for an LSTM's steps are then shared.
+  """
+  return 2 * last <= length
 
 
-def cut_frames(x_BxT: jax.Array, frames: int) -> jax.Array:
-  """The inverse of `laid_out`, with zeros (False) for what is missing at the end."""
+def laid_out(stacks: Sequence[jax.Array], T: int) -> jax.Array:
+  """The first T frames of all segments in a row; (B, S', F, ...) to (B, T, ...)."""
+  rows = [x.reshape(x.shape[0], -1, *x.shape[3:]) for x in stacks]
+  return jnp.concatenate(rows, 1)[:, :T]
+
+
+def cut_frames(x_BxT: jax.Array, frames: int) -> list[jax.Array]:
+  """The inverse of `laid_out`, in stacks like those of `Segments.cut`.
+
+  Zeros (False) stand for what is missing of a last segment among the others.
+  """
   B, T, *rest = x_BxT.shape
-  S = -(-T // frames)
-  padding = ((0, 0), (0, S * frames - T)) + ((0, 0),) * len(rest)
-  return jnp.pad(x_BxT, padding).reshape(B, S, frames, *rest)
+  before = (T - 1) // frames * frames
+  if before and _apart(T - before, frames):
+    parts = jnp.split(x_BxT, [before], 1)
+  else:
+    missing = ((0, 0), (0, before and -T % frames)) + ((0, 0),) * len(rest)
+    parts = [jnp.pad(x_BxT, missing)]
+  return [x.reshape(B, -1, min(frames, x.shape[1]), *rest) for x in parts]
+
+
+def one_stack(stacks: Sequence[jax.Array]) -> jax.Array:
+  """All segments in one stack (B, S, L, C), zeros after the shorter."""
+  L = max(x.shape[2] for x in stacks)
+  missing = [((0, 0), (0, 0), (0, L - x.shape[2]), (0, 0)) for x in stacks]
+  return jnp.concatenate(list(map(jnp.pad, stacks, missing)), 1)
 
 
 def normalized(

@@ -5,6 +5,7 @@ group norm, normalised overlapping segments).
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -126,6 +127,26 @@ def test_a_padded_batch_has_the_originals_codes_and_audio(pair):
       y = theirs.decode(frames)[0].numpy().T
     assert np.abs(audio[row, : len(y)] - y).max() <= 1e-5 * np.abs(y).max()
     assert not audio[row, len(y) :].any()
+
+
+@pytest.mark.parametrize("length", (450, 287))
+def test_a_clip_without_padding_has_them_too(pair, length):
+  theirs, ours, variables = pair.theirs, pair.ours, pair.variables
+  x = originals.noise(1, length, ours.num_channels)
+
+  @functools.partial(jax.jit, compiler_options=_FAST)
+  def round_trip(x):
+    tokens = ours.apply(variables, x, method="encode")
+    return tokens, ours.apply(variables, tokens, method="decode")
+
+  tokens, audio = round_trip(x)
+  with torch.no_grad():
+    frames = _encoded(theirs, x[0], K)
+    y = theirs.decode(frames)[0].numpy().T
+  expected = np.concatenate([codes[0].numpy().T for codes, _ in frames])
+  codes = np.asarray(tokens.codes_BxTxK[0])[np.asarray(tokens.mask_BxT[0])]
+  np.testing.assert_array_equal(codes, expected)
+  assert np.abs(audio[0, : len(y)] - y).max() <= 1e-5 * np.abs(y).max()
 
 
 def test_same_latent_and_gradients_of_a_generator_step(pair):
