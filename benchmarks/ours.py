@@ -6,7 +6,7 @@ import numpy as np
 from side import speech_like
 
 from jaxcodec import build, porting, presets
-from jaxcodec.nn.conv import fold_weight_norm
+from jaxcodec.nn.conv import fold_for_inference
 from jaxcodec.types import Tokens
 
 
@@ -21,7 +21,7 @@ class Ours:
     self._codec = build.make_preset(config)
     variables = porting.convert(folder / "weights.pth", config)
     self._parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    variables["params"] = jax.jit(fold_weight_norm)(variables["params"])
+    variables["params"] = jax.jit(fold_for_inference)(variables["params"])
     self._variables = jax.device_put(variables)
     self._of_quantizer = {  # all that a user of it alone would pass
       name: {"quantizer": collection["quantizer"]}

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
-from jaxcodec.nn.conv import fold_weight_norm
+from jaxcodec.nn.conv import fold_for_inference
 from jaxcodec.types import Tokens, TokenSpec
 
 # A batch holds about so many samples, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
 _SMALLEST_FRAMES = 64
-_fold = jax.jit(fold_weight_norm)
+_fold = jax.jit(fold_for_inference)
 
 
 class Coded(NamedTuple):

@@ -56,6 +56,32 @@ def test_an_exact_transposed_convolution_gives_stride_times_frames():
   assert jax.eval_shape(layer.init_with_output, jax.random.key(0), z)[0].shape[1] == 35
 
 
+@pytest.mark.parametrize("kind", [conv.Conv1d(6, 3), conv.ConvTranspose1d(6, 2)])
+def test_folded_layers_give_the_same(kind):
+  x = jnp.asarray(_noise(2, 9, 4))
+  params = kind.init(jax.random.key(0), x)["params"]
+  params = {**params, "scale": params["scale"] * 3, "bias": _noise(6, seed=1)}
+  expected = kind.apply({"params": params}, x)
+  for fold in (conv.fold_weight_norm, conv.fold_for_inference):
+    ((name, folded),) = fold({"layer": params}).items()
+    assert name == "layer" and "scale" not in folded
+    np.testing.assert_allclose(kind.apply({"params": folded}, x), expected, atol=1e-5)
+
+
+def test_transposed_convolutions_are_laid_out_for_inference():
+  layers = {"down": conv.Conv1d(6, 3), "up": conv.ConvTranspose1d(6, 2)}
+  params = {
+    name: layer.init(jax.random.key(0), jnp.zeros((1, 9, 4)))["params"]
+    for name, layer in layers.items()
+  }
+  folded = conv.fold_for_inference(params)
+  assert {name: set(layer) for name, layer in folded.items()} == {
+    "down": {"kernel", "bias"},
+    "up": {"columns", "bias"},
+  }
+  assert folded["up"]["columns"].shape == (4 * 6, 4)
+
+
 def test_groups_are_convolutions_of_their_own():
   x, kernel = _noise(20, 8), _noise(5, 2, 12, seed=1)
   y = conv._grouped_conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), 3, 4)

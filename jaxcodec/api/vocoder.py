@@ -11,7 +11,7 @@ from jaxcodec.api import checks
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.data.audio_io import resample
 from jaxcodec.inference import bucket
-from jaxcodec.nn.conv import fold_weight_norm
+from jaxcodec.nn.conv import fold_for_inference
 
 
 class VocoderModel:
@@ -24,7 +24,7 @@ class VocoderModel:
 
   def __init__(self, vocoder: Vocoder, variables: Any):
     self.mel, self.fingerprint = vocoder.mel, export.fingerprint(variables)
-    folded = jax.jit(fold_weight_norm)(variables["params"])
+    folded = jax.jit(fold_for_inference)(variables["params"])
     self._variables = {"params": folded}
     self._features = jax.jit(vocoder.mel)
     self._decode = jax.jit(lambda *args: vocoder.apply(*args, method="decode"))

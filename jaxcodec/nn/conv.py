@@ -79,6 +79,29 @@ def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
+def fold_for_inference(params: Mapping[str, Any]) -> dict[str, Any]:
+  """As `fold_weight_norm`, with the kernels of transposed convolutions laid out anew.
+
+  They are then `columns` (W * O, I), along whose rows a CPU reads them: arranging the
+  kernel of DAC's first one takes longer than multiplying a second of audio by it.
+  """
+  if not {"kernel", "scale"} <= params.keys():
+    return {
+      name: fold_for_inference(child) if isinstance(child, Mapping) else child
+      for name, child in params.items()
+    }
+  folded = fold_weight_norm(params)
+  if _is_transposed(params["scale"]):
+    kernel_WxIxO = folded.pop("kernel")
+    folded["columns"] = kernel_WxIxO.swapaxes(1, 2).reshape(-1, kernel_WxIxO.shape[1])
+  return folded
+
+
+def _is_transposed(scale):
+  """Whether each input has a norm, as in a transposed convolution."""
+  return scale.ndim == 3 and scale.shape[0] == scale.shape[2] == 1 < scale.shape[1]
+
+
 def _conv1d(x, kernel, stride, dilation):
   """Unpadded convolution; (B, T, I) and (W, I, O) to (B, T', O)."""
   width, inputs, outputs = kernel.shape
@@ -226,19 +249,25 @@ class ConvTranspose1d(nn.Module):
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):
-    inputs, width = x_BxTxC.shape[-1], 2 * self.stride
-    shape = (width, inputs, self.features)
-    fan_in = width * self.features
-    init = torch_uniform(fan_in)
-    kernel = layer_kernel(self, shape, init, kept_axis=1).astype(self.dtype)
-    bias = self.param("bias", init, (self.features,))
+    width = 2 * self.stride
+    init = torch_uniform(width * self.features)
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
-    columns = x_BxTxC @ kernel.transpose(1, 0, 2).reshape(inputs, -1)
+    columns = self._columns(x_BxTxC, width, init)
+    bias = self.param("bias", init, (self.features,))
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
     y_BxTxC = overlap_add(columns, self.stride)
     if not self.whole:
       y_BxTxC = self._cut(y_BxTxC, self.stride * x_BxTxC.shape[1])
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+  def _columns(self, x_BxTxC, width, init):
+    """What each frame adds to its window, (B, T, width * features)."""
+    if self.has_variable("params", "columns"):  # see `fold_for_inference`
+      columns = self.get_variable("params", "columns").astype(self.dtype)
+      return lax.dot_general(x_BxTxC, columns, (((2,), (1,)), ((), ())))
+    shape = (width, x_BxTxC.shape[-1], self.features)
+    kernel = layer_kernel(self, shape, init, kept_axis=1).astype(self.dtype)
+    return x_BxTxC @ kernel.transpose(1, 0, 2).reshape(shape[1], -1)
 
   def _cut(self, y_BxTxC, length):
     first = -(-self.stride // 2) if self.trim is None else self.trim
