@@ -135,6 +135,12 @@ def test_permutations_of_few_utterances_are_all_tried():
   assert permutation_p(pair) == pytest.approx(2 * upper)
 
 
+def test_one_utterance_decides_nothing():
+  found = compare(_aligned([[3.0, 1.0]]), 0, 1)
+  assert found["value"] == 2.0 and found["ci95"] == [None, None]
+  assert found["p_permutation"] == 1.0 and found["p_wilcoxon"] > 0.3
+
+
 def test_tests_on_many_utterances_agree_with_students_and_wilcoxons():
   rng = np.random.default_rng(7)
   values = rng.normal([0.25, 0.0], 1.0, (80, 2))

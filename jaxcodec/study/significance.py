@@ -41,6 +41,8 @@ def permutation_p(pair: Aligned) -> float:
   weights = pair.bottom_UxM
   if not np.array_equal(weights[:, 0], weights[:, 1]):
     raise ValueError("the two systems' weights differ: align them by utterance first")
+  if len(weights) == 1:  # both exchanges are as extreme
+    return 1.0
   found = stats.permutation_test(
     (pair.top_UxM[:, 0], pair.top_UxM[:, 1]),
     lambda x, y, axis: (x - y).sum(axis=axis),
