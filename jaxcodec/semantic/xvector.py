@@ -50,9 +50,6 @@ class XVector(nn.Module):
       share_L = jax.nn.softmax(self.param("layer_weights", even, (len(states),)))
       x_BxTxC = sum(share_L[i] * state for i, state in enumerate(states))
     x_BxTxC = nn.Dense(self.widths[0], name="projector")(x_BxTxC)
-    valid_B = (
-      jnp.full(x_BxTxC.shape[:1], x_BxTxC.shape[1]) if valid_B is None else valid_B
-    )
     layers = zip(self.widths, self.kernels, self.dilations, strict=True)
     for i, (width, kernel, dilation) in enumerate(layers):
       conv = Conv1d(
