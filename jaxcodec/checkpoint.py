@@ -1,19 +1,19 @@
-"""Checkpoints: Orbax, with checksums so that a damaged one is never restored."""
+"""Checkpoints: Orbax, with checksums so that a damaged one is never restored.
 
-import json
+A state has hundreds of small leaves, and Orbax takes about 1.4 ms of CPU time for each:
+they are written together, see `packing`. A folder of a step has the items `state` (the
+large leaves), `packs` and `meta` (what is where, and the position of the data).
+"""
+
 import pathlib
-import shutil
 import types
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from absl import logging
 
-from jaxcodec import best_of, distributed, files, sharding
-
-CHECKSUMS = "checksums.json"
+from jaxcodec import best_of, damage, distributed, files, packing, sharding
 
 
 class Restored(NamedTuple):
@@ -47,9 +47,8 @@ class Checkpointer:
       best: (metric, "min" or "max"): also keep the best by a metric given to `save`.
     """
     self._folder = pathlib.Path(folder).absolute()
-    self._damaged = self._folder.with_name(f"{self._folder.name}.damaged")
     self._folder.mkdir(parents=True, exist_ok=True)
-    distributed.on_first(self._set_damaged_aside)
+    distributed.on_first(lambda: damage.set_aside(self._folder))
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -106,14 +105,15 @@ class Checkpointer:
       )
     self._manager.wait_until_finished()
     self._saving = step
-    meta = {"leaves": _describe(state), "data": distributed.gather(data_state)}
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(_raw_keys(state)), meta=ocp.args.JsonSave(meta)
-      ),
-      metrics=metrics,
-    )
+    packed = packing.pack(_raw_keys(state))
+    meta = {
+      "leaves": _describe(state),
+      "packed": packed.names,
+      "data": distributed.gather(data_state),
+    }
+    trees = {"state": packed.rest, "packs": packed.packs}
+    items = _items(ocp.args.StandardSave, trees) | {"meta": ocp.args.JsonSave(meta)}
+    self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
   def restore(self, abstract_state: Any, step: int | None = None) -> Restored | None:
     """The latest checkpoint (or that of `step`), or None if there never was one.
@@ -129,7 +129,7 @@ class Checkpointer:
     """
     steps = distributed.on_first(self.steps)
     if not steps:
-      distributed.on_first(self._refuse_if_all_were_damaged)
+      distributed.on_first(lambda: damage.refuse_if_all(self._folder))
       return None
     step = steps[-1] if step is None else step
     self._manager.wait_until_finished()
@@ -139,9 +139,16 @@ class Checkpointer:
     source = self._folder / str(step)
     _compare(source, meta["leaves"], _describe(abstract_state))
     data_state = _own(source, meta["data"])
-    target = ocp.args.StandardRestore(_raw_keys(abstract_state))
-    raw = self._manager.restore(step, args=ocp.args.Composite(state=target)).state
+    raw = self._read(step, _raw_keys(abstract_state), meta.get("packed", {}))
     return Restored(step, _wrap_keys(raw, abstract_state), data_state)
+
+  def _read(self, step: int, target: Any, names: dict[str, list[str]]) -> Any:
+    rest = packing.without(target, names)
+    trees = {"state": rest, "packs": packing.abstract_packs(target, names)}
+    items = _items(ocp.args.StandardRestore, trees)
+    read = self._manager.restore(step, args=ocp.args.Composite(**items))
+    packs = read.get("packs", {})
+    return packing.unpack(packing.Packed(read.get("state", rest), packs, names), target)
 
   def _seal(self) -> None:
     """Adds the checksums to the checkpoint being written, before it's committed."""
@@ -149,55 +156,12 @@ class Checkpointer:
       return
     # Orbax calls this while the folder still has its temporary name.
     (folder,) = self._folder.glob(f"{self._saving}.*tmp*")
-    files.write_json(folder / CHECKSUMS, _checksums(folder))
-
-  def _set_damaged_aside(self) -> None:
-    folders = [path for path in self._folder.iterdir() if path.name.isdigit()]
-    newer_is_intact = False
-    for folder in sorted(folders, key=lambda path: int(path.name), reverse=True):
-      problem = _problem(folder)
-      if problem is None:
-        newer_is_intact = True
-      elif newer_is_intact and problem.endswith("missing"):
-        shutil.rmtree(folder)  # its removal was under way when the process died
-      else:
-        aside = self._move_aside(folder)
-        logging.error(
-          "checkpoint %s is damaged (%s): moved to %s, looking for the one before it",
-          *(folder, problem, aside),
-        )
-
-  def _move_aside(self, folder: pathlib.Path) -> pathlib.Path:
-    self._damaged.mkdir(exist_ok=True)
-    number = len(list(self._damaged.iterdir()))
-    return folder.rename(self._damaged / f"{folder.name}-{number}")
-
-  def _refuse_if_all_were_damaged(self) -> None:
-    if self._damaged.is_dir() and any(self._damaged.iterdir()):
-      raise RuntimeError(
-        f"no checkpoint in {self._folder} is intact; the damaged ones are in"
-        f" {self._damaged}: remove that folder to train from the start"
-      )
+    damage.seal(folder)
 
 
-def _checksums(folder: pathlib.Path) -> dict[str, str]:
-  """Of the items' files; those beside them, Orbax still writes while committing."""
-  paths = sorted(path for path in folder.glob("*/**/*") if path.is_file())
-  return {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths}
-
-
-def _problem(folder: pathlib.Path) -> str | None:
-  """What is wrong with a checkpoint's files, None if nothing."""
-  try:
-    expected = json.loads((folder / CHECKSUMS).read_text())
-    for name, digest in expected.items():
-      if files.sha256(folder / name) != digest:
-        return f"{name} has changed"
-  except FileNotFoundError as error:
-    return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
-  except (ValueError, AttributeError):
-    return f"{CHECKSUMS} is unreadable"
-  return None
+def _items(args: type, trees: dict[str, Any]) -> dict[str, Any]:
+  """Of those that have leaves: Orbax takes no others."""
+  return {name: args(tree) for name, tree in trees.items() if jax.tree.leaves(tree)}
 
 
 def _describe(state: Any) -> dict[str, str]:

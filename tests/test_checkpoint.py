@@ -1,5 +1,6 @@
 """Checkpoints: same bits back, any sharding, damage found and stepped over."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxcodec import sharding
-from jaxcodec.checkpoint import CHECKSUMS, Checkpointer
+from jaxcodec import packing, sharding
+from jaxcodec.checkpoint import Checkpointer
+from jaxcodec.damage import CHECKSUMS, seal
 
 TX = optax.adamw(1e-3)
 
@@ -95,6 +97,32 @@ def test_restores_onto_another_mesh(tmp_path):
   assert len(kernel.mesh.devices.flat) == 8
 
 
+def test_large_and_cut_leaves_are_not_packed():
+  state = small_and_large(1.0) | {"cut": jnp.zeros((64, 8))}
+  mesh = sharding.make_mesh({"fsdp": 8})
+  cut = NamedSharding(mesh, PartitionSpec("fsdp"))
+  packed = packing.pack(state | {"cut": jax.device_put(state["cut"], cut)})
+  assert packed.names == {"float32": ["x"]}
+  assert packed.rest["x"] is None and jax.tree.structure(packed.rest).num_leaves == 2
+
+
+def test_goes_on_from_a_checkpoint_whose_leaves_were_written_one_by_one(
+  tmp_path, monkeypatch
+):
+  state = make_state()
+  monkeypatch.setattr(packing, "MAX_BYTES", -1)
+  with Checkpointer(tmp_path / "c") as checkpoints:
+    checkpoints.save(1, state, "")
+  monkeypatch.undo()
+  meta = tmp_path / "c" / "1" / "meta" / "metadata"
+  content = json.loads(meta.read_text())
+  assert content.pop("packed") == {}  # as before there were packs
+  meta.write_text(json.dumps(content))
+  seal(tmp_path / "c" / "1")
+  with Checkpointer(tmp_path / "c") as checkpoints:
+    assert_same_bits(checkpoints.restore(abstract(state)).state, state)
+
+
 def test_keeps_the_latest_and_the_best(tmp_path):
   losses = {1: 5.0, 2: 1.0, 3: 4.0, 4: 3.0, 5: 2.0}
   best = ("loss", "min")
@@ -117,25 +145,29 @@ def flip_a_bit(path):
 
 
 def find(folder, name):
-  if name == "arrays":
-    files = (p for p in (folder / "state").rglob("*") if p.is_file())
-    return max(files, key=lambda p: p.stat().st_size)
-  (path,) = folder.rglob(name)
-  return path
+  if name in ("state", "packs"):
+    paths = (p for p in (folder / name).rglob("*") if p.is_file())
+    return max(paths, key=lambda p: p.stat().st_size)
+  return next(folder.rglob(name))
+
+
+def small_and_large(value):
+  """What is packed with others, and what is written on its own."""
+  return {"x": jnp.full(4096, value), "y": jnp.full(packing.MAX_BYTES, value)}
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, pathlib.Path.unlink])
-@pytest.mark.parametrize("victim", ["arrays", "_METADATA", CHECKSUMS])
+@pytest.mark.parametrize("victim", ["state", "packs", "_METADATA", CHECKSUMS])
 def test_damage_is_found_reported_and_stepped_over(tmp_path, caplog, damage, victim):
   with Checkpointer(tmp_path / "c") as checkpoints:
     for step in (1, 2):
-      checkpoints.save(step, {"x": jnp.full(4096, float(step))}, f"at {step}")
+      checkpoints.save(step, small_and_large(float(step)), f"at {step}")
   damage(find(tmp_path / "c" / "2", victim))
   with Checkpointer(tmp_path / "c") as checkpoints:
-    restored = checkpoints.restore({"x": jnp.zeros(4096)})
+    restored = checkpoints.restore(small_and_large(0.0))
     assert restored.step == 1 and restored.data_state == "at 1"
-    np.testing.assert_array_equal(restored.state["x"], np.ones(4096, np.float32))
-    checkpoints.save(2, {"x": jnp.full(4096, 3.0)}, "again")
+    assert_same_bits(restored.state, small_and_large(1.0))
+    checkpoints.save(2, small_and_large(3.0), "again")
   assert f"checkpoint {tmp_path / 'c' / '2'} is damaged" in caplog.text
   assert (tmp_path / "c.damaged" / "2-0").is_dir()
 
@@ -154,7 +186,7 @@ def test_damage_to_bookkeeping_that_has_no_checksum_does_no_harm(tmp_path, damag
 def test_all_damaged_is_an_error_not_a_silent_start_from_scratch(tmp_path):
   with Checkpointer(tmp_path / "c") as checkpoints:
     checkpoints.save(1, {"x": jnp.zeros(8)}, "")
-  flip_a_bit(tmp_path / "c" / "1" / "state" / "_METADATA")
+  flip_a_bit(tmp_path / "c" / "1" / "packs" / "_METADATA")
   for _ in range(2):
     with Checkpointer(tmp_path / "c") as checkpoints:
       with pytest.raises(RuntimeError, match="no checkpoint .* is intact"):
@@ -165,7 +197,7 @@ def test_half_removed_old_checkpoint_is_cleaned_up_quietly(tmp_path, caplog):
   with Checkpointer(tmp_path / "c") as checkpoints:
     for step in (1, 2):
       checkpoints.save(step, {"x": jnp.zeros(8)}, "")
-  (tmp_path / "c" / "1" / "state" / "_METADATA").unlink()
+  (tmp_path / "c" / "1" / "packs" / "_METADATA").unlink()
   with Checkpointer(tmp_path / "c") as checkpoints:
     assert checkpoints.steps() == [2]
   assert not (tmp_path / "c.damaged").exists() and "damaged" not in caplog.text
@@ -194,12 +226,12 @@ def test_leaving_on_an_exception_finishes_the_write(tmp_path):
 KILLED_WHILE_SAVING = textwrap.dedent("""
   import os, signal, sys
   import jax.numpy as jnp
-  from jaxcodec import checkpoint
+  from jaxcodec import checkpoint, damage
   checkpoints = checkpoint.Checkpointer(sys.argv[1])
   checkpoints.save(1, {"x": jnp.ones(8)}, "first")
   checkpoints._manager.wait_until_finished()
   # Dies once all of the second is written, before it's committed.
-  checkpoint._checksums = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+  damage.files.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
   checkpoints.save(2, {"x": jnp.ones(8)}, "second")
   checkpoints._manager.wait_until_finished()
 """)

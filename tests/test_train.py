@@ -349,7 +349,7 @@ def test_another_model_in_the_workdir_is_a_clear_error(tmp_path):
 
 def test_a_damaged_latest_checkpoint_costs_only_the_steps_since(tmp_path, caplog):
   straight = fit(tmp_path, 10)
-  for path in (tmp_path / "checkpoints" / "10" / "state").rglob("*"):
+  for path in (tmp_path / "checkpoints" / "10" / "packs").rglob("*"):
     if path.is_file():
       path.write_bytes(path.read_bytes()[:-3])
   assert bits(fit(tmp_path, 10)) == bits(straight)
