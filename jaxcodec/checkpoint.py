@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from jaxcodec import best_of, damage, distributed, files, packing, sharding
+from jaxcodec.nonfinite import NonFiniteError
 
 
 class Restored(NamedTuple):
@@ -96,6 +97,7 @@ class Checkpointer:
       metrics: for `best`.
 
     Raises:
+      NonFiniteError: if a float of the state isn't finite; nothing is saved.
       ValueError: if there are metrics and `best` isn't among them.
     """
     if metrics and self._best and self._best[0] not in metrics:
@@ -106,6 +108,8 @@ class Checkpointer:
     self._manager.wait_until_finished()
     self._saving = step
     packed = packing.pack(_raw_keys(state))
+    if not packing.is_finite(packed):
+      raise NonFiniteError(f"step {step}: the state isn't finite; not saved")
     meta = {
       "leaves": _describe(state),
       "packed": packed.names,

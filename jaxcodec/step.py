@@ -76,10 +76,3 @@ def checked(train_step: TrainStep, *, keep_state: bool) -> Callable[..., Any]:
     return updated, metrics, finite
 
   return step
-
-
-@jax.jit
-def is_finite(state: Any) -> jax.Array:
-  """Whether all floats of a state are finite."""
-  floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
-  return jnp.stack([jnp.array(True), *(jnp.isfinite(x).all() for x in floats)]).all()

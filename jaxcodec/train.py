@@ -15,11 +15,11 @@ from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.evaluation import Evaluation
 from jaxcodec.interrupts import Agreement, Interrupted, Signals
 from jaxcodec.metrics_writer import MetricsWriter
-from jaxcodec.nonfinite import NonFinite, NonFiniteError, StepResult
+from jaxcodec.nonfinite import NonFinite, StepResult
 from jaxcodec.profile import Profile
 from jaxcodec.progress import Progress
 from jaxcodec.rates import Rates
-from jaxcodec.step import COMPILE_FAST, Compiled, checked, is_finite
+from jaxcodec.step import COMPILE_FAST, Compiled, checked
 from jaxcodec.train_log import TrainLog
 from jaxcodec.types import Batch, Task
 
@@ -239,7 +239,5 @@ class _Loop:
   def _save(self, position: str, evaluated: dict[str, Any]) -> None:
     self._log.flush()
     with self._log.paused():
-      if not is_finite(self._state):
-        raise NonFiniteError(f"step {self._step}: the state isn't finite; not saved")
       scalars = {name: float(v) for name, v in evaluated.items() if not np.ndim(v)}
       self._checkpoints.save(self._step, self._state, position, scalars or None)
