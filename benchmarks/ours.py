@@ -6,7 +6,7 @@ import numpy as np
 from side import speech_like
 
 from jaxcodec import build, porting, presets
-from jaxcodec.nn.conv import fold_for_inference
+from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.types import Tokens
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
-from jaxcodec.nn.conv import fold_for_inference
+from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.types import Tokens, TokenSpec
 
 # A batch holds about so many samples, whatever the length of its clips.

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from jaxcodec.nn import conv
+from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.nn.snake import snake
+from jaxcodec.nn.weight_norm import fold_weight_norm
 
 
 def _noise(*shape, seed=0):
@@ -62,7 +64,7 @@ def test_folded_layers_give_the_same(kind):
   params = kind.init(jax.random.key(0), x)["params"]
   params = {**params, "scale": params["scale"] * 3, "bias": _noise(6, seed=1)}
   expected = kind.apply({"params": params}, x)
-  for fold in (conv.fold_weight_norm, conv.fold_for_inference):
+  for fold in (fold_weight_norm, fold_for_inference):
     ((name, folded),) = fold({"layer": params}).items()
     assert name == "layer" and "scale" not in folded
     np.testing.assert_allclose(kind.apply({"params": folded}, x), expected, atol=1e-5)
@@ -74,7 +76,7 @@ def test_transposed_convolutions_are_laid_out_for_inference():
     name: layer.init(jax.random.key(0), jnp.zeros((1, 9, 4)))["params"]
     for name, layer in layers.items()
   }
-  folded = conv.fold_for_inference(params)
+  folded = fold_for_inference(params)
   assert {name: set(layer) for name, layer in folded.items()} == {
     "down": {"kernel", "bias"},
     "up": {"columns", "bias"},

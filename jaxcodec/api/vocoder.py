@@ -11,7 +11,7 @@ from jaxcodec.api import checks
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.data.audio_io import resample
 from jaxcodec.inference import bucket
-from jaxcodec.nn.conv import fold_for_inference
+from jaxcodec.nn.inference_layout import fold_for_inference
 
 
 class VocoderModel:

@@ -4,13 +4,13 @@ Every layer takes the number of valid frames of each item and hides what lies be
 from its receptive field, so that padding (even NaN) never reaches valid frames.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from jaxcodec.nn import toom_cook
+from jaxcodec.nn.weight_norm import layer_kernel
 
 Dtype = jnp.dtype
 _FEW = 2  # channels of audio
@@ -33,73 +33,6 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
   return init
-
-
-def layer_kernel(module: nn.Module, shape, init, kept_axis: int = -1):
-  """A kernel, `weight_normed` if the layer is."""
-  if module.weight_norm:
-    return weight_normed(module, shape, init, kept_axis)
-  return module.param("kernel", init, shape)
-
-
-def _norm(kernel, kept_axis):
-  axes = tuple(i for i in range(kernel.ndim) if i != kept_axis)
-  return jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
-
-
-def weight_normed(module: nn.Module, shape, init, kept_axis: int = -1):
-  """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
-
-  Declares `kernel` (v) and `scale` on `module`; variables without a `scale` (see
-  `fold_weight_norm`) hold the kernel itself. Source: Salimans and Kingma 2016; torch
-  keeps axis 0, which is the output of a convolution and the input of a transposed one.
-  """
-  kept_axis %= len(shape)
-  kernel = module.param("kernel", init, shape)
-  if not module.is_initializing() and not module.has_variable("params", "scale"):
-    return kernel
-  scale = module.param("scale", lambda _: _norm(kernel, kept_axis))
-  return kernel * (scale / _norm(kernel, kept_axis))
-
-
-def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
-  """Nested dicts of parameters with every weight norm multiplied out, for inference.
-
-  Layers then take `kernel` as it is; their result is the same up to rounding.
-  """
-  if {"kernel", "scale"} <= params.keys():
-    kernel, scale = params["kernel"], params["scale"]
-    axes = tuple(i for i, size in enumerate(scale.shape) if size == 1)
-    norm = jnp.sqrt(jnp.sum(kernel * kernel, axes, keepdims=True))
-    rest = {name: v for name, v in params.items() if name not in ("kernel", "scale")}
-    return {"kernel": kernel * (scale / norm), **rest}
-  return {
-    name: fold_weight_norm(child) if isinstance(child, Mapping) else child
-    for name, child in params.items()
-  }
-
-
-def fold_for_inference(params: Mapping[str, Any]) -> dict[str, Any]:
-  """As `fold_weight_norm`, with the kernels of transposed convolutions laid out anew.
-
-  They are then `columns` (W * O, I), along whose rows a CPU reads them: arranging the
-  kernel of DAC's first one takes longer than multiplying a second of audio by it.
-  """
-  if not {"kernel", "scale"} <= params.keys():
-    return {
-      name: fold_for_inference(child) if isinstance(child, Mapping) else child
-      for name, child in params.items()
-    }
-  folded = fold_weight_norm(params)
-  if _is_transposed(params["scale"]):
-    kernel_WxIxO = folded.pop("kernel")
-    folded["columns"] = kernel_WxIxO.swapaxes(1, 2).reshape(-1, kernel_WxIxO.shape[1])
-  return folded
-
-
-def _is_transposed(scale):
-  """Whether each input has a norm, as in a transposed convolution."""
-  return scale.ndim == 3 and scale.shape[0] == scale.shape[2] == 1 < scale.shape[1]
 
 
 def _conv1d(x, kernel, stride, dilation):
@@ -190,14 +123,20 @@ class Conv1d(nn.Module):
     if self.kernel_size > 1:
       x_BxTxC = mask_frames(x_BxTxC, valid_B)
     x_BxTxC = jnp.pad(x_BxTxC.astype(self.dtype), ((0, 0), (pad, pad), (0, 0)))
-    if self.groups == 1:
-      y_BxTxC = _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
-    else:
-      y_BxTxC = _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
+    y_BxTxC = self._convolve(x_BxTxC, kernel)
     if not self.use_bias:
       return y_BxTxC
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
+
+  def _convolve(self, x_BxTxC, kernel):
+    if self.groups > 1:
+      return _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
+    products = self.variables["params"].get("products")  # see `inference_layout`
+    plain = self.stride > 1 or self.dtype != jnp.float32
+    if products is None or plain or not toom_cook.pays(x_BxTxC.shape):
+      return _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
+    return toom_cook.convolve(x_BxTxC, products, self.dilation)
 
   def _inputs(self, channels):
     """Input channels of a group."""
@@ -262,7 +201,7 @@ class ConvTranspose1d(nn.Module):
 
   def _columns(self, x_BxTxC, width, init):
     """What each frame adds to its window, (B, T, width * features)."""
-    if self.has_variable("params", "columns"):  # see `fold_for_inference`
+    if self.has_variable("params", "columns"):  # see `inference_layout`
       columns = self.get_variable("params", "columns").astype(self.dtype)
       return lax.dot_general(x_BxTxC, columns, (((2,), (1,)), ((), ())))
     shape = (width, x_BxTxC.shape[-1], self.features)

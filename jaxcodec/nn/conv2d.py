@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn.conv import Dtype, layer_kernel, torch_uniform
+from jaxcodec.nn.conv import Dtype, torch_uniform
+from jaxcodec.nn.weight_norm import layer_kernel
 
 _THIN = 8  # channels
 

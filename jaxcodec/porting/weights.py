@@ -11,7 +11,7 @@ import safetensors.numpy
 from jaxcodec import build, files
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.vocoder import Vocoder
-from jaxcodec.nn.conv import fold_weight_norm
+from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, spelling, torch_zip
 from jaxcodec.porting.families import Family, family
 from jaxcodec.porting.table import ignored, to_flax, to_torch

@@ -1,0 +1,102 @@
+"""Convolution with kernels of 7 taps in half the multiplications, for CPUs.
+
+The taps are two runs of 4, and 4 outputs of a run take 7 products of channels instead
+of 16 (Toom-Cook, which Winograd's minimal filtering is): polynomials of degree 3 are
+multiplied by their values at 0, 1, -1, 2, -2, 1/2 and infinity. The second run reads
+the inputs of the next 4 outputs, so that both share what is made of them. In float32
+the result is off by 1e-6 of its root mean square, against 3e-7 of the plain form.
+
+Source: Lavin and Gray 2015 (arXiv 1509.09308), section 4.1, where it is F(4, 4).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+TAPS = 7
+_RUN = 4  # taps of a run, and outputs of a tile
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5)  # and infinity
+_LEAST, _MOST = 64, 512  # channels
+_WIDE, _CACHED = 256, 2**21  # channels; numbers that stay near the processor
+
+
+def _values(size: int) -> np.ndarray:
+  """Matrix from a polynomial's `size` coefficients to its values at the points."""
+  at_infinity = np.eye(size)[-1:]
+  return np.concatenate([np.vander(_POINTS, size, increasing=True), at_infinity])
+
+
+def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Of a tile's 7 inputs, of 4 taps, and of the products to 4 outputs; float64.
+
+  The transform of inputs is balanced with that of taps by powers of two.
+  """
+  inputs = np.linalg.inv(_values(TAPS)).T
+  scale = 2.0 ** np.round(np.log2(np.abs(inputs).sum(axis=1, keepdims=True)))
+  return inputs / scale, _values(_RUN) * scale, _values(_RUN).T
+
+
+_INPUTS, _TAPS, _OUTPUTS = _transforms()
+
+
+def serves(kernel_shape: tuple[int, ...]) -> bool:
+  """Whether `products` of a kernel (W, I, O) are worth keeping."""
+  width, *channels = kernel_shape
+  return width == TAPS and _LEAST <= min(channels) and max(channels) <= _MOST
+
+
+def pays(x_shape: tuple[int, ...]) -> bool:
+  """Whether `convolve` of (B, T, C) is faster than the convolution op, as measured.
+
+  Too few frames don't outweigh twice the kernel; too many leave the caches, between
+  whose halves the products of few channels are carried.
+  """
+  B, T, C = x_shape
+  return B * T >= C and (C >= _WIDE or B * T * C <= _CACHED)
+
+
+def products(kernel_WxIxO: jax.Array) -> jax.Array:
+  """What `convolve` takes of a kernel: (7, 2, I, O)."""
+  runs = jnp.pad(kernel_WxIxO, ((0, 2 * _RUN - TAPS), (0, 0), (0, 0)))
+  runs = runs.reshape(2, _RUN, *kernel_WxIxO.shape[1:])
+  return jnp.stack([jnp.stack([_combined(row, run) for run in runs]) for row in _TAPS])
+
+
+def convolve(x_BxTxC: jax.Array, products: jax.Array, dilation: int) -> jax.Array:
+  """Unpadded convolution, stride 1: (B, T, I) to (B, T - 6 * dilation, O).
+
+  Args:
+    x_BxTxC: input.
+    products: what `products` made of the kernel.
+    dilation: of the taps, frames.
+  """
+  B, T, C = x_BxTxC.shape
+  length = T - dilation * (TAPS - 1)
+  tiles = -(-length // (_RUN * dilation))
+  rest = (tiles + 2) * _RUN * dilation - T
+  x = jnp.pad(x_BxTxC, ((0, 0), (0, rest), (0, 0)))
+  x = x.reshape(B, tiles + 2, _RUN, dilation, C)
+  frames = [x[:, :-1, i] for i in range(_RUN)] + [x[:, 1:, i] for i in range(_RUN - 1)]
+  parts = [
+    _pairs(_combined(row, frames).reshape(B, -1, C), pair, dilation)
+    for row, pair in zip(_INPUTS, products, strict=True)
+  ]
+  parts = [part.reshape(B, tiles, dilation, -1) for part in parts]
+  y = jnp.stack([_combined(row, parts) for row in _OUTPUTS], 2)
+  return y.reshape(B, tiles * _RUN * dilation, -1)[:, :length]
+
+
+def _pairs(x, pair_2xIxO, dilation):
+  """The run of each tile, and that of the next."""
+  return lax.conv_general_dilated(
+    *(x, pair_2xIxO, (1,), "VALID"),
+    rhs_dilation=(dilation,),
+    dimension_numbers=("NHC", "HIO", "NHC"),
+  )
+
+
+def _combined(coefficients, arrays):
+  """Sum of arrays times numbers, most of which are 0, 1 or -1."""
+  terms = zip(coefficients, arrays, strict=True)
+  return sum(a if c == 1 else np.float32(c) * a for c, a in terms if c)
