@@ -15,9 +15,10 @@ import numpy as np
 from jax import lax
 
 TAPS = 7
+Products = tuple[jax.Array, ...]  # (2, I, O) for each point
 _RUN = 4  # taps of a run, and outputs of a tile
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5)  # and infinity
-_LEAST, _MOST = 64, 512  # channels
+_LEAST, _MOST = 64, 1024  # channels
 _WIDE, _CACHED = 256, 2**21  # channels; numbers that stay near the processor
 
 
@@ -53,17 +54,20 @@ def pays(x_shape: tuple[int, ...]) -> bool:
   whose halves the products of few channels are carried.
   """
   B, T, C = x_shape
-  return B * T >= C and (C >= _WIDE or B * T * C <= _CACHED)
+  return 2 * B * T >= C and (C >= _WIDE or B * T * C <= _CACHED)
 
 
-def products(kernel_WxIxO: jax.Array) -> jax.Array:
-  """What `convolve` takes of a kernel: (7, 2, I, O)."""
+def products(kernel_WxIxO: jax.Array) -> Products:
+  """What `convolve` takes of a kernel.
+
+  Seven arrays: a layer that took one array apart would copy it at every call.
+  """
   runs = jnp.pad(kernel_WxIxO, ((0, 2 * _RUN - TAPS), (0, 0), (0, 0)))
   runs = runs.reshape(2, _RUN, *kernel_WxIxO.shape[1:])
-  return jnp.stack([jnp.stack([_combined(row, run) for run in runs]) for row in _TAPS])
+  return tuple(jnp.stack([_combined(row, run) for run in runs]) for row in _TAPS)
 
 
-def convolve(x_BxTxC: jax.Array, products: jax.Array, dilation: int) -> jax.Array:
+def convolve(x_BxTxC: jax.Array, products: Products, dilation: int) -> jax.Array:
   """Unpadded convolution, stride 1: (B, T, I) to (B, T - 6 * dilation, O).
 
   Args:
@@ -75,7 +79,8 @@ def convolve(x_BxTxC: jax.Array, products: jax.Array, dilation: int) -> jax.Arra
   length = T - dilation * (TAPS - 1)
   tiles = -(-length // (_RUN * dilation))
   rest = (tiles + 2) * _RUN * dilation - T
-  x = jnp.pad(x_BxTxC, ((0, 0), (0, rest), (0, 0)))
+  # The barriers keep what comes before and after from being computed seven times.
+  x = lax.optimization_barrier(jnp.pad(x_BxTxC, ((0, 0), (0, rest), (0, 0))))
   x = x.reshape(B, tiles + 2, _RUN, dilation, C)
   frames = [x[:, :-1, i] for i in range(_RUN)] + [x[:, 1:, i] for i in range(_RUN - 1)]
   parts = [
@@ -84,7 +89,8 @@ def convolve(x_BxTxC: jax.Array, products: jax.Array, dilation: int) -> jax.Arra
   ]
   parts = [part.reshape(B, tiles, dilation, -1) for part in parts]
   y = jnp.stack([_combined(row, parts) for row in _OUTPUTS], 2)
-  return y.reshape(B, tiles * _RUN * dilation, -1)[:, :length]
+  y = y.reshape(B, tiles * _RUN * dilation, -1)[:, :length]
+  return lax.optimization_barrier(y)
 
 
 def _pairs(x, pair_2xIxO, dilation):
