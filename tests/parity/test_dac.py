@@ -10,6 +10,8 @@ import pytest
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.nn import toom_cook
+from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.porting import dac as tables
 from jaxcodec.porting.table import to_flax
 from jaxcodec.quantizers.factorized import FactorizedRVQ
@@ -50,8 +52,13 @@ def pair():
 
 
 @pytest.mark.parametrize("N,books", [(1200, K), (1201, 1), (1777, 3)])
-def test_same_codes_and_audio(pair, N, books):
+@pytest.mark.parametrize("folded", [False, True])
+def test_same_codes_and_audio(pair, N, books, folded, monkeypatch):
   theirs, ours, variables = pair
+  if folded:
+    monkeypatch.setattr(toom_cook, "_LEAST", 8)  # also layers as narrow as these
+    variables = {"params": fold_for_inference(variables["params"])}
+    assert "products" in variables["params"]["decoder"]["model_1"]["block_2"]["block_1"]
   x = originals.noise(2, N)
   padded = torch.nn.functional.pad(torch.tensor(x)[:, None], (0, -N % HOP))
   theirs.eval()
