@@ -44,7 +44,8 @@ _INPUTS, _TAPS, _OUTPUTS = _transforms()
 def serves(kernel_shape: tuple[int, ...]) -> bool:
   """Whether `products` of a kernel (W, I, O) are worth keeping."""
   width, *channels = kernel_shape
-  return width == TAPS and _LEAST <= min(channels) and max(channels) <= _MOST
+  wide = len(channels) == 2 and _LEAST <= min(channels) and max(channels) <= _MOST
+  return wide and width == TAPS
 
 
 def pays(x_shape: tuple[int, ...]) -> bool:
