@@ -168,7 +168,9 @@ def read_tokens(folder):
 
 
 def _state(step):
-  return {"w": jnp.full((64, 64), float(step)), "step": jnp.int32(step)}
+  """Leaves that are packed with others, and one that is large enough to be alone."""
+  w, wide = (jnp.full((n, n), float(step)) for n in (64, 600))
+  return {"w": w, "wide": wide, "step": jnp.int32(step)}
 
 
 def make_checkpoints(folder):
@@ -180,9 +182,13 @@ def make_checkpoints(folder):
 def read_checkpoint(folder):
   with Checkpointer(folder / "checkpoints") as checkpoints:
     restored = checkpoints.restore(jax.eval_shape(lambda: _state(0)))
-  value = restored.step, restored.data_state, _digest(restored.state["w"])
-  before = 1, "at 1", _digest(_state(1)["w"])
+  value = restored.step, restored.data_state, _leaves(restored.state)
+  before = 1, "at 1", _leaves(_state(1))
   return STEPPED_BACK if value == before else value
+
+
+def _leaves(state):
+  return [_digest(leaf) for leaf in jax.tree.leaves(state)]
 
 
 def make_params(folder):
