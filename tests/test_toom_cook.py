@@ -53,5 +53,5 @@ def test_serves_wide_layers_of_seven_taps_and_pays_in_the_caches():
   assert toom_cook.serves((7, 96, 96)) and toom_cook.serves((7, 1024, 512))
   for shape in ((7, 32, 32), (7, 64, 1536), (3, 96, 96)):
     assert not toom_cook.serves(shape)
-  assert toom_cook.pays((1, 16_000, 96)) and toom_cook.pays((8, 4000, 384))
-  assert not toom_cook.pays((1, 160_000, 96)) and not toom_cook.pays((1, 50, 768))
+  assert toom_cook.pays(16_000, 96) and toom_cook.pays(40_000, 384)
+  assert not toom_cook.pays(160_000, 96) and not toom_cook.pays(50, 768)

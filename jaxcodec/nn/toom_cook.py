@@ -48,14 +48,14 @@ def serves(kernel_shape: tuple[int, ...]) -> bool:
   return wide and width == TAPS
 
 
-def pays(x_shape: tuple[int, ...]) -> bool:
-  """Whether `convolve` of (B, T, C) is faster than the convolution op, as measured.
+def pays(frames: int, channels: int) -> bool:
+  """Whether `convolve` of (1, T, C) is faster than the convolution op, as measured.
 
-  Too few frames don't outweigh twice the kernel; too many leave the caches, between
-  whose halves the products of few channels are carried.
+  Too few frames don't outweigh twice the kernel; too many of few channels leave the
+  caches. The batch has no say: an item gets the same bits in any.
   """
-  B, T, C = x_shape
-  return 2 * B * T >= C and (C >= _WIDE or B * T * C <= _CACHED)
+  cached = channels >= _WIDE or frames * channels <= _CACHED
+  return cached and 2 * frames >= channels
 
 
 def products(kernel_WxIxO: jax.Array) -> Products:
