@@ -84,6 +84,18 @@ def test_transposed_convolutions_are_laid_out_for_inference():
   assert folded["up"]["columns"].shape == (4 * 6, 4)
 
 
+def test_transposed_convolutions_without_a_norm_are_known_by_name():
+  layer = conv.ConvTranspose1d(6, 2, weight_norm=False)
+  x = jnp.asarray(_noise(2, 9, 4))
+  params = layer.init(jax.random.key(0), x)["params"]
+  folded = fold_for_inference({"convtr": params, "conv": params})
+  assert set(folded["convtr"]) == {"columns", "bias"}
+  assert set(folded["conv"]) == {"kernel", "bias"}
+  expected = layer.apply({"params": params}, x)
+  y = layer.apply({"params": folded["convtr"]}, x)
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
 def test_groups_are_convolutions_of_their_own():
   x, kernel = _noise(20, 8), _noise(5, 2, 12, seed=1)
   y = conv._grouped_conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), 3, 4)

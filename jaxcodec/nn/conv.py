@@ -132,7 +132,7 @@ class Conv1d(nn.Module):
   def _convolve(self, x_BxTxC, kernel):
     if self.groups > 1:
       return _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
-    products = self.variables["params"].get("products")  # see `inference_layout`
+    products = self.get_variable("params", "products")  # see `inference_layout`
     plain = self.stride > 1 or self.dtype != jnp.float32
     if products is None or plain or not toom_cook.pays(*x_BxTxC.shape[1:]):
       return _conv1d(x_BxTxC, kernel, self.stride, self.dilation)

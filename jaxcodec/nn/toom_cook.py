@@ -6,7 +6,7 @@ multiplied by their values at 0, 1, -1, 2, -2, 1/2 and infinity. The second run 
 the inputs of the next 4 outputs, so that both share what is made of them. In float32
 the result is off by 1e-6 of its root mean square, against 3e-7 of the plain form.
 
-Source: Lavin and Gray 2015 (arXiv 1509.09308), section 4.1, where it is F(4, 4).
+Source: Lavin and Gray 2015 (arXiv 1509.09308), in whose terms a run is an F(4, 4).
 """
 
 import jax
