@@ -3,6 +3,7 @@
 Submodules are named after torch's, so that weights move by name.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -10,11 +11,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxcodec.codecs.strides import check_halved, check_strides
+from jaxcodec.codecs.windows import Windows, longest
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
 from jaxcodec.nn.remat import remat
 from jaxcodec.nn.snake import Snake
 
 _DILATIONS = (1, 3, 9)
+_UNITS = 3 * sum(_DILATIONS)  # frames on either side that a block's units reach
+_WIDE = 2  # blocks next to the audio, which have shorter windows
+_LONGER = 8  # times, those of all blocks
 
 
 class ResidualUnit(nn.Module):
@@ -126,16 +131,40 @@ class DacEncoder(nn.Module):
 
     A last frame that is only partly valid is filled up with zeros.
     """
-    first, *blocks, snake, last = self.block
     if valid_B is not None:
       x_BxNxC = mask_frames(x_BxNxC, valid_B)
       valid_B = -(-valid_B // self.hop) * self.hop
-    x = first(x_BxNxC, valid_B)
+    limit = longest(self.width, train)
+    cut = self._windows(_LONGER * limit, self.strides)
+    run = functools.partial(DacEncoder._encoded, limit=limit)
+    return cut(run, self, x_BxNxC, valid_B).astype(jnp.float32)
+
+  def _encoded(self, x, valid_B, *, limit):
+    *_, snake, last = self.block
+    strides = self.strides[:_WIDE]
+    x = self._windows(limit, strides)(DacEncoder._near_audio, self, x, valid_B)
+    if valid_B is not None:
+      valid_B = valid_B // math.prod(strides)
+    x, valid_B = self._through(self.block[1:-2][_WIDE:], x, valid_B)
+    return last(snake(x), valid_B)
+
+  def _near_audio(self, x, valid_B):
+    blocks = self.block[1:-2][:_WIDE]
+    return self._through(blocks, self.block[0](x, valid_B), valid_B)[0]
+
+  def _through(self, blocks, x, valid_B):
     for block in blocks:
       x = block(x, valid_B)
       if valid_B is not None:
         valid_B = valid_B // block.stride
-    return last(snake(x), valid_B).astype(jnp.float32)
+    return x, valid_B
+
+  def _windows(self, limit, strides):
+    """For the blocks of these strides and the convolutions before and after them."""
+    reach = 1
+    for stride in reversed(strides):
+      reach = (reach + 1) * stride + _UNITS
+    return Windows(limit, reach + 3, reach + 3, down=math.prod(strides))
 
 
 class DacDecoder(nn.Module):
@@ -178,10 +207,34 @@ class DacDecoder(nn.Module):
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Decodes; valid_B counts frames."""
-    first, *blocks, snake, last = self.model
-    x = first(z_BxTxD, valid_B)
+    limit = longest(self.width // 2 ** len(self.strides), train)
+    cut = self._windows(_LONGER * limit, self.strides)
+    run = functools.partial(DacDecoder._decoded, limit=limit)
+    return jnp.tanh(cut(run, self, z_BxTxD, valid_B).astype(jnp.float32))
+
+  def _decoded(self, z, valid_B, *, limit):
+    blocks = self.model[1:-2][:-_WIDE]
+    x, valid_B = self._through(blocks, self.model[0](z, valid_B), valid_B)
+    cut = self._windows(limit, self.strides[-_WIDE:])
+    return cut(DacDecoder._near_audio, self, x, valid_B)
+
+  def _near_audio(self, x, valid_B):
+    *_, snake, last = self.model
+    x, valid_B = self._through(self.model[1:-2][-_WIDE:], x, valid_B)
+    return last(snake(x), valid_B)
+
+  def _through(self, blocks, x, valid_B):
     for block in blocks:
       x = block(x, valid_B)
       if valid_B is not None:
         valid_B = valid_B * block.stride
-    return jnp.tanh(last(snake(x), valid_B).astype(jnp.float32))
+    return x, valid_B
+
+  def _windows(self, limit, strides):
+    """Of `limit` samples; as those of the encoder."""
+    reach, up, missing = 3, math.prod(strides), 0
+    for stride in reversed(strides):
+      reach = -(-(reach + _UNITS) // stride) + 1
+    for stride in strides:
+      missing = missing * stride + (0 if self.exact else stride % 2)
+    return Windows(limit // up, reach + 3, reach + 3, up=up, missing=missing)

@@ -1,147 +1,30 @@
 """SEANet, EnCodec's encoder and decoder. Source: encodec/modules (encodec 0.1.1).
 
-Submodules are named after torch's, so that weights move by name. Layers of `model` map
-(x_BxTxC, valid_B) to their output and multiply or divide frames by their `stride`.
+Submodules are named after torch's, so that weights move by name.
 """
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxcodec.codecs.seanet_layers import (
+  Elu,
+  ResidualBlock,
+  SeanetConv,
+  SeanetConvTranspose,
+  Style,
+)
 from jaxcodec.codecs.strides import check_halved, check_strides
-from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
-from jaxcodec.nn.elu import elu
+from jaxcodec.codecs.windows import Windows, longest
+from jaxcodec.nn.conv import Dtype, mask_frames
 from jaxcodec.nn.lstm import ResidualLstm
-from jaxcodec.nn.norm import TimeGroupNorm
-from jaxcodec.nn.padding import MODES, pad_frames
 from jaxcodec.nn.remat import remat
 
-NORMS = ("weight_norm", "time_group_norm")
 _VARIANCE_KEPT = nn.initializers.lecun_uniform()
-
-
-@dataclasses.dataclass(frozen=True)
-class Style:
-  """What all convolutions of a SEANet have in common; see `SeanetEncoder`."""
-
-  norm: str
-  causal: bool
-  pad_mode: str
-  dtype: Dtype
-  kernel_init: nn.initializers.Initializer | None = None
-
-  def __post_init__(self):
-    if self.norm not in NORMS:
-      raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}")
-    if self.pad_mode not in MODES:
-      raise ValueError(f"pad_mode must be one of {MODES}, got {self.pad_mode!r}")
-    if self.causal and self.norm == "time_group_norm":
-      raise ValueError("norm 'time_group_norm' looks ahead: it cannot be causal")
-
-  @property
-  def weight_norm(self) -> bool:
-    return self.norm == "weight_norm"
-
-
-class Elu(nn.Module):
-  """ELU as a layer of `model`."""
-
-  stride = 1
-
-  def __call__(self, x_BxTxC, valid_B=None):
-    return elu(x_BxTxC)
-
-
-class SeanetConv(nn.Module):
-  """Convolution to ceil(T / stride) frames, padded as in EnCodec (SConv1d)."""
-
-  features: int
-  style: Style
-  kernel_size: int = 1
-  stride: int = 1
-  dilation: int = 1
-
-  def setup(self):
-    self.conv = Conv1d(
-      *(self.features, self.kernel_size, self.stride, self.dilation),
-      padding=0,
-      dtype=self.style.dtype,
-      weight_norm=self.style.weight_norm,
-      kernel_init=self.style.kernel_init,
-    )
-    self.conv_norm = None if self.style.weight_norm else TimeGroupNorm()
-
-  def __call__(self, x_BxTxC, valid_B=None):
-    around = (self.kernel_size - 1) * self.dilation - (self.stride - 1)
-    right = 0 if self.style.causal else around // 2
-    if around:
-      x_BxTxC = pad_frames(
-        *(x_BxTxC, around - right, right, self.stride, valid_B, self.style.pad_mode)
-      )
-    y_BxTxC = self.conv(x_BxTxC)
-    if self.conv_norm is None:
-      return y_BxTxC
-    frames_B = None if valid_B is None else -(-valid_B // self.stride)
-    return self.conv_norm(y_BxTxC, frames_B)
-
-
-class SeanetConvTranspose(nn.Module):
-  """Transposed convolution to stride * T frames (SConvTranspose1d).
-
-  The norm sees the frames that are then cut off.
-  """
-
-  features: int
-  stride: int
-  style: Style
-
-  def setup(self):
-    self.convtr = ConvTranspose1d(
-      *(self.features, self.stride),
-      dtype=self.style.dtype,
-      weight_norm=self.style.weight_norm,
-      trim=0 if self.style.causal else None,
-      whole=not self.style.weight_norm,
-    )
-    self.convtr_norm = None if self.style.weight_norm else TimeGroupNorm()
-
-  def __call__(self, x_BxTxC, valid_B=None):
-    if self.convtr_norm is None:  # a causal layer has nothing to hide
-      return self.convtr(x_BxTxC, None if self.style.causal else valid_B)
-    y_BxTxC = self.convtr(x_BxTxC, valid_B)
-    frames_B = None if valid_B is None else (valid_B + 1) * self.stride
-    y_BxTxC = self.convtr_norm(y_BxTxC, frames_B)
-    first = -(-self.stride // 2)
-    return y_BxTxC[:, first : first + self.stride * x_BxTxC.shape[1]]
-
-
-class ResidualBlock(nn.Module):
-  """ELU and convolutions of 3 and 1 in a bottleneck, beside a skip."""
-
-  width: int
-  style: Style
-  dilation: int = 1
-  compress: int = 2
-  true_skip: bool = False
-
-  stride = 1
-
-  def setup(self):
-    hidden = self.width // self.compress
-    narrow = SeanetConv(hidden, self.style, 3, dilation=self.dilation)
-    self.block = [Elu(), narrow, Elu(), SeanetConv(self.width, self.style)]
-    self.shortcut = None if self.true_skip else SeanetConv(self.width, self.style)
-
-  def __call__(self, x_BxTxC, valid_B=None):
-    y_BxTxC = x_BxTxC
-    for layer in self.block:
-      y_BxTxC = layer(y_BxTxC, valid_B)
-    if self.shortcut is not None:
-      x_BxTxC = self.shortcut(x_BxTxC, valid_B)
-    return x_BxTxC + y_BxTxC
 
 
 class _Seanet(nn.Module):
@@ -194,6 +77,17 @@ class _Seanet(nn.Module):
       kind(width, self._style(), 2**i, **options) for i in range(self.residual_layers)
     ]
 
+  @property
+  def _block_reach(self):
+    """Frames on one side that have influence on one, through a stride's blocks."""
+    return sum(2 * 2**i for i in range(self.residual_layers))
+
+  def _windows(self, limit, reach, **rate):
+    """Of the convolutions; one of all for a norm that sees all."""
+    if self.norm == "time_group_norm":
+      limit = sys.maxsize
+    return Windows(limit, reach, 0 if self.causal else reach, **rate)
+
   def _lstm(self):
     return [ResidualLstm(self.lstm_layers, self.dtype)] if self.lstm_layers else []
 
@@ -229,11 +123,33 @@ class SeanetEncoder(_Seanet):
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
     """Encodes; N must be a multiple of the hop, valid_B counts samples."""
     x = mask_frames(x_BxNxC, valid_B)
-    for layer in self.model:
+    limit = longest(self.width, train)
+    cut = self._windows(limit, self._reach(), down=self.hop)
+    x = cut(SeanetEncoder._convolved, self, x, valid_B)
+    if valid_B is not None:
+      valid_B = -(-valid_B // self.hop)
+    for layer in self.model[self._count :]:
+      x = layer(x, valid_B)
+    return x.astype(jnp.float32)
+
+  @property
+  def _count(self):
+    """Layers before the LSTM and what follows it."""
+    return 1 + len(self.strides) * (self.residual_layers + 2)
+
+  def _convolved(self, x, valid_B):
+    for layer in self.model[: self._count]:
       x = layer(x, valid_B)
       if valid_B is not None:
         valid_B = -(-valid_B // layer.stride)
-    return x.astype(jnp.float32)
+    return x
+
+  def _reach(self):
+    """Samples that have influence on a frame."""
+    reach = 0
+    for stride in reversed(self.strides):
+      reach = (reach + 1) * stride + self._block_reach
+    return reach + 6
 
 
 class SeanetDecoder(_Seanet):
@@ -265,9 +181,29 @@ class SeanetDecoder(_Seanet):
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Decodes; valid_B counts frames."""
     x = mask_frames(z_BxTxD, valid_B)
-    for layer in self.model:
+    for layer in self.model[: self._head]:
+      x = layer(x, valid_B)
+    limit = longest(self.width // 2 ** len(self.strides), train) // self.hop
+    cut = self._windows(limit, self._reach(), up=self.hop)
+    x = cut(SeanetDecoder._convolved, self, x, valid_B)
+    x = x.astype(jnp.float32)
+    return jnp.tanh(x) if self.final_tanh else x
+
+  @property
+  def _head(self):
+    """Layers to the LSTM."""
+    return 2 if self.lstm_layers else 1
+
+  def _convolved(self, x, valid_B):
+    for layer in self.model[self._head :]:
       x = layer(x, valid_B)
       if valid_B is not None:
         valid_B = valid_B * layer.stride
-    x = x.astype(jnp.float32)
-    return jnp.tanh(x) if self.final_tanh else x
+    return x
+
+  def _reach(self):
+    """Frames that have influence on a sample."""
+    reach = 6
+    for stride in reversed(self.strides):
+      reach = -(-(reach + self._block_reach) // stride) + 1
+    return reach

@@ -1,0 +1,99 @@
+"""Long inputs of convolutions in windows, one after another, with the whole's result.
+
+The arrays inside are then as large as a window makes them, however long the input: they
+stay near the processor, and their memory is bounded. Windows overlap by what the
+convolutions reach, so that no frame that is kept has seen a cut.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# Numbers in the largest array of one item in a window.
+_NUMBERS, _NUMBERS_ON_CPU = 2**26, 2**21
+
+Run = Callable[[nn.Module, jax.Array, jax.Array | None], jax.Array]
+
+
+def longest(width: int, train: bool) -> int:
+  """Frames of `width` channels that a window has at most; no limit in training.
+
+  There a gradient keeps all that is inside of all windows anyway.
+  """
+  if train:
+    return sys.maxsize
+  on_cpu = jax.default_backend() == "cpu"
+  return max(1, (_NUMBERS_ON_CPU if on_cpu else _NUMBERS) // width)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+  """How to cut an input.
+
+  Attributes:
+    longest: frames of a window; longer inputs are cut.
+    before, after: frames on either side of one that have influence on its output.
+    down, up: `down` frames of the input become `up` of the output.
+    missing: frames that the output has fewer.
+  """
+
+  longest: int
+  before: int
+  after: int
+  down: int = 1
+  up: int = 1
+  missing: int = 0
+
+  def __call__(
+    self, run: Run, module: nn.Module, x_BxTxC: jax.Array, valid_B: jax.Array | None
+  ) -> jax.Array:
+    """`run(module, x_BxTxC, valid_B)`, of all that is valid in x to the last bits.
+
+    Args:
+      run: convolutions, which calls submodules of the module it is given.
+      module: the calling one.
+      x_BxTxC: T is a multiple of `down`.
+      valid_B: frames of each item, all T if None.
+    """
+    T = x_BxTxC.shape[1]
+    if T <= self.longest or module.is_initializing():
+      return run(module, x_BxTxC, valid_B)
+    step, before, length = self._sizes(T)
+
+    def kept(module, _, first):
+      start = jnp.clip(first - before, 0, T - length)
+      x = lax.dynamic_slice_in_dim(x_BxTxC, start, length, 1)
+      inside_B = None if valid_B is None else jnp.clip(valid_B - start, 0, length)
+      y = run(module, x, inside_B)
+      y = jnp.pad(y, ((0, 0), (0, self.missing), (0, 0)))
+      return None, lax.dynamic_slice_in_dim(
+        *(y, self._out(first - start), self._out(step), 1)
+      )
+
+    firsts = jnp.minimum(jnp.arange(-(-T // step)) * step, T - step)
+    scanned = nn.scan(kept, variable_broadcast=True, split_rngs={})
+    return _joined(scanned(module, None, firsts)[1], self._out(T), self.missing)
+
+  def _sizes(self, T):
+    """Frames that a window adds, those before them, and all that it reads."""
+    before, after = (-(-n // self.down) * self.down for n in (self.before, self.after))
+    around = before + after
+    count = -(-T // max(self.longest - around, around, 1))
+    step = -(-T // (count * self.down)) * self.down
+    return step, before, min(T, step + around)
+
+  def _out(self, frames):
+    return frames // self.down * self.up
+
+
+def _joined(y_SxBxTxC, total, missing):
+  """Pieces in a row to `total`, where the last ends, and without what is missing."""
+  S, B, T, C = y_SxBxTxC.shape
+  row = y_SxBxTxC[:-1].swapaxes(0, 1).reshape(B, (S - 1) * T, C)
+  rest = y_SxBxTxC[-1][:, S * T - total : T - missing]
+  return jnp.concatenate([row, rest], 1)

@@ -1,0 +1,128 @@
+"""Long inputs of the codecs' convolutions in windows: the result of the whole."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcodec.codecs import windows
+from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+
+WHOLE, SHORT = 2**40, 900  # numbers in a window
+ENCODERS = {
+  "dac": DacEncoder(4, (2, 5, 4)),
+  "dac of one block": DacEncoder(4, (5,)),
+  "seanet": SeanetEncoder(4, (2, 4, 5), lstm_layers=0),
+  "seanet with an LSTM": SeanetEncoder(4, (4, 5), lstm_layers=1),
+  "seanet that looks ahead": SeanetEncoder(
+    4, (4, 5), residual_layers=2, lstm_layers=0, causal=False, pad_mode="constant"
+  ),
+}
+DECODERS = {
+  "dac": DacDecoder(32, (4, 5, 2)),
+  "dac, a few samples short": DacDecoder(32, (5, 3, 2, 2), exact=False),
+  "dac of one block": DacDecoder(8, (5,)),
+  "seanet": SeanetDecoder(32, (5, 4, 2), lstm_layers=0),
+  "seanet with an LSTM": SeanetDecoder(16, (5, 4), lstm_layers=1),
+  "seanet that looks ahead": SeanetDecoder(
+    16, (5, 4), residual_layers=2, lstm_layers=0, causal=False
+  ),
+}
+
+
+def variables(module, x):
+  """Fresh ones, with biases that are not zero."""
+  noise = lambda a: a + 0.05 * jax.random.normal(jax.random.key(1), a.shape)  # noqa: E731
+  return jax.tree.map(noise, jax.jit(module.init)(jax.random.key(0), x))
+
+
+def case(module, frames, channels):
+  x_BxTxC = np.random.default_rng(0).standard_normal((2, frames, channels), np.float32)
+  return variables(module, x_BxTxC[:, : 8 * module.hop]), x_BxTxC
+
+
+def run(monkeypatch, numbers, module, *args):
+  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
+  return np.array(jax.jit(lambda *args: module.apply(*args))(*args))
+
+
+def check(monkeypatch, module, v, x_BxTxC, rate):
+  """Of an item of all frames, and of one that NaN follows."""
+  T = x_BxTxC.shape[1]
+  x_BxTxC[1, T // 3 :] = np.nan
+  valid_B = np.array([T, T // 3])
+  whole = run(monkeypatch, WHOLE, module, v, x_BxTxC, valid_B)
+  near = 2e-5 * np.std(whole[0])
+  pieces = run(monkeypatch, SHORT, module, v, x_BxTxC, valid_B)
+  assert pieces.shape == whole.shape
+  for item, valid in enumerate(valid_B):
+    inside = slice(int(valid * rate))
+    np.testing.assert_allclose(pieces[item, inside], whole[item, inside], 0, near)
+
+
+def check_sight(monkeypatch, module, v, x_BxTxC):
+  """Every frame sees all that it does in the whole: NaN at a place reaches as far."""
+  if getattr(module, "lstm_layers", 0):
+    return  # through which it reaches all that follows
+  places = np.arange(0, x_BxTxC.shape[1], 1 + x_BxTxC.shape[1] // 150)
+  x_BxTxC = np.repeat(x_BxTxC[:1], len(places), 0)
+  x_BxTxC[np.arange(len(places)), places] = np.nan
+  whole = np.isnan(run(monkeypatch, WHOLE, module, v, x_BxTxC))
+  assert whole.any((1, 2)).all() and not whole.all(1).any()
+  pieces = np.isnan(run(monkeypatch, SHORT, module, v, x_BxTxC))
+  np.testing.assert_array_equal(pieces, whole)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoder(monkeypatch, name):
+  module = ENCODERS[name]
+  v, x_BxNxC = case(module, module.hop * 111, 1)
+  check_sight(monkeypatch, module, v, x_BxNxC)
+  check(monkeypatch, module, v, x_BxNxC, 1 / module.hop)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoder(monkeypatch, name):
+  module = DECODERS[name]
+  v, z_BxTxD = case(module, 111, 8)
+  check_sight(monkeypatch, module, v, z_BxTxD)
+  # Where samples are missing, the whole has those of an item's last frame all the same.
+  check(monkeypatch, module, v, z_BxTxD, module.hop - 1)
+
+
+@pytest.mark.parametrize("name", ["dac", "seanet"])
+def test_windows_are_used(monkeypatch, name):
+  module = ENCODERS[name]
+  v, x = case(module, 111 * module.hop, 1)
+  loops = {}
+  for numbers in (WHOLE, SHORT):
+    monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
+    loops[numbers] = str(jax.make_jaxpr(module.apply)(v, x)).count("scan[")
+  assert loops[SHORT] > loops[WHOLE]
+
+
+def test_training_and_fresh_weights_are_whole(monkeypatch):
+  module = ENCODERS["dac"]
+  v, x = case(module, 111 * module.hop, 1)
+  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", SHORT)
+  jaxpr = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=True))(v, x)
+  assert "scan[" not in str(jaxpr)
+  fresh = jax.eval_shape(module.init, jax.random.key(0), x)
+  assert jax.tree.structure(fresh) == jax.tree.structure(v)
+
+
+@pytest.mark.parametrize("name", ["dac", "seanet that looks ahead"])
+def test_memory_is_that_of_a_window(monkeypatch, name):
+  """A longer clip adds its latent, which is joined of pieces, and not much more."""
+  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", 8000)
+  module, frames = ENCODERS[name], 4000
+  v, _ = case(module, 8 * module.hop, 1)
+
+  def temporary(frames):
+    x = jax.ShapeDtypeStruct((1, frames * module.hop, 1), jnp.float32)
+    compiled = jax.jit(module.apply).lower(v, x).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  added = temporary(4 * frames) - temporary(frames)
+  assert added < 4 * 3 * 4 * frames * module.output_dim
