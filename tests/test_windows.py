@@ -102,6 +102,24 @@ def test_windows_are_used(monkeypatch, name):
   assert loops[SHORT] > loops[WHOLE]
 
 
+@pytest.mark.parametrize("kind", [SeanetEncoder, SeanetDecoder])
+def test_norms_over_all_frames_see_them(monkeypatch, kind):
+  """Five items in groups of two, each as long as it is."""
+  sizes = dict(width=8, strides=(4, 5), lstm_layers=1)
+  module = kind(**sizes, norm="time_group_norm", causal=False)
+  frames, channels = (400, 1) if kind is SeanetEncoder else (20, 8)
+  v, x_BxTxC = case(module, frames, channels)
+  x_BxTxC = np.concatenate([x_BxTxC, x_BxTxC[:, ::-1], 2 * x_BxTxC[:1]])
+  valid_B = frames * np.array([20, 7, 13, 20, 1]) // 20
+  args = (module, v, x_BxTxC, valid_B)
+  whole = run(monkeypatch, WHOLE, *args)
+  widest = 8 if kind is SeanetEncoder else 2
+  groups = run(monkeypatch, 2 * 400 * widest, *args)
+  np.testing.assert_allclose(groups, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", 400 * widest)
+  assert str(jax.make_jaxpr(module.apply)(*args[1:])).count("scan[") == 2  # and LSTM
+
+
 def test_training_and_fresh_weights_are_whole(monkeypatch):
   module = ENCODERS["dac"]
   v, x = case(module, 111 * module.hop, 1)

@@ -5,7 +5,6 @@ Submodules are named after torch's, so that weights move by name.
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -19,7 +18,7 @@ from jaxcodec.codecs.seanet_layers import (
   Style,
 )
 from jaxcodec.codecs.strides import check_halved, check_strides
-from jaxcodec.codecs.windows import Windows, longest
+from jaxcodec.codecs.windows import Rows, Windows, longest
 from jaxcodec.nn.conv import Dtype, mask_frames
 from jaxcodec.nn.lstm import ResidualLstm
 from jaxcodec.nn.remat import remat
@@ -83,9 +82,9 @@ class _Seanet(nn.Module):
     return sum(2 * 2**i for i in range(self.residual_layers))
 
   def _windows(self, limit, reach, **rate):
-    """Of the convolutions; one of all for a norm that sees all."""
+    """Of the convolutions."""
     if self.norm == "time_group_norm":
-      limit = sys.maxsize
+      return Rows(limit)
     return Windows(limit, reach, 0 if self.causal else reach, **rate)
 
   def _lstm(self):

@@ -75,9 +75,8 @@ class Windows:
         *(y, self._out(first - start), self._out(step), 1)
       )
 
-    firsts = jnp.minimum(jnp.arange(-(-T // step)) * step, T - step)
-    scanned = nn.scan(kept, variable_broadcast=True, split_rngs={})
-    return _joined(scanned(module, None, firsts)[1], self._out(T), self.missing)
+    pieces = _scan(kept, module, _starts(T, step))
+    return _joined(pieces, self._out(T), self.missing)
 
   def _sizes(self, T):
     """Frames that a window adds, those before them, and all that it reads."""
@@ -89,6 +88,44 @@ class Windows:
 
   def _out(self, frames):
     return frames // self.down * self.up
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """A batch cut into groups of items, for convolutions with norms that see all frames.
+
+  Attributes:
+    longest: frames of all items of a group.
+  """
+
+  longest: int
+
+  def __call__(self, run, module, x_BxTxC, valid_B):
+    """As that of `Windows`."""
+    B, T, _ = x_BxTxC.shape
+    count = max(1, self.longest // T)
+    if B <= count or module.is_initializing():
+      return run(module, x_BxTxC, valid_B)
+
+    def group(module, _, first):
+      x, valid = (
+        None if a is None else lax.dynamic_slice_in_dim(a, first, count)
+        for a in (x_BxTxC, valid_B)
+      )
+      return None, run(module, x, valid)
+
+    y_SxBxTxC = _scan(group, module, _starts(B, count))
+    rows = y_SxBxTxC[:-1].reshape(-1, *y_SxBxTxC.shape[2:])
+    return jnp.concatenate([rows, y_SxBxTxC[-1][len(rows) - B :]])
+
+
+def _starts(size, step):
+  """Of steps that cover `size`; the last may overlap the one before."""
+  return jnp.minimum(jnp.arange(-(-size // step)) * step, size - step)
+
+
+def _scan(one, module, starts):
+  return nn.scan(one, variable_broadcast=True, split_rngs={})(module, None, starts)[1]
 
 
 def _joined(y_SxBxTxC, total, missing):
