@@ -73,7 +73,11 @@ def test_files_that_are_missing_or_broken_are_named(thin):
   with pytest.raises(StudyError, match="dac-maskgit-s1: there is no results.json"):
     study.load(thin)
   path = thin / "study.json"
-  for content, message in (("{", "not JSON"), ("[1]", "no .*'settings'")):
+  for content, message in (
+    ("{", "not JSON"),
+    ("[1]", "no settings, cells"),
+    ('{"settings": {"codecs": []}, "cells": {}, "comparisons": []}', "settings.seeds"),
+  ):
     path.write_text(content)
     with pytest.raises(StudyError, match=f"study.json: .*{message}"):
       study.load(thin)

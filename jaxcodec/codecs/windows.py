@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Numbers in the largest array of one item in a window.
-_NUMBERS, _NUMBERS_ON_CPU = 2**26, 2**21
+# In the largest array of one item in a window. On a CPU less than `nn.toom_cook` takes.
+_NUMBERS, _NUMBERS_ON_CPU = 2**26, 2_000_000
 
 Run = Callable[[nn.Module, jax.Array, jax.Array | None], jax.Array]
 
@@ -52,7 +52,7 @@ class Windows:
   def __call__(
     self, run: Run, module: nn.Module, x_BxTxC: jax.Array, valid_B: jax.Array | None
   ) -> jax.Array:
-    """`run(module, x_BxTxC, valid_B)`, of all that is valid in x to the last bits.
+    """`run(module, x_BxTxC, valid_B)` up to rounding, on all that is valid.
 
     Args:
       run: convolutions, which calls submodules of the module it is given.
@@ -101,7 +101,7 @@ class Rows:
   longest: int
 
   def __call__(self, run, module, x_BxTxC, valid_B):
-    """As that of `Windows`."""
+    """`run(module, x_BxTxC, valid_B)`, up to rounding."""
     B, T, _ = x_BxTxC.shape
     count = max(1, self.longest // T)
     if B <= count or module.is_initializing():

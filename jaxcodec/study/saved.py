@@ -12,6 +12,8 @@ from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.runner import DONE
 
 FILE = "study.json"
+_FIELDS = ("settings", "cells", "comparisons")
+_SETTINGS = ("codecs", "codecs_of", "slms", "seeds", "arg", "overrides", "listening")
 
 
 class SavedStudy(NamedTuple):
@@ -97,8 +99,17 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     raise StudyError(f"{path}: no such file; launch/study.py writes it") from error
   except ValueError as error:
     raise StudyError(f"{path}: not JSON: {error}") from error
-  known = set(numbers) if isinstance(numbers, dict) else set()
-  missing = {"settings", "cells", "comparisons"} - known
+  missing = _missing(_FIELDS, numbers)
+  missing = missing or [
+    f"settings.{s}" for s in _missing(_SETTINGS, numbers["settings"])
+  ]
   if missing:
-    raise StudyError(f"{path}: not a study, it has no {sorted(missing)}")
+    raise StudyError(
+      f"{path}: not a study of this version, it has no {', '.join(missing)};"
+      " launch/study.py --collect writes it anew"
+    )
   return numbers
+
+
+def _missing(fields, of):
+  return [f for f in fields if not isinstance(of, dict) or f not in of]
