@@ -120,7 +120,7 @@ def test_norms_over_all_frames_see_them(monkeypatch, kind):
   assert str(jax.make_jaxpr(module.apply)(*args[1:])).count("scan[") == 2  # and LSTM
 
 
-def test_training_and_fresh_weights_are_whole(monkeypatch):
+def test_training_fresh_weights_and_captured_values_are_whole(monkeypatch):
   module = ENCODERS["dac"]
   v, x = case(module, 111 * module.hop, 1)
   monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", SHORT)
@@ -128,6 +128,9 @@ def test_training_and_fresh_weights_are_whole(monkeypatch):
   assert "scan[" not in str(jaxpr)
   fresh = jax.eval_shape(module.init, jax.random.key(0), x)
   assert jax.tree.structure(fresh) == jax.tree.structure(v)
+  y_BxTxD, captured = module.apply(v, x, capture_intermediates=True)
+  last = captured["intermediates"]["__call__"][0]
+  np.testing.assert_array_equal(last, y_BxTxD)
 
 
 @pytest.mark.parametrize("name", ["dac", "seanet that looks ahead"])

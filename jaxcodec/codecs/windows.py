@@ -27,8 +27,7 @@ def longest(width: int, train: bool) -> int:
   """
   if train:
     return sys.maxsize
-  on_cpu = jax.default_backend() == "cpu"
-  return max(1, (_NUMBERS_ON_CPU if on_cpu else _NUMBERS) // width)
+  return max(1, (_NUMBERS_ON_CPU if _on_cpu() else _NUMBERS) // width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Windows:
       valid_B: frames of each item, all T if None.
     """
     T = x_BxTxC.shape[1]
-    if T <= self.longest or module.is_initializing():
+    if T <= self.longest or _must_be_whole(module):
       return run(module, x_BxTxC, valid_B)
     step, before, length = self._sizes(T)
 
@@ -94,6 +93,8 @@ class Windows:
 class Rows:
   """A batch cut into groups of items, for convolutions with norms that see all frames.
 
+  Only on a CPU: elsewhere devices may share the batch, of which a group is on few.
+
   Attributes:
     longest: frames of all items of a group.
   """
@@ -104,7 +105,7 @@ class Rows:
     """`run(module, x_BxTxC, valid_B)`, up to rounding."""
     B, T, _ = x_BxTxC.shape
     count = max(1, self.longest // T)
-    if B <= count or module.is_initializing():
+    if B <= count or not _on_cpu() or _must_be_whole(module):
       return run(module, x_BxTxC, valid_B)
 
     def group(module, _, first):
@@ -117,6 +118,15 @@ class Rows:
     y_SxBxTxC = _scan(group, module, _starts(B, count))
     rows = y_SxBxTxC[:-1].reshape(-1, *y_SxBxTxC.shape[2:])
     return jnp.concatenate([rows, y_SxBxTxC[-1][len(rows) - B :]])
+
+
+def _must_be_whole(module):
+  """Whether variables are made or inner values captured."""
+  return module.is_initializing() or module.is_mutable_collection("intermediates")
+
+
+def _on_cpu():
+  return jax.default_backend() == "cpu"
 
 
 def _starts(size, step):
