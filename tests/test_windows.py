@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from jaxcodec import hlo
 from jaxcodec.codecs import windows
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
@@ -100,6 +103,19 @@ def test_windows_are_used(monkeypatch, name):
     monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
     loops[numbers] = str(jax.make_jaxpr(module.apply)(v, x)).count("scan[")
   assert loops[SHORT] > loops[WHOLE]
+
+
+@pytest.mark.parametrize("module", [ENCODERS["seanet"], DECODERS["dac"]])
+def test_devices_that_share_a_batch_send_nothing(monkeypatch, module):
+  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", SHORT)
+  shape = (111, 8) if module is DECODERS["dac"] else (111 * module.hop, 1)
+  x_BxTxC = jnp.ones((8, *shape))
+  v = variables(module, x_BxTxC[:, : 8 * module.hop])
+  mesh = Mesh(np.array(jax.devices()), ("data",))
+  parts, whole = (NamedSharding(mesh, P(*axes)) for axes in (["data"], []))
+  shared = jax.jit(module.apply, in_shardings=(whole, parts), out_shardings=parts)
+  program = shared.lower(v, x_BxTxC).compile().as_text()
+  assert " while(" in program and not hlo.collectives(program)
 
 
 @pytest.mark.parametrize("kind", [SeanetEncoder, SeanetDecoder])
