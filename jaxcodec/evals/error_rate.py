@@ -1,5 +1,6 @@
 """Word and character error rates of a recogniser's transcript."""
 
+import abc
 import re
 
 import numpy as np
@@ -61,9 +62,9 @@ class ErrorRate(Metric):
     text = self._normaliser(text).strip()
     return text if re.search(r"\w", text) else ""
 
+  @abc.abstractmethod
   def count(self, expected: str, heard: str) -> tuple[int, int]:
     """Edits and reference length, in words or characters."""
-    raise NotImplementedError
 
 
 class WordErrorRate(ErrorRate):

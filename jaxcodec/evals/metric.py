@@ -1,5 +1,6 @@
 """What a metric is, what it is given, and the two ways of having no value."""
 
+import abc
 import dataclasses
 import importlib
 import re
@@ -86,7 +87,7 @@ class Score(NamedTuple):
   detail: Any = None
 
 
-class Metric:
+class Metric(abc.ABC):
   """One named measure. A subclass sets the attributes and implements `score`.
 
   Attributes:
@@ -122,13 +123,13 @@ class Metric:
     """
     return {}
 
+  @abc.abstractmethod
   def score(self, item: Item) -> Score:
     """Measures one utterance.
 
     Raises:
       MetricFailed: it has no value there.
     """
-    raise NotImplementedError
 
   def summarise(self, scores: list[Score]) -> dict[str, Any]:
     """{mean, ci95} over utterances that did not fail."""

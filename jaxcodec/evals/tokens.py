@@ -1,5 +1,6 @@
 """How the codec's codes are used over the evaluation set."""
 
+import abc
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,14 +46,14 @@ class CodebookStatistic(Metric):
     return {**summary, "per_codebook": [float(v) for v in per_codebook]}
 
   @property
+  @abc.abstractmethod
   def upper(self) -> float:
     """The largest value that the statistic can have."""
-    raise NotImplementedError
 
   @staticmethod
+  @abc.abstractmethod
   def statistic(counts_KxV: np.ndarray) -> np.ndarray:
     """One value a codebook."""
-    raise NotImplementedError
 
 
 class CodebookUsage(CodebookStatistic):
