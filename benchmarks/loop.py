@@ -3,7 +3,7 @@
     python benchmarks/loop.py --task=codec
     python benchmarks/loop.py --task=slm
 
-`train.fit` runs the small experiment on real batches, from the spoken corpus or from a
+`fit` runs the small experiment on real batches, from the spoken corpus or from a
 token file, with its logging, and a checkpoint in every window of 100 steps (the
 experiment itself saves three times less often). Between the windows the bare jitted
 step runs on one batch that stays on the devices. The two take turns, so that whatever
@@ -19,12 +19,16 @@ import time
 import jax
 import numpy as np
 
-from jaxcodec import build, build_slm, sharding, train
-from jaxcodec.config_fields import crop_samples, whole_frames
-from jaxcodec.data import pipeline as data_pipeline
-from jaxcodec.data import token_batches, token_store
-from jaxcodec.doctor import config_file
+from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.fields import crop_samples, whole_frames
+from jaxcodec.build.slm import make_slm_task
+from jaxcodec.data import token_store
+from jaxcodec.data.batches import crops as data_pipeline
+from jaxcodec.data.batches import token_windows
+from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.experiment import open_experiment, plain
+from jaxcodec.recipes import config_file
+from jaxcodec.train.loop import fit
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
 WINDOW, BARE, WARM = 100, 50, 3  # steps
@@ -43,7 +47,7 @@ def main():
     make = {"codec": codec, "slm": slm}[arguments.task]
     task, data = make(experiment, folder)
     turns = Turns(task, next(iter(data)), experiment)
-    train.fit(
+    fit(
       *(task, data),
       steps=WINDOW * arguments.rounds + WINDOW // 2 + 1,
       workdir=folder / "run",
@@ -66,7 +70,7 @@ def codec(experiment, _):
     batch_size=config["codec_train"]["batch_size"],
     seed=0,
   )
-  return build.make_codec_task(config), data
+  return make_codec_task(config), data
 
 
 def slm(experiment, folder):
@@ -83,13 +87,13 @@ def slm(experiment, folder):
     for number in range(200)
   ]
   token_store.write_tokens(folder / "tokens.array_record", records)
-  data = token_batches.token_batches(
+  data = token_windows.token_batches(
     token_store.TokenSource(folder / "tokens.array_record"),
     batch_size=config["slm_train"]["batch_size"],
     frames=whole_frames(config, "slm_train", "crop_seconds", spec),
     seed=0,
   )
-  return build_slm.make_slm_task(config, spec), data
+  return make_slm_task(config, spec), data
 
 
 class Turns:

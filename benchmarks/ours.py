@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from side import speech_like
 
-from jaxcodec import build, porting, presets
+from jaxcodec import porting, presets
+from jaxcodec.build.codec import make_preset
 from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.types import Tokens
 
@@ -18,8 +19,8 @@ class Ours:
     if config["decoder"]["name"] == "dac":
       config["decoder"]["exact"] = False  # as many samples as the original
     self._probe = dict(np.load(folder / "probe.npz"))
-    self._codec = build.make_preset(config)
-    variables = porting.convert(folder / "weights.pth", config)
+    self._codec = make_preset(config)
+    variables = porting.convert(folder / "weights.pth", make_preset(config))
     self._parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
     variables["params"] = jax.jit(fold_for_inference)(variables["params"])
     self._variables = jax.device_put(variables)

@@ -70,8 +70,9 @@ MACHINES = {
 
 def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   """Compiles one cell, in a process that has not used JAX yet."""
-  from jaxcodec import sharding, text_config
-  from jaxcodec.pipeline import dry_run
+  from jaxcodec.build.text import with_front_end
+  from jaxcodec.dry_run import command
+  from jaxcodec.parallel import sharding
   from jaxcodec.pipeline.experiment import plain
 
   name, stage, _ = MODELS[model]
@@ -79,10 +80,10 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   train = config[f"{stage}_train"]
   size = "batch_size" if "batch_size" in train else "frames_per_batch"
   train[size] = train[size] // 8 * devices
-  there = dry_run.make_devices(str(devices))
+  there = command.make_devices(str(devices))
   mesh = sharding.make_mesh({"data": -1, "fsdp": fsdp}, there)
-  resolved = text_config.with_front_end(plain(config))
-  cost = dry_run.trace(resolved, stage, mesh).compile()
+  resolved = with_front_end(plain(config))
+  cost = command.trace(resolved, stage, mesh).compile()
   return {
     "dtype": config.slm.dtype if stage == "slm" else config.codec.encoder.dtype,
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},

@@ -13,11 +13,11 @@ two cores. It shows that everything works, not which codec is best.
 
 from ml_collections import ConfigDict
 
-from jaxcodec import config_args
+from jaxcodec.recipes.args import parse
 
 
 def get_config(arg=""):
-  args = config_args.parse(arg, runlocal=False)
+  args = parse(arg, runlocal=False)
   config = ConfigDict()
   config.arg = ""  # what every cell's config is given beside its codec
   config.codecs = (

@@ -1,5 +1,5 @@
 """`python -m jaxcodec`."""
 
-from jaxcodec.cli import script
+from jaxcodec.cli.main import script
 
 script()

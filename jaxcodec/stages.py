@@ -18,7 +18,8 @@ from typing import Any
 
 from absl import logging
 
-from jaxcodec import distributed, files
+from jaxcodec import files
+from jaxcodec.parallel import processes
 
 STARTED = "STARTED.json"
 DONE = "DONE.json"
@@ -88,14 +89,14 @@ def run_stage(
   inputs = _jsonable(inputs, name)
   fingerprint = _fingerprint(inputs)
   folder = pathlib.Path(workdir) / name
-  record = distributed.on_first(lambda: _begin(folder, name, inputs, fingerprint))
+  record = processes.on_first(lambda: _begin(folder, name, inputs, fingerprint))
   if record is not None:
     return _stage(folder, record, skipped=True)
   start = time.monotonic()
   paths = fn(folder)
   seconds = time.monotonic() - start
   record = {"name": name, "inputs": inputs, "fingerprint": fingerprint}
-  record = distributed.on_first(lambda: _finish(folder, record, paths, seconds))
+  record = processes.on_first(lambda: _finish(folder, record, paths, seconds))
   return _stage(folder, record, skipped=False)
 
 

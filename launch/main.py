@@ -30,8 +30,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcodec import cache, distributed, pipeline, progress, rendezvous
-from jaxcodec.pipeline import dry_run
+from jaxcodec import cache, pipeline, progress
+from jaxcodec.dry_run.command import run as run_dry
+from jaxcodec.parallel import processes, rendezvous
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
   config = _CONFIG.value
   try:
     if _DRY_RUN.value:
-      dry_run.run(config, _DEVICES.value)
+      run_dry(config, _DEVICES.value)
       return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     rendezvous.initialize(
@@ -94,13 +95,13 @@ def main(argv: list[str]) -> None:
   # The first is raised at the first use of a config that was not found.
   except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
     sys.exit(errors.fail(error))
-  with distributed.program():
+  with processes.program():
     _run(config)
 
 
 def _run(config) -> None:
   workdir = _WORKDIR.value or _default_workdir()
-  if distributed.is_first():
+  if processes.is_first():
     print(f"workdir: {workdir}", flush=True)
   else:
     logging.set_verbosity(logging.ERROR)
@@ -108,7 +109,7 @@ def _run(config) -> None:
   command = shlex.join(["python", *sys.argv])
   try:
     if _CODEC_FROM.value is not None:
-      distributed.on_first(lambda: pipeline.use_codec_of(_CODEC_FROM.value, workdir))
+      processes.on_first(lambda: pipeline.use_codec_of(_CODEC_FROM.value, workdir))
     pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
     sys.exit(errors.fail(error))

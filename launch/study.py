@@ -17,12 +17,16 @@ import errors
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxcodec import build, files, text_config
-from jaxcodec.config_args import literal
-from jaxcodec.config_fields import ConfigError
+from jaxcodec import files
+from jaxcodec.build.check import check
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.text import with_front_end
 from jaxcodec.data.source import DataError
+from jaxcodec.recipes.args import literal
+from jaxcodec.report.study import page, tables
 from jaxcodec.stages import WorkdirInUse
-from jaxcodec.study import collect, grid, listening, page, runner, tables
+from jaxcodec.study import collect, grid, runner
+from jaxcodec.study.sentences import read_sentences
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -88,7 +92,7 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
     raise grid.StudyError(f"overrides: {error.args[0]} (in {cell.config})") from error
   values = json.loads(config.to_json())
   try:
-    build.check(text_config.with_front_end(values))
+    check(with_front_end(values))
   except ConfigError as error:
     raise grid.StudyError(f"{error} (in {cell.config})") from error
   return values
@@ -109,7 +113,7 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   files.write_text(workdir / "study.csv", tables.to_csv(study))
   files.write_text(workdir / "study.md", text)
   done = [c for c in cells if study["cells"][c.name]["state"] == runner.DONE]
-  sentences = listening.read_sentences(done, **settings["listening"])
+  sentences = read_sentences(done, **settings["listening"])
   files.write_text(workdir / "report.html", page.render_html(study, sentences))
   print(f"\n{text}\nreport: {(workdir / 'report.html').resolve()}")
   return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))

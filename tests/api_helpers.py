@@ -7,9 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec import build, export
+from jaxcodec import weights
 from jaxcodec.api import CodecModel
+from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 
@@ -55,8 +57,8 @@ def toy_model(seed=0):
 
 def save_experiment(folder):
   """What an experiment leaves of its codec; returns the variables."""
-  shapes = build.variable_shapes(build.make_preset(CONFIG))
+  shapes = variable_shapes(make_preset(CONFIG))
   variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
   metadata = {"config": json.dumps(CONFIG)}
-  export.save_params(folder / "codec" / export.FILE, variables, metadata)
+  weights.save_params(folder / "codec" / weights.FILE, variables, metadata)
   return variables

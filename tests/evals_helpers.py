@@ -5,7 +5,10 @@ import json
 import numpy as np
 import soundfile
 
-from jaxcodec import evals
+from jaxcodec.evals.evaluate import Evaluation, evaluate, load_metrics
+from jaxcodec.evals.metric import Item
+from jaxcodec.evals.registry import make_metrics
+from jaxcodec.evals.results import build_results, write_results
 from jaxcodec.types import TokenSpec
 
 RATE = 16_000
@@ -32,7 +35,7 @@ def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
   return (0.1 * x * envelope + 1e-3 * rng.standard_normal(len(t))).astype(np.float32)
 
 
-def item(seed: int = 0, *, noise: float = 0.01, **changes) -> evals.Item:
+def item(seed: int = 0, *, noise: float = 0.01, **changes) -> Item:
   """An utterance whose audio is its reference with white noise."""
   reference = voice(seed)
   rng = np.random.default_rng(seed + 1000)
@@ -46,29 +49,27 @@ def item(seed: int = 0, *, noise: float = 0.01, **changes) -> evals.Item:
     "prompt": voice(seed, 3.0),
     "codes_TxK": rng.integers(0, 64, (100, 4)),
   }
-  return evals.Item(**(fields | changes))
+  return Item(**(fields | changes))
 
 
 def make_workdir(folder, *, generated: bool = True, count: int = 3):
   """An experiment's work directory with results of fake audio."""
   items = [item(seed) for seed in range(count)]
   items[-1] = item(count - 1, audio=0 * items[-1].reference)
-  metrics = evals.make_metrics(METRICS, spec=SPEC)
-  loaded = evals.load_metrics(metrics)
-  evaluations = {"reconstruction": evals.evaluate(items, loaded.metrics)}
+  metrics = make_metrics(METRICS, spec=SPEC)
+  loaded = load_metrics(metrics)
+  evaluations = {"reconstruction": evaluate(items, loaded.metrics)}
   if generated:
     evaluations |= _fake_generation(items)
-  results = evals.build_results(
+  results = build_results(
     evaluations,
-    evals.make_metrics(
-      (*METRICS, "wer", "speaker_similarity", "distillmos"), spec=SPEC
-    ),
+    make_metrics((*METRICS, "wer", "speaker_similarity", "distillmos"), spec=SPEC),
     token_spec=SPEC,
     config={"seed": 0},
     models={"codec": "00ff"},
     absent={"distillmos": "pip install distillmos"},
   )
-  evals.write_results(folder / "results.json", results)
+  write_results(folder / "results.json", results)
   _write_stages(folder, items, generated=generated)
   return folder
 
@@ -86,8 +87,8 @@ def _fake_generation(items):
   ceiling = {"wer": {"mean": 0.0625, "ci95": [0.0, 0.1875], "n": 3, "n_failed": 0}}
   originals = [row | {"wer": 0.0625, "transcript": "the birch canoe"} for row in rows]
   return {
-    "generation": evals.Evaluation(summary, rows),
-    "ground_truth": evals.Evaluation(ceiling, originals),
+    "generation": Evaluation(summary, rows),
+    "ground_truth": Evaluation(ceiling, originals),
   }
 
 

@@ -7,8 +7,11 @@ import jax
 import numpy as np
 import soundfile
 
-from jaxcodec import build, build_slm, export, files
+from jaxcodec import files, weights
 from jaxcodec.api.slm_loading import param_shapes
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.slm import make_slm
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
@@ -59,17 +62,17 @@ def write_run(
   sampler = config.pop("sampler")
   config["generate"] = dict(sampler=sampler, batch_size=1, prompt_seconds=0.6)
   files.write_json(folder / "config.json", {"config": config})
-  codec = build.make_codec(config)
-  codec_file, slm = folder / "codec" / export.FILE, folder / "slm"
-  checksum = export.save_params(
-    *(codec_file, _random(build.variable_shapes(codec), 0.3)),
+  codec = make_codec(config)
+  codec_file, slm = folder / "codec" / weights.FILE, folder / "slm"
+  checksum = weights.save_params(
+    *(codec_file, _random(variable_shapes(codec), 0.3)),
     {"config": json.dumps(config["codec"])},
   )
   spec = {"token_spec": dataclasses.asdict(codec.spec), "codec_sha256": checksum}
   files.write_json(slm / "spec.json", spec)
   model = _slm(config, codec.spec, slm, features)
   params = edit(_random(param_shapes(model), 0.5))
-  export.save_params(slm / export.FILE, {"params": params})
+  weights.save_params(slm / weights.FILE, {"params": params})
   return folder
 
 
@@ -77,12 +80,12 @@ def _slm(config, spec: TokenSpec, folder, features):
   if "text" in config:
     vocabulary = Vocabulary.of(front_end(config["text"]["front_end"]))
     vocabulary.save(folder / "vocabulary.json")
-    return build_slm.make_slm(config, spec, vocabulary)
+    return make_slm(config, spec, vocabulary)
   features = features or Mfcc(spec.sample_rate, spec.hop)
   centroids = np.random.default_rng(1).normal(size=(5, 26))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))
   tokenizer.save(folder / "semantic.safetensors")
-  return build_slm.make_slm(config, spec)
+  return make_slm(config, spec)
 
 
 def _random(shapes, scale):

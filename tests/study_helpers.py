@@ -6,9 +6,12 @@ import zlib
 import numpy as np
 import soundfile
 
-from jaxcodec import evals, files, presets, stages
+from jaxcodec import files, presets, stages
 from jaxcodec.data.token_store import write_tokens
-from jaxcodec.evals import aggregate
+from jaxcodec.evals.evaluate import Evaluation
+from jaxcodec.evals.registry import make_metrics
+from jaxcodec.evals.results import build_results, read_results, write_results
+from jaxcodec.stats import means
 from jaxcodec.study import grid
 from jaxcodec.types import TokenSpec
 
@@ -76,7 +79,7 @@ def _tokens(folder, cell):
 
 
 def _evaluate(folder, results):
-  evals.write_results(folder / "results.json", results)
+  write_results(folder / "results.json", results)
   return ["results.json"]
 
 
@@ -89,8 +92,8 @@ def fake_results(cell, *, utterances=10, config=None):
     "generation": _evaluation(_rng(*cell.command), utterances, GENERATION, lead),
     "ground_truth": _evaluation(_rng(cell.seed), utterances, GENERATION, 5),
   }
-  metrics = evals.make_metrics((*RECONSTRUCTION, *GENERATION), spec=SPEC)
-  results = evals.build_results(
+  metrics = make_metrics((*RECONSTRUCTION, *GENERATION), spec=SPEC)
+  results = build_results(
     evaluations,
     metrics,
     token_spec=SPEC,
@@ -117,8 +120,8 @@ def _evaluation(rng, utterances, metrics, lead):
     weights = words_U if metric == "wer" else None
     values = np.array([row[metric] for row in rows])
     counts = {"n": utterances, "n_failed": 0}
-    summary[metric] = {**aggregate.estimate(values, weights), **counts}
-  return evals.Evaluation(summary, rows)
+    summary[metric] = {**means.estimate(values, weights), **counts}
+  return Evaluation(summary, rows)
 
 
 def write_sounds(cells, utterances=2):
@@ -126,8 +129,8 @@ def write_sounds(cells, utterances=2):
   for cell in cells:
     if cell.slm is None:
       continue
-    results = evals.read_results(cell.workdir / "evaluate" / "results.json")
-    evals.write_results(cell.workdir / "results.json", results)
+    results = read_results(cell.workdir / "evaluate" / "results.json")
+    write_results(cell.workdir / "results.json", results)
     record = {"config": {}, "command": "python", "versions": {}}
     files.write_json(cell.workdir / "config.json", record)
     for folder in ("generate", "evaluate/audio"):

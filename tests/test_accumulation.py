@@ -9,14 +9,15 @@ import optax
 import pytest
 from toy_codec import Decoder, Discriminator, Encoder
 
-from jaxcodec import losses, sharding
+from jaxcodec import losses
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.parallel import sharding
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
-from jaxcodec.step import checked
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.slm import SlmTask
+from jaxcodec.train.step import checked
 
 B, N = 8, 200
 

@@ -10,10 +10,12 @@ import soxr
 from api_helpers import HOP, RATE, K, V
 
 import jaxcodec
-from jaxcodec import build, export, porting
+from jaxcodec import porting, weights
 from jaxcodec.api import DEMO_WEIGHTS, CodecModel, VocoderModel
+from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.shapes import silence
 from jaxcodec.presets import PRESETS
 from jaxcodec.types import Tokens, TokenSpec
 
@@ -33,7 +35,7 @@ def audio_BxN():
 
 def test_importing_the_package_leaves_jax_alone():
   check = (
-    "import sys, jaxcodec, jaxcodec.token_file, jaxcodec.cli\n"
+    "import sys, jaxcodec, jaxcodec.token_file, jaxcodec.cli.main\n"
     "assert not {'jax', 'flax', 'jaxcodec.types'} & set(sys.modules)\n"
     "try: jaxcodec.nothing\nexcept AttributeError: pass"
   )
@@ -200,9 +202,9 @@ def test_fingerprints_are_of_the_values():
   _, variables = api_helpers.toy()
   host = jax.device_get(variables)
   backwards = {"params": dict(reversed(host["params"].items()))}
-  assert export.fingerprint(backwards) == export.fingerprint(variables)
+  assert weights.fingerprint(backwards) == weights.fingerprint(variables)
   _, others = api_helpers.toy(seed=1)
-  assert export.fingerprint(others) != export.fingerprint(variables)
+  assert weights.fingerprint(others) != weights.fingerprint(variables)
 
 
 def test_load(tmp_path, monkeypatch):
@@ -211,17 +213,17 @@ def test_load(tmp_path, monkeypatch):
   monkeypatch.setitem(PRESETS, "wide", dict(api_helpers.CONFIG, decoder=wider))
   workdir = tmp_path / "run"
   variables = api_helpers.save_experiment(workdir)
-  file = workdir / "codec" / export.FILE
+  file = workdir / "codec" / weights.FILE
   original = tmp_path / "original.pth"
-  porting.export_torch(variables, api_helpers.CONFIG, original)
+  porting.export_torch(variables, make_preset(api_helpers.CONFIG), original)
   for arguments in (("tiny", file), (None, workdir), ("tiny", original)):
     loaded = jaxcodec.load(*arguments)
-    assert loaded.fingerprint == export.fingerprint(variables)
+    assert loaded.fingerprint == weights.fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
   with pytest.warns(UserWarning, match="tiny has random weights"):
     assert jaxcodec.load("tiny").sample_rate == RATE
   plain, damaged = tmp_path / "plain.safetensors", tmp_path / "damaged.safetensors"
-  export.save_params(plain, variables)
+  weights.save_params(plain, variables)
   damaged.write_bytes(file.read_bytes()[:-50])
   for arguments, error, message in (
     ((), ValueError, "name a preset or weights; presets: .*tiny"),
@@ -255,8 +257,8 @@ def test_a_vocoder_has_features_and_audio(monkeypatch):
   monkeypatch.setitem(PRESETS, "vocoder", small)
   with pytest.warns(UserWarning, match="random weights"):
     assert jaxcodec.load("vocoder").sample_rate == RATE
-  vocoder = build.make_preset("vocoder")
-  variables = jax.jit(vocoder.init)(jax.random.key(1), build.silence(vocoder))
+  vocoder = make_preset("vocoder")
+  variables = jax.jit(vocoder.init)(jax.random.key(1), silence(vocoder))
   model = VocoderModel(vocoder, variables)
   noise = np.random.default_rng(0).standard_normal(203).astype(np.float32)
   clip, short = model.features(np.stack([noise, noise]), lengths=[203, 90])

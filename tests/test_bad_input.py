@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from test_configs import END_TO_END, start, tiny
 
-from jaxcodec import build, pipeline
+from jaxcodec import pipeline
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.source import DataError
 
 CONFIG, TEXT_CONFIG = END_TO_END  # DAC's, with the masked model and with VALL-E
@@ -96,7 +97,7 @@ def test_a_codec_below_the_least_bitrate_of_opus(folder, tmp_path):
   config = config_of(folder)
   config.codec.quantizer.codebook_size, config.evaluate.opus = 16, True
   match = "evaluate.opus: Opus takes 500 bit/s or more, the codec has 400"
-  refused(config, tmp_path / "w", build.ConfigError, match)
+  refused(config, tmp_path / "w", ConfigError, match)
 
 
 @pytest.mark.parametrize("field", BAD_TEXT_FIELDS)
@@ -104,20 +105,20 @@ def test_bad_fields_of_a_model_that_reads_texts(folder, tmp_path, field):
   value, match = BAD_TEXT_FIELDS[field]
   config = config_of(folder, TEXT_CONFIG)
   config.update_from_flattened_dict({field: value})
-  refused(config, tmp_path / "w", build.ConfigError, match)
+  refused(config, tmp_path / "w", ConfigError, match)
 
 
 def test_what_a_model_that_reads_texts_cannot_do_without(folder, tmp_path):
   config = config_of(folder, TEXT_CONFIG)
   del config["text"]
-  refused(config, tmp_path / "w", build.ConfigError, "text is missing: slm.name is")
+  refused(config, tmp_path / "w", ConfigError, "text is missing: slm.name is")
   config = config_of(folder, TEXT_CONFIG)
   del config.slm_train["frames_per_batch"]
   match = "slm_train.frames_per_batch is missing, which 'valle' needs"
-  refused(config, tmp_path / "w", build.ConfigError, match)
+  refused(config, tmp_path / "w", ConfigError, match)
   config.slm_train.batch_size = 4
   match = "slm_train.batch_size: unknown for 'valle'; known: "
-  refused(config, tmp_path / "w", build.ConfigError, match)
+  refused(config, tmp_path / "w", ConfigError, match)
   for path in folder.glob("*.txt"):
     path.unlink()
   match = "data: none of the . recordings of the train part has a text"
@@ -131,13 +132,13 @@ def test_an_unknown_field_is_named(folder, tmp_path, section):
   for name in section.split("."):
     node = node[name]
   node.widht = 3
-  refused(config, tmp_path / "w", build.ConfigError, f"{section}.*widht")
+  refused(config, tmp_path / "w", ConfigError, f"{section}.*widht")
 
 
 def test_a_stage_without_what_it_needs(folder, tmp_path):
   config = config_of(folder)
   config.stages = "slm"
-  refused(config, tmp_path / "w", build.ConfigError, "'slm' needs 'tokens'")
+  refused(config, tmp_path / "w", ConfigError, "'slm' needs 'tokens'")
 
 
 def _truncate(path):

@@ -8,9 +8,9 @@ import optax
 import pytest
 
 from jaxcodec import losses
-from jaxcodec.checkpoint import Checkpointer
 from jaxcodec.tasks import codec_loss
 from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.train.checkpoint import Checkpointer
 from jaxcodec.types import Quantized
 
 ON = {"a": True, "b": True}

@@ -13,9 +13,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxcodec import packing, sharding
-from jaxcodec.checkpoint import Checkpointer
-from jaxcodec.damage import CHECKSUMS, seal
+from jaxcodec.parallel import sharding
+from jaxcodec.train import checkpoint_packing
+from jaxcodec.train.checkpoint import Checkpointer
+from jaxcodec.train.checkpoint_checksums import CHECKSUMS, seal
 
 TX = optax.adamw(1e-3)
 
@@ -101,7 +102,7 @@ def test_large_and_cut_leaves_are_not_packed():
   state = small_and_large(1.0) | {"cut": jnp.zeros((64, 8))}
   mesh = sharding.make_mesh({"fsdp": 8})
   cut = NamedSharding(mesh, PartitionSpec("fsdp"))
-  packed = packing.pack(state | {"cut": jax.device_put(state["cut"], cut)})
+  packed = checkpoint_packing.pack(state | {"cut": jax.device_put(state["cut"], cut)})
   assert packed.names == {"float32": ["x"]}
   assert packed.rest["x"] is None and jax.tree.structure(packed.rest).num_leaves == 2
 
@@ -110,7 +111,7 @@ def test_goes_on_from_a_checkpoint_whose_leaves_were_written_one_by_one(
   tmp_path, monkeypatch
 ):
   state = make_state()
-  monkeypatch.setattr(packing, "MAX_BYTES", -1)
+  monkeypatch.setattr(checkpoint_packing, "MAX_BYTES", -1)
   with Checkpointer(tmp_path / "c") as checkpoints:
     checkpoints.save(1, state, "")
   monkeypatch.undo()
@@ -153,7 +154,10 @@ def find(folder, name):
 
 def small_and_large(value):
   """What is packed with others, and what is written on its own."""
-  return {"x": jnp.full(4096, value), "y": jnp.full(packing.MAX_BYTES, value)}
+  return {
+    "x": jnp.full(4096, value),
+    "y": jnp.full(checkpoint_packing.MAX_BYTES, value),
+  }
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, pathlib.Path.unlink])

@@ -7,7 +7,7 @@ import soundfile
 from api_helpers import RATE, K
 
 from jaxcodec import api, token_file
-from jaxcodec.cli import main
+from jaxcodec.cli.main import main
 from jaxcodec.types import Tokens
 
 FILES = {  # name: (samples, channels, rate)

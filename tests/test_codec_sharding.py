@@ -6,11 +6,13 @@ import optax
 import pytest
 from toy_codec import Decoder, Discriminator, Encoder
 
-from jaxcodec import aot, hlo, sharding
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.dry_run import step_cost
+from jaxcodec.dry_run.collectives import collectives
+from jaxcodec.parallel import sharding
 from jaxcodec.quantizers.euclidean import EmaRVQ
-from jaxcodec.step import COMPILE_FAST
 from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.train.step import COMPILE_FAST
 
 B, N, STEPS = 8, 640, 20
 # All leaves are cut that can be, however small.
@@ -40,7 +42,7 @@ def train(shape):
   """All metrics of each step, and the collectives of the step's program."""
   task, mesh = make_task(), sharding.make_mesh(shape)
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make_batch(0))
-  step = aot.trace(task, shapes, mesh, RULES)
+  step = step_cost.trace(task, shapes, mesh, RULES)
   program = step.lowered.compile(COMPILE_FAST)
   init = jax.jit(task.init, compiler_options=COMPILE_FAST)
   state = jax.device_put(init(jax.random.key(0), make_batch(0)), step.shardings)
@@ -49,7 +51,7 @@ def train(shape):
     state, now, finite = program(state, sharding.put_batch(mesh, make_batch(number)))
     assert finite
     metrics.append(jax.device_get(now))
-  return metrics, hlo.collectives(program.as_text())
+  return metrics, collectives(program.as_text())
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +63,16 @@ def test_one_device_and_eight_train_alike(one):
   """Losses, gradients' norms and the use of codebooks that are running means."""
   alone, nothing = one
   assert nothing == [] and alone[3]["disc"] > 0
-  eight, collectives = train({"data": 4, "fsdp": 2})
+  eight, sent = train({"data": 4, "fsdp": 2})
   for step, (a, b) in enumerate(zip(alone, eight, strict=True)):
     assert a.keys() == b.keys()
     for name in a:
       np.testing.assert_allclose(b[name], a[name], 1e-5, 1e-6, err_msg=f"{step} {name}")
   # Sums over all devices, weights that are gathered from those of `fsdp`, and of the
   # batch no more than a random number a frame, which codebooks are chosen by.
-  assert {c.kind for c in collectives} == {"all-reduce", "all-gather"}
+  assert {c.kind for c in sent} == {"all-reduce", "all-gather"}
   frames, all_eight = B * N // Encoder.hop, tuple(range(8))
-  for c in collectives:
+  for c in sent:
     assert c.groups[0] in (all_eight, (0, 1), (0, 2, 4, 6))
     if c.kind == "all-gather" and c.groups[0] == all_eight:
       assert c.size == 4 * frames

@@ -4,13 +4,14 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcodec import aot, hlo, sharding
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import DacDiscriminator
+from jaxcodec.dry_run import collectives, step_cost
+from jaxcodec.parallel import sharding
 from jaxcodec.quantizers.factorized import FactorizedRVQ
-from jaxcodec.step import COMPILE_FAST
 from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.train.step import COMPILE_FAST
 
 B, N, START = 8, 400, 2
 
@@ -143,7 +144,7 @@ def eight(task, batch):
   mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
   rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
-  traced = aot.trace(task, shapes, mesh, rules)
+  traced = step_cost.trace(task, shapes, mesh, rules)
   program = traced.lowered.compile(COMPILE_FAST)
   return program, traced.shardings, sharding.put_batch(mesh, batch)
 
@@ -164,7 +165,7 @@ def test_eight_devices_train_as_one(task, eight, run):
         logged[name], expected[name], 1e-5, 1e-6, err_msg=f"{name} of step {number}"
       )
   # Sums over all, and weights that are gathered from the devices of `fsdp`.
-  found = hlo.collectives(program.as_text())
+  found = collectives.collectives(program.as_text())
   assert {c.kind for c in found} == {"all-reduce", "all-gather"}
   gathered = {c.groups[0] for c in found if c.kind == "all-gather"}
   assert gathered == {(0, 1)}

@@ -6,8 +6,8 @@ import optax
 import pytest
 from toy_codec import Decoder, Discriminator, Encoder
 
-from jaxcodec import sharding
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.parallel import sharding
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.tasks.codec_gan import CodecGanTask
 

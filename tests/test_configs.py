@@ -12,7 +12,10 @@ import jax.numpy as jnp
 import pytest
 
 import jaxcodec
-from jaxcodec import build, build_slm, text_config
+from jaxcodec.build.check import check, check_shapes
+from jaxcodec.build.codec import make_codec, make_codec_task
+from jaxcodec.build.slm import make_slm_task
+from jaxcodec.build.text import make_vocabulary
 from jaxcodec.pipeline import STAGES
 from jaxcodec.pipeline.experiment import plain
 
@@ -107,9 +110,9 @@ def start(path, workdir, *more):
 @pytest.mark.parametrize("arg", ["", "runlocal"])
 def test_every_config_builds(path, arg):
   config = plain(load(path, arg))
-  build.check(config)
+  check(config)
   if path in OF_EACH_CODEC:  # which is all that it depends on
-    build.check_shapes(config)
+    check_shapes(config)
 
 
 @pytest.mark.slow
@@ -130,7 +133,7 @@ def test_each_language_model_runs_end_to_end(path, tmp_path):
   for stage in STAGES:
     assert (tmp_path / stage / "DONE.json").exists(), stage
   assert len(results["slm"]["ce_per_codebook"]) == 2
-  expected = build.make_codec(plain(tiny(path))).spec
+  expected = make_codec(plain(tiny(path))).spec
   assert jaxcodec.load(weights=tmp_path).spec == expected
 
 
@@ -140,9 +143,9 @@ def test_each_language_model_runs_end_to_end(path, tmp_path):
 def test_the_other_codecs_train(path):
   """A step of the codec and one of the language model, traced."""
   config = plain(tiny(path))
-  task = build.make_codec_task(config)
+  task = make_codec_task(config)
   _trace_step(task, {"audio_BxN": jax.ShapeDtypeStruct((2, 1600), jnp.float32)})
-  spec, vocabulary = task.codec.spec, text_config.make_vocabulary(config)
+  spec, vocabulary = task.codec.spec, make_vocabulary(config)
   books, shape = spec.num_codebooks, (2, 9)
   fields = {
     "codes_BxTxK": ((*shape, books), jnp.int32),
@@ -150,7 +153,7 @@ def test_the_other_codecs_train(path):
     **{name: (shape, jnp.bool_) for name in ("mask_BxT", "text_mask_BxS")},
   }
   batch = {name: jax.ShapeDtypeStruct(*field) for name, field in fields.items()}
-  _trace_step(build_slm.make_slm_task(config, spec, vocabulary), batch)
+  _trace_step(make_slm_task(config, spec, vocabulary), batch)
 
 
 def _trace_step(task, batch):
@@ -187,7 +190,7 @@ def test_kinds_of_adversarial_training(kind):
   """A step of EnCodec's and of Vocos' kind, traced."""
   config = dict(plain(tiny(CONFIGS[0])))
   config["codec_train"] = config["codec_train"] | KINDS[kind]
-  task = build.make_codec_task(config)
+  task = make_codec_task(config)
   batch = {"audio_BxN": jax.ShapeDtypeStruct((2, 1600), jnp.float32)}
   metrics = _trace_step(task, batch)
   assert set(task.weights) < set(metrics)

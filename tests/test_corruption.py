@@ -1,6 +1,6 @@
 """Damaged files are errors that name them, or harmless: a sample of many variants.
 
-`python benchmarks/corrupt.py` runs 500 of them, in processes of their own.
+`python tests/faults/corrupt.py` runs 500 of them, in processes of their own.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "faults"))
 import corrupt_variants  # noqa: E402
 
 FIND_ALL = ("flac", "ogg", "token file", "params")

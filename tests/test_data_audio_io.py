@@ -5,9 +5,9 @@ import pytest
 import soundfile
 from data_helpers import RATE, tone, write_tone
 
-from jaxcodec.data.audio_io import read_audio
-from jaxcodec.data.checked import AudioCache, resample
+from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.checked import AudioCache, resample
 
 
 @pytest.mark.parametrize(("suffix", "error"), [("wav", 1e-4), ("flac", 1e-4)])

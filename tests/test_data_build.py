@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 from data_helpers import RATE, tone, write_tone
 from libri_trees import librilight, librispeech, libritts
 
-from jaxcodec import cli
-from jaxcodec.data.building import build
+from jaxcodec.cli import main
+from jaxcodec.data.prepare.build import build
 from jaxcodec.data.source import DataError, open_source
 
 SMALL = 0.004  # megabytes: two or three tones
@@ -139,10 +139,10 @@ def test_failures_are_counted_or_named(tmp_path, capsys):
   bad.write_bytes(bad.read_bytes()[:500])
   soundfile.write(other, tone(rate=8_000), 8_000)
   arguments = ["data", "build", str(tree), "--out", str(tmp_path), "--name=a_set"]
-  assert cli.main([*arguments, "--processes=1"]) == 2
+  assert main.main([*arguments, "--processes=1"]) == 2
   assert "1-7-000" in capsys.readouterr().err
   assert not list(tmp_path.rglob("*.array_record*"))
-  assert cli.main([*arguments, "--processes=1", "--on-error=skip"]) == 0
+  assert main.main([*arguments, "--processes=1", "--on-error=skip"]) == 0
   assert "4 recordings (4 in train)" in capsys.readouterr().out
   folder = tmp_path / "a_set" / "1.0.0"
   failures = {failure["item"]: failure["reason"] for failure in lines(folder / FAILED)}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxcodec.data import voices
-from jaxcodec.data.embedded import cache_folder, master, script
 from jaxcodec.data.source import DataError, open_source
+from jaxcodec.data.sources import voices
+from jaxcodec.data.sources.embedded import cache_folder, master, script
 from jaxcodec.data.split import make_split
 
 RATE = 16_000

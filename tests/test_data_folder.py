@@ -5,8 +5,8 @@ import shutil
 import pytest
 from data_helpers import RATE, write_tone
 
-from jaxcodec.data.metadata_csv import third_column
 from jaxcodec.data.source import DataError, open_source
+from jaxcodec.data.sources.metadata_csv import third_column
 
 
 def read(path, **options):

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from libri_trees import librilight, librispeech, libritts
 
-from jaxcodec.data.layouts import list_folder
+from jaxcodec.data.sources.layouts import list_folder
 
 
 def labels(root):

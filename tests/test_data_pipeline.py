@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_helpers import RATE, RampSource
 
-from jaxcodec.data.pipeline import crops, eval_crops, long_enough
+from jaxcodec.data.batches.crops import crops, eval_crops, long_enough
 from jaxcodec.data.source import DataError
 
 SOURCE = RampSource([100, 200, 400, 50, 100, 333])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.data.source import DataError, open_source
-from jaxcodec.data.synthetic import synthetic_crops, synthetic_tokens
+from jaxcodec.data.sources.synthetic import synthetic_crops, synthetic_tokens
 
 
 def _take(dataset, count):

@@ -9,7 +9,7 @@ from data_helpers import RATE, tone
 from tensorflow_datasets.core.features import audio_feature
 
 from jaxcodec.data.source import DataError, open_source
-from jaxcodec.data.tfds_source import _patch_audio_feature
+from jaxcodec.data.sources.tfds import _patch_audio_feature
 
 _patch_audio_feature()
 # Only writing a set asks for this; the NumPy dtype is written the same.

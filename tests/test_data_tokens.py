@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from jaxcodec.data.batches.token_windows import eval_token_batches, token_batches
 from jaxcodec.data.source import DataError
-from jaxcodec.data.token_batches import eval_token_batches, token_batches
 from jaxcodec.data.token_store import TokenSource, join_tokens, write_tokens
 
 FRAMES = [30, 80, 5, 41]

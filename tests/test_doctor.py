@@ -5,15 +5,17 @@ import pathlib
 import pytest
 from data_helpers import write_tone
 
-from jaxcodec import cli, doctor
-from jaxcodec.doctor import config_file, data, finding
+from jaxcodec import doctor
+from jaxcodec.cli import main
+from jaxcodec.doctor import data, finding
+from jaxcodec.recipes import config_file
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
 
 
 @pytest.mark.slow
 def test_a_machine_that_can_train(capsys):
-  assert cli.main(["doctor"]) == 0
+  assert main.main(["doctor"]) == 0
   lines = capsys.readouterr().out.splitlines()
   assert [line.split(":")[0] for line in lines] == [
     *("PASS  devices", "PASS  collective", "PASS  codec", "PASS  codec"),
@@ -33,9 +35,9 @@ def well(monkeypatch):
 
 
 def test_one_that_cannot(well, monkeypatch, capsys):
-  assert cli.main(["doctor"]) == 0
+  assert main.main(["doctor"]) == 0
   monkeypatch.setattr(doctor.overfit, "codec", lambda: [("FAIL", "mel 3 to 2.9")])
-  assert cli.main(["doctor"]) == 1
+  assert main.main(["doctor"]) == 1
   assert "FAIL  codec: mel 3 to 2.9" in capsys.readouterr().out
 
 
@@ -45,7 +47,7 @@ def test_what_an_examination_raises_is_a_failure(well, monkeypatch, capsys):
     raise RuntimeError("no kernel image\nmore")
 
   monkeypatch.setattr(doctor.devices, "products", broken)
-  assert cli.main(["doctor"]) == 1
+  assert main.main(["doctor"]) == 1
   out = capsys.readouterr().out
   assert "FAIL  devices: RuntimeError: no kernel image\n" in out
   assert "PASS  language model" in out  # the others are examined all the same
@@ -64,7 +66,7 @@ def test_data_and_their_rate(well, folder, monkeypatch, capsys, consumed, status
   monkeypatch.setattr(data, "_consumed", lambda *_: consumed)
   changes = ("data.source=folder", f"data.path={folder}", "mesh.data=2")
   arguments = [part for change in changes for part in ("--set", change)]
-  assert cli.main(["doctor", "--config", CONFIG, *arguments]) == 0
+  assert main.main(["doctor", "--config", CONFIG, *arguments]) == 0
   first, second = capsys.readouterr().out.splitlines()[-2:]
   assert first.startswith("PASS  data: 30 recordings, 0.01 h")
   assert second.startswith(f"{status}  data: the input alone gives")
@@ -72,12 +74,12 @@ def test_data_and_their_rate(well, folder, monkeypatch, capsys, consumed, status
 
 def test_data_that_cannot_be_read(well, tmp_path, capsys):
   changes = ["--set", "data.source=folder", "--set", f"data.path={tmp_path / 'none'}"]
-  assert cli.main(["doctor", "--config", CONFIG, *changes]) == 1
+  assert main.main(["doctor", "--config", CONFIG, *changes]) == 1
   assert "FAIL  data: DataError: " in capsys.readouterr().out
 
 
 def test_configs_that_are_none(tmp_path, capsys):
-  assert cli.main(["doctor", "--config", str(tmp_path / "x.py")]) == 2
+  assert main.main(["doctor", "--config", str(tmp_path / "x.py")]) == 2
   assert "no config at" in capsys.readouterr().err
   (tmp_path / "x.py").write_text("")
   with pytest.raises(ValueError, match="x.py has no get_config"):

@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from jaxcodec.command import make_devices, report, trace
+from jaxcodec.shapes import training
 from test_configs import CONFIGS, ROOT, load, tiny
 
-from jaxcodec import aot, build, sharding
-from jaxcodec.config_fields import ConfigError
-from jaxcodec.pipeline import dry_run
-from jaxcodec.pipeline.abstract import training
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.dry_run import step_cost
+from jaxcodec.parallel import sharding
+from jaxcodec.pipeline.checks import check_batches
 from jaxcodec.pipeline.experiment import plain
-from jaxcodec.pipeline.run import check_batches
 
 B, D, F = 16, 64, 32
 
@@ -39,7 +41,7 @@ class Task:
 def cost():
   mesh = sharding.make_mesh({"data": 8})
   batch = {"x_BxD": jax.ShapeDtypeStruct((B, D), jnp.float32)}
-  return aot.trace(Task(), batch, mesh).compile()
+  return step_cost.trace(Task(), batch, mesh).compile()
 
 
 def test_cost_of_a_matrix(cost):
@@ -55,7 +57,7 @@ def test_cost_of_a_matrix(cost):
 
 
 def test_report_names_the_figures(cost):
-  text = dry_run.report(cost)
+  text = report(cost)
   assert f"state {cost.state / 1e3:.4g} kB" in text
   assert f"FLOPs a device: {cost.flops:.4g}" in text
   assert "all-reduce among 8" in text
@@ -64,19 +66,19 @@ def test_report_names_the_figures(cost):
 def test_rows_that_cannot_be_shared_are_named():
   config = plain(tiny(CONFIGS[0]))
   config["slm_train"] = {**config["slm_train"], "batch_size": 12}
-  mesh, spec = sharding.make_mesh({"data": 8}), build.make_codec(config).spec
+  mesh, spec = sharding.make_mesh({"data": 8}), make_codec(config).spec
   with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
     check_batches(config, mesh, spec, ["slm"])
   with pytest.raises(ConfigError, match="slm, mesh: .* 12 rows can't .* by 8 devices"):
-    dry_run.trace(config, "slm", mesh)
+    trace(config, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
-    dry_run.make_devices("many")
+    make_devices("many")
 
 
 def test_a_topology_without_the_tpu_compiler_says_what_to_install(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(ConfigError, match=r"devices=v5p:2x2x2: .* install \"jax\[tpu\]"):
-    dry_run.make_devices("v5p:2x2x2")
+    make_devices("v5p:2x2x2")
 
 
 def test_whole_utterances_fill_their_budget():

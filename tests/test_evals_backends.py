@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from jaxcodec import evals
-from jaxcodec.config_fields import ConfigError
-from jaxcodec.evals import asr, hubert_ctc, speaker_models, waveform
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.evals.models import asr, hubert_ctc, speaker, waveform
+from jaxcodec.evals.registry import make_metrics
 
 HUBERT = ("preprocessor_config.json", "vocab.json", "model.safetensors")
 
@@ -29,7 +29,7 @@ def test_results_say_which_model_measured(tmp_path):
     ctc: "HuBERT-CTC model large in JAX",
   }
   for model, name in said.items():
-    for metric in evals.make_metrics(["wer", "cer"], asr=model):
+    for metric in make_metrics(["wer", "cer"], asr=model):
       assert name in metric.measures
   files = ("preprocessor_config.json", "pytorch_model.bin")
   wavlm = _folder(tmp_path / "sv", *files, architecture="WavLMForXVector")
@@ -39,7 +39,7 @@ def test_results_say_which_model_measured(tmp_path):
     wavlm: "WavLM model sv in JAX",
   }
   for model, name in said.items():
-    (metric,) = evals.make_metrics(["speaker_similarity"], speaker_model=model)
+    (metric,) = make_metrics(["speaker_similarity"], speaker_model=model)
     assert name in metric.measures
 
 
@@ -63,13 +63,13 @@ def test_a_wrong_folder_is_an_error_not_another_model(
   with pytest.raises(ConfigError, match=f"{expected} .*; but {path} ?.*{reason}"):
     asr.choose_asr(str(path))
   with pytest.raises(ConfigError, match="evaluate.speaker: expected .*WavLMForX"):
-    speaker_models.choose_speaker(str(path))
+    speaker.choose_speaker(str(path))
 
 
 @pytest.mark.parametrize("path", [None, "absent/utmos_scripted.pt"])
 def test_utmos_needs_its_file(path):
   with pytest.raises(ConfigError, match=f"^evaluate.utmos: .*{path}.* is not a file"):
-    evals.make_metrics(["utmos"], utmos=path)
+    make_metrics(["utmos"], utmos=path)
 
 
 def test_runs_of_a_symbol_are_one_and_blanks_none():

@@ -7,9 +7,11 @@ import pytest
 import soundfile
 from evals_helpers import item, voice
 
-from jaxcodec import evals
-from jaxcodec.evals import asr, error_rate
+from jaxcodec.evals.evaluate import evaluate, load_metrics
 from jaxcodec.evals.metric import MetricAbsent, MetricFailed
+from jaxcodec.evals.metrics import error_rate
+from jaxcodec.evals.models import asr
+from jaxcodec.evals.registry import make_metrics
 
 HEARD = {
   "Two hundred and five birds, Mr. Smith's!": "205 bird mister smiths",
@@ -41,8 +43,8 @@ def parrot(monkeypatch):
 
 def test_corpus_rates_match_jiwer_on_the_normalised_texts(parrot):
   items = [item(k, text=text) for k, text in enumerate(HEARD)]
-  metrics = evals.load_metrics(evals.make_metrics(["wer", "cer"])).metrics
-  found = evals.evaluate(items, metrics)
+  metrics = load_metrics(make_metrics(["wer", "cer"])).metrics
+  found = evaluate(items, metrics)
   expected = [metrics[0].normalise(t) for t in HEARD]
   heard = [metrics[0].normalise(t) for t in HEARD.values()]
   assert found.summary["wer"]["mean"] == pytest.approx(jiwer.wer(expected, heard))
@@ -55,7 +57,7 @@ def test_corpus_rates_match_jiwer_on_the_normalised_texts(parrot):
 
 
 def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
-  metric = evals.load_metrics(evals.make_metrics(["wer"])).metrics[0]
+  metric = load_metrics(make_metrics(["wer"])).metrics[0]
   assert metric.normalise("Two hundred, and FIVE.") == "205"
   assert metric.normalise("it's") == metric.normalise("It is")
   assert metric.normalise("...") == metric.normalise("  ") == ""
@@ -70,7 +72,7 @@ def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
   ],
 )
 def test_utterances_without_words_or_sound_fail(parrot, changes, reason):
-  metric = evals.load_metrics(evals.make_metrics(["wer"])).metrics[0]
+  metric = load_metrics(make_metrics(["wer"])).metrics[0]
   with pytest.raises(MetricFailed, match=reason):
     metric.score(item(**changes))
 
@@ -84,7 +86,7 @@ def test_the_install_line_is_given_where_the_weights_are_absent(monkeypatch):
 
 
 def test_real_speech_is_recognised(ljspeech_mini):
-  metrics = evals.load_metrics(evals.make_metrics(["wer"]))
+  metrics = load_metrics(make_metrics(["wer"]))
   if metrics.absent:
     pytest.skip(metrics.absent["wer"])
   with open(ljspeech_mini / "metadata.csv", encoding="utf-8") as file:

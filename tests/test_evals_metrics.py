@@ -11,16 +11,19 @@ import soundfile
 import soxr
 from evals_helpers import RATE, SPEC, item, voice
 
-from jaxcodec import evals
-from jaxcodec.evals import mos, registry, signal_metrics, speaker_models, tokens
+from jaxcodec.evals import registry
 from jaxcodec.evals.audio import prepare_pair
+from jaxcodec.evals.evaluate import load_metrics
 from jaxcodec.evals.metric import MetricFailed
-from jaxcodec.evals.spectrum import log_mel, magnitudes
+from jaxcodec.evals.metrics import codebooks, mos, signal
+from jaxcodec.evals.metrics.spectrum import log_mel, magnitudes
+from jaxcodec.evals.models import speaker
+from jaxcodec.evals.registry import make_metrics
 
 
 def loaded(name, **kwargs):
   """One metric, ready to run; skips where its package is absent."""
-  ready = evals.load_metrics(evals.make_metrics([name], spec=SPEC, **kwargs))
+  ready = load_metrics(make_metrics([name], spec=SPEC, **kwargs))
   if ready.absent:
     pytest.skip(f"needs {ready.absent[name]}")
   return ready.metrics[0]
@@ -30,7 +33,7 @@ def test_si_sdr_of_orthogonal_noise_is_the_energy_ratio():
   t = np.arange(RATE) / RATE
   clean = np.sin(2 * np.pi * 100 * t).astype(np.float32)
   noisy = 0.5 * clean + 0.05 * np.sin(2 * np.pi * 300 * t).astype(np.float32)
-  found = signal_metrics.SiSdr().score(item(reference=clean * 0.5, audio=noisy * 0.9))
+  found = signal.SiSdr().score(item(reference=clean * 0.5, audio=noisy * 0.9))
   assert found.value == pytest.approx(20.0, abs=1e-4)
 
 
@@ -45,9 +48,7 @@ def test_log_mel_matches_librosa():
 
 def test_mel_distance_of_a_gain_is_its_logarithm():
   reference = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
-  found = signal_metrics.MelDistance().score(
-    item(reference=reference, audio=reference / 10)
-  )
+  found = signal.MelDistance().score(item(reference=reference, audio=reference / 10))
   assert found.value == pytest.approx(1.0, abs=1e-3)
 
 
@@ -86,7 +87,7 @@ def test_speaker_features_match_librosa():
     window="hamming", center=False,
   )  # fmt: skip
   theirs = np.log10(power + 1e-10).T
-  windows = speaker_models.mel_windows(x)
+  windows = speaker.mel_windows(x)
   assert windows.shape == (1 + (len(theirs) - 80) // 40, 80, 40)
   np.testing.assert_allclose(windows[1], theirs[40:120], atol=2e-3)
 
@@ -120,7 +121,7 @@ def test_codebook_statistics_have_closed_forms():
   half = uniform // 2
   found = {}
   for name in ("codebook_usage", "codebook_perplexity"):
-    metric = evals.make_metrics([name], spec=SPEC)[0]
+    metric = make_metrics([name], spec=SPEC)[0]
     scores = [metric.score(item(codes_TxK=codes)) for codes in (uniform, half)]
     assert scores[1].value == pytest.approx(0.5 if name == "codebook_usage" else 32)
     found[name] = metric.summarise(scores)
@@ -134,14 +135,14 @@ def test_codebook_statistics_have_closed_forms():
 
 
 def test_bitrate_is_the_specs():
-  metric = evals.make_metrics(["bitrate_kbps"], spec=SPEC)[0]
+  metric = make_metrics(["bitrate_kbps"], spec=SPEC)[0]
   assert metric.score(item()).value == pytest.approx(50 * 4 * 6 / 1000)
 
 
 @pytest.mark.parametrize("codes", [None, np.full((5, 3), 1), np.full((5, 4), 64)])
 def test_bad_codes_fail(codes):
   with pytest.raises(MetricFailed, match="codes"):
-    tokens.CodebookUsage(SPEC).score(item(codes_TxK=codes))
+    codebooks.CodebookUsage(SPEC).score(item(codes_TxK=codes))
 
 
 @pytest.mark.parametrize(
@@ -169,11 +170,11 @@ def test_a_frame_of_padding_is_cut():
 
 def test_unknown_repeated_and_specless_names_are_errors():
   with pytest.raises(ValueError, match="unknown metric 'pesk'; known: pesq_wb"):
-    evals.make_metrics(["pesk"])
+    make_metrics(["pesk"])
   with pytest.raises(ValueError, match="twice"):
-    evals.make_metrics(["stoi", "stoi"])
+    make_metrics(["stoi", "stoi"])
   with pytest.raises(ValueError, match="token spec"):
-    evals.make_metrics(["codebook_usage"])
+    make_metrics(["codebook_usage"])
 
 
 def test_default_sets_name_known_metrics():

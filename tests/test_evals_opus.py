@@ -9,10 +9,10 @@ import soundfile
 from evals_helpers import RATE, item, voice
 from scipy import signal
 
-from jaxcodec import evals
 from jaxcodec.evals import opus
+from jaxcodec.evals.evaluate import evaluate, load_metrics
 from jaxcodec.evals.metric import MetricAbsent
-from jaxcodec.pipeline import evaluation
+from jaxcodec.pipeline import evaluate as stage
 from jaxcodec.types import TokenSpec
 
 # 4 kbit/s, as in the study.
@@ -88,13 +88,13 @@ def _experiment(wanted=True):
 
 def test_both_bitrates_are_sets_of_the_results():
   items, experiment = [item(0), item(1)], _experiment()
-  sets, absent = evaluation.opus_sets(experiment, items)
+  sets, absent = stage.opus_sets(experiment, items)
   assert not absent and [name for name, *_ in sets] == ["opus", "opus_double"]
   means = []
   for _, metrics_of, coded in sets:
-    metrics = evaluation.make_metrics(experiment, metrics_of)
+    metrics = stage.metrics_of_set(experiment, metrics_of)
     assert [metric.name for metric in metrics] == ["stoi", "bitrate_kbps"]
-    found = evals.evaluate(coded, evals.load_metrics(metrics).metrics)
+    found = evaluate(coded, load_metrics(metrics).metrics)
     bits = sum(one.bits for one in coded)
     seconds = sum(len(one.audio) for one in coded) / RATE
     mean = found.summary["bitrate_kbps"]["mean"]
@@ -108,6 +108,6 @@ def test_without_libopus_the_rows_are_named_as_absent(monkeypatch):
     raise MetricAbsent("pip install av")
 
   monkeypatch.setattr(opus, "_load", absent)
-  found = evaluation.opus_sets(_experiment(), [item(0)])
+  found = stage.opus_sets(_experiment(), [item(0)])
   assert found == ([], {"opus": "pip install av"})
-  assert evaluation.opus_sets(_experiment(wanted=False), []) == ([], {})
+  assert stage.opus_sets(_experiment(wanted=False), []) == ([], {})

@@ -12,10 +12,10 @@ import soundfile
 from evals_helpers import RATE, make_workdir
 from PIL import Image
 
-from jaxcodec.evals.report import listening, write_report
-from jaxcodec.evals.report.figures import thin
-from jaxcodec.evals.report.workdir import read_curves
-from jaxcodec.evals.table import interval, number
+from jaxcodec.evals.workdir import read_curves
+from jaxcodec.report.experiment import listening, write_report
+from jaxcodec.report.figures import thin
+from jaxcodec.report.format import interval, number
 
 VOID = {"meta", "img", "br", "link", "input"}
 

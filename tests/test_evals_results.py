@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from evals_helpers import METRICS, SPEC, item
 
-from jaxcodec import evals
-from jaxcodec.evals import models, results, speaker_models
+from jaxcodec.evals import results
+from jaxcodec.evals.evaluate import evaluate, ground_truth, load_metrics
 from jaxcodec.evals.metric import Metric, MetricFailed, Score
+from jaxcodec.evals.models import choose, speaker
+from jaxcodec.evals.registry import make_metrics
+from jaxcodec.evals.results import build_results, write_results
+from jaxcodec.report.format import format_table
 
 
 class Scripted(Metric):
@@ -29,14 +33,12 @@ class Scripted(Metric):
 
 def build(evaluation, metrics, **changes):
   fields = {"token_spec": SPEC, "config": {"seed": 0}, "models": {}, "absent": {}}
-  return evals.build_results(
-    {"reconstruction": evaluation}, metrics, **(fields | changes)
-  )
+  return build_results({"reconstruction": evaluation}, metrics, **(fields | changes))
 
 
 def test_failures_are_counted_with_their_reason_and_left_out_of_the_mean():
   script = [1.0, MetricFailed("too short"), math.nan, math.inf, ValueError("odd"), 3.0]
-  found = evals.evaluate([item(k) for k in range(6)], [Scripted(script)])
+  found = evaluate([item(k) for k in range(6)], [Scripted(script)])
   summary = found.summary["scripted"]
   assert (summary["mean"], summary["n"], summary["n_failed"]) == (2.0, 2, 4)
   values = [row["scripted"] for row in found.rows]
@@ -51,15 +53,15 @@ def test_failures_are_counted_with_their_reason_and_left_out_of_the_mean():
 def test_an_item_that_failed_has_no_value_of_any_metric():
   items = [item(0, failed="cut at 9 frames"), item(1), item(2, audio=np.zeros(0))]
   metric = Scripted([1.0, 2.0])
-  found = evals.evaluate(items, [metric])
+  found = evaluate(items, [metric])
   assert found.rows[0]["failed"] == {"scripted": "cut at 9 frames"}
   assert (found.rows[0]["scripted"], found.rows[2]["seconds"]) == (None, 0.0)
   assert (found.summary["scripted"]["n"], found.summary["scripted"]["mean"]) == (2, 1.5)
-  assert evals.ground_truth(items)[0].failed is None
+  assert ground_truth(items)[0].failed is None
 
 
 def test_all_failed_is_null_not_zero():
-  found = evals.evaluate([item()], [Scripted([math.nan])])
+  found = evaluate([item()], [Scripted([math.nan])])
   assert found.summary["scripted"] == {
     "mean": None, "ci95": [None, None], "n": 0, "n_failed": 1
   }  # fmt: skip
@@ -82,24 +84,24 @@ def test_an_absent_package_is_reported_with_its_install_line(name, line, monkeyp
     raise ImportError(module)
 
   monkeypatch.setattr("importlib.import_module", missing)
-  speaker_models.load_speaker.cache_clear()
-  loaded = evals.load_metrics(evals.make_metrics([name, "si_sdr"]))
+  speaker.load_speaker.cache_clear()
+  loaded = load_metrics(make_metrics([name, "si_sdr"]))
   assert [m.name for m in loaded.metrics] == ["si_sdr"]
   assert loaded.absent[name].startswith(line)
 
 
 def test_a_package_without_its_weights_is_absent(monkeypatch):
-  monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
-  loaded = evals.load_metrics(evals.make_metrics(["dnsmos_ovrl"]))
+  monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
+  loaded = load_metrics(make_metrics(["dnsmos_ovrl"]))
   assert set(loaded.absent) == {"dnsmos_ovrl"}
 
 
 def test_layout_that_other_programs_rely_on(tmp_path):
-  metrics = evals.make_metrics(METRICS, spec=SPEC)
+  metrics = make_metrics(METRICS, spec=SPEC)
   items = [item(k) for k in range(3)]
-  found = evals.evaluate(items, evals.load_metrics(metrics).metrics)
+  found = evaluate(items, load_metrics(metrics).metrics)
   written = build(found, metrics, absent={"distillmos": "pip install distillmos"})
-  evals.write_results(tmp_path / "results.json", written)
+  write_results(tmp_path / "results.json", written)
   read = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
   assert list(read) == [
     "reconstruction", "generation", "ground_truth", "token_spec", "metrics", "absent",
@@ -119,40 +121,40 @@ def test_layout_that_other_programs_rely_on(tmp_path):
 
 def test_nan_is_refused_and_the_old_file_stays(tmp_path):
   path = tmp_path / "results.json"
-  evals.write_results(path, {"a": np.float32(1.5), "b": np.arange(2)})
+  write_results(path, {"a": np.float32(1.5), "b": np.arange(2)})
   with pytest.raises(ValueError, match="not JSON compliant"):
-    evals.write_results(path, {"a": math.nan})
+    write_results(path, {"a": math.nan})
   assert json.loads(path.read_text()) == {"a": 1.5, "b": [0, 1]}
   assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_same_inputs_give_the_same_bytes():
   def text():
-    metrics = evals.load_metrics(evals.make_metrics(METRICS, spec=SPEC)).metrics
-    return results.to_json(build(evals.evaluate([item(0), item(1)], metrics), metrics))
+    metrics = load_metrics(make_metrics(METRICS, spec=SPEC)).metrics
+    return results.to_json(build(evaluate([item(0), item(1)], metrics), metrics))
 
   assert text() == text()
 
 
 def test_the_originals_are_their_own_ceiling():
-  (metric,) = evals.load_metrics(evals.make_metrics(["stoi"])).metrics
-  items = evals.ground_truth([item(0), item(1, reference=None)])
+  (metric,) = load_metrics(make_metrics(["stoi"])).metrics
+  items = ground_truth([item(0), item(1, reference=None)])
   assert [i.id for i in items] == ["utt-0"]
   assert metric.score(items[0]).value == pytest.approx(1.0, abs=1e-4)
 
 
 def test_progress_and_no_items():
   seen = []
-  evals.evaluate([item(0), item(1)], [], progress=lambda *done: seen.append(done))
+  evaluate([item(0), item(1)], [], progress=lambda *done: seen.append(done))
   assert seen == [(1, 2), (2, 2)]
   with pytest.raises(ValueError, match="no utterances"):
-    evals.evaluate([], [])
+    evaluate([], [])
 
 
 def test_table_is_aligned_and_shows_absences():
   metrics = [Scripted([])]
-  found = evals.evaluate([item(k) for k in range(2)], [Scripted([0.25, 150.0])])
-  text = evals.format_table(build(found, metrics, absent={"wer": "pip install x"}))
+  found = evaluate([item(k) for k in range(2)], [Scripted([0.25, 150.0])])
+  text = format_table(build(found, metrics, absent={"wer": "pip install x"}))
   lines = [line for line in text.splitlines() if line.startswith("|")]
   assert len({len(line) for line in lines}) == 1
   assert lines[2].split() == "| scripted | 75.125 | 0.250 to 150.0 | 2 | 0 |".split()

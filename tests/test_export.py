@@ -12,7 +12,8 @@ import safetensors
 import safetensors.numpy
 from jax.sharding import PartitionSpec
 
-from jaxcodec import export, files, sharding
+from jaxcodec import files, weights
+from jaxcodec.parallel import sharding
 
 VARIABLES = {
   "params": {
@@ -26,7 +27,7 @@ METADATA = {"z": "1", "a": "ä", "m": '"quoted"'}
 
 def test_the_library_reads_what_we_write(tmp_path):
   path = tmp_path / "p.safetensors"
-  digest = export.save_params(path, VARIABLES, METADATA)
+  digest = weights.save_params(path, VARIABLES, METADATA)
   assert digest == files.sha256(path)
   flat = safetensors.numpy.load_file(path)
   assert set(flat) == {
@@ -42,7 +43,7 @@ def test_the_library_reads_what_we_write(tmp_path):
   assert flat["params/a/scale"].shape == () and flat["stats/inited"].dtype == bool
   with safetensors.safe_open(path, framework="numpy") as file:
     metadata = file.metadata()
-  assert len(metadata.pop(export.CHECKSUM)) == 64 and metadata == METADATA
+  assert len(metadata.pop(weights.CHECKSUM)) == 64 and metadata == METADATA
   size = int.from_bytes(path.read_bytes()[:8], "little")
   assert (8 + size) % 8 == 0
 
@@ -54,14 +55,16 @@ def test_round_trip_from_devices_and_half_precision(tmp_path):
     jnp.arange(16.0), jax.sharding.NamedSharding(mesh, PartitionSpec("fsdp"))
   )
   tree = {"x": sharded, "half": jnp.array([0.5, 3.0], jnp.bfloat16)}
-  export.save_params(path, tree)
-  back = export.load_params(path, like=jax.eval_shape(lambda: tree))
+  weights.save_params(path, tree)
+  back = weights.load_params(path, like=jax.eval_shape(lambda: tree))
   np.testing.assert_array_equal(back["x"], np.arange(16, dtype=np.float32))
   np.testing.assert_array_equal(back["half"], np.float32([0.5, 3.0]))
-  assert back["half"].dtype == np.float32 and export.load_metadata(path) == {}
+  assert back["half"].dtype == np.float32 and weights.load_metadata(path) == {}
   nested = tmp_path / "n.safetensors"
-  export.save_params(nested, VARIABLES)
-  assert jax.tree.structure(export.load_params(nested)) == jax.tree.structure(VARIABLES)
+  weights.save_params(nested, VARIABLES)
+  assert jax.tree.structure(weights.load_params(nested)) == jax.tree.structure(
+    VARIABLES
+  )
 
 
 SAVE = """
@@ -84,9 +87,9 @@ def test_bytes_do_not_depend_on_order_or_process(tmp_path):
 
 def test_mismatches_are_all_listed(tmp_path):
   path = tmp_path / "p.safetensors"
-  export.save_params(path, {"a": np.zeros((2, 3)), "b": {"c": np.zeros(1)}})
+  weights.save_params(path, {"a": np.zeros((2, 3)), "b": {"c": np.zeros(1)}})
   with pytest.raises(ValueError) as error:
-    export.load_params(path, like={"a": np.zeros((3, 2)), "d": np.zeros(1)})
+    weights.load_params(path, like={"a": np.zeros((3, 2)), "d": np.zeros(1)})
   message = str(error.value)
   assert str(path) in message and "missing: d" in message
   assert "left over: b/c" in message
@@ -96,20 +99,20 @@ def test_mismatches_are_all_listed(tmp_path):
 @pytest.mark.parametrize("size", [0, 5, 40, -1])
 def test_truncated_or_foreign_files_are_named(tmp_path, size):
   path = tmp_path / "p.safetensors"
-  export.save_params(path, VARIABLES)
+  weights.save_params(path, VARIABLES)
   path.write_bytes(path.read_bytes()[:size])
-  for load in (export.load_params, export.load_metadata):
+  for load in (weights.load_params, weights.load_metadata):
     with pytest.raises(ValueError, match=f"{path} is truncated or isn't"):
       load(path)
   with pytest.raises(FileNotFoundError, match="no parameters at .*gone"):
-    export.load_params(tmp_path / "gone")
+    weights.load_params(tmp_path / "gone")
 
 
 def test_bad_keys_and_metadata_are_named(tmp_path):
   with pytest.raises(ValueError, match="key 'a/b' in 'params' holds a slash"):
-    export.save_params(tmp_path / "p", {"params": {"a/b": np.zeros(1)}})
+    weights.save_params(tmp_path / "p", {"params": {"a/b": np.zeros(1)}})
   with pytest.raises(ValueError, match="metadata 'n' must be a string, got 1"):
-    export.save_params(tmp_path / "p", {"a": np.zeros(1)}, {"n": 1})
+    weights.save_params(tmp_path / "p", {"a": np.zeros(1)}, {"n": 1})
   assert list(tmp_path.iterdir()) == []
 
 
@@ -120,17 +123,17 @@ def test_all_weight_norms_are_folded_in_or_none(tmp_path):
   scale = {"scale": np.ones((1, 1, 3))}
   like = {"params": {"a": layer(**scale), "b": layer(**scale)}}
   folded = {"params": {"a": layer(), "b": layer()}}
-  export.save_params(tmp_path / "folded.safetensors", folded)
-  assert export.load_params(tmp_path / "folded.safetensors", like)["params"].keys()
+  weights.save_params(tmp_path / "folded.safetensors", folded)
+  assert weights.load_params(tmp_path / "folded.safetensors", like)["params"].keys()
   damaged = {"params": {"a": layer(**scale), "b": layer()}}
-  export.save_params(tmp_path / "damaged.safetensors", damaged)
+  weights.save_params(tmp_path / "damaged.safetensors", damaged)
   with pytest.raises(ValueError, match="missing: params/b/scale"):
-    export.load_params(tmp_path / "damaged.safetensors", like)
+    weights.load_params(tmp_path / "damaged.safetensors", like)
 
 
 def test_every_flipped_bit_is_found(tmp_path):
   path = tmp_path / "p.safetensors"
-  export.save_params(path, {"x": np.ones(3, np.float32)}, {"rate": "16000"})
+  weights.save_params(path, {"x": np.ones(3, np.float32)}, {"rate": "16000"})
   content = path.read_bytes()
   for position in (content.index(b"16000"), content.index(b'"x"') + 1, -1):
     path.write_bytes(content)
@@ -138,4 +141,4 @@ def test_every_flipped_bit_is_found(tmp_path):
       file.seek(position % len(content))
       file.write(bytes([content[position] ^ 1]))
     with pytest.raises(ValueError, match="p.safetensors was altered"):
-      export.load_params(path)
+      weights.load_params(path)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from absl import logging
 
-from jaxcodec import health, losses
+from jaxcodec import losses
+from jaxcodec.train import health
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxcodec import hlo, sharding
+from jaxcodec.dry_run import collectives
+from jaxcodec.parallel import sharding
 
 BYTES = 4 * 16 * 32  # of the arrays below
 
@@ -20,7 +21,7 @@ def found(mesh, function, spec_in, spec_out, shape=(16, 32)):
   """The collectives of a function of one float32 array, sharded as told."""
   x = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec_in))
   program = jax.jit(function, out_shardings=NamedSharding(mesh, spec_out))
-  return hlo.collectives(program.lower(x).compile().as_text())
+  return collectives.collectives(program.lower(x).compile().as_text())
 
 
 def mapped(mesh, function, spec_in, spec_out):
@@ -147,7 +148,7 @@ ENTRY %main (x: f32[8]) -> f32[8] {
   ],
 )
 def test_spellings_of_other_backends(groups, first):
-  gather, reduce, permute = hlo.collectives(
+  gather, reduce, permute = collectives.collectives(
     TEXT.replace("GROUPS", f"replica_groups={groups}")
   )
   assert (gather.kind, gather.size, gather.times) == ("all-gather", 64, 12)
@@ -160,6 +161,6 @@ def test_spellings_of_other_backends(groups, first):
 @pytest.mark.parametrize("groups", ["mesh['a'=4] {'a':(1)2}", "[2,4]<=[?]", "@later"])
 def test_what_cannot_be_read_is_an_error(groups):
   with pytest.raises(ValueError, match="unknown groups of devices"):
-    hlo.collectives(TEXT.replace("GROUPS", f"replica_groups={groups}"))
+    collectives.collectives(TEXT.replace("GROUPS", f"replica_groups={groups}"))
   with pytest.raises(ValueError, match="no ENTRY"):
-    hlo.collectives("HloModule m")
+    collectives.collectives("HloModule m")

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import build, export, pipeline, recipes
-from jaxcodec.config_fields import ConfigError
-from jaxcodec.metrics_writer import read_metrics
+from jaxcodec import pipeline, recipes, weights
+from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline.experiment import plain
+from jaxcodec.train.metrics_file import read_metrics
 
 SMALL = {
   "cpu_devices": 8,
@@ -65,7 +66,7 @@ def test_codec_and_slm_train_without_data(trained):
     records = read_metrics(trained / stage)
     assert records[-1]["step"] == steps and np.isfinite(records[-1]["loss"])
     assert records[-1]["flops_per_s_per_device"] > 0
-    assert export.load_params(trained / stage / export.FILE)["params"]
+    assert weights.load_params(trained / stage / weights.FILE)["params"]
   assert list((trained / "codec" / "profile").rglob("*.trace.json.gz"))
 
 
@@ -81,13 +82,13 @@ def test_weights_to_begin_with(trained, tmp_path):
   # The learning rate rises from zero, so that a first step changes nothing.
   path = {"codec_train.init_from": str(trained)}
   _run(tmp_path, **{"codec_train.steps": 1, "stages": "codec"}, **path)
-  before = export.load_params(trained / "codec" / export.FILE)
-  after = export.load_params(tmp_path / "codec" / export.FILE)
+  before = weights.load_params(trained / "codec" / weights.FILE)
+  after = weights.load_params(tmp_path / "codec" / weights.FILE)
   same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6)  # noqa: E731
   jax.tree.map(same, after, before)
   record = json.loads((tmp_path / "codec" / "DONE.json").read_text())
   written = record["inputs"]["config"]["codec_train"]["init_from"]
-  assert written == export.fingerprint(before)
+  assert written == weights.fingerprint(before)
 
 
 def test_weights_that_do_not_fit_are_listed(trained, tmp_path):
@@ -107,7 +108,7 @@ def test_folded_weight_norms_get_their_scales_back():
   kernel = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
   like = {"params": {"a": {"kernel": kernel, "scale": np.ones((1, 1, 5))}}}
   folded = {"params": {"a": {"kernel": kernel}}, "buffers": {"window": kernel}}
-  found = export.fitted("file", folded, like)["params"]["a"]
+  found = weights.fitted("file", folded, like)["params"]["a"]
   np.testing.assert_allclose(
     found["scale"][0, 0], np.linalg.norm(kernel.reshape(6, 5), axis=0), rtol=1e-6
   )
@@ -139,7 +140,7 @@ def test_bfloat16_computes_the_layers_and_nothing_else(codec):
   """Convolutions in bfloat16, parameters and all that is measured in float32."""
   config = recipes.experiment("runlocal", codec_name=codec, slm="maskgit")
   config.codec.dtype = config.codec_train.dtype = "bfloat16"
-  task = build.make_codec_task(plain(config))
+  task = make_codec_task(plain(config))
   batch = {"audio_BxN": jax.ShapeDtypeStruct((2, 3200), jnp.float32)}
   state = jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
   floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcodec import progress
-from jaxcodec.metrics_writer import FILE, MetricsWriter, read_metrics
+from jaxcodec.train.metrics_file import FILE, MetricsWriter, read_metrics
 
 
 def steps(folder):

@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcodec import aot, hlo, sharding
+from jaxcodec.dry_run import collectives, step_cost
 from jaxcodec.nn import dsp, istft, partition
+from jaxcodec.parallel import sharding
 from jaxcodec.slm.maskgit import MaskGit
-from jaxcodec.step import COMPILE_FAST
+from jaxcodec.train.step import COMPILE_FAST
 from jaxcodec.types import TokenSpec
 
 ROWS, FRAMES, WIDTH = 8, 24, 32
@@ -31,7 +32,7 @@ def test_transforms_of_a_shared_batch_say_nothing(mesh):
   put = sharding.put_batch(mesh, {"audio": audio_BxN})["audio"]
   with sharding.use_mesh(mesh):
     program = jax.jit(loss, out_shardings=put.sharding).lower(put).compile()
-  assert hlo.collectives(program.as_text()) == []
+  assert collectives.collectives(program.as_text()) == []
   np.testing.assert_allclose(program(put), jax.jit(loss)(audio_BxN), 1e-5, 1e-5)
 
 
@@ -65,10 +66,10 @@ def test_a_language_model_under_fsdp_exchanges_weights_not_activations(mesh):
     "mask_BxT": jax.ShapeDtypeStruct((ROWS, FRAMES), jnp.bool_),
   }
   rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
-  step = aot.trace(Task(), batch, mesh, rules)
+  step = step_cost.trace(Task(), batch, mesh, rules)
   text = step.lowered.compile(COMPILE_FAST).as_text()
-  assert any(c.kind == "all-gather" for c in hlo.collectives(text))
+  assert any(c.kind == "all-gather" for c in collectives.collectives(text))
   activations = f"[{ROWS},{FRAMES},{WIDTH}]", f"[1,{FRAMES},{WIDTH // 2}]"
   for line in text.splitlines():
-    if any(f" {kind}(" in line for kind in hlo.KINDS):
+    if any(f" {kind}(" in line for kind in collectives.KINDS):
       assert not any(shape in line for shape in activations), line

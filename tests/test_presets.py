@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import build, presets
-from jaxcodec.config_fields import ConfigError
+from jaxcodec import presets
+from jaxcodec.build.codec import make_preset
+from jaxcodec.build.fields import ConfigError
 
 # Frame rate, codebooks and channels: systems as published, then the study's.
 SPECS = {
@@ -56,7 +57,7 @@ DECODERS = {
 
 @pytest.mark.parametrize("name", SPECS)
 def test_what_a_preset_is(name):
-  codec, (frame_rate, num_codebooks, channels) = build.make_preset(name), SPECS[name]
+  codec, (frame_rate, num_codebooks, channels) = make_preset(name), SPECS[name]
   spec = codec.spec
   assert (spec.frame_rate, spec.num_codebooks) == (frame_rate, num_codebooks)
   assert (spec.codebook_size, codec.num_channels) == (1024, channels)
@@ -70,12 +71,12 @@ def test_every_preset_is_here():
 def test_bitrates_of_the_originals():
   rates = {"encodec_24khz": 24_000, "encodec_48khz": 24_000, "dac_16khz": 6_000}
   for name, rate in {**rates, **dict.fromkeys(STUDY, 4_000)}.items():
-    assert build.make_preset(name).spec.bitrate == rate
+    assert make_preset(name).spec.bitrate == rate
 
 
 @pytest.mark.parametrize("name,part", COUNTS)
 def test_parameters_are_as_many_as_the_originals(name, part):
-  codec = build.make_preset(name)
+  codec = make_preset(name)
   module = getattr(codec, part)
   if part == "encoder":
     inputs = codec.encoder.hop, codec.num_channels
@@ -92,7 +93,7 @@ def test_parameters_are_as_many_as_the_originals(name, part):
   "encoder,quantizer,decoder", list(itertools.product(ENCODERS, QUANTIZERS, DECODERS))
 )
 def test_every_mix_keeps_its_shapes(encoder, quantizer, decoder):
-  codec = build.make_preset(
+  codec = make_preset(
     dict(
       sample_rate=1_000,
       encoder=ENCODERS[encoder],
@@ -121,7 +122,7 @@ def test_every_mix_keeps_its_shapes(encoder, quantizer, decoder):
 
 def test_fields_beside_a_preset_override_it():
   config = {"preset": "dac", "quantizer": {"num_codebooks": 3}, "sample_rate": 8_000}
-  codec = build.make_preset(config)
+  codec = make_preset(config)
   assert (codec.quantizer.num_codebooks, codec.quantizer.codebook_dim) == (3, 8)
   assert codec.sample_rate == 8_000
   other = {"name": "ema_rvq", "num_codebooks": 2, "codebook_size": 64}
@@ -148,5 +149,5 @@ def test_fields_beside_a_preset_override_it():
 )
 def test_what_cannot_be_is_one_error(config, message):
   with pytest.raises(ValueError, match=message) as caught:
-    build.make_preset(config)
+    make_preset(config)
   assert isinstance(caught.value, ConfigError) or isinstance(config, str)

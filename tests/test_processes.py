@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from jaxlib import _jax
 
-from jaxcodec import rendezvous
+from jaxcodec.parallel import rendezvous
 
 ROOT = pathlib.Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+FAULTS = ROOT / "tests" / "faults"
+sys.path.insert(0, str(FAULTS))
 import kill_and_resume  # noqa: E402
 
 with_gloo = pytest.mark.skipif(

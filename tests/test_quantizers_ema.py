@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import sharding
+from jaxcodec.parallel import sharding
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.euclidean import EmaRVQ
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_configs import CONFIGS, tiny
 
-from jaxcodec import build, sharding
+from jaxcodec.build.codec import make_codec_task
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import (
   DacDiscriminator,
@@ -18,9 +18,10 @@ from jaxcodec.codecs.discriminators import (
 )
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.vocos import VocosDecoder
-from jaxcodec.pipeline import loop
+from jaxcodec.parallel import sharding
+from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import plain
-from jaxcodec.step import COMPILE_FAST
+from jaxcodec.train.step import COMPILE_FAST
 
 # As GPUs' and TPUs' compilers do, and CPU's would not by itself.
 LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
@@ -102,9 +103,9 @@ def test_one_field_is_for_codec_and_discriminators():
   config, recorded = plain(tiny(CONFIGS[0])), []
   for on in (False, True):
     asked = {**config, "codec_train": {**config["codec_train"], "remat": on}}
-    task = build.make_codec_task(asked)
+    task = make_codec_task(asked)
     parts = task.codec.encoder, task.codec.decoder, task.discriminator
     assert [part.remat for part in parts] == [on] * 3
     experiment = types.SimpleNamespace(config=asked)
-    recorded.append(loop.recorded(experiment, "codec_train"))
+    recorded.append(train_options.recorded(experiment, "codec_train"))
   assert recorded[0] == recorded[1]

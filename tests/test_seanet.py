@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import build
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import (
@@ -208,7 +209,7 @@ QUANTIZERS = {"factorized_rvq": dict(codebook_dim=4), "ema_rvq": {}}
   "encoder,quantizer,decoder", list(itertools.product(PARTS, QUANTIZERS, PARTS))
 )
 def test_all_mixes_fit_together(encoder, quantizer, decoder):
-  codec = build.make_codec({"codec": _config(encoder, quantizer, decoder)})
+  codec = make_codec({"codec": _config(encoder, quantizer, decoder)})
   x = jax.ShapeDtypeStruct((2, 20, 1), jnp.float32)
   length_B = jax.ShapeDtypeStruct((2,), jnp.int32)
 
@@ -236,7 +237,7 @@ def _config(encoder="seanet", quantizer="ema_rvq", decoder="seanet", **fields):
 
 def test_segments_by_config():
   segments = dict(seconds=0.3, overlap=0.05)
-  codec = build.make_codec({"codec": _config(segments=segments, normalize=True)})
+  codec = make_codec({"codec": _config(segments=segments, normalize=True)})
   assert codec.segments == Segments(300, 285) and codec.normalize
   assert codec.num_frames(300) == 50 + 3 and codec.num_frames(285) == 48
 
@@ -258,5 +259,5 @@ def test_bad_fields(field):
   config = _config(segments=dict(seconds=0.3, overlap=0.05))
   part, name = field.split(".")
   config[part][name] = value
-  with pytest.raises(build.ConfigError, match=match):
-    build.make_codec({"codec": config})
+  with pytest.raises(ConfigError, match=match):
+    make_codec({"codec": config})

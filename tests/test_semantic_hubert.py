@@ -11,8 +11,11 @@ import safetensors.numpy
 import speech_helpers
 from test_configs import CONFIGS, tiny
 
-from jaxcodec import api, build, export, files, sharding
+from jaxcodec import api, files
+from jaxcodec.build.check import check
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.token_store import TokenSource
+from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import tokens
 from jaxcodec.pipeline.experiment import Experiment, plain
 from jaxcodec.porting import hubert, spelling, torch_zip
@@ -21,6 +24,7 @@ from jaxcodec.semantic import tokenizer
 from jaxcodec.semantic.hubert import Hubert
 from jaxcodec.semantic.hubert_features import HubertFeatures
 from jaxcodec.types import TokenSpec
+from jaxcodec.weights import fingerprint
 
 TINY = Hubert(
   *(16, 24, 2, 2, 8),
@@ -51,7 +55,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def features(params):
-  checksum = export.fingerprint(params)
+  checksum = fingerprint(params)
   return HubertFeatures(params, TINY, checksum, 16_000, 320, layer=1)
 
 
@@ -176,19 +180,19 @@ def test_an_experiment_knows_weights_by_content(params, tmp_path):
   first, second = (
     _experiment(name="hubert", weights=str(path), layer=1) for path in (folder, moved)
   )
-  build.check(first.config)
+  check(first.config)
   recorded = first.recorded("semantic")
   assert recorded == second.recorded("semantic")
-  assert recorded["hubert"]["weights_sha256"] == export.fingerprint(params)
+  assert recorded["hubert"]["weights_sha256"] == fingerprint(params)
   assert str(tmp_path) not in json.dumps(recorded)
   assert _experiment().recorded("semantic") == {"num_clusters": 8}
 
 
 def test_an_experiment_without_weights_is_refused(tmp_path):
   for weights in (None, str(tmp_path / "absent")):
-    with pytest.raises(build.ConfigError, match="semantic: weights must be.*HuBERT"):
-      build.check(_experiment(name="hubert", weights=weights).config)
-  with pytest.raises(build.ConfigError, match="semantic: .*holds neither model.safe"):
+    with pytest.raises(ConfigError, match="semantic: weights must be.*HuBERT"):
+      check(_experiment(name="hubert", weights=weights).config)
+  with pytest.raises(ConfigError, match="semantic: .*holds neither model.safe"):
     _ = _experiment(name="hubert", weights=str(tmp_path)).semantic_features
 
 

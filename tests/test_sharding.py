@@ -10,8 +10,10 @@ import pytest
 import train_toy
 from jax.sharding import AxisType, PartitionSpec
 
-from jaxcodec import build, sharding
+from jaxcodec.build.codec import DISCRIMINATORS, make_preset
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.nn import attention
+from jaxcodec.parallel import sharding
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.types import TokenSpec
 
@@ -136,8 +138,8 @@ def models():
   """Abstract variables by name of each kind of model in its full size."""
   key, audio_BxN = jax.random.key(0), jnp.zeros((1, 8192))
   for name in CODECS:
-    yield name, build.variable_shapes(build.make_preset(name))
-  for name, discriminator in build.DISCRIMINATORS.items():
+    yield name, variable_shapes(make_preset(name))
+  for name, discriminator in DISCRIMINATORS.items():
     yield name, jax.eval_shape(discriminator().init, key, audio_BxN)
   slm = MaskGit(TokenSpec(8, 1024, 320, 16_000), num_semantic=512)
   batch = {"codes_BxTxK": jnp.zeros((1, 4, 8), int), "mask_BxT": jnp.ones((1, 4), bool)}

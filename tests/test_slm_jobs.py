@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import slm_jobs
+from jaxcodec.inference import slm
 from jaxcodec.slm.autoregressive import Generated
 from jaxcodec.types import Tokens, TokenSpec
 
@@ -54,8 +54,8 @@ def _given(job):
 
 
 def test_every_text_gets_its_own_answer_and_end():
-  jobs, model = _jobs(slm_jobs.SpeakJob), Echo(ends=True)
-  found = list(slm_jobs.speak(model, 2, jobs, 100, 2))
+  jobs, model = _jobs(slm.SpeakJob), Echo(ends=True)
+  found = list(slm.speak(model, 2, jobs, 100, 2))
   assert sorted(index for index, *_ in found) == list(range(len(jobs)))
   for index, codes_TxK, ended in found:
     np.testing.assert_array_equal(codes_TxK[:, 0], 2 * jobs[index].text_S)
@@ -68,8 +68,8 @@ def test_every_text_gets_its_own_answer_and_end():
 
 
 def test_every_content_gets_its_own_answer():
-  jobs, model = _jobs(slm_jobs.FillJob), Echo(ends=False)
-  found = dict(slm_jobs.fill(model, 2, jobs, 100, 2))
+  jobs, model = _jobs(slm.FillJob), Echo(ends=False)
+  found = dict(slm.fill(model, 2, jobs, 100, 2))
   assert sorted(found) == list(range(len(jobs)))
   for index, codes_TxK in found.items():
     past = LENGTHS[index][1]
@@ -78,11 +78,9 @@ def test_every_content_gets_its_own_answer():
   assert model.shapes == {((2, n), (2, n, 2)) for n in (64, 128)}
 
 
-@pytest.mark.parametrize("run", [slm_jobs.speak, slm_jobs.fill])
+@pytest.mark.parametrize("run", [slm.speak, slm.fill])
 def test_few_jobs_make_small_batches_and_none_make_nothing(run):
-  kind, ends = (
-    (slm_jobs.SpeakJob, True) if run is slm_jobs.speak else (slm_jobs.FillJob, False)
-  )
+  kind, ends = (slm.SpeakJob, True) if run is slm.speak else (slm.FillJob, False)
   model = Echo(ends)
   assert not list(run(model, 1, [], 0, 8)) and not model.shapes
   assert len(list(run(model, 1, _jobs(kind)[3:6], 0, 8))) == 3

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import sharding
+from jaxcodec.parallel import sharding
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.slm.valle import Valle
 from jaxcodec.tasks.slm import SlmTask

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxcodec import build_slm, export, sharding, slm_jobs
-from jaxcodec.data.continuations import Continuations
+from jaxcodec import weights
+from jaxcodec.build.slm import make_sampler, make_slm
+from jaxcodec.data.batches.continuations import Continuations
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.token_store import TokenSource, write_tokens
-from jaxcodec.metrics_writer import read_metrics
-from jaxcodec.pipeline import evaluation, generation, prompts, training
+from jaxcodec.inference import slm
+from jaxcodec.parallel import sharding
+from jaxcodec.pipeline import evaluate, generate, prompts, train
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.train.metrics_file import read_metrics
 from jaxcodec.types import TokenSpec
 
 SPEC = TokenSpec(num_codebooks=2, codebook_size=8, hop=160, sample_rate=16_000)
@@ -96,7 +99,7 @@ class Codec:
 @pytest.fixture(scope="module")
 def trained(experiment):
   """What the slm stage leaves."""
-  return training.train_slm(experiment, experiment.workdir / "slm")
+  return train.train_slm(experiment, experiment.workdir / "slm")
 
 
 def test_training_lowers_the_loss_of_each_codebook(experiment, trained):
@@ -106,7 +109,7 @@ def test_training_lowers_the_loss_of_each_codebook(experiment, trained):
   assert first.shape == (2,) and (last < 0.7 * first).all()
   accuracies = [r["eval/accuracy_per_codebook"] for r in (records[0], records[-1])]
   assert np.all(np.array(accuracies[1]) >= accuracies[0]) and accuracies[1][0] > 0.7
-  told = evaluation._last_evaluation(experiment)
+  told = evaluate._last_evaluation(experiment)
   assert told["ce_per_codebook"] == last.tolist() and "loss" in told
 
 
@@ -114,12 +117,12 @@ def test_the_folder_has_all_that_the_model_needs(experiment, trained):
   folder = experiment.workdir / "slm"
   assert {"params.safetensors", "spec.json", "vocabulary.json"} < set(trained)
   assert Vocabulary.load(folder / "vocabulary.json") == VOCABULARY
-  config = json.loads(export.load_metadata(folder / "params.safetensors")["config"])
-  model = build_slm.make_slm({"slm": config}, SPEC, VOCABULARY)
-  variables = export.load_params(folder / "params.safetensors")
-  job = slm_jobs.SpeakJob(np.array([1, 5, 2]), None, 0)
-  sampler = build_slm.make_sampler(CONFIG)
-  ((_, codes_TxK, _),) = slm_jobs.speak(model, variables["params"], [job], sampler, 2)
+  config = json.loads(weights.load_metadata(folder / "params.safetensors")["config"])
+  model = make_slm({"slm": config}, SPEC, VOCABULARY)
+  variables = weights.load_params(folder / "params.safetensors")
+  job = slm.SpeakJob(np.array([1, 5, 2]), None, 0)
+  sampler = make_sampler(CONFIG)
+  ((_, codes_TxK, _),) = slm.speak(model, variables["params"], [job], sampler, 2)
   assert codes_TxK.shape[1] == 2
 
 
@@ -167,7 +170,7 @@ def _rows(folder):
 def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_path):
   whole, cut = tmp_path / "whole", tmp_path / "cut"
   whole.mkdir(), cut.mkdir()
-  outputs = generation.generate_all(experiment, whole)
+  outputs = generate.generate_all(experiment, whole)
   rows = _rows(whole)
   assert [row["id"] for row in rows] == [f"test/{n}" for n in (1, 2, 3, 4)]
   for row in rows:
@@ -176,12 +179,12 @@ def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_
     assert len(audio_N) == 160 * row["frames"]
   experiment.codec.stop = 2
   with pytest.raises(InterruptedError):
-    generation.generate_all(experiment, cut)
+    generate.generate_all(experiment, cut)
   experiment.codec.stop = None
   kept = {path: path.stat().st_mtime_ns for path in cut.glob("*.wav")}
   assert len(kept) == 2
   assert len(_rows(cut)) == 2
-  assert generation.generate_all(experiment, cut) == outputs
+  assert generate.generate_all(experiment, cut) == outputs
   assert kept == {path: path.stat().st_mtime_ns for path in kept}
   for name in outputs:
     assert (cut / name).read_bytes() == (whole / name).read_bytes()
@@ -194,18 +197,18 @@ def test_what_never_ended_or_never_began_is_told(experiment, tmp_path, monkeypat
     for index, (frames, ended) in ends.items():
       yield index, np.ones((frames, 2), np.int32), ended
 
-  monkeypatch.setattr(slm_jobs, "speak", speak)
-  monkeypatch.setattr(export, "load_params", lambda path: {"params": {}})
-  outputs = generation.generate_all(experiment, tmp_path)
+  monkeypatch.setattr(slm, "speak", speak)
+  monkeypatch.setattr(weights, "load_params", lambda path: {"params": {}})
+  outputs = generate.generate_all(experiment, tmp_path)
   rows = _rows(tmp_path)
   assert [(row["frames"], row["ended"]) for row in rows] == list(ends.values())
   assert rows[0]["wav"] is None and len(outputs) == 1 + 3
-  assert generation.generate_all(experiment, tmp_path) == outputs
-  why = [evaluation._why_failed(row) for row in rows]
+  assert generate.generate_all(experiment, tmp_path) == outputs
+  why = [evaluate._why_failed(row) for row in rows]
   assert "ended at once" in why[0] and why[1:] == [None, None, None]
   stage = types.SimpleNamespace(folder=tmp_path)
   generated = types.SimpleNamespace(done={"generate": stage})
-  assert evaluation._endings(generated) == {"ended": 2, "cut": 1, "empty": 1}
+  assert evaluate._endings(generated) == {"ended": 2, "cut": 1, "empty": 1}
 
 
 def test_nothing_to_speak_is_named(experiment, tmp_path):

@@ -10,11 +10,12 @@ import soxr
 import speech_helpers
 from speech_helpers import FRAMES, HOP, RATE, K, noise, write_noise
 
-from jaxcodec import api, slm_jobs
+from jaxcodec import api
 from jaxcodec.api import slm_loading
-from jaxcodec.cli import main
-from jaxcodec.cli_synthesize import INDEX
+from jaxcodec.cli.main import main
+from jaxcodec.cli.synthesize import INDEX
 from jaxcodec.data.text import Vocabulary, wrapped
+from jaxcodec.inference import slm
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
 pytest.importorskip("wetext")
@@ -83,11 +84,11 @@ def jobs(monkeypatch):
 
   def keep(model, params, jobs, *_):
     found.extend(jobs)
-    ended = [True] if isinstance(jobs[0], slm_jobs.SpeakJob) else []
+    ended = [True] if isinstance(jobs[0], slm.SpeakJob) else []
     return iter([(0, nothing, *ended)])
 
   for name in ("fill", "speak"):
-    monkeypatch.setattr(slm_jobs, name, keep)
+    monkeypatch.setattr(slm, name, keep)
   return found
 
 

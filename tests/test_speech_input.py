@@ -10,9 +10,9 @@ import speech_helpers
 from speech_helpers import RATE, noise, write_noise
 
 from jaxcodec import api, files
-from jaxcodec.api import speech_table
 from jaxcodec.api.speech_audio import read_clip
-from jaxcodec.cli import main
+from jaxcodec.cli import speech_table
+from jaxcodec.cli.main import main
 from jaxcodec.data.text import front_end
 
 pytest.importorskip("wetext")

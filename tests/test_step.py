@@ -10,8 +10,9 @@ import train_toy
 from jax import lax
 from train_toy import Data, bits, fit
 
-from jaxcodec import flops, nonfinite, rates, sharding
-from jaxcodec.metrics_writer import read_metrics
+from jaxcodec.parallel import sharding
+from jaxcodec.train import flops, nonfinite, rates
+from jaxcodec.train.metrics_file import read_metrics
 
 
 def _spoilt(*numbers):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
-from jaxcodec.evals import read_results
-from jaxcodec.study import significance
+from jaxcodec.evals.results import read_results
+from jaxcodec.report.study.tables import to_csv, to_markdown
+from jaxcodec.stats import significance
 from jaxcodec.study.collect import collect
 from jaxcodec.study.grid import StudyError
 from jaxcodec.study.measurements import align, measurement
-from jaxcodec.study.tables import to_csv, to_markdown
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from jaxcodec.study import findings, significance
-from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.report.study.reasons import reasons
+from jaxcodec.stats import significance
+from jaxcodec.stats.bootstrap import Aligned
+from jaxcodec.study import findings
 from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
 from jaxcodec.study.findings import FINDINGS, judge_all
-from jaxcodec.study.reasons import reasons
 
 CODECS = (
   Codec("baseline", "ema", "seanet"),

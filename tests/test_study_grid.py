@@ -15,9 +15,9 @@ import pytest
 from study_helpers import CODEC_TRAIN, fake_config, plan
 
 from jaxcodec import stages
-from jaxcodec.build import ConfigError
-from jaxcodec.config_args import literal
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
+from jaxcodec.recipes.args import literal
 from jaxcodec.study import grid, runner
 
 # Fails where its workdir says so; writes down what it was run with.

@@ -10,10 +10,12 @@ import soundfile
 from browser import ask
 from study_helpers import plan, settings, write_cells, write_sounds
 
-from jaxcodec.study import listening, page, setting, significance
+from jaxcodec.report.study import listening, page, setting
+from jaxcodec.report.study.reasons import reasons
+from jaxcodec.report.study.tables import to_markdown
+from jaxcodec.stats import significance
 from jaxcodec.study.collect import collect
-from jaxcodec.study.reasons import reasons
-from jaxcodec.study.tables import to_markdown
+from jaxcodec.study.sentences import read_sentences
 
 SCRIPT = """
 const table = document.querySelector("#differences table");
@@ -59,7 +61,7 @@ def study(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(significance, "_EXCHANGES", 1024)
     found = collect(settings(codecs=codecs), cells, {})
-  return found, page.render_html(found, listening.read_sentences(cells))
+  return found, page.render_html(found, read_sentences(cells))
 
 
 def test_the_page_is_one_file_that_fetches_nothing(study):
@@ -133,7 +135,7 @@ def test_sounds_are_those_of_the_cells(tmp_path):
   cells = plan(tmp_path, codecs=["dac"])
   write_cells(cells)
   write_sounds(cells)
-  (sentence, *_) = listening.read_sentences(cells)
+  (sentence, *_) = read_sentences(cells)
   names = [clip.system for clip in sentence.clips]
   assert names[0] == "original" and len(names) == len(set(names)) == 4
   for clip in sentence.clips:
@@ -146,6 +148,6 @@ def test_recordings_are_left_out_where_they_are_not_to_be_shared(tmp_path):
   cells = plan(tmp_path, codecs=["dac"])
   write_cells(cells)
   write_sounds(cells, utterances=2)
-  found = listening.read_sentences(cells, sentences=1, originals=False)
+  found = read_sentences(cells, sentences=1, originals=False)
   names = {clip.system for sentence in found for clip in sentence.clips}
   assert len(found) == 1 and len(names) == 3 and "original" not in names

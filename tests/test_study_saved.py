@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from study_helpers import plan, settings, write_cells, write_sounds
 
-from jaxcodec import evals, files, study
+from jaxcodec import files, study
+from jaxcodec.evals.results import read_results
+from jaxcodec.stats.significance import compare
 from jaxcodec.study.collect import collect
 from jaxcodec.study.grid import StudyError
-from jaxcodec.study.significance import compare
 
 CODECS = ["dacq_vocos", "dac"]
 
@@ -88,7 +89,7 @@ def test_files_that_are_missing_or_broken_are_named(thin):
 
 def test_the_rows_are_those_of_results_json(thin):
   path = thin / "cells" / "dac-other-s0" / "results.json"
-  rows = [r for r in evals.read_results(path)["utterances"] if r["set"] == "generation"]
+  rows = [r for r in read_results(path)["utterances"] if r["set"] == "generation"]
   found = study.load(thin).aligned("wer", "other")
   errors_U = np.array([row["wer"] * row["wer_weight"] for row in rows])
   order = np.argsort([row["id"] for row in rows])

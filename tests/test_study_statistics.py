@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcodec.evals import aggregate
-from jaxcodec.study.attribution import attribution
-from jaxcodec.study.bootstrap import (
+from jaxcodec.stats import means
+from jaxcodec.stats.anova import attribution
+from jaxcodec.stats.bootstrap import (
   Aligned,
   correlation,
   difference,
@@ -17,7 +17,7 @@ from jaxcodec.study.bootstrap import (
   resampled_correlations,
   statistic,
 )
-from jaxcodec.study.significance import compare, holm, permutation_p
+from jaxcodec.stats.significance import compare, holm, permutation_p
 
 
 def _aligned(top_UxM, bottom_UxM=None):
@@ -54,16 +54,16 @@ def test_corpus_rates_agree_with_scipys_bootstrap_and_with_results_json():
     paired=True,
     method="percentile",
     n_resamples=4000,
-    confidence_level=1 - 2 * aggregate.expanded_tail(120, 0.95),
+    confidence_level=1 - 2 * means.expanded_tail(120, 0.95),
     rng=np.random.default_rng(5),
   ).confidence_interval
   np.testing.assert_allclose(found["ci95"], theirs, atol=0.003)
-  ours = aggregate.estimate(errors_U / words_U, words_U)
+  ours = means.estimate(errors_U / words_U, words_U)
   np.testing.assert_allclose(found["ci95"], ours["ci95"], rtol=1e-9)
 
 
 def test_a_difference_of_rates_covers_the_true_one(monkeypatch):
-  monkeypatch.setattr(aggregate, "RESAMPLES", 800)
+  monkeypatch.setattr(means, "RESAMPLES", 800)
   rng = np.random.default_rng(2)
   hits = 0
   for _ in range(300):
@@ -103,7 +103,7 @@ def test_correlations_against_scipy(kind):
     paired=True,
     method="percentile",
     n_resamples=1000,
-    confidence_level=1 - 2 * aggregate.expanded_tail(40, 0.95),
+    confidence_level=1 - 2 * means.expanded_tail(40, 0.95),
     rng=np.random.default_rng(6),
   ).confidence_interval
   np.testing.assert_allclose(found["ci95"], boot, atol=0.06)

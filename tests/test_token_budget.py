@@ -6,10 +6,10 @@ import logging as python_logging
 import numpy as np
 import pytest
 
-from jaxcodec.data.length_buckets import Plan, make_buckets
+from jaxcodec.data.batches.length_buckets import Plan, make_buckets
+from jaxcodec.data.batches.utterances import utterance_batches
 from jaxcodec.data.source import DataError
 from jaxcodec.data.token_store import TokenSource, write_tokens
-from jaxcodec.data.utterance_batches import utterance_batches
 
 COUNT, MAX_FRAMES, BUDGET = 60, 200, 512
 FRAMES = [5 + 37 * n % 211 for n in range(COUNT)]

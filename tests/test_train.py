@@ -19,12 +19,13 @@ import pytest
 import train_toy
 from train_toy import Data, Task, bits, fit
 
-from jaxcodec import interrupts, nonfinite, sharding
-from jaxcodec.checkpoint import Checkpointer
-from jaxcodec.data.length_buckets import Plan, make_buckets
+from jaxcodec.data.batches.length_buckets import Plan, make_buckets
+from jaxcodec.data.batches.utterances import utterance_batches
 from jaxcodec.data.token_store import TokenSource, write_tokens
-from jaxcodec.data.utterance_batches import utterance_batches
-from jaxcodec.metrics_writer import read_metrics
+from jaxcodec.parallel import sharding
+from jaxcodec.train import interrupts, nonfinite
+from jaxcodec.train.checkpoint import Checkpointer
+from jaxcodec.train.metrics_file import read_metrics
 
 PROGRAM = pathlib.Path(train_toy.__file__)
 

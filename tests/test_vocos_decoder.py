@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec import build
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
 from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.nn import dsp
@@ -174,7 +175,7 @@ def _codec_config(**decoder):
 
 
 def test_a_codec_with_a_vocos_decoder():
-  codec = build.make_codec(_codec_config())
+  codec = make_codec(_codec_config())
   x = jnp.zeros((2, 37, 1))
   variables = jax.eval_shape(codec.init, jax.random.key(0), x)
 
@@ -196,8 +197,8 @@ def test_a_codec_with_a_vocos_decoder():
   ],
 )
 def test_a_codec_that_cannot_be(field, match):
-  with pytest.raises(build.ConfigError, match=match):
-    build.make_codec(_codec_config(**field))
+  with pytest.raises(ConfigError, match=match):
+    make_codec(_codec_config(**field))
 
 
 def _yaml(name, features, backbone, head="ISTFTHead"):

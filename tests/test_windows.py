@@ -7,10 +7,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxcodec import hlo
 from jaxcodec.codecs import windows
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.dry_run import collectives
 
 WHOLE, SHORT = 2**40, 900  # numbers in a window
 ENCODERS = {
@@ -115,7 +115,7 @@ def test_devices_that_share_a_batch_send_nothing(monkeypatch, module):
   parts, whole = (NamedSharding(mesh, P(*axes)) for axes in (["data"], []))
   shared = jax.jit(module.apply, in_shardings=(whole, parts), out_shardings=parts)
   program = shared.lower(v, x_BxTxC).compile().as_text()
-  assert " while(" in program and not hlo.collectives(program)
+  assert " while(" in program and not collectives.collectives(program)
 
 
 @pytest.mark.parametrize("kind", [SeanetEncoder, SeanetDecoder])

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxcodec import sharding, train
+from jaxcodec.parallel import sharding
+from jaxcodec.train import loop
 
 RULES = sharding.Rules(paths=((r"/(kernel|hidden)$", sharding.LARGEST),), min_size=1)
 TX = optax.adamw(1e-2)
@@ -116,7 +117,7 @@ class DataIterator:
 
 def fit(workdir, steps, *, task=None, data=None, mesh=None, **options):
   defaults = {"seed": 0, "rules": RULES, "log_every": 1, "checkpoint_every": 5}
-  return train.fit(
+  return loop.fit(
     *(task or Task(), data or Data()),
     steps=steps,
     workdir=workdir,

@@ -13,8 +13,9 @@ import numpy as np
 import train_toy
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxcodec import distributed, interrupts, rendezvous, sharding
+from jaxcodec.parallel import processes, rendezvous, sharding
 from jaxcodec.semantic import kmeans
+from jaxcodec.train import interrupts
 
 
 def fail_in(process):
@@ -25,13 +26,13 @@ def fail_in(process):
 def error_of(function):
   try:
     function()
-  except (ValueError, distributed.OtherProcessError) as error:
+  except (ValueError, processes.OtherProcessError) as error:
     return f"{type(error).__name__}: {error}"
   return None
 
 
 def together(process):
-  with distributed.together():
+  with processes.together():
     fail_in(process)
 
 
@@ -86,13 +87,13 @@ def main():
   jax.config.update("jax_num_cpu_devices", 2)
   address = f"127.0.0.1:{port}"
   rendezvous.initialize(address, 2, process_id, timeout=30, heartbeat_timeout=10)
-  with distributed.program():
+  with processes.program():
     answers = {
-      "first": distributed.is_first(),
-      "gathered": distributed.gather("äb" * (1 + process_id)),
-      "own": distributed.own([0, 1, 2, 3, 4]),
-      "on_first": distributed.on_first(lambda: {"n": jax.process_index()}),
-      "first failed": error_of(lambda: distributed.on_first(lambda: fail_in(0))),
+      "first": processes.is_first(),
+      "gathered": processes.gather("äb" * (1 + process_id)),
+      "own": processes.own([0, 1, 2, 3, 4]),
+      "on_first": processes.on_first(lambda: {"n": jax.process_index()}),
+      "first failed": error_of(lambda: processes.on_first(lambda: fail_in(0))),
       "second failed": error_of(lambda: together(1)),
       "fetched": spread_and_fetched(),
       "shards": shards(),
@@ -101,7 +102,7 @@ def main():
     }
     print(json.dumps(answers), flush=True)
     fail_in(1)
-    distributed.gather("")
+    processes.gather("")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Codecs and speech language models for use, on arrays and on folders of files."""
 
+from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.loading import DEMO, DEMO_WEIGHTS, load
-from jaxcodec.api.model import CodecModel
 from jaxcodec.api.slm_loading import load_slm
-from jaxcodec.api.speech import Speech
+from jaxcodec.api.speech_model import Speech
 from jaxcodec.api.text_to_speech import TextToSpeech
-from jaxcodec.api.vocoder import VocoderModel
+from jaxcodec.api.vocoder_model import VocoderModel
 from jaxcodec.api.voice_conversion import VoiceConverter
 
 __all__ = [

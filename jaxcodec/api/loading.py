@@ -7,15 +7,18 @@ from typing import Any
 
 import jax
 
-from jaxcodec import build, export, files, porting
-from jaxcodec.api.model import CodecModel
-from jaxcodec.api.vocoder import VocoderModel
+from jaxcodec import files, porting
+from jaxcodec.api.codec_model import CodecModel
+from jaxcodec.api.vocoder_model import VocoderModel
+from jaxcodec.build.codec import make_preset
+from jaxcodec.codecs.shapes import silence, variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.presets import PRESETS
+from jaxcodec.weights import FILE, is_params, load_metadata, load_params, params_file
 
 # The codec of `configs/dac_maskgit.py:runlocal`, of 0.7 M parameters.
 DEMO = "demo_16khz"
-DEMO_WEIGHTS = pathlib.Path(__file__).with_name("demo") / export.FILE
+DEMO_WEIGHTS = pathlib.Path(__file__).with_name("demo") / FILE
 
 
 def load(
@@ -40,17 +43,17 @@ def load(
     if preset is None:
       known = [DEMO, *sorted(PRESETS)]
       raise ValueError(f"name a preset or weights; presets: {known}")
-    codec = build.make_preset(preset)
+    codec = make_preset(preset)
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
-    init = jax.jit(lambda key: codec.init(key, build.silence(codec)))
+    init = jax.jit(lambda key: codec.init(key, silence(codec)))
     return _model(codec, init(jax.random.key(0)))
-  path = export.params_file(weights, "codec")
-  ours = export.is_params(path)
-  codec = build.make_preset(preset or _config(path, ours))
+  path = params_file(weights, "codec")
+  ours = is_params(path)
+  codec = make_preset(preset or _config(path, ours))
   if ours:
-    variables = export.load_params(path, like=build.variable_shapes(codec))
+    variables = load_params(path, like=variable_shapes(codec))
   else:
-    variables = porting.convert(path, preset)
+    variables = porting.convert(path, codec)
   return _model(codec, variables)
 
 
@@ -61,7 +64,7 @@ def _model(codec, variables):
 
 def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:
   """The codec's config that the weights carry."""
-  metadata = export.load_metadata(path) if ours else {}
+  metadata = load_metadata(path) if ours else {}
   config = json.loads(metadata.get("config", "{}"))
   if "sample_rate" in metadata:
     config.setdefault("sample_rate", int(metadata["sample_rate"]))

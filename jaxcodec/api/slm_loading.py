@@ -8,17 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec import build, build_slm, export, files
-from jaxcodec.api.model import CodecModel
+from jaxcodec import files
+from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.voice_conversion import VoiceConverter
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.semantic import make_semantic_features
+from jaxcodec.build.slm import make_sampler, make_slm, reads_text
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
-from jaxcodec.semantic_features import make_semantic_features
 from jaxcodec.types import TokenSpec
+from jaxcodec.weights import FILE, load_params
 
 _CONFIG, _SPEC = "config.json", "slm/spec.json"
-_CODEC, _SLM = f"codec/{export.FILE}", f"slm/{export.FILE}"
+_CODEC, _SLM = f"codec/{FILE}", f"slm/{FILE}"
 _VOCABULARY, _SEMANTIC = "slm/vocabulary.json", "slm/semantic.safetensors"
 
 
@@ -45,7 +49,7 @@ def load_slm(
         f" language model, but there is no {name} in it"
       )
   config = _json(folder / _CONFIG, "config")
-  text, spec = build_slm.reads_text(config), _checked_spec(folder, config)
+  text, spec = reads_text(config), _checked_spec(folder, config)
   if semantic_weights and (text or not _uses_hubert(config)):
     raise ValueError(f"{weights} does not use HuBERT: semantic_weights must be None")
   if text:
@@ -63,7 +67,7 @@ def _text_to_speech(folder, config, spec):
       f" {error}"
     ) from error
   return TextToSpeech(
-    *_parts(folder, config, build_slm.make_slm(config, spec, vocabulary)),
+    *_parts(folder, config, make_slm(config, spec, vocabulary)),
     vocabulary=vocabulary,
     max_symbols=config["text"]["max_symbols"],
     max_prompt_seconds=config["slm_train"]["max_seconds"],
@@ -84,7 +88,7 @@ def _voice_converter(folder, config, spec, semantic_weights):
       f"{error}; semantic_weights (--semantic-weights) says where HuBERT's lie"
     ) from error
   return VoiceConverter(
-    *_parts(folder, config, build_slm.make_slm(config, spec)),
+    *_parts(folder, config, make_slm(config, spec)),
     tokenizer=tokenizer,
     prompt_seconds=config["generate"]["prompt_seconds"],
   )
@@ -96,11 +100,11 @@ def _uses_hubert(config):
 
 def _parts(folder, config, model):
   """What every `SpeechModel` needs."""
-  variables = export.load_params(folder / _SLM, like={"params": param_shapes(model)})
-  sampler, generate = build_slm.make_sampler(config), config["generate"]
-  codec = build.make_codec(config)
-  codec_file, shapes = folder / _CODEC, build.variable_shapes(codec)
-  codec = CodecModel(codec, export.load_params(codec_file, like=shapes))
+  variables = load_params(folder / _SLM, like={"params": param_shapes(model)})
+  sampler, generate = make_sampler(config), config["generate"]
+  codec = make_codec(config)
+  codec_file, shapes = folder / _CODEC, variable_shapes(codec)
+  codec = CodecModel(codec, load_params(codec_file, like=shapes))
   return codec, model, variables["params"], sampler, generate["batch_size"]
 
 
@@ -110,7 +114,7 @@ def _checked_spec(folder: pathlib.Path, config: Mapping[str, Any]) -> TokenSpec:
     trained_on = TokenSpec(**_json(folder / _SPEC, "token_spec"))
   except TypeError as error:
     raise ValueError(f"{folder / _SPEC}: not a token spec: {error}") from error
-  if (spec := build.make_codec(config).spec) != trained_on:
+  if (spec := make_codec(config).spec) != trained_on:
     raise ValueError(
       f"{folder}: its language model was trained on another codec: on {trained_on}, but"
       f" the codec there has {spec}"

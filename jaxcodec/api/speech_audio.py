@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.api import checks
-from jaxcodec.data.audio_io import check_samples, read_audio, resample
+from jaxcodec.data.audio.files import check_samples, read_audio, resample
 
 _SILENCE = 1e-3  # -60 dB of full scale
 

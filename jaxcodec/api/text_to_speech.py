@@ -5,9 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec import slm_jobs
-from jaxcodec.api.speech import Request, Speech, SpeechModel, Spoken, make_requests
+from jaxcodec.api.speech_model import (
+  Request,
+  Speech,
+  SpeechModel,
+  Spoken,
+  make_requests,
+)
 from jaxcodec.data.text import Vocabulary, wrapped
+from jaxcodec.inference import slm
 
 
 class _Ready(NamedTuple):
@@ -105,9 +111,9 @@ class TextToSpeech(SpeechModel):
   def _generate(self, ready, seeds, sampler):
     prompts = self._encoded([one.prompt_N for one in ready])
     jobs = [
-      slm_jobs.SpeakJob(one.text_S, prompt_TxK, seed)
+      slm.SpeakJob(one.text_S, prompt_TxK, seed)
       for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
     ]
-    each = slm_jobs.speak(self._model, self._params, jobs, sampler, self._batch_size)
+    each = slm.speak(self._model, self._params, jobs, sampler, self._batch_size)
     spoken = {index: Spoken(codes_TxK, ended) for index, codes_TxK, ended in each}
     return [spoken[index] for index in range(len(jobs))]

@@ -4,10 +4,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec import slm_jobs
 from jaxcodec.api import speech_audio
-from jaxcodec.api.speech import Request, Speech, SpeechModel, Spoken, make_requests
-from jaxcodec.inference import by_frame
+from jaxcodec.api.speech_model import (
+  Request,
+  Speech,
+  SpeechModel,
+  Spoken,
+  make_requests,
+)
+from jaxcodec.inference import slm
+from jaxcodec.inference.codec import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
 # Seconds at once. Attention's memory grows with the square of the length.
@@ -86,10 +92,10 @@ class VoiceConverter(SpeechModel):
   def _generate(self, ready, seeds, sampler):
     prompts = self._encoded([one.prompt_N for one in ready])
     jobs = [
-      slm_jobs.FillJob(self._semantic(one), prompt_TxK, seed)
+      slm.FillJob(self._semantic(one), prompt_TxK, seed)
       for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
     ]
-    each = slm_jobs.fill(self._model, self._params, jobs, sampler, self._batch_size)
+    each = slm.fill(self._model, self._params, jobs, sampler, self._batch_size)
     codes = dict(each)
     return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(ready)]
 

@@ -40,10 +40,10 @@ class Source(Protocol):
 
 
 _OPENERS = {
-  "embedded": ("jaxcodec.data.embedded", "open_embedded"),
-  "folder": ("jaxcodec.data.folder", "open_folder"),
-  "synthetic": ("jaxcodec.data.synthetic", "open_synthetic"),
-  "tfds": ("jaxcodec.data.tfds_source", "open_tfds"),
+  "embedded": ("jaxcodec.data.sources.embedded", "open_embedded"),
+  "folder": ("jaxcodec.data.sources.folder", "open_folder"),
+  "synthetic": ("jaxcodec.data.sources.synthetic", "open_synthetic"),
+  "tfds": ("jaxcodec.data.sources.tfds", "open_tfds"),
 }
 
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jaxcodec import build, sharding, train
-from jaxcodec.config_fields import crop_samples
-from jaxcodec.data import pipeline as data_pipeline
-from jaxcodec.data.synthetic import synthetic_crops
+from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.fields import crop_samples
+from jaxcodec.data.batches import crops as data_pipeline
+from jaxcodec.data.sources.synthetic import synthetic_crops
 from jaxcodec.doctor.finding import PASS, WARN
+from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.experiment import Experiment, open_experiment, plain
+from jaxcodec.train import loop
 
 _SECONDS = 5.0
 _STEPS = 6
@@ -63,8 +65,8 @@ def _delivered(experiment: Experiment) -> float:
 def _consumed(experiment: Experiment, folder: str) -> float:
   """Examples/s that the loop trains on if they cost nothing."""
   lines = []
-  train.fit(
-    build.make_codec_task(experiment.config),
+  loop.fit(
+    make_codec_task(experiment.config),
     synthetic_crops(**_shape(experiment)),
     steps=_STEPS,
     workdir=folder,

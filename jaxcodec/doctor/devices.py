@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec import sharding
 from jaxcodec.doctor.finding import FAIL, PASS, WARN
+from jaxcodec.parallel import sharding
 
 # Small integers, whose products every type sums without rounding.
 _SIZE, _TIMED = 256, 1024

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.evals import aggregate
+from jaxcodec.stats import means
 
 
 def install_line(packages: tuple[str, ...]) -> str:
@@ -133,7 +133,7 @@ class Metric(abc.ABC):
 
   def summarise(self, scores: list[Score]) -> dict[str, Any]:
     """{mean, ci95} over utterances that did not fail."""
-    return aggregate.estimate(
+    return means.estimate(
       np.array([s.value for s in scores]), np.array([s.weight for s in scores])
     )
 

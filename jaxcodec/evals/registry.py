@@ -3,10 +3,10 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from jaxcodec.evals import asr as asr_models
-from jaxcodec.evals import error_rate, mos, signal_metrics, speaker, tokens
-from jaxcodec.evals import speaker_models as speakers
 from jaxcodec.evals.metric import Metric
+from jaxcodec.evals.metrics import codebooks, error_rate, mos, signal, speaker
+from jaxcodec.evals.models import asr as asr_models
+from jaxcodec.evals.models import speaker as speakers
 
 RECONSTRUCTION = (
   "pesq_wb",
@@ -26,10 +26,10 @@ GENERATION = ("wer", "cer", "speaker_similarity", "dnsmos_ovrl")
 _PLAIN: dict[str, Callable[[], Metric]] = {
   cls.name: cls
   for cls in (
-    signal_metrics.PesqWb,
-    signal_metrics.Stoi,
-    signal_metrics.SiSdr,
-    signal_metrics.MelDistance,
+    signal.PesqWb,
+    signal.Stoi,
+    signal.SiSdr,
+    signal.MelDistance,
     mos.DistillMos,
   )
 }
@@ -40,7 +40,7 @@ _WITH_ASR = {
 }
 _WITH_SPEC = {
   cls.name: cls
-  for cls in (tokens.CodebookUsage, tokens.CodebookPerplexity, tokens.Bitrate)
+  for cls in (codebooks.CodebookUsage, codebooks.CodebookPerplexity, codebooks.Bitrate)
 }
 KNOWN = (*_PLAIN, _DNSMOS, _UTMOS, _SPEAKER, *_WITH_ASR, *_WITH_SPEC)
 
@@ -48,7 +48,7 @@ KNOWN = (*_PLAIN, _DNSMOS, _UTMOS, _SPEAKER, *_WITH_ASR, *_WITH_SPEC)
 def make_metrics(
   names: Sequence[str],
   *,
-  spec: tokens.Spec | None = None,
+  spec: codebooks.Spec | None = None,
   asr: str = asr_models.DEFAULT,
   speaker_model: str = speakers.DEFAULT,
   utmos: str | None = None,

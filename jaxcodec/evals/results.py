@@ -14,7 +14,7 @@ import numpy as np
 from jaxcodec import files
 from jaxcodec.evals.evaluate import Evaluation
 from jaxcodec.evals.metric import Metric
-from jaxcodec.evals.tokens import Spec
+from jaxcodec.evals.metrics.codebooks import Spec
 
 # Those that every results.json has, be they empty, and those that are asked for.
 _ALWAYS = ("reconstruction", "generation", "ground_truth")

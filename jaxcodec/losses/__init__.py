@@ -14,14 +14,8 @@ from jaxcodec.losses.adversarial import (
   mean_feature_matching,
   score_matching,
 )
-from jaxcodec.losses.balancer import (
-  Balancer,
-  BalancerState,
-)
-from jaxcodec.losses.signal import (
-  si_sdr,
-  waveform_l1,
-)
+from jaxcodec.losses.balancer import Balancer, BalancerState
+from jaxcodec.losses.signal import si_sdr, waveform_l1
 from jaxcodec.losses.spectral import (
   DAC_MELS,
   ENCODEC_MELS,

@@ -4,24 +4,30 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
 import jax
 import numpy as np
+import soundfile
 
-from jaxcodec import build, export, sharding, text_config
-from jaxcodec.config_fields import crop_samples
-from jaxcodec.data import pipeline as data_pipeline
+from jaxcodec import weights
+from jaxcodec.build.check import check
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError, crop_samples
+from jaxcodec.build.semantic import make_semantic_features
+from jaxcodec.build.text import make_vocabulary
 from jaxcodec.data import split as splits
-from jaxcodec.data import synthetic
+from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.source import Source, open_source
+from jaxcodec.data.sources import synthetic
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import encode_all
-from jaxcodec.inference import CodecRunner
+from jaxcodec.inference.codec import CodecRunner
+from jaxcodec.parallel import sharding
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import Features
-from jaxcodec.semantic_features import make_semantic_features
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
@@ -59,7 +65,7 @@ class Experiment:
 
   @functools.cached_property
   def spec(self) -> TokenSpec:
-    return build.make_codec(self.config).spec
+    return make_codec(self.config).spec
 
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
@@ -68,13 +74,13 @@ class Experiment:
       sharding.batch_shard(mesh)
       return mesh
     except ValueError as error:
-      raise build.ConfigError(str(error)) from error
+      raise ConfigError(str(error)) from error
 
   @functools.cached_property
   def codec(self) -> CodecRunner:
     """The trained codec."""
-    variables = export.load_params(self.done["codec"].folder / PARAMS)
-    return CodecRunner(build.make_codec(self.config), variables)
+    variables = weights.load_params(self.done["codec"].folder / PARAMS)
+    return CodecRunner(make_codec(self.config), variables)
 
   @functools.cached_property
   def semantic_features(self) -> Features:
@@ -101,7 +107,7 @@ class Experiment:
   @functools.cached_property
   def vocabulary(self) -> Vocabulary | None:
     """The symbols of texts, where the config has `text`."""
-    return text_config.make_vocabulary(self.config)
+    return make_vocabulary(self.config)
 
   @functools.cached_property
   def text_ids(self) -> dict[int, np.ndarray]:
@@ -136,7 +142,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
   Raises:
     ConfigError, DataError: naming the field or file, before any work.
   """
-  build.check(config)
+  check(config)
   data = config["data"]
   options = {k: v for k, v in data["options"].items() if v is not None}
   source = open_source(
@@ -151,7 +157,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
   split = splits.make_split(
     source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
   )
-  spec = build.make_codec(config).spec
+  spec = make_codec(config).spec
   split["train"], short = data_pipeline.long_enough(
     source,
     split["train"],
@@ -179,3 +185,14 @@ def plain(config: Any) -> dict[str, Any]:
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
   return tuples(json.loads(config.to_json()))
+
+
+def read_wav(path: str | os.PathLike) -> np.ndarray:
+  """Mono audio (N,) float32 of a file that was written by `write_wav`."""
+  audio_N, _ = soundfile.read(path, dtype="float32")
+  return audio_N
+
+
+def safe_name(utterance_id: str) -> str:
+  """The id as a file name."""
+  return utterance_id.replace("/", "_").replace("\\", "_")

@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.build_slm import reads_text
+from jaxcodec.build.slm import reads_text
 from jaxcodec.data.source import DataError
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.text import wrapped
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.pipeline.audio_files import safe_name
-from jaxcodec.pipeline.experiment import Experiment
-from jaxcodec.slm_jobs import FillJob, SpeakJob
+from jaxcodec.inference.slm import FillJob, SpeakJob
+from jaxcodec.pipeline.experiment import Experiment, safe_name
 
 
 class Job(NamedTuple):

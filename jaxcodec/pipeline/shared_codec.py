@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from jaxcodec import stages
-from jaxcodec.build import ConfigError
+from jaxcodec.build.fields import ConfigError
 
 SHARED = ("codec", "tokens")
 

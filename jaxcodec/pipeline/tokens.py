@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from jaxcodec import distributed, files, sharding
+from jaxcodec import files
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
-from jaxcodec.inference import by_frame
+from jaxcodec.inference.codec import by_frame
+from jaxcodec.parallel import processes, sharding
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
@@ -32,17 +33,17 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   What an interrupted run completed (the tokeniser, chunks of recordings) is kept.
   Processes share the chunks; the files do not depend on how many there are.
   """
-  distributed.on_first(lambda: _fit(experiment, folder / SEMANTIC))
+  processes.on_first(lambda: _fit(experiment, folder / SEMANTIC))
   features = experiment.semantic_features
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
   semantic_tokens = functools.partial(by_frame, tokenizer.encode, experiment.spec)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
-    if not distributed.on_first((folder / name).exists):
+    if not processes.on_first((folder / name).exists):
       _write_part(experiment, part, folder, semantic_tokens)
     outputs.append(name)
-  distributed.on_first(lambda: _write_spec(experiment, folder))
+  processes.on_first(lambda: _write_spec(experiment, folder))
   if experiment.vocabulary is not None:
     outputs.append(VOCABULARY)
   return outputs
@@ -55,16 +56,16 @@ def _write_part(experiment, part, folder, semantic_tokens) -> None:
     (folder / PIECES / f"{part}-{number:06d}.array_record", chunk)
     for number, chunk in enumerate(chunks)
   ]
-  own = distributed.own(pieces)
+  own = processes.own(pieces)
   total = sum(len(chunk) for _, chunk in own)
-  with distributed.together(), Progress(total, f"{part} tokens", unit="clips") as bar:
+  with processes.together(), Progress(total, f"{part} tokens", unit="clips") as bar:
     for path, chunk in own:
       if path.exists():
         bar.update(len(chunk))
       else:
         write_tokens(path, _records(experiment, chunk, semantic_tokens, bar))
   joined = folder / f"{part}.array_record"
-  distributed.on_first(lambda: join_tokens(joined, [path for path, _ in pieces]))
+  processes.on_first(lambda: join_tokens(joined, [path for path, _ in pieces]))
 
 
 def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
@@ -91,7 +92,7 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
       found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
       frames += len(found[index])
       progress.update()
-  several = distributed.several()
+  several = processes.several()
   devices = jax.local_devices()
   mesh = sharding.make_mesh(devices=devices) if several else experiment.mesh
   tokenizer = semantic.fit(

@@ -1,12 +1,6 @@
 """DAC's weights. Source: dac/model (descript-audio-codec)."""
 
-from jaxcodec.porting.table import (
-  CONV1D,
-  CONV_TRANSPOSE1D,
-  Layout,
-  Rule,
-  permuted,
-)
+from jaxcodec.porting.table import CONV1D, CONV_TRANSPOSE1D, Layout, Rule, permuted
 
 _ALPHA = permuted(0, 2, 1)
 

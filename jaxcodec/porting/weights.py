@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from jaxcodec import build, files
+from jaxcodec import files
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, spelling, torch_zip
@@ -20,7 +21,7 @@ from jaxcodec.porting.table import ignored, to_flax, to_torch
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
 _FILES = (".pth", ".th", ".ckpt", ".bin", ".safetensors")
 LAYOUTS = ("original", "huggingface")
-Preset = str | Mapping[str, Any] | Codec | Vocoder
+Model = Codec | Vocoder
 
 
 class Imported(NamedTuple):
@@ -39,24 +40,24 @@ class Imported(NamedTuple):
   buffers: dict[str, np.ndarray]
 
 
-def convert(path: files.PathLike, preset: Preset) -> dict[str, Any]:
+def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
   """Our variables from published weights.
 
   Args:
     path: a file or folder; see `readers`.
-    preset: name or config of the codec that they are of, or itself.
+    codec: the codec or vocoder that they are of.
 
   Raises:
     FileNotFoundError, ValueError: naming the file; everything that is missing, left
       over or misshapen is listed.
   """
-  return imported(path, preset).variables
+  return imported(path, codec).variables
 
 
-def imported(path: files.PathLike, preset: Preset) -> Imported:
+def imported(path: files.PathLike, codec: Model) -> Imported:
   """What `convert` gives, with what the file had besides."""
-  codec, path = _codec(preset), pathlib.Path(path)
-  theirs, wanted = family(codec), build.variable_shapes(codec)
+  path = pathlib.Path(path)
+  theirs, wanted = family(codec), variable_shapes(codec)
   state, config = readers.read(path)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
@@ -72,7 +73,7 @@ def imported(path: files.PathLike, preset: Preset) -> Imported:
 
 def export_torch(
   variables: Mapping[str, Any],
-  preset: Preset,
+  codec: Model,
   path: files.PathLike,
   layout: str = "original",
   weight_norm: str = spelling.WEIGHT_G,
@@ -81,8 +82,8 @@ def export_torch(
   """Writes variables so that the original loads them with `strict=True`.
 
   Args:
-    variables: of the preset's codec.
-    preset: name or config of the codec, or itself.
+    variables: of the codec.
+    codec: the codec or vocoder, without weights.
     path: with layout `original` a file: torch's own format, or safetensors if it ends
       in `.safetensors`; with `huggingface` a folder for `from_pretrained`.
     layout: whose names.
@@ -94,7 +95,7 @@ def export_torch(
     ValueError: no such layout, no published model of these parts, or variables that it
       has no place for.
   """
-  theirs, path = family(_codec(preset)), pathlib.Path(path)
+  theirs, path = family(codec), pathlib.Path(path)
   known = LAYOUTS if theirs.renames else LAYOUTS[:1]
   if layout not in known:
     raise ValueError(f"{theirs.package} has the layouts {known}, got {layout!r}")
@@ -113,10 +114,6 @@ def export_torch(
     files.write_bytes(path, _safetensors(state))
   else:
     files.write_bytes(path, torch_zip.dumps(theirs.wrapped(state)))
-
-
-def _codec(preset: Preset) -> Codec | Vocoder:
-  return preset if isinstance(preset, Codec | Vocoder) else build.make_preset(preset)
 
 
 def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None:

@@ -6,8 +6,8 @@ makes them small.
 
 from ml_collections import ConfigDict
 
-from jaxcodec import config_args
 from jaxcodec.recipes import base, codec, maskgit, semantic, valle
+from jaxcodec.recipes.args import parse
 
 SLMS = {"maskgit": maskgit, "valle": valle}
 
@@ -24,7 +24,7 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   Raises:
     ValueError: an argument or a codec that there is not.
   """
-  args = config_args.parse(arg, runlocal=False, codec=codec_name)
+  args = parse(arg, runlocal=False, codec=codec_name)
   config = ConfigDict()
   base.full(config)
   codec.full(config, args["codec"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.stats.bootstrap import Aligned
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 GENERATED = ("naturalness", "intelligibility", "speaker")

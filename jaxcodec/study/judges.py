@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxcodec.study.attribution import attribution
-from jaxcodec.study.bootstrap import (
+from jaxcodec.stats.anova import attribution
+from jaxcodec.stats.bootstrap import (
   Aligned,
   correlation,
   interval,
   resampled_correlations,
 )
+from jaxcodec.stats.significance import compare, holm
 from jaxcodec.study.evidence import (
   CONTRADICTED,
   GENERATED,
@@ -25,7 +26,6 @@ from jaxcodec.study.evidence import (
   clear_sign,
   within,
 )
-from jaxcodec.study.significance import compare, holm
 
 ALPHA = 0.05
 

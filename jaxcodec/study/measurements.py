@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.stats.bootstrap import Aligned
 from jaxcodec.study.grid import StudyError
 
 # {(seed, utterance id): (value, weight)} of one system's measure.

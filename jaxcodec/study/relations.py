@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from jaxcodec.study.attribution import attribution
-from jaxcodec.study.bootstrap import correlation
+from jaxcodec.stats.anova import attribution
+from jaxcodec.stats.bootstrap import correlation
+from jaxcodec.stats.significance import compare, holm
 from jaxcodec.study.evidence import GENERATED, Evidence
 from jaxcodec.study.measurements import directed, on_common
-from jaxcodec.study.significance import compare, holm
 from jaxcodec.study.systems import System, aligned, measured, places
 
 Slms = Mapping[str, System]

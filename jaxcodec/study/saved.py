@@ -6,10 +6,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxcodec.study import grid, listening, systems
-from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.stats.bootstrap import Aligned
+from jaxcodec.study import grid, systems
 from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.runner import DONE
+from jaxcodec.study.sentences import Sentence, read_sentences
 
 FILE = "study.json"
 _FIELDS = ("settings", "cells", "comparisons")
@@ -69,10 +70,10 @@ class SavedStudy(NamedTuple):
         return row
     raise StudyError(f"{self.folder}/{FILE}: there is no comparison {wanted}")
 
-  def sentences(self) -> list[listening.Sentence]:
+  def sentences(self) -> list[Sentence]:
     """Sentences with the sound files that are in the folder; [] if there are none."""
     cells = [c for c in self.cells if c.slm and (c.workdir / "generate").is_dir()]
-    return listening.read_sentences(cells) if cells else []
+    return read_sentences(cells) if cells else []
 
 
 def load(folder: str | os.PathLike) -> SavedStudy:

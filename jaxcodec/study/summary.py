@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcodec.study.bootstrap import statistic
+from jaxcodec.stats.bootstrap import statistic
 from jaxcodec.study.measurements import OF_THE_SET, align, measurement
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcodec.evals.results import read_results
-from jaxcodec.study.bootstrap import Aligned
+from jaxcodec.stats.bootstrap import Aligned
 from jaxcodec.study.evidence import Codec
 from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.measurements import OF_THE_SET, align, measurement

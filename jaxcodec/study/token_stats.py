@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.study.predictability import held_out_bits, ngrams
+from jaxcodec.stats.ngram_entropy import held_out_bits, ngrams
 
 MEASURES = {
   "usage": "share of the entries that the training part uses",

@@ -14,8 +14,8 @@ from test_hubert import LARGE, SIZES
 from test_wavlm import LAYOUTS
 from test_wavlm import SIZES as WAVLM_SIZES
 
-from jaxcodec import evals
-from jaxcodec.evals import asr
+from jaxcodec.evals.models import asr
+from jaxcodec.evals.registry import make_metrics
 
 torch = pytest.importorskip("torch")
 transformers = originals.transformers()
@@ -64,7 +64,7 @@ def test_same_cosines_of_speakers(tmp_path):
   theirs.save_pretrained(tmp_path)
   extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=False)
   extractor.save_pretrained(tmp_path)
-  (metric,) = evals.make_metrics(["speaker_similarity"], speaker_model=str(tmp_path))
+  (metric,) = make_metrics(["speaker_similarity"], speaker_model=str(tmp_path))
   assert f"WavLM model {tmp_path.name} " in metric.measures
   ((name, digest),) = metric.load().items()
   assert name == tmp_path.name and len(digest) == 64
@@ -92,7 +92,7 @@ def test_utmos_is_what_the_script_says(tmp_path):
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # PyTorch prefers its newer format.
     torch.jit.script(StandIn()).save(path)
-  (metric,) = evals.make_metrics(["utmos"], utmos=str(path))
+  (metric,) = make_metrics(["utmos"], utmos=str(path))
   assert len(metric.load()["utmos"]) == 64 and path.name in metric.measures
   one = item(1)
   assert metric.score(one).value == pytest.approx(1 + np.abs(one.audio).max())

@@ -7,7 +7,9 @@ import numpy as np
 import originals
 import pytest
 
-from jaxcodec import build, porting, presets
+from jaxcodec import porting, presets
+from jaxcodec.build.codec import make_preset
+from jaxcodec.cli.convert import convert_file
 from jaxcodec.porting import probe, readers, weights
 from jaxcodec.porting.families import family
 
@@ -81,7 +83,7 @@ def dac(config):
   originals.dac()
   from dac.model.dac import DAC
 
-  return DAC(**family(build.make_preset(config)).kwargs)
+  return DAC(**family(make_preset(config)).kwargs)
 
 
 def encodec(config):
@@ -150,6 +152,10 @@ def saved(name, model, folder):
   return path
 
 
+def codec(name):
+  return make_preset(small(name))
+
+
 def load(model, state):
   """Strictly, as `Vocos.from_pretrained` does where EnCodec has a file of its own."""
   rest = {n: a for n, a in model.state_dict().items() if ".encodec." in n}
@@ -162,10 +168,10 @@ def test_a_round_trip_is_bit_equal(name, tmp_path):
   if name != "vocos_encodec_24khz":  # whose codebooks are in two places
     randomized(model)
   path = saved(name, model, tmp_path)
-  found = weights.imported(path, small(name))
+  found = weights.imported(path, codec(name))
   again = tmp_path / "again.pth"
   porting.export_torch(
-    *(found.variables, small(name), again, found.layout, found.weight_norm),
+    *(found.variables, codec(name), again, found.layout, found.weight_norm),
     buffers=found.buffers,
   )
   first, second = (torch.load(p, weights_only=True) for p in (path, again))
@@ -175,7 +181,7 @@ def test_a_round_trip_is_bit_equal(name, tmp_path):
     assert value.dtype == second[key].dtype
     assert torch.equal(value, second[key]), key
   load(model, second)
-  porting.export_torch(found.variables, small(name), again)  # with buffers of our own
+  porting.export_torch(found.variables, codec(name), again)  # with buffers of our own
   made = torch.load(again, weights_only=True)
   for key, value in made.get("state_dict", made).items():
     torch.testing.assert_close(value, first[key], rtol=0, atol=1e-5)
@@ -184,18 +190,18 @@ def test_a_round_trip_is_bit_equal(name, tmp_path):
 def test_both_spellings_of_weight_norm(tmp_path):
   model = dac(small("dac_16khz"))
   old = saved("dac_16khz", model, tmp_path)
-  variables = porting.convert(old, small("dac_16khz"))
+  variables = porting.convert(old, codec("dac_16khz"))
   new = tmp_path / "new.safetensors"
   porting.export_torch(
-    variables, small("dac_16khz"), new, weight_norm="parametrizations"
+    variables, codec("dac_16khz"), new, weight_norm="parametrizations"
   )
   names = set(readers.read(new).state)
   assert "encoder.block.0.parametrizations.weight.original1" in names
-  found = weights.imported(new, small("dac_16khz"))
+  found = weights.imported(new, codec("dac_16khz"))
   assert found.weight_norm == "parametrizations"
   back = tmp_path / "back.safetensors"
   porting.export_torch(
-    *(found.variables, small("dac_16khz"), back, found.layout, found.weight_norm)
+    *(found.variables, codec("dac_16khz"), back, found.layout, found.weight_norm)
   )
   assert back.read_bytes() == new.read_bytes()
 
@@ -209,15 +215,17 @@ def test_hugging_faces_layout(name, tmp_path):
   transformers = pytest.importorskip("transformers")
   config, folders = small(name), [tmp_path / "ours", tmp_path / "theirs"]
   path = saved(name, randomized(ORIGINALS[name](config)), tmp_path)
-  expected = weights.imported(path, config).variables
+  expected = weights.imported(path, make_preset(config)).variables
   weight_norm = "parametrizations"
-  porting.export_torch(expected, config, folders[0], "huggingface", weight_norm)
+  porting.export_torch(
+    expected, make_preset(config), folders[0], "huggingface", weight_norm
+  )
   model, loading = transformers.AutoModel.from_pretrained(
     folders[0], output_loading_info=True
   )
   assert not any(loading.values())
   model.save_pretrained(folders[1])
-  first, second = (weights.imported(folder, config) for folder in folders)
+  first, second = (weights.imported(folder, make_preset(config)) for folder in folders)
   assert first.layout == second.layout == "huggingface"
   jax.tree.map(np.testing.assert_array_equal, first.variables, second.variables)
   if name != "dac_16khz":  # which has its weight norms multiplied out
@@ -234,7 +242,7 @@ def test_transformers_has_the_same_codes_and_audio(name, tmp_path):
     config["decoder"]["width"] = 2 * config["encoder"]["width"]
   path = saved(name, randomized(ORIGINALS[name](config)), tmp_path)
   ours = tmp_path / "ours.safetensors"
-  said = porting.convert_file(path, config, ours, verify=True)
+  said = convert_file(path, config, ours, verify=True)
   pattern = r"([0-9.]+)% of .* \((\d+) values\) .* differs by ([0-9.e+-]+)"
   agreement, values, error = re.search(pattern, said).groups()
   assert agreement == "100.0000" and float(error) <= 1e-5
@@ -247,14 +255,14 @@ def test_transformers_has_the_same_codes_and_audio(name, tmp_path):
 def _check_stored_probe(ours, config, folder):
   """Weights that are written back get an answer to compare with; damage shows."""
   back = folder / "out" / "back.pth"
-  porting.convert_file(ours, None, back)
-  codec = build.make_preset(config)
-  variables = porting.convert(back, config)
-  probe.save(back.with_name(probe.FILE), probe.Subject(codec, variables).probe())
+  convert_file(ours, None, back)
+  subject = make_preset(config)
+  variables = porting.convert(back, subject)
+  probe.save(back.with_name(probe.FILE), probe.Subject(subject, variables).probe())
   tree = torch.load(back, weights_only=True)
   tree["state_dict"]["decoder.model.0.bias"] += 0.1
   torch.save(tree, back)
-  said = porting.convert_file(back, config, folder / "c.safetensors", verify=True)
+  said = convert_file(back, config, folder / "c.safetensors", verify=True)
   assert "100.0000%" in said and "stored probe.npz" in said
   assert "differs by 0.0" not in said
 
@@ -267,10 +275,10 @@ def test_vocos_on_tokens_wants_the_encodec_it_was_trained_on(tmp_path):
   state["quantizer.vq.layers.1._codebook.embed"] += 1
   torch.save(state, encodec)
   with pytest.raises(ValueError, match="codebooks are not those of the EnCodec beside"):
-    porting.convert(path, small(name))
+    porting.convert(path, codec(name))
   encodec.unlink()
   with pytest.raises(FileNotFoundError, match="put EnCodec's own file"):
-    porting.convert(path, small(name))
+    porting.convert(path, codec(name))
 
 
 def test_weights_of_every_dtype_and_stride_are_read_as_torch_reads_them(tmp_path):
@@ -309,7 +317,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
   state["encoder.block.0.bias"] = torch.ones(99)
   torch.save(state, tmp_path / "a.pth")
   with pytest.raises(ValueError) as caught:
-    porting.convert(tmp_path / "a.pth", config)
+    porting.convert(tmp_path / "a.pth", make_preset(config))
   for part in (
     "a.pth",
     "decoder.model.0.extra: not a parameter",
@@ -321,4 +329,4 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
   tree = {"state_dict": state, "metadata": {"kwargs": kwargs}}
   torch.save(tree, tmp_path / "a.pth")
   with pytest.raises(ValueError, match="another model:\n  sample_rate is 44100, but"):
-    porting.convert(tmp_path / "a.pth", config)
+    porting.convert(tmp_path / "a.pth", make_preset(config))

@@ -1,0 +1,82 @@
+"""A vocoder with its weights: mel spectrograms of audio, and audio from them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcodec import weights
+from jaxcodec.api import checks
+from jaxcodec.codecs.vocoder import Vocoder
+from jaxcodec.data.audio.files import resample
+from jaxcodec.inference.buckets import bucket
+from jaxcodec.nn.inference_layout import fold_for_inference
+
+
+class VocoderModel:
+  """A vocoder whose lengths are padded to one of a few, each compiled once.
+
+  Attributes:
+    mel: the features' settings; see `MelFeatures`.
+    fingerprint: sha256 of the weights.
+  """
+
+  def __init__(self, vocoder: Vocoder, variables: Any):
+    self.mel, self.fingerprint = vocoder.mel, weights.fingerprint(variables)
+    folded = jax.jit(fold_for_inference)(variables["params"])
+    self._variables = {"params": folded}
+    self._features = jax.jit(vocoder.mel)
+    self._decode = jax.jit(lambda *args: vocoder.apply(*args, method="decode"))
+
+  @property
+  def sample_rate(self) -> int:
+    """Hz, of what is analysed and decoded."""
+    return self.mel.sample_rate
+
+  def features(
+    self,
+    audio: Any,
+    sample_rate: int | None = None,
+    lengths: Sequence[int] | None = None,
+  ) -> list[np.ndarray]:
+    """Log mel magnitudes (T, M) float32 of each item.
+
+    Args:
+      audio: (N,), (B, N) or (B, N, 1); floats in [-1, 1] or int16.
+      sample_rate: of the audio, Hz, the vocoder's if None; others are resampled.
+      lengths: samples of each item, N if None.
+
+    Raises:
+      ValueError: audio or an argument that cannot be, or audio of less than a frame.
+    """
+    rate = checks.sample_rate(sample_rate, self.sample_rate)
+    clips = checks.clips(audio, lengths, 1)
+    return [self._analyzed(resample(c, rate, self.sample_rate)[:, 0]) for c in clips]
+
+  def decode(self, features_TxM: Any) -> np.ndarray:
+    """Audio (N,) float32 of the features (T, M) of one item.
+
+    Raises:
+      ValueError: features of another shape or type, or NaN in them.
+    """
+    features_TxM = np.asarray(features_TxM)
+    shape, T = features_TxM.shape, len(features_TxM) if features_TxM.ndim else 0
+    if features_TxM.ndim != 2 or shape[1] != self.mel.n_mels or not T:
+      raise ValueError(f"features must be (T, {self.mel.n_mels}), got {shape}")
+    if not np.isfinite(features_TxM).all():
+      raise ValueError("features must be finite, got NaN or infinity")
+    padded = np.zeros((1, bucket(T), shape[1]), np.float32)
+    padded[0, :T] = features_TxM
+    audio_BxN = self._decode(self._variables, padded, np.array([T], np.int32))
+    hops = T - (self.mel.padding == "center")
+    return np.asarray(audio_BxN)[0, : hops * self.mel.hop]
+
+  def _analyzed(self, audio_N):
+    frames = self.mel.num_frames(len(audio_N))
+    if frames < 1:
+      raise ValueError(f"audio of {len(audio_N)} samples is less than a frame")
+    padded = np.zeros((1, bucket(frames) * self.mel.hop), np.float32)
+    padded[0, : len(audio_N)] = audio_N
+    features_BxTxM = self._features(padded, np.array([len(audio_N)], np.int32))
+    return np.asarray(features_BxTxM)[0, :frames]

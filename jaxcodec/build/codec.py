@@ -1,0 +1,168 @@
+"""Turns `config.codec` and `config.codec_train` into a codec and its training task."""
+
+from typing import Any
+
+from jaxcodec import losses, presets
+from jaxcodec.build.fields import (
+  Config,
+  ConfigError,
+  call,
+  crop_samples,
+  named,
+  positive,
+)
+from jaxcodec.build.optimizers import make_adamw
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.discriminators import (
+  DacDiscriminator,
+  EncodecDiscriminator,
+  VocosDiscriminator,
+)
+from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
+from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
+from jaxcodec.codecs.vocos import VocosDecoder
+from jaxcodec.quantizers.euclidean import EmaRVQ
+from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.tasks.codec_gan import CodecGanTask
+
+ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
+QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
+DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
+DISCRIMINATORS = {
+  "dac": DacDiscriminator,
+  "encodec": EncodecDiscriminator,
+  "vocos": VocosDiscriminator,
+}
+# Kinds of losses in codec_train; DAC's where it does not say.
+_LOSS_KINDS = {
+  "mel_loss": losses.MEL,
+  "adversarial_loss": losses.ADVERSARIAL,
+  "feature_matching": losses.FEATURE_MATCHING,
+}
+
+
+def make_codec(config: Config) -> Codec:
+  """The codec that `config.codec` describes, checked to fit together.
+
+  `codec.preset` names a preset, whose fields the others override; see `presets`.
+  `codec.segments` and `codec.normalize` are optional; see `Codec`.
+
+  Raises:
+    ConfigError: an unknown name or field, or parts that do not fit.
+  """
+  codec = _codec_config(config)
+  encoder = named(ENCODERS, codec, "codec.encoder")
+  decoder = named(DECODERS, codec, "codec.decoder")
+  for field, what in (("hop", "a hop"), ("channels", "a number of channels")):
+    ours, theirs = getattr(encoder, field), getattr(decoder, field)
+    if ours != theirs:
+      raise ConfigError(
+        f"codec.decoder has {what} of {theirs}, but codec.encoder one of {ours}; they"
+        " must be equal"
+      )
+  if getattr(decoder, "padding", "same") == "center":
+    raise ConfigError(
+      "codec.decoder.padding must be 'same': 'center' gives a hop less than the audio"
+    )
+  quantizer = named(QUANTIZERS, codec, "codec.quantizer", width=encoder.output_dim)
+  rate = positive(codec, "codec", "sample_rate")
+  segments, path = codec.get("segments"), "codec.segments"
+  if segments is not None:
+    segments = call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
+  normalize = codec.get("normalize", False)
+  return Codec(encoder, quantizer, decoder, rate, segments, normalize)
+
+
+def _codec_config(config: Config) -> dict[str, Any]:
+  """`config.codec` with its preset written out and the rate of the data."""
+  try:
+    codec = presets.expanded(config["codec"])
+  except ValueError as error:
+    raise ConfigError(f"codec.preset: {error}") from error
+  if "data" in config:
+    codec.setdefault("sample_rate", config["data"]["sample_rate"])
+  if unknown := sorted(codec.keys() - _CODEC_FIELDS - _OPTIONAL_FIELDS):
+    raise ConfigError(f"codec.{unknown[0]}: unknown; known: {sorted(_CODEC_FIELDS)}")
+  if missing := sorted(_CODEC_FIELDS - codec.keys()):
+    raise ConfigError(f"codec.{missing[0]} is missing")
+  if codec.get("dtype"):  # of both halves, whatever they say
+    for half in ("encoder", "decoder"):
+      codec[half] = {**codec[half], "dtype": codec["dtype"]}
+  return codec
+
+
+_CODEC_FIELDS = {"sample_rate", "encoder", "quantizer", "decoder"}
+_OPTIONAL_FIELDS = {"segments", "normalize", "dtype"}
+
+
+def make_vocoder(config: Config) -> Vocoder:
+  """The vocoder that `config.codec` describes: one with `mel` features."""
+  fields = presets.expanded(config["codec"])
+  if unknown := sorted(fields.keys() ^ {"sample_rate", "mel", "decoder"}):
+    raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
+  rate = positive(fields, "codec", "sample_rate")
+  mel = call(MelFeatures, dict(fields["mel"]), "codec.mel", sample_rate=rate)
+  decoder = named({"vocos": VocosDecoder}, fields, "codec.decoder")
+  return call(Vocoder, {}, "codec", mel=mel, decoder=decoder)
+
+
+def make_preset(preset: str | Config) -> Codec | Vocoder:
+  """The codec or vocoder of a preset's name, or of a config like `config.codec`."""
+  config = presets.config_of(preset)
+  return (make_vocoder if "mel" in config else make_codec)({"codec": config})
+
+
+def make_codec_task(config: Config) -> CodecGanTask:
+  """The codec with its discriminators, losses and optimisers."""
+  train, path = config["codec_train"], "codec_train"
+  codec = _rematerialized(make_codec(config), train)
+  if codec.sample_rate != config["data"]["sample_rate"]:
+    raise ConfigError(
+      f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
+      f" {codec.sample_rate}; they must be equal"
+    )
+  crop_samples(config, path, codec.spec)
+  terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
+  if unknown := terms ^ set(CodecGanTask.LOSSES):
+    raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
+  return CodecGanTask(
+    codec=codec,
+    discriminator=_discriminator(train, path),
+    opt=make_adamw(train["optimizer"], f"{path}.optimizer"),
+    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
+    weights=dict(train["weights"]),
+    mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
+    adversarial_start=train["adversarial_start"],
+    ema_decay=train["ema_decay"],
+    accumulate=train["accumulate"],
+    **_loss_kinds(train, path),
+  )
+
+
+def _rematerialized(codec: Codec, train: Config) -> Codec:
+  """With its halves computed again in the backward pass, if `codec_train` says so."""
+  encoder, decoder = (
+    half.clone(remat=train["remat"]) for half in (codec.encoder, codec.decoder)
+  )
+  return codec.clone(encoder=encoder, decoder=decoder)
+
+
+def _discriminator(train: Config, path: str) -> Any:
+  """With the compute type, and `remat`, that `codec_train` says."""
+  typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
+  return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
+
+
+def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
+  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
+  for name, kind in kinds.items():
+    if kind not in (known := _LOSS_KINDS[name]):
+      raise ConfigError(f"{path}.{name} must be one of {sorted(known)}, got {kind!r}")
+  if train.get("balancer"):
+    fields = dict(train["balancer"])
+    kinds["balancer"] = call(losses.Balancer, fields, f"{path}.balancer")
+  return kinds

@@ -1,0 +1,92 @@
+"""One part of a config to one object, with errors that name the field."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxcodec.types import TokenSpec
+
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_POSITIVE = {
+  *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
+  *("latent_dim", "period_width", "band_width", "kmeans_iters", "mlp_width"),
+  *("channels", "compress"),
+}
+
+
+Config = Mapping[str, Any]
+
+
+class ConfigError(ValueError):
+  """A config field that cannot be; the message names it."""
+
+
+def named(
+  known: Mapping[str, Callable], config: Mapping[str, Any], path: str, **given
+) -> Any:
+  """`known[name](**fields)` for the sub-config at the end of `path`."""
+  fields = dict(config[path.rsplit(".", 1)[-1]])
+  name = fields.pop("name", None)
+  if name not in known:
+    raise ConfigError(f"{path}.name must be one of {sorted(known)}, got {name!r}")
+  return call(known[name], fields, path, **given)
+
+
+def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
+  """`function(**fields, **given)`, with an error that names the field of the config."""
+  known = inspect.signature(function).parameters.keys() - given.keys()
+  if unknown := sorted(set(fields) - known):
+    names = ", ".join(f"{path}.{name}" for name in unknown)
+    raise ConfigError(f"{names}: unknown; known: {sorted(known - {'parent', 'name'})}")
+  for name, value in fields.items():
+    if isinstance(value, int) and not isinstance(value, bool) and name in _POSITIVE:
+      positive(fields, path, name)
+  fields = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+  if "dtype" in fields:
+    fields = {**fields, "dtype": _dtype(fields["dtype"], f"{path}.dtype")}
+  try:
+    return function(**fields, **given)
+  except (TypeError, ValueError) as error:
+    raise ConfigError(f"{path}: {error}") from error
+
+
+def positive(config: Mapping[str, Any], path: str, name: str) -> int:
+  """`config[name]`, an integer of at least 1."""
+  if name not in config:
+    raise ConfigError(f"{path}.{name} is missing")
+  value = config[name]
+  if not isinstance(value, int) or value < 1:
+    raise ConfigError(f"{path}.{name} must be a positive integer, got {value!r}")
+  return value
+
+
+def crop_samples(config: Mapping[str, Any], stage: str, spec: TokenSpec) -> int:
+  """`config[stage].crop_seconds` in samples, a whole number of frames."""
+  return whole_frames(config, stage, "crop_seconds", spec) * spec.hop
+
+
+def whole_frames(
+  config: Mapping[str, Any], stage: str, field: str, spec: TokenSpec
+) -> int:
+  """`config[stage][field]`, seconds, in frames.
+
+  Raises:
+    ConfigError: less than one.
+  """
+  seconds = config[stage][field]
+  frames = math.floor(seconds * spec.sample_rate / spec.hop)
+  if frames < 1:
+    raise ConfigError(
+      f"{stage}.{field} must give at least one frame of {spec.hop} samples,"
+      f" got {seconds} s"
+    )
+  return frames
+
+
+def _dtype(name: str, path: str) -> Any:
+  if name not in _DTYPES:
+    raise ConfigError(f"{path} must be one of {sorted(_DTYPES)}, got {name!r}")
+  return _DTYPES[name]

@@ -1,0 +1,183 @@
+"""Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
+
+Exit codes: 0 done, 1 the language model spoke nothing for some output, or what `doctor`
+found wrong, 2 bad input, 130 stopped by Ctrl-C. Files that were written are whole in
+every case.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from jaxcodec import __version__, cache, files, token_file
+from jaxcodec.cli import data as data_command
+from jaxcodec.cli import synthesize
+
+SKIPPED = "skipped.json"
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs a command; returns the exit code."""
+  arguments = _parser().parse_args(argv)
+  try:
+    return arguments.run(arguments) or 0
+  except (ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("stopped; what was written is whole", file=sys.stderr)
+    return 130
+
+
+def script() -> None:
+  """What the installed command runs: `main`, with compiled programs kept."""
+  # Not every command imports JAX, which reads this when it is.
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla"))
+  sys.exit(main(sys.argv[1:]))
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    "jaxcodec", description="Neural audio codecs, and speech on their tokens."
+  )
+  parser.add_argument("--version", action="version", version=__version__)
+  commands = parser.add_subparsers(required=True, metavar="COMMAND")
+  encode = commands.add_parser("encode", help="audio files to token files")
+  _add_files(encode, "wav, flac, mp3 or ogg files, or folders of them")
+  encode.add_argument(
+    "--num-codebooks", type=int, metavar="K", help="only the first K codebooks"
+  )
+  encode.set_defaults(run=_encode)
+  decode = commands.add_parser("decode", help="token files to wav files")
+  _add_files(decode, f"{token_file.SUFFIX} files, or folders of them")
+  decode.add_argument(
+    "--any-weights",
+    action="store_true",
+    help="also decode tokens that were made with other weights",
+  )
+  decode.set_defaults(run=_decode)
+  synthesize.add_command(commands)
+  convert = commands.add_parser("convert", help="published weights to ours, and back")
+  convert.add_argument("source", help="published weights, or our params.safetensors")
+  convert.add_argument("--preset", help="not needed if the weights say which codec")
+  convert.add_argument("--out", required=True, help="file to write, or folder")
+  convert.add_argument(
+    "--layout",
+    choices=("original", "huggingface"),
+    help="in which to write ours back; as they came if left out",
+  )
+  convert.add_argument(
+    "--verify", action="store_true", help="compare on probe audio with the original"
+  )
+  convert.set_defaults(run=_convert)
+  info = commands.add_parser("info", help="the header of token files")
+  info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
+  info.set_defaults(run=_info)
+  data_command.add(commands)
+  doctor = commands.add_parser("doctor", help="whether this machine can train")
+  doctor.add_argument("--config", metavar="FILE[:ARG]", help="whose data to time, too")
+  doctor.add_argument(
+    "--set", action="append", default=[], metavar="FIELD=VALUE", help="in that config"
+  )
+  doctor.set_defaults(run=_doctor)
+  return parser
+
+
+def _add_files(parser, what) -> None:
+  parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
+  parser.add_argument("--preset", help="not needed if the weights say which codec")
+  parser.add_argument(
+    "--weights", help="file, or work directory; --preset demo_16khz has its own"
+  )
+  parser.add_argument("--out", required=True, metavar="DIR", help="gets the same tree")
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace outputs that are there already"
+  )
+  parser.add_argument(
+    "--on-error",
+    choices=("raise", "skip"),
+    default="raise",
+    help=f"at a bad input, stop before any work, or list it in {SKIPPED} and go on",
+  )
+
+
+def _encode(arguments) -> None:
+  from jaxcodec.cli import codec_files, file_tree
+  from jaxcodec.data.audio.files import SUFFIXES
+
+  jobs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
+  if not arguments.overwrite:
+    file_tree.refuse_existing([job.target for job in jobs])
+  skipped = codec_files.encode_files(
+    _codec(arguments),
+    jobs,
+    num_codebooks=arguments.num_codebooks,
+    on_error=arguments.on_error,
+  )
+  _report(arguments, len(jobs), skipped)
+
+
+def _decode(arguments) -> None:
+  from jaxcodec.cli import codec_files, file_tree
+
+  jobs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
+  skipped = codec_files.decode_files(
+    _codec(arguments),
+    jobs,
+    any_weights=arguments.any_weights,
+    overwrite=arguments.overwrite,
+    on_error=arguments.on_error,
+  )
+  _report(arguments, len(jobs), skipped)
+
+
+def _codec(arguments):
+  from jaxcodec.api import DEMO, CodecModel, load
+
+  if arguments.weights is None and arguments.preset != DEMO:
+    raise ValueError(f"--weights is missing; only --preset {DEMO} needs none")
+  model = load(arguments.preset, arguments.weights)
+  if not isinstance(model, CodecModel):
+    raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")
+  return model
+
+
+def _report(arguments, count, skipped) -> None:
+  print(f"{count - len(skipped)} of {count} files done, in {arguments.out}")
+  if arguments.on_error == "skip":
+    files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
+  for entry in skipped:
+    print(f"skipped: {entry['reason']}", file=sys.stderr)
+
+
+def _convert(arguments) -> None:
+  from jaxcodec.cli.convert import convert_file
+
+  print(
+    convert_file(
+      *(arguments.source, arguments.preset, arguments.out),
+      layout=arguments.layout,
+      verify=arguments.verify,
+    )
+  )
+
+
+def _info(arguments) -> None:
+  for path in arguments.files:
+    header = token_file.read_header(path)
+    print(f"{path}: {json.dumps(header, indent=2, sort_keys=True)}")
+
+
+def _doctor(arguments) -> int:
+  from jaxcodec import doctor
+  from jaxcodec.recipes import config_file
+
+  config = arguments.config and config_file.load(arguments.config, arguments.set)
+  failed = False
+  for finding in doctor.run(config or None):
+    print(finding, flush=True)
+    failed |= finding.status == "FAIL"
+  return int(failed)

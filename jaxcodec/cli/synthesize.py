@@ -1,0 +1,123 @@
+"""The command `jaxcodec synthesize`: speech by a trained language model."""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+from jaxcodec import files
+
+INDEX = "index.jsonl"
+NOTHING_SPOKEN = 1
+_SAMPLING = ("temperature", "top_k", "top_p", "max_seconds")
+
+
+def add_command(commands: Any) -> None:
+  """Adds it to argparse's subparsers."""
+  parser = commands.add_parser(
+    "synthesize",
+    help="speak a text, or what a recording says, in a voice",
+    description="Speak with the language model of an experiment: texts with AR + NAR"
+    " models (valle), what a recording says with masked parallel ones (maskgit).",
+  )
+  parser.add_argument("--weights", required=True, metavar="RUN", help="work directory")
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument("--text", metavar="TEXT", help="what to speak")
+  what.add_argument("--like", metavar="FILE", help="recording to say again")
+  what.add_argument(
+    "--tsv",
+    metavar="FILE",
+    help="a row for each wav file: the columns out and text or like, and any of prompt,"
+    " prompt_text, seed; files count from its folder",
+  )
+  parser.add_argument("--prompt", metavar="FILE", help="recording of the voice")
+  parser.add_argument(
+    "--prompt-text", metavar="TEXT", help="what is said in the prompt, with --text"
+  )
+  parser.add_argument(
+    "--out",
+    required=True,
+    metavar="PATH",
+    help="wav file; with --tsv the folder that gets them",
+  )
+  parser.add_argument(
+    "--seed", type=int, default=0, metavar="N", help="same seed, same speech"
+  )
+  _add_sampling(parser)
+  parser.add_argument(
+    "--semantic-weights",
+    metavar="DIR",
+    help="HuBERT's weights, for models on its tokens, if they moved",
+  )
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace outputs that are there already"
+  )
+  parser.set_defaults(run=_synthesize)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+  group = parser.add_argument_group("sampling, as the run's config has it if left out")
+  group.add_argument(
+    "--temperature", type=float, metavar="T", help="0 takes the likeliest"
+  )
+  group.add_argument(
+    "--top-k", type=int, metavar="K", help="of the K likeliest tokens; 0 for all"
+  )
+  group.add_argument(
+    "--top-p", type=float, metavar="P", help="of the likeliest, up to P together"
+  )
+  group.add_argument(
+    "--max-seconds", type=float, metavar="S", help="cut there (AR + NAR)"
+  )
+
+
+def _synthesize(arguments) -> int:
+  from jaxcodec.api import load_slm
+  from jaxcodec.cli import file_tree
+  from jaxcodec.cli.speech_files import speak_files
+
+  jobs = _jobs(arguments)
+  outputs = [job.target for job in jobs]
+  index = pathlib.Path(arguments.out) / INDEX if arguments.tsv else None
+  if not arguments.overwrite:
+    file_tree.refuse_existing([*outputs, *([index] if index else [])])
+  model = load_slm(arguments.weights, semantic_weights=arguments.semantic_weights)
+  options = {name: getattr(arguments, name) for name in _SAMPLING}
+  rows = speak_files(model, jobs, **options)
+  if index:
+    files.write_text(index, "".join(json.dumps(row) + "\n" for row in rows))
+  return _report(arguments, rows)
+
+
+def _jobs(arguments) -> list[Any]:
+  from jaxcodec.api.speech_model import Request
+  from jaxcodec.cli.speech_table import SpeechJob, read_table
+
+  if arguments.tsv is not None:
+    if arguments.prompt is not None or arguments.prompt_text is not None:
+      raise ValueError("with --tsv, prompt and prompt_text are columns of the table")
+    if pathlib.Path(arguments.out).is_file():
+      raise ValueError(f"--out must be a folder with --tsv, got {arguments.out!r}")
+    return read_table(arguments.tsv, arguments.out, arguments.seed)
+  target = pathlib.Path(arguments.out)
+  if target.suffix != ".wav" or target.is_dir():
+    raise ValueError(f"--out must be a .wav file, got {arguments.out!r}")
+  request = Request(
+    text=arguments.text,
+    like=arguments.like,
+    prompt=arguments.prompt,
+    prompt_text=arguments.prompt_text,
+    seed=arguments.seed,
+  )
+  return [SpeechJob(request, target, "")]
+
+
+def _report(arguments, rows) -> int:
+  """Says what was done; the exit code."""
+  for row in rows:
+    if row["problem"]:
+      print(f"{row['out']}: {row['problem']}", file=sys.stderr)
+  spoken = sum(row["seconds"] > 0 for row in rows)
+  print(f"{spoken} of {len(rows)} spoken, in {arguments.out}")
+  return 0 if spoken == len(rows) else NOTHING_SPOKEN

@@ -1,0 +1,21 @@
+"""What variables a codec has, without computing any."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.vocoder import Vocoder
+
+
+def variable_shapes(codec: Codec | Vocoder) -> Any:
+  """The variables as nested dicts of `ShapeDtypeStruct`s."""
+  return jax.eval_shape(codec.init, jax.random.key(0), silence(codec))
+
+
+def silence(codec: Codec | Vocoder) -> jax.Array:
+  """The least audio that initialises it."""
+  if isinstance(codec, Vocoder):
+    return jnp.zeros((1, codec.mel.n_fft))
+  return jnp.zeros((1, codec.spec.hop, codec.num_channels))

@@ -1,0 +1,83 @@
+"""Batches of whole utterances with their texts, to a budget of frames."""
+
+from collections.abc import Sequence
+
+import grain
+import numpy as np
+
+from jaxcodec.data.batches import grain_options
+from jaxcodec.data.batches.length_buckets import Bucket, Plan
+from jaxcodec.data.source import DataError
+from jaxcodec.data.text.vocabulary import wrapped
+from jaxcodec.data.token_store import TokenSource
+
+
+def utterance_batches(
+  source: TokenSource,
+  buckets: Sequence[Bucket],
+  *,
+  seed: int,
+  repeat: bool = True,
+  shard_index: int = 0,
+  shard_count: int = 1,
+) -> grain.IterDataset:
+  """Shuffled batches of whole utterances, every one of them once an epoch.
+
+  Args:
+    source: what the buckets were made from.
+    buckets: from `make_buckets`.
+    seed: of the order, which is another one in every epoch.
+    repeat: without end, or (for evaluation) one pass that is always the same.
+    shard_index, shard_count: process s of n gets the s-th n-th of every batch's rows,
+      so that all are at the same shape at the same time.
+
+  Returns:
+    Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, text_BxS int32,
+    text_mask_BxS bool, index_B int32}. Texts stand between begin and end. Where a mask
+    is False there are zeros. Rows that only fill up have index -1, no frames and the
+    empty text.
+
+  Raises:
+    DataError: the shards cannot share the batches' rows.
+  """
+  if any(bucket.rows % shard_count for bucket in buckets):
+    rows = [bucket.rows for bucket in buckets]
+    raise DataError(f"{shard_count} processes cannot share batches of {rows} rows")
+  plan = Plan(buckets, seed)
+
+  def load(number):
+    bucket, index_B = plan[number]
+    return _batch(source, bucket, np.split(index_B, shard_count)[shard_index])
+
+  return grain_options.numbered(len(plan), load, repeat=repeat)
+
+
+def _batch(source, bucket, index_B):
+  nothing = {
+    "codes_TxK": np.zeros((0, source.num_codebooks)),
+    "semantic_T": np.zeros(0),
+    "text_S": np.zeros(0),
+  }
+  records = [source[i] if i >= 0 else nothing for i in index_B.tolist()]
+  texts = [wrapped(record["text_S"]) for record in records]
+  codes_BxTxK, mask_BxT = _stacked([r["codes_TxK"] for r in records], bucket.frames)
+  semantic_BxT, _ = _stacked([r["semantic_T"] for r in records], bucket.frames)
+  text_BxS, text_mask_BxS = _stacked(texts, bucket.symbols + len(wrapped()))
+  return {
+    "codes_BxTxK": codes_BxTxK,
+    "semantic_BxT": semantic_BxT,
+    "mask_BxT": mask_BxT,
+    "text_BxS": text_BxS,
+    "text_mask_BxS": text_mask_BxS,
+    "index_B": index_B.astype(np.int32),
+  }
+
+
+def _stacked(arrays, length):
+  """int32 arrays with zeros behind them, and where they are."""
+  stacked = np.zeros((len(arrays), length, *arrays[0].shape[1:]), np.int32)
+  mask = np.zeros((len(arrays), length), bool)
+  for row, array in enumerate(arrays):
+    stacked[row, : len(array)] = array
+    mask[row, : len(array)] = True
+  return stacked, mask

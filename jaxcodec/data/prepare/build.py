@@ -1,0 +1,222 @@
+"""A folder of speech to a TFDS set of array_record shards, in parallel, restartable."""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import itertools
+import multiprocessing
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+from jaxcodec import files
+from jaxcodec.data.audio.files import read_rate
+from jaxcodec.data.prepare import set_files, shard_plan, shard_writer
+from jaxcodec.data.prepare.shard_plan import Shard
+from jaxcodec.data.prepare.shard_writer import Job, Written
+from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.checked import raise_first
+from jaxcodec.data.sources.layouts import list_folder
+from jaxcodec.data.sources.recording import Item, Problems
+from jaxcodec.progress import Progress
+
+BUILD = "build.json"
+
+
+class Summary(NamedTuple):
+  """A finished build: recordings by split, and how many shards were there before."""
+
+  folder: pathlib.Path
+  splits: dict[str, int]
+  hours: float
+  failures: Problems
+  kept_shards: int
+  shards: int
+
+
+def build(
+  source: files.PathLike,
+  out: files.PathLike,
+  *,
+  name: str | None = None,
+  processes: int | None = None,
+  shard_mb: float = 64,
+  sample_rate: int | None = None,
+  on_error: str = "raise",
+) -> Summary:
+  """Writes the set OUT/NAME/1.0.0 from a folder in one of `list_folder`'s layouts.
+
+  Killed at any moment and started again, it goes on: shards that are there, by their
+  checksums and inputs, are kept. The bytes depend on neither that nor the processes.
+
+  Args:
+    source: the folder; see `shard_plan.by_split` for what becomes the splits.
+    out: TFDS's data directory.
+    name: of the set, as TFDS wants them: a letter, then letters, digits, underscores;
+      from the folder's name where None.
+    processes: at a time; all cores where None.
+    shard_mb: megabytes of source files in a shard.
+    sample_rate: Hz, to which all is resampled; where None, all must have one rate.
+    on_error: `raise` at the first bad recording or `skip` and list them all.
+
+  Raises:
+    DataError: bad settings, nothing usable, another build in that place, or (`raise`)
+      a bad recording.
+    ValueError: the plan of a build that was begun is damaged.
+    OSError: what is written cannot be, or a process died.
+  """
+  root = pathlib.Path(source).expanduser().absolute()
+  name = _name(root, name)
+  limits = {"processes": processes, "shard_mb": shard_mb, "sample_rate": sample_rate}
+  for field, value in limits.items():
+    if value is not None and value <= 0:
+      raise DataError(f"{field} must be positive, got {value}")
+  items, failures = _list(root, on_error)
+  splits = shard_plan.by_split(items, root)
+  folder = pathlib.Path(out).expanduser().absolute() / name / set_files.VERSION
+  with _only_builder(folder):
+    plan = _plan(folder, splits, root, shard_mb=shard_mb, sample_rate=sample_rate)
+    job = Job(
+      *(root, folder, name, plan["sample_rate"]),
+      resample=sample_rate is not None,
+      has_text=any(item.text for item in items),
+      on_error=on_error,
+    )
+    shards = shard_plan.make_shards(splits, plan["shards"])
+    written, kept = _write_all(job, shards, processes)
+    failures += [failure for one in written for failure in one.failures]
+    counts = set_files.write_all(job, shards, written, failures)
+  seconds = sum(entry["seconds"] for one in written for entry in one.recordings)
+  return Summary(folder, counts, seconds / 3600, failures, kept, len(shards))
+
+
+def _name(root: pathlib.Path, name: str | None) -> str:
+  if name is None:
+    name = re.sub(r"\W+", "_", root.name.lower(), flags=re.ASCII).strip("_")
+  if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    raise DataError(
+      f"the set's name must be a small letter, then small letters, digits and"
+      f" underscores, got {name!r}"
+    )
+  import tensorflow_datasets as tfds
+
+  if name in tfds.list_builders(with_community_datasets=False):
+    raise DataError(
+      f"{name!r} is a set of TFDS's catalogue, which TFDS would look for in its place;"
+      " choose another name"
+    )
+  return name
+
+
+def _list(root: pathlib.Path, on_error: str) -> tuple[list[Item], Problems]:
+  items, problems = list_folder(root)
+  items, doubles = shard_plan.unique(items)
+  failures = [*problems, *doubles]
+  if on_error == "raise":
+    raise_first(failures)
+  if not items:
+    raise DataError(f"{root}: no usable recording")
+  return items, failures
+
+
+@contextlib.contextmanager
+def _only_builder(folder: pathlib.Path) -> Iterator[None]:
+  """Makes the folder and holds it; removes what a killed build left half-written."""
+  if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").is_file():
+    raise DataError(f"{folder}: is there and was not made by this command")
+  folder.mkdir(parents=True, exist_ok=True)
+  with open(folder / ".lock", "w") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise DataError(f"{folder}: another build is writing it") from None
+    for part in folder.rglob(".*.part*"):
+      part.unlink(missing_ok=True)
+    yield
+
+
+def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
+  """The plan of the build in `folder`, which must be this one, or a new one."""
+  wanted = {
+    "recordings": shard_plan.listing(splits, root),
+    "resampled_to": sample_rate,
+    "shard_mb": shard_mb,
+  }
+  path = folder / BUILD
+  if not path.is_file():
+    lengths = {
+      split: shard_plan.shard_lengths(part, int(shard_mb * 2**20))
+      for split, part in splits.items()
+    }
+    rate = sample_rate or _first_rate(splits)
+    files.write_checked_json(path, {**wanted, "shards": lengths, "sample_rate": rate})
+  plan = files.read_checked_json(path)
+  if different := [field for field, value in wanted.items() if plan[field] != value]:
+    raise DataError(
+      f"{folder}: holds another build, which differs in {', '.join(different)}; choose"
+      " another name or folder, or remove it"
+    )
+  return plan
+
+
+def _first_rate(splits: dict[str, list[Item]]) -> int:
+  """The rate that a set has which isn't resampled."""
+  errors = []
+  for item in itertools.chain.from_iterable(splits.values()):
+    try:
+      return read_rate(item.path)
+    except DataError as error:
+      errors.append(str(error))
+  raise DataError(f"no usable recording; {'; '.join(errors[:3])}")
+
+
+def _write_all(job, shards, processes) -> tuple[list[Written], int]:
+  """Every shard's result, in order, and how many were there."""
+  total = sum(len(shard.items) for shard in shards)
+  results: dict[Shard, Written] = {}
+  with (
+    _pool(min(processes or os.cpu_count() or 1, len(shards))) as pool,
+    Progress(total, "build", unit="recordings") as progress,
+  ):
+    checks = {pool.submit(shard_writer.finished, job, shard): shard for shard in shards}
+    _collect(checks, results, progress)
+    kept = len(results)
+    progress.restart_clock()
+    missing = [shard for shard in shards if shard not in results]
+    writes = {pool.submit(shard_writer.write, job, shard): shard for shard in missing}
+    _collect(writes, results, progress)
+  return [results[shard] for shard in shards], kept
+
+
+def _collect(futures, results, progress) -> None:
+  for future in concurrent.futures.as_completed(futures):
+    try:
+      written = future.result()
+    except BrokenProcessPool as error:
+      raise OSError(
+        "a process of the build died (killed, or out of memory?); the same command"
+        " goes on from here"
+      ) from error
+    if written is not None:
+      results[futures[future]] = written
+      progress.update(len(futures[future].items))
+
+
+@contextlib.contextmanager
+def _pool(processes: int) -> Iterator[concurrent.futures.Executor]:
+  """Processes that know nothing of this one's threads (one: a thread of this one)."""
+  if processes == 1:
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+  else:
+    pool = concurrent.futures.ProcessPoolExecutor(
+      processes,
+      mp_context=multiprocessing.get_context("spawn"),
+      initializer=shard_writer.start_worker,
+    )
+  try:
+    yield pool
+  finally:
+    pool.shutdown(cancel_futures=True)

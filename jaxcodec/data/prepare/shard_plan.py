@@ -1,0 +1,114 @@
+"""Which recording goes into which shard: the same whatever the number of processes."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from jaxcodec.data.source import DataError
+from jaxcodec.data.sources import libri
+from jaxcodec.data.sources.recording import Item, Problems, problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One file to write: shard `index` of the `count` of a split."""
+
+  split: str
+  index: int
+  count: int
+  items: tuple[Item, ...]
+
+  @property
+  def label(self) -> str:
+    return f"{self.split}-{self.index:05d}"
+
+  def file(self, name: str) -> str:
+    """TFDS's file name of it in the set `name`."""
+    return f"{name}-{self.split}.array_record-{self.index:05d}-of-{self.count:05d}"
+
+  def inputs(self, root: pathlib.Path) -> str:
+    """Hash of all that its bytes depend on; files by size and time of change."""
+    total = hashlib.sha256()
+    for item in self.items:
+      try:
+        stat = item.path.stat()
+        version = (stat.st_size, stat.st_mtime_ns)
+      except OSError:
+        version = None  # written down as a failure once it is read
+      path = item.path.relative_to(root).as_posix()
+      total.update(repr((item.id, item.speaker, item.text, path, version)).encode())
+    return total.hexdigest()
+
+
+def by_split(items: Iterable[Item], root: pathlib.Path) -> dict[str, list[Item]]:
+  """The items of each split, in the order of their ids' hashes, as TFDS shuffles.
+
+  Folders at the top with names of subsets are the splits (`train-clean-100` becomes
+  `train_clean_100`, as in TFDS's catalogue); without any, all is `train`.
+
+  Raises:
+    DataError: some folders at the top are subsets and others are not.
+  """
+  tops = {item: item.path.relative_to(root).parts[0] for item in items}
+  subsets = {top for top in tops.values() if libri.is_subset(top)}
+  if subsets and (others := set(tops.values()) - subsets):
+    raise DataError(
+      f"{root}: {sorted(subsets)[0]} is a split, but {sorted(others)[0]} beside it is"
+      " not: build from folders of the same kind"
+    )
+  splits: dict[str, list[Item]] = {}
+  for item in sorted(tops, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
+    name = tops[item].replace("-", "_") if subsets else "train"
+    splits.setdefault(name, []).append(item)
+  return dict(sorted(splits.items()))
+
+
+def listing(splits: dict[str, list[Item]], root: pathlib.Path) -> str:
+  """Hash of which recordings there are, and where below `root`."""
+  total = hashlib.sha256()
+  for split, items in splits.items():
+    for item in items:
+      path = item.path.relative_to(root).as_posix()
+      total.update(repr((split, item.id, path)).encode())
+  return total.hexdigest()
+
+
+def shard_lengths(items: Sequence[Item], max_bytes: int) -> list[int]:
+  """How many of the items, in order, each shard takes: up to `max_bytes` of files."""
+  lengths, size = [0], 0
+  for item in items:
+    own = item.path.stat().st_size if item.path.is_file() else 0
+    if lengths[-1] and size + own > max_bytes:
+      lengths.append(0)
+      size = 0
+    lengths[-1] += 1
+    size += own
+  return lengths
+
+
+def make_shards(
+  splits: dict[str, list[Item]], lengths: dict[str, list[int]]
+) -> list[Shard]:
+  """The shards of all splits, from the lengths of each one's."""
+  shards = []
+  for split, items in splits.items():
+    start = 0
+    for index, length in enumerate(lengths[split]):
+      part = tuple(items[start : start + length])
+      shards.append(Shard(split, index, len(lengths[split]), part))
+      start += length
+  return shards
+
+
+def unique(items: Iterable[Item]) -> tuple[list[Item], Problems]:
+  """The items without those whose id another one has before them."""
+  seen: dict[str, Item] = {}
+  problems = []
+  for item in items:
+    if item.id in seen:
+      reason = f"{item}: has the same id {item.id!r} as {seen[item.id]}"
+      problems.append(problem(item, reason))
+    else:
+      seen[item.id] = item
+  return list(seen.values()), problems

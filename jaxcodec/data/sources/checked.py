@@ -1,0 +1,176 @@
+"""A source whose every recording has been decoded once and found sound."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcodec.data.audio import files
+from jaxcodec.data.source import DataError, Utterance
+
+DEFAULT_CACHE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+  """One decoded recording: mono float32 audio at its own rate, and its labels."""
+
+  id: str
+  speaker: str
+  text: str | None
+  audio_N: np.ndarray
+  sample_rate: int
+  digest: str
+
+
+def resample(audio_N: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
+  """Mono float32 at `rate` Hz, clipped to [-1, 1]."""
+  audio_N = files.resample(audio_N, source_rate, rate)
+  return np.clip(audio_N, -1, 1).astype(np.float32, copy=False)
+
+
+class AudioCache:
+  """Least recently used arrays up to a number of bytes. Thread-safe."""
+
+  def __init__(self, max_bytes: int):
+    self._max_bytes, self._bytes = max_bytes, 0
+    self._arrays = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def __reduce__(self):
+    """Another process begins with an empty one."""
+    return AudioCache, (self._max_bytes,)
+
+  def get(self, key) -> np.ndarray | None:
+    with self._lock:
+      if key in self._arrays:
+        self._arrays.move_to_end(key)
+      return self._arrays.get(key)
+
+  def put(self, key, array: np.ndarray) -> None:
+    with self._lock:
+      if key in self._arrays or array.nbytes > self._max_bytes:
+        return
+      self._arrays[key] = array
+      self._bytes += array.nbytes
+      while self._bytes > self._max_bytes:
+        self._bytes -= self._arrays.popitem(last=False)[1].nbytes
+
+
+class CheckedSource:
+  """A `Source` over `items`, which `load` turns into recordings.
+
+  Opening it decodes everything once, in threads: that finds what is broken,
+  gives lengths and the fingerprint, and fills the cache at `sample_rate`.
+
+  Args:
+    name: what the error says is empty.
+    items: in the order of the utterances; `str(item)` names it in errors.
+    load: raises `DataError` naming the item where it is bad. Thread-safe.
+    sample_rate: Hz at which the cache is filled.
+    on_error: `raise` or `skip`.
+    problems: {"item", "reason"} found before, while listing the items.
+    cache_bytes: memory for decoded and resampled audio.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    items: Sequence[Any],
+    load: Callable[[Any], Recording],
+    *,
+    sample_rate: int,
+    on_error: str,
+    problems: Iterable[dict[str, str]] = (),
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+  ):
+    self._load = load
+    self._cache = AudioCache(cache_bytes)
+    self.skipped = list(problems)
+    if on_error == "raise":
+      raise_first(self.skipped)
+    self._items, self._rate = list(items), sample_rate
+    kept = self._keep_good(in_threads(self._check, range(len(self._items))))
+    if on_error == "raise":
+      raise_first(self.skipped)
+    if not kept:
+      raise DataError(f"{name}: no usable recording{_reasons(self.skipped)}")
+    self._positions = [position for position, _, _ in kept]
+    self.utterances = tuple(utterance for _, utterance, _ in kept)
+    self.fingerprint = _fingerprint(self.utterances, [digest for *_, digest in kept])
+
+  def audio(self, index: int, sample_rate: int) -> np.ndarray:
+    """Mono float32 samples in [-1, 1] at `sample_rate` Hz. Read-only."""
+    position = self._positions[index]
+    audio_N = self._cache.get((position, sample_rate))
+    if audio_N is None:
+      recording = self._load(self._items[position])
+      audio_N = self._remember(position, recording, sample_rate)
+    return audio_N
+
+  def _remember(self, position, recording, sample_rate):
+    audio_N = resample(recording.audio_N, recording.sample_rate, sample_rate)
+    audio_N.flags.writeable = False
+    self._cache.put((position, sample_rate), audio_N)
+    return audio_N
+
+  def _check(self, position):
+    """The utterance and its digest, or the error; the audio goes to the cache."""
+    try:
+      recording = self._load(self._items[position])
+    except DataError as error:
+      return error
+    self._remember(position, recording, self._rate)
+    seconds = len(recording.audio_N) / recording.sample_rate
+    utterance = Utterance(recording.id, recording.speaker, recording.text, seconds)
+    return utterance, recording.digest
+
+  def _keep_good(self, results):
+    kept, seen = [], {}
+    for position, result in enumerate(results):
+      name = str(self._items[position])
+      if isinstance(result, DataError):
+        self.skipped.append({"item": name, "reason": str(result)})
+      elif (key := result[0].id) in seen:
+        reason = f"{name}: has the same id {key!r} as {seen[key]}"
+        self.skipped.append({"item": name, "reason": reason})
+      else:
+        seen[key] = name
+        kept.append((position, *result))
+    return kept
+
+
+def in_threads(function: Callable, items: Sequence) -> list:
+  """`[function(item) for item in items]` on every core; stops at the first error."""
+  with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    try:
+      return list(pool.map(function, items))
+    except BaseException:
+      pool.shutdown(cancel_futures=True)
+      raise
+
+
+def raise_first(problems: Sequence[dict[str, str]]) -> None:
+  """Raises `DataError` with the first problem, counting the others."""
+  if problems:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    advice = "; data.on_error='skip' leaves such recordings out"
+    raise DataError(problems[0]["reason"] + more + advice)
+
+
+def _reasons(skipped):
+  return "; ".join(["", *(problem["reason"] for problem in skipped[:3])])
+
+
+def _fingerprint(utterances, digests):
+  total = hashlib.sha256()
+  for utterance, digest in zip(utterances, digests, strict=True):
+    fields = (utterance.id, utterance.speaker, utterance.text, digest)
+    total.update(repr(fields).encode())
+  return total.hexdigest()[:32]

@@ -1,0 +1,44 @@
+"""A folder of audio files as a source."""
+
+import hashlib
+import pathlib
+
+from jaxcodec.data.audio.files import read_audio
+from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
+from jaxcodec.data.sources.layouts import list_folder
+from jaxcodec.data.sources.recording import Item
+
+
+def open_folder(
+  path: str | None,
+  *,
+  sample_rate: int,
+  on_error: str = "raise",
+  cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> CheckedSource:
+  """Every wav, flac, mp3 and ogg under `path`, in one of `list_folder`'s layouts."""
+  if not path:
+    raise DataError("data.path: data.source='folder' needs the folder of audio files")
+  root = pathlib.Path(path).expanduser()
+  items, problems = list_folder(root)
+  return CheckedSource(
+    str(root),
+    items,
+    load_item,
+    sample_rate=sample_rate,
+    on_error=on_error,
+    problems=problems,
+    cache_bytes=cache_bytes,
+  )
+
+
+def load_item(item: Item) -> Recording:
+  """Reads one file; raises `DataError` naming it where it is bad."""
+  try:
+    with open(item.path, "rb") as file:
+      digest = hashlib.file_digest(file, "sha256").hexdigest()
+  except OSError as error:
+    raise DataError(f"{item.path}: cannot be read: {error}") from error
+  audio_N, rate = read_audio(item.path)
+  return Recording(item.id, item.speaker, item.text, audio_N, rate, digest)

@@ -1,0 +1,144 @@
+"""What training would cost on devices that aren't here: nothing is read or computed."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from jaxcodec.build.check import check
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.text import with_front_end
+from jaxcodec.dry_run import step_cost
+from jaxcodec.dry_run.shapes import STAGES, training
+from jaxcodec.parallel import sharding
+from jaxcodec.pipeline.checks import check_batches
+from jaxcodec.pipeline.experiment import plain
+
+_CPU = (
+  "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as"
+  " float32, and sums are not scattered; shapes, shardings and FLOPs are the same"
+)
+_TPU = "a topology, by the TPU's own compiler; no TPU is used"
+# libtpu looks for the machine that it runs on, and there is none.
+_NO_TPU = {
+  "TPU_SKIP_MDS_QUERY": "1",
+  "TPU_WORKER_HOSTNAMES": "localhost",
+  "TPU_ACCELERATOR_TYPE": "v5p-8",
+}
+
+
+def run(config: Any, devices: str) -> None:
+  """Compiles each training step of `config.stages` and prints what it costs.
+
+  Args:
+    config: a ConfigDict with the fields of configs/dac_maskgit.py.
+    devices: how many, or a TPU topology; see `make_devices`.
+
+  Raises:
+    ConfigError: naming the field; before anything is compiled.
+  """
+  config = with_front_end(plain(config))
+  check(config)
+  wanted, there = _stages(config), make_devices(devices)
+  try:
+    mesh = sharding.make_mesh(config["mesh"], there)
+  except ValueError as error:
+    raise ConfigError(str(error)) from error
+  check_batches(config, mesh, make_codec(config).spec, wanted)
+  steps = {name: trace(config, name, mesh) for name in wanted}
+  what = _CPU if there[0].platform == "cpu" else f"{there[0].device_kind}, {_TPU}"
+  sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+  print(f"{len(there)} devices: {what}\nmesh: {sizes}")
+  for name, step in steps.items():
+    print(f"\n{name}: the state, and the mesh axes that share it\n", flush=True)
+    print(sharding.describe(step.state, step.shardings), flush=True)
+    print(f"\n{name}: a step\n\n{report(step.compile())}", flush=True)
+
+
+def make_devices(text: str) -> list[jax.Device]:
+  """As many CPU devices as a number says, or a TPU topology's, such as `v5p:4x4x8`.
+
+  To be called before JAX has looked for devices. A topology wants libtpu, which
+  `pip install "jax[tpu]"` brings, on any Linux machine; the TPU itself is not needed.
+
+  Raises:
+    ConfigError: neither, no libtpu, or a topology that it does not know.
+  """
+  if not (text.isdecimal() and int(text)) and ":" not in text:
+    raise ConfigError(
+      f"devices must be a number, or a TPU topology such as v5p:4x4x8, got {text!r}"
+    )
+  jax.config.update("jax_platforms", "cpu")
+  if ":" not in text:
+    jax.config.update("jax_num_cpu_devices", int(text))
+    return jax.devices()
+  if importlib.util.find_spec("libtpu") is None:
+    raise ConfigError(
+      f"devices={text}: a TPU topology needs libtpu, which is not installed:"
+      ' pip install "jax[tpu]"; without it, give a number of devices'
+    )
+  for name, value in _NO_TPU.items():
+    os.environ.setdefault(name, value)
+  try:
+    return topologies.get_topology_desc(text, "tpu").devices
+  except Exception as error:
+    raise ConfigError(f"devices={text}: no such topology: {error}") from error
+
+
+def trace(
+  config: Mapping[str, Any], name: str, mesh: jax.sharding.Mesh
+) -> step_cost.Step:
+  """The step of a training stage, `codec` or `slm`, for a config of plain dicts.
+
+  Raises:
+    ConfigError: the mesh doesn't fit; it names the field.
+  """
+  task, batch = training(config, name, sharding.batch_parallelism(mesh))
+  try:
+    skips = config[f"{name}_train"]["skip_nonfinite"] > 0
+    return step_cost.trace(task, batch, mesh, keep_state=skips)
+  except ValueError as error:
+    raise ConfigError(f"{name}, mesh: {error}") from error
+
+
+def report(cost: step_cost.Cost) -> str:
+  """Memory, FLOPs and collectives of a step, in a few lines."""
+  lines = [
+    f"memory a device: {_bytes(cost.memory)} at once",
+    f"  {_bytes(cost.arguments)} state and batch (state {_bytes(cost.state)})",
+    f"  {_bytes(cost.temporary)} temporary",
+    f"  {_bytes(cost.results)} results, {_bytes(cost.reused)} of them in place",
+    f"FLOPs a device: {cost.flops:.4g} in matrix products and convolutions",
+    f"  {cost.compiler_flops:.4g} by cost_analysis, which counts loops' bodies once",
+    f"a device sends: {_bytes(cost.sent)} (ring algorithms)",
+  ]
+  kinds: dict[tuple[str, int], list] = {}
+  for c in cost.collectives:
+    kinds.setdefault((c.kind, len(c.groups[0])), []).append(c)
+  for (kind, among), each in sorted(kinds.items(), key=lambda item: -_sent(item[1])):
+    times = sum(c.times for c in each)
+    unsure = "" if all(c.counted for c in each) else ", more where loops repeat it"
+    lines.append(f"  {_bytes(_sent(each))} in {times} {kind} among {among}{unsure}")
+  return "\n".join(lines)
+
+
+def _stages(config: Mapping[str, Any]) -> list[str]:
+  wanted = [name.strip() for name in config["stages"].split(",")]
+  if not (found := [name for name in STAGES if name in wanted]):
+    raise ConfigError(f"stages: none of {', '.join(STAGES)}, which alone are trained")
+  return found
+
+
+def _sent(collectives) -> float:
+  return sum(c.sent for c in collectives)
+
+
+def _bytes(count: float) -> str:
+  for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    if count >= size:
+      return f"{count / size:.4g} {unit}"
+  return f"{count:.0f} B"

@@ -1,0 +1,117 @@
+"""How the codec's codes are used over the evaluation set."""
+
+import abc
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.stats import means
+
+
+class Spec(Protocol):
+  """The fields of `jaxcodec.types.TokenSpec` that are read here."""
+
+  num_codebooks: int
+  codebook_size: int
+  bitrate: float
+
+
+class CodebookStatistic(Metric):
+  """A statistic of each codebook's code counts, averaged over codebooks.
+
+  The mean in the results is that of the counts over the whole set, not the mean of the
+  utterances' values (a short utterance cannot use every code); its interval is a
+  delete-one jackknife over utterances. `per_codebook` lists the codebooks.
+  """
+
+  better = "higher"
+
+  def __init__(self, spec: Spec):
+    self._spec = spec
+
+  def score(self, item: Item) -> Score:
+    counts = code_counts(item.codes_TxK, self._spec)
+    return Score(float(self.statistic(counts).mean()), detail=counts)
+
+  def summarise(self, scores: list[Score]) -> dict[str, Any]:
+    if not scores:
+      return {"mean": None, "ci95": [None, None], "per_codebook": []}
+    total = np.sum([s.detail for s in scores], axis=0)
+    left_out = [self.statistic(total - s.detail).mean() for s in scores]
+    per_codebook = self.statistic(total)
+    summary = means.jackknife(per_codebook.mean(), np.array(left_out), upper=self.upper)
+    return {**summary, "per_codebook": [float(v) for v in per_codebook]}
+
+  @property
+  @abc.abstractmethod
+  def upper(self) -> float:
+    """The largest value that the statistic can have."""
+
+  @staticmethod
+  @abc.abstractmethod
+  def statistic(counts_KxV: np.ndarray) -> np.ndarray:
+    """One value a codebook."""
+
+
+class CodebookUsage(CodebookStatistic):
+  name = "codebook_usage"
+  measures = "Share of a codebook's entries that the set uses, mean over codebooks."
+
+  upper = 1.0
+
+  @staticmethod
+  def statistic(counts_KxV):
+    return (counts_KxV > 0).mean(axis=1)
+
+
+class CodebookPerplexity(CodebookStatistic):
+  name = "codebook_perplexity"
+  unit = "codes"
+  measures = "2 to the entropy of a codebook's codes in the set, mean over codebooks."
+
+  @property
+  def upper(self):
+    return float(self._spec.codebook_size)
+
+  @staticmethod
+  def statistic(counts_KxV):
+    share = counts_KxV / np.maximum(counts_KxV.sum(axis=1, keepdims=True), 1)
+    bits = -np.sum(share * np.log2(np.where(share > 0, share, 1)), axis=1)
+    return 2**bits
+
+
+class Bitrate(Metric):
+  """Bits per second of the token spec, entropy coding apart, or of what was sent."""
+
+  name = "bitrate_kbps"
+  unit = "kbit/s"
+  measures = "Frame rate x codebooks x log2(codebook size); of Opus, its packets' bits."
+
+  def __init__(self, spec: Spec):
+    self._spec = spec
+
+  def score(self, item: Item) -> Score:
+    if item.bits is None:
+      return Score(self._spec.bitrate / 1000)
+    seconds = len(item.audio) / item.sample_rate
+    return Score(item.bits / seconds / 1000, weight=seconds)
+
+
+def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:
+  """How often each code occurs, (K, V) int64.
+
+  Raises:
+    MetricFailed: no codes, another number of codebooks, or a code out of range.
+  """
+  if codes_TxK is None or not np.size(codes_TxK):
+    raise MetricFailed("no codes for this utterance")
+  codes_TxK = np.asarray(codes_TxK)
+  size, books = spec.codebook_size, spec.num_codebooks
+  if codes_TxK.ndim != 2 or codes_TxK.shape[1] != books:
+    raise MetricFailed(f"codes must be (T, {books}), got {codes_TxK.shape}")
+  if codes_TxK.min() < 0 or codes_TxK.max() >= size:
+    raise MetricFailed(
+      f"codes must lie in 0..{size - 1}, got {codes_TxK.min()}..{codes_TxK.max()}"
+    )
+  return np.stack([np.bincount(c, minlength=size) for c in codes_TxK.T])

@@ -1,0 +1,92 @@
+"""Word and character error rates of a recogniser's transcript."""
+
+import abc
+import re
+
+import numpy as np
+
+from jaxcodec.evals.audio import prepare
+from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.models import asr
+
+NORMALISER = "whisper-normalizer EnglishTextNormalizer"
+_PACKAGES = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1")
+
+
+class ErrorRate(Metric):
+  """Shared by WER and CER: transcribe, normalise both texts, count edits.
+
+  Texts pass through OpenAI's English normaliser: lower case, no punctuation, number
+  words as digits, contractions spelled out, American spelling. The mean in the results
+  is the corpus-level rate (all edits over all reference units) with a bootstrap over
+  utterances; the rows hold each utterance's own rate, which insertions can lift over 1.
+  """
+
+  unit = ""
+  better = "lower"
+  units_of: str
+
+  def __init__(self, model: str = asr.DEFAULT, *, threads: int = 1):
+    """Chooses the recogniser.
+
+    Raises:
+      ConfigError: see `asr.choose_asr`.
+    """
+    self._model, self._threads = model, threads
+    choice = asr.choose_asr(model)
+    self.packages = (*_PACKAGES, *choice.kind.packages)
+    self.measures = (
+      f"Edits over reference {self.units_of}, whole corpus; transcripts by"
+      f" {choice.definition}, texts normalised by {NORMALISER}."
+    )
+
+  def load(self):
+    self._jiwer, english = self.require("jiwer", "whisper_normalizer.english")
+    self._normaliser = english.EnglishTextNormalizer()
+    self._transcripts = asr.load_transcripts(self._model, threads=self._threads)
+    return {self._transcripts.asr.name: self._transcripts.asr.sha256}
+
+  def score(self, item: Item) -> Score:
+    if item.text is None:
+      raise MetricFailed("no text for this utterance")
+    expected = self.normalise(item.text)
+    if not expected:
+      raise MetricFailed("the text holds no words after normalisation")
+    audio = prepare(item.audio, item, "audio", rate=asr.RATE, min_seconds=0.1)
+    transcript = self._transcripts(item, audio)
+    edits, length = self.count(expected, self.normalise(transcript))
+    return Score(edits / length, weight=length, row={"transcript": transcript})
+
+  def normalise(self, text: str) -> str:
+    """Normalised text; "" when no letter or digit is left of it."""
+    text = self._normaliser(text).strip()
+    return text if re.search(r"\w", text) else ""
+
+  @abc.abstractmethod
+  def count(self, expected: str, heard: str) -> tuple[int, int]:
+    """Edits and reference length, in words or characters."""
+
+
+class WordErrorRate(ErrorRate):
+  """WER by jiwer."""
+
+  name = "wer"
+  units_of = "words"
+
+  def count(self, expected, heard):
+    found = self._jiwer.process_words(expected, heard)
+    return _edits(found), len(expected.split())
+
+
+class CharacterErrorRate(ErrorRate):
+  """CER by jiwer; spaces count as characters."""
+
+  name = "cer"
+  units_of = "characters"
+
+  def count(self, expected, heard):
+    return _edits(self._jiwer.process_characters(expected, heard)), len(expected)
+
+
+def _edits(found) -> int:
+  return int(np.sum([found.substitutions, found.deletions, found.insertions]))

@@ -1,0 +1,149 @@
+"""Predicted mean opinion scores of speech without a reference."""
+
+import importlib.machinery
+import pathlib
+import sys
+import types
+import unittest.mock
+import warnings
+
+import numpy as np
+
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.evals.audio import prepare
+from jaxcodec.evals.metric import Item, Metric, Score
+from jaxcodec.evals.models import choose
+
+_RATE = 16_000
+_SEGMENT = 144_160  # 9.01 s, what the DNSMOS network was exported for
+# From the raw output to the P.835 scale, highest power first.
+_OVERALL_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
+
+
+class DnsmosOverall(Metric):
+  """DNSMOS P.835 overall quality by the network in the `speechmos` package.
+
+  The package itself imports librosa, pandas and requests for things that this score
+  does not need, so the network is run directly, on the segments that it would use.
+
+  Source: Reddy et al. 2022, "DNSMOS P.835"; speechmos/dnsmos.py.
+  """
+
+  name = "dnsmos_ovrl"
+  unit = "MOS"
+  better = "higher"
+  measures = "DNSMOS P.835 predicted overall quality, 1 to 5, no reference."
+  packages = ("speechmos==0.0.1.1", "onnxruntime>=1.17")
+
+  def __init__(self, *, threads: int = 1):
+    self._threads = threads
+
+  def load(self):
+    self.require("onnxruntime")
+    path = choose.package_file(
+      "speechmos", "dnsmos_models/sig_bak_ovr.onnx", self.requirement
+    )
+    self._session = choose.onnx_session(path, threads=self._threads)
+    return {"dnsmos_p835": choose.sha256(path)}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    # One at a time: as fast as a batch, and a long clip takes no more memory.
+    raw = [self._session.run(None, {"input_1": s[None]})[0][0] for s in segments(audio)]
+    overall = np.polyval(_OVERALL_POLYNOMIAL, np.array(raw)[:, 2])
+    return Score(float(overall.mean()))
+
+
+def segments(audio: np.ndarray) -> np.ndarray:
+  """9.01 s windows, one a second; shorter audio is doubled until it fills one."""
+  while len(audio) < _SEGMENT:
+    audio = np.concatenate([audio, audio])
+  # The original's count: whole seconds less 9.01, rounded towards zero, plus one.
+  count = int(len(audio) // _RATE - _SEGMENT / _RATE) + 1
+  starts = [i * _RATE for i in range(count) if i * _RATE + _SEGMENT <= len(audio)]
+  return np.stack([audio[s : s + _SEGMENT] for s in starts]).astype(np.float32)
+
+
+class DistillMos(Metric):
+  """DistillMOS by the `distillmos` package, which needs PyTorch.
+
+  Source: Stahl and Gamper 2025, "Distillation and pruning for scalable
+  self-supervised representation-based speech quality assessment".
+  """
+
+  name = "distillmos"
+  unit = "MOS"
+  better = "higher"
+  measures = "DistillMOS predicted quality, 1 to 5, no reference."
+  packages = ("torch", "distillmos==0.9.1")
+
+  def load(self):
+    (self._torch,) = self.require("torch")
+    # Only the package's command line uses torchaudio, whose compiled part often does
+    # not fit the installed torch. An empty module stands in while it is imported.
+    stand_in = {} if "torchaudio" in sys.modules else {"torchaudio": _empty_module()}
+    with unittest.mock.patch.dict(sys.modules, stand_in):
+      (distillmos,) = self.require("distillmos")
+    path = choose.package_file(
+      "distillmos", "weights/distill_mos_v7.pt", self.requirement
+    )
+    self._model = distillmos.ConvTransformerSQAModel().eval()
+    return {"distillmos": choose.sha256(path)}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    with self._torch.no_grad():
+      return Score(float(self._model(self._torch.from_numpy(audio)[None])[0]))
+
+
+class Utmos(Metric):
+  """UTMOS by a local TorchScript file, which holds code and weights; needs PyTorch.
+
+  The file is `utmos_scripted.pt` of the package `utmos_pytorch`, the strong learner
+  of UTMOS, which takes audio (1, N) at 16 kHz.
+
+  Source: Saeki et al. 2022, "UTMOS: UTokyo-SaruLab system for VoiceMOS Challenge 2022";
+  utmos_pytorch/utmos_scripted.py for the call.
+  """
+
+  name = "utmos"
+  unit = "MOS"
+  better = "higher"
+  packages = ("torch",)
+
+  def __init__(self, path: str | None):
+    """Takes note of the file.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if path is None or not pathlib.Path(path).expanduser().is_file():
+      raise ConfigError(
+        "evaluate.utmos: the metric utmos needs the path of UTMOS in TorchScript,"
+        f" utmos_scripted.pt of utmos_pytorch; {path!r} is not a file"
+      )
+    self._path = pathlib.Path(path).expanduser()
+    self.measures = (
+      f"UTMOS predicted naturalness by {self._path.name}, 1 to 5, no reference."
+    )
+
+  def load(self):
+    (self._torch,) = self.require("torch")
+    try:
+      with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch prefers its newer format.
+        self._model = self._torch.jit.load(self._path, map_location="cpu").eval()
+    except RuntimeError as error:
+      raise ValueError(f"{self._path}: not a TorchScript file ({error})") from None
+    return {"utmos": choose.sha256(self._path)}
+
+  def score(self, item: Item) -> Score:
+    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+    with self._torch.no_grad():
+      return Score(float(self._model(self._torch.from_numpy(audio)[None])))
+
+
+def _empty_module() -> types.ModuleType:
+  module = types.ModuleType("torchaudio")
+  module.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
+  return module

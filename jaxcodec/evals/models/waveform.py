@@ -1,0 +1,79 @@
+"""A network on one clip after another, with a handful of compiled shapes."""
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcodec.inference import codec
+from jaxcodec.semantic.hubert import SAMPLE_RATE, Hubert
+from jaxcodec.semantic.hubert_features import normalised
+
+_PREPROCESSOR = "preprocessor_config.json"
+
+
+class Waveform:
+  """What a function makes of 16 kHz audio, whose padding it is told.
+
+  Clips are padded to `inference.bucket`s of frames. Products are in float32 on every
+  device, whose default may be less.
+  """
+
+  def __init__(
+    self,
+    function: Callable[[Any, jax.Array, jax.Array], jax.Array],
+    params: Any,
+    model: Hubert,
+    *,
+    normalise: bool,
+  ):
+    """See the class.
+
+    Args:
+      function: of parameters, audio_BxN and length_B, which ignores padding.
+      params: its first argument.
+      model: whose frames are counted.
+      normalise: whether it is given audio of mean 0 and variance 1.
+    """
+    self._params, self._model = jax.device_put(params), model
+
+    @jax.jit
+    def run(params, audio_BxN, length_B):
+      if normalise:
+        audio_BxN = normalised(audio_BxN, length_B)
+      return function(params, audio_BxN, length_B)
+
+    self._run = run
+
+  def __call__(self, audio_N: np.ndarray) -> np.ndarray:
+    """The function's result for one clip, zeros following a clip of no frame."""
+    length = max(len(audio_N), self._model.window)
+    padded = codec.bucket(-(-length // self._model.hop)) * self._model.hop
+    audio_1xN = np.pad(audio_N.astype(np.float32), (0, padded - len(audio_N)))[None]
+    with jax.default_matmul_precision("highest"):
+      return np.asarray(self._run(self._params, audio_1xN, jnp.array([length])))[0]
+
+
+def wants_normalised(folder: pathlib.Path) -> bool:
+  """Whether a folder's model was trained on audio of mean 0 and variance 1.
+
+  Source: transformers' Wav2Vec2FeatureExtractor.
+
+  Raises:
+    ValueError: naming the file, which can't be read or is of another rate.
+  """
+  path = folder / _PREPROCESSOR
+  try:
+    said = json.loads(path.read_text(encoding="utf-8"))
+    rate, normalise = said.get("sampling_rate", SAMPLE_RATE), said["do_normalize"]
+  except (OSError, ValueError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f"{path}: expected an object with do_normalize ({error!r})"
+    ) from None
+  if rate != SAMPLE_RATE:
+    raise ValueError(f"{path}: sampling_rate must be {SAMPLE_RATE}, got {rate}")
+  return bool(normalise)

@@ -1,0 +1,142 @@
+"""Many jobs for a speech language model, of any lengths, with few compiled programs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcodec.inference.buckets import bucket, bucketed
+from jaxcodec.types import Tokens
+
+
+class SpeakJob(NamedTuple):
+  """A text to speak.
+
+  Attributes:
+    text_S: ids that the model reads, from begin to end: those of the prompt's text,
+      then those to speak; see `data.text.wrapped`.
+    prompt_TxK: codes of the prompt, which is spoken on from; None without one.
+    seed: of its randomness, below 2 ** 32.
+  """
+
+  text_S: np.ndarray
+  prompt_TxK: np.ndarray | None
+  seed: int
+
+
+class FillJob(NamedTuple):
+  """Semantic tokens to say in a prompt's voice.
+
+  Attributes:
+    semantic_T: those of the prompt, then those to say.
+    prompt_TxK: codes of the prompt; None without one.
+    seed: of its randomness, below 2 ** 32.
+  """
+
+  semantic_T: np.ndarray
+  prompt_TxK: np.ndarray | None
+  seed: int
+
+
+def speak(
+  model: Any, params: Any, jobs: Sequence[SpeakJob], sampler: Any, batch_size: int
+) -> Iterator[tuple[int, np.ndarray, bool]]:
+  """Speaks texts, those of like length together, in an order of its own.
+
+  What a job gives depends on neither the others nor the batch size.
+
+  Args:
+    model: a `slm.valle.Valle`.
+    params: its parameters.
+    jobs: what to speak.
+    sampler: an `ArSampler`.
+    batch_size: jobs at a time, at most.
+
+  Yields:
+    (index of a job, the codes (T, K) int32 behind its prompt, whether it ended by
+    itself). T is 0 where it ended at once, `sampler.max_frames` where it never did.
+  """
+  rows = _rows(jobs, batch_size)
+  groups: dict[tuple[int, int], list[int]] = {}
+  # A batch takes as long as its longest row: sorted, its rows end at about one time.
+  for index in sorted(range(len(jobs)), key=lambda i: len(jobs[i].text_S)):
+    symbols, frames = len(jobs[index].text_S), _prompt_frames(jobs[index])
+    shape = bucket(symbols), bucket(frames) if frames else 0
+    groups.setdefault(shape, []).append(index)
+  for (symbols, frames), members in sorted(groups.items()):
+    for start in range(0, len(members), rows):
+      batch = [jobs[i] for i in members[start : start + rows]]
+      text_BxS, mask_BxS = _stack([job.text_S for job in batch], (rows, symbols))
+      prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
+      spoken = jax.device_get(
+        model.generate(
+          *(params, _keys(batch, rows), text_BxS, mask_BxS),
+          prompt=prompt if frames else None,
+          sampler=sampler,
+        )
+      )
+      for row, index in enumerate(members[start : start + rows]):
+        codes_TxK = spoken.tokens.codes_BxTxK[row, : spoken.length_B[row]]
+        yield index, codes_TxK, bool(spoken.ended_B[row])
+
+
+def fill(
+  model: Any, params: Any, jobs: Sequence[FillJob], sampler: Any, batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+  """Says semantic tokens, those of like length together, in an order of its own.
+
+  What a job gives depends on neither the others nor the batch size.
+
+  Args:
+    model: a `slm.maskgit.MaskGit`.
+    params: its parameters.
+    jobs: what to say.
+    sampler: an `IterativeSampler`.
+    batch_size: jobs at a time, at most.
+
+  Yields:
+    (index of a job, the codes (T, K) int32 behind its prompt).
+  """
+  lengths = [len(job.semantic_T) for job in jobs]
+  for padded, rows, members in bucketed(lengths, lambda _: _rows(jobs, batch_size)):
+    batch = [jobs[i] for i in members]
+    semantic_BxT, mask_BxT = _stack([job.semantic_T for job in batch], (rows, padded))
+    prompt = _prompts(batch, (rows, padded, model.spec.num_codebooks))
+    tokens = model.generate(
+      *(params, _keys(batch, rows), semantic_BxT, mask_BxT),
+      prompt=prompt,
+      sampler=sampler,
+    )
+    codes_BxTxK = np.asarray(tokens.codes_BxTxK)
+    for row, index in enumerate(members):
+      yield index, codes_BxTxK[row, _prompt_frames(jobs[index]) : lengths[index]]
+
+
+def _rows(jobs, batch_size):
+  """Few jobs make small batches."""
+  return min(batch_size, 1 << max(0, len(jobs) - 1).bit_length())
+
+
+def _prompt_frames(job):
+  return 0 if job.prompt_TxK is None else len(job.prompt_TxK)
+
+
+def _prompts(batch, shape):
+  nothing = np.zeros((0, *shape[2:]), np.int32)
+  prompts = [nothing if job.prompt_TxK is None else job.prompt_TxK for job in batch]
+  return Tokens(*_stack(prompts, shape))
+
+
+def _stack(arrays, shape):
+  """int32 arrays in the first rows, zeros behind them; where they are, (B, T)."""
+  stacked, mask = np.zeros(shape, np.int32), np.zeros(shape[:2], bool)
+  for row, array in enumerate(arrays):
+    stacked[row, : len(array)] = array
+    mask[row, : len(array)] = True
+  return stacked, mask
+
+
+def _keys(batch, rows):
+  seeds = [job.seed for job in batch] + [0] * (rows - len(batch))
+  return jax.vmap(jax.random.key)(np.array(seeds, np.uint32))

@@ -1,0 +1,125 @@
+"""Checks before the first stage, of what would else fail after hours of training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+
+from jaxcodec import stages
+from jaxcodec.build.check import check_shapes
+from jaxcodec.build.fields import ConfigError, whole_frames
+from jaxcodec.build.slm import reads_text
+from jaxcodec.data.source import DataError
+from jaxcodec.evals.opus import MIN_BITRATE
+from jaxcodec.parallel import sharding
+from jaxcodec.pipeline import evaluate, train_options
+from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.stage_table import STAGES
+from jaxcodec.types import TokenSpec
+
+
+def check(experiment: Experiment, wanted: list[str]) -> None:
+  """What would only be found out after hours of training, or minutes of compiling."""
+  for name in ("reconstruction", "generation"):
+    try:
+      evaluate.metrics_of_set(experiment, name)
+    except ConfigError:
+      raise
+    except ValueError as error:
+      raise ConfigError(f"evaluate.{name}: {error}") from error
+  bitrate = experiment.spec.bitrate
+  if experiment.config["evaluate"]["opus"] and bitrate < MIN_BITRATE:
+    raise ConfigError(
+      f"evaluate.opus: Opus takes {MIN_BITRATE} bit/s or more, the codec has"
+      f" {bitrate:g}"
+    )
+  for section in ("codec_train", "slm_train"):
+    train_options.options(experiment, section)
+  check_batches(experiment.config, experiment.mesh, experiment.spec)
+  available = set()
+  for name in wanted:
+    for needed in needs(experiment, name):
+      if needed in wanted or needed in available:
+        continue
+      stage = stages.load_stage(experiment.workdir, needed)
+      if stage is None:
+        raise ConfigError(
+          f"stages: {name!r} needs {needed!r}, which is not complete in"
+          f" {experiment.workdir}; run it too"
+        )
+      experiment.done[needed] = stage
+      available.add(needed)
+  if "tokens" in wanted:
+    _ = experiment.semantic_features  # reads HuBERT's weights
+    if stages.load_stage(experiment.workdir, "tokens") is None:
+      # All texts are spoken out now: a bad one is not found after hours of training.
+      check_texts(experiment)
+  if "codec" in wanted:
+    check_shapes(experiment.config)
+  for name in {"codec", "slm"} & set(wanted):
+    train_options.first(experiment, name)
+
+
+def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
+  """The stages that a stage needs: none with synthetic data, which few can use."""
+  if not experiment.synthetic:
+    return STAGES[name].needs
+  if name not in ("codec", "slm"):
+    raise ConfigError(
+      f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
+      " training, with stages=codec,slm"
+    )
+  if name == "slm" and reads_text(experiment.config):
+    raise ConfigError(
+      "stages: 'slm' with slm.name='valle' needs texts, and data.source=synthetic has"
+      " none"
+    )
+  return ()
+
+
+def check_batches(
+  config: dict[str, Any],
+  mesh: Mesh,
+  spec: TokenSpec,
+  trained: Sequence[str] = ("codec", "slm"),
+) -> None:
+  """Whether the devices can share the batches of the stages that are `trained`.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  parallel = sharding.batch_parallelism(mesh)
+  for section in (f"{name}_train" for name in trained):
+    size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
+    if size % (parallel * (parts := config[section]["accumulate"])):
+      raise ConfigError(
+        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
+        f" that share a batch (see mesh) times {section}.accumulate ({parts})"
+      )
+  if "slm" in trained and reads_text(config):
+    frames = whole_frames(config, "slm_train", "max_seconds", spec)
+    rows = parallel * config["slm_train"]["accumulate"]
+    if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
+      raise ConfigError(
+        f"slm_train.frames_per_batch ({budget}) must hold {rows} utterances, one"
+        " for each device that shares a batch and each of slm_train.accumulate parts,"
+        f" of slm_train.max_seconds ({frames} frames)"
+      )
+
+
+def check_texts(experiment: Experiment) -> None:
+  """Whether every part has texts, where the language model reads them."""
+  text_ids = experiment.text_ids
+  for part, indices in experiment.split.items():
+    if reads_text(experiment.config) and not text_ids.keys() & set(indices):
+      raise DataError(
+        f"data: none of the {len(indices)} recordings of the {part} part has a text,"
+        " which the language model of slm.name is to speak"
+      )
+
+
+def wanted_stages(text: str) -> list[str]:
+  names = [name.strip() for name in text.split(",")]
+  if unknown := [name for name in names if name not in STAGES]:
+    raise ConfigError(f"stages: {unknown[0]!r} is unknown; known: {','.join(STAGES)}")
+  return [name for name in STAGES if name in names]

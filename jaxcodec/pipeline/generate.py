@@ -1,0 +1,90 @@
+"""The generate stage: held-out utterances spoken anew by the language model.
+
+A masked-parallel model is given an utterance's semantic tokens (oracle, as in the
+study) behind those of a prompt by the same speaker; a model that reads texts, the two
+texts. Both are given the prompt's codes.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcodec import files, weights
+from jaxcodec.build.slm import make_sampler, make_slm, reads_text
+from jaxcodec.data.audio.files import write_wav
+from jaxcodec.inference import slm
+from jaxcodec.pipeline.experiment import PARAMS, Experiment
+from jaxcodec.pipeline.prompts import Job, make_jobs
+from jaxcodec.progress import Progress
+
+INDEX = "index.jsonl"
+
+
+def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  """Writes a wav for each of the first test utterances, and the index of them.
+
+  The index says of each whether it ended by itself, and its frames; one of no frames
+  has no wav. Each utterance has a random key of its own, so that it sounds the same
+  whatever else is generated; what an interrupted run wrote is kept.
+  """
+  jobs = make_jobs(experiment)
+  rows = _written(folder)
+  todo = [job for job in jobs if job.row["id"] not in rows]
+  if todo:
+    _generate(experiment, folder, todo, jobs, rows)
+  wavs = [rows[job.row["id"]]["wav"] for job in jobs]
+  return [INDEX, *filter(None, wavs)]
+
+
+def _written(folder) -> dict[str, dict[str, Any]]:
+  """Rows of the index by id, of those that are whole."""
+  if not (folder / INDEX).exists():
+    return {}
+  rows = map(json.loads, (folder / INDEX).read_text().splitlines())
+  whole = lambda wav: wav is None or (folder / wav).exists()  # noqa: E731
+  return {row["id"]: row for row in rows if whole(row["wav"])}
+
+
+def _generate(experiment, folder, todo, jobs, rows):
+  with Progress(len(todo), "generate", unit="clips") as progress:
+    for job, codes_TxK, ended in _codes(experiment, todo):
+      rows[job.row["id"]] = {
+        **job.row,
+        "frames": len(codes_TxK),
+        "ended": ended,
+        "wav": _write(experiment, folder, job, codes_TxK),
+      }
+      known = [rows[job.row["id"]] for job in jobs if job.row["id"] in rows]
+      lines = [json.dumps(row) + "\n" for row in known]
+      files.write_text(folder / INDEX, "".join(lines))
+      progress.update()
+
+
+def _codes(
+  experiment: Experiment, jobs: Sequence[Job]
+) -> Iterator[tuple[Job, np.ndarray, bool]]:
+  """Each job, its codes, and whether it ended by itself."""
+  config = experiment.config
+  model = make_slm(config, experiment.spec, experiment.vocabulary)
+  params = weights.load_params(experiment.done["slm"].folder / PARAMS)["params"]
+  run = slm.speak if reads_text(config) else slm.fill
+  for index, codes_TxK, *ended in run(
+    model,
+    jax.device_put(params),
+    [job.job for job in jobs],
+    make_sampler(config),
+    config["generate"]["batch_size"],
+  ):
+    yield jobs[index], codes_TxK, all(ended)
+
+
+def _write(experiment, folder, job, codes_TxK) -> str | None:
+  if not len(codes_TxK):
+    return None
+  (audio_N,) = experiment.codec.decode([codes_TxK])
+  write_wav(folder / job.wav, audio_N[: job.samples], experiment.spec.sample_rate)
+  return job.wav

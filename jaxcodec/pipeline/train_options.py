@@ -1,0 +1,112 @@
+"""What `codec_train` and `slm_train` say of the loop, checked, for `train.fit`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec import porting, weights
+from jaxcodec.build.codec import make_codec
+from jaxcodec.build.fields import ConfigError, positive
+from jaxcodec.build.slm import make_slm_task
+from jaxcodec.codecs.shapes import variable_shapes
+from jaxcodec.pipeline.experiment import Experiment
+
+_POSITIVE = ("log_every", "checkpoint_every", "eval_every", "eval_batches", "keep")
+_ALSO = ("best", "skip_nonfinite", "profile_steps")
+
+
+def options(experiment: Experiment, section: str) -> dict[str, Any]:
+  """Arguments of `train.fit`.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  settings = experiment.config[section]
+  for name in (*_POSITIVE, "accumulate"):
+    positive(settings, section, name)
+  if (limit := settings["skip_nonfinite"]) < 0:
+    raise ConfigError(f"{section}.skip_nonfinite must not be negative, got {limit}")
+  _check_best(settings, section)
+  if settings["best"] is not None and experiment.synthetic:
+    raise ConfigError(f"{section}.best: data.source=synthetic has nothing to evaluate")
+  _check_profile(settings, section)
+  return {name: settings[name] for name in (*_POSITIVE, *_ALSO)}
+
+
+def _check_best(settings, section) -> None:
+  best, field = settings["best"], f"{section}.best"
+  if best is None:
+    return
+  if len(best) != 2 or best[1] not in ("min", "max"):
+    raise ConfigError(f"{field} must be (metric, 'min' or 'max'), got {best}")
+  if not best[0].startswith("eval/"):
+    raise ConfigError(f"{field} must be one of evaluation, eval/..., got {best[0]!r}")
+  if settings["checkpoint_every"] % settings["eval_every"]:
+    raise ConfigError(
+      f"{field} needs a {section}.checkpoint_every that is a multiple of eval_every"
+      f" ({settings['eval_every']}), got {settings['checkpoint_every']}"
+    )
+
+
+def _check_profile(settings, section) -> None:
+  steps = settings["profile_steps"]
+  if steps is not None and (len(steps) != 2 or not 1 <= steps[0] <= steps[1]):
+    raise ConfigError(
+      f"{section}.profile_steps must be (first, last) with 1 <= first <= last, got"
+      f" {steps}"
+    )
+
+
+def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
+  """Variables that `<stage>_train.init_from` names, None if it names nothing.
+
+  Raises:
+    ConfigError: they cannot be read or do not fit; the leaves that differ are listed.
+  """
+  path = experiment.config[f"{stage}_train"]["init_from"]
+  if path is None:
+    return None
+  try:
+    file = weights.params_file(path, stage)
+    if weights.is_params(file):
+      found = weights.load_params(file)
+    elif stage == "codec":
+      found = porting.convert(file, make_codec(experiment.config))
+    else:
+      raise ValueError(f"{file} has no parameters of a speech language model")
+    return weights.fitted(file, found, _shapes(experiment, stage))
+  except (OSError, ValueError) as error:
+    raise ConfigError(f"{stage}_train.init_from: {error}") from error
+
+
+def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
+  """What a stage's record says of its section: only what the weights depend on.
+
+  Of weights to begin with it says what they are, not where they lie.
+  """
+  settings = dict(experiment.config[section])
+  for name in ("keep", "profile_steps", "remat"):
+    settings.pop(name, None)
+  if settings["init_from"] is not None:
+    variables = first(experiment, section.removesuffix("_train"))
+    settings["init_from"] = weights.fingerprint(variables)
+  return settings
+
+
+def _shapes(experiment, stage) -> Any:
+  """The variables as `ShapeDtypeStruct`s."""
+  if stage == "codec":
+    return variable_shapes(make_codec(experiment.config))
+  vocabulary = experiment.vocabulary
+  task = make_slm_task(experiment.config, experiment.spec, vocabulary)
+  frame = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  codes = jax.ShapeDtypeStruct((1, 1, experiment.spec.num_codebooks), jnp.int32)
+  mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
+  batch = {"codes_BxTxK": codes, "semantic_BxT": frame, "mask_BxT": mask}
+  batch |= {"text_BxS": frame, "text_mask_BxS": mask}
+
+  def init(batch):
+    return task.inference_variables(task.init(jax.random.key(0), batch))
+
+  return jax.eval_shape(init, batch)

@@ -1,0 +1,23 @@
+"""The report of an experiment: report.html and report.md from its work directory."""
+
+import os
+import pathlib
+
+from jaxcodec import files
+from jaxcodec.evals.workdir import read_workdir
+from jaxcodec.report.experiment.markdown import render_markdown
+from jaxcodec.report.experiment.page import render_html
+
+
+def write_report(workdir: str | os.PathLike) -> pathlib.Path:
+  """Writes report.html (self-contained) and report.md; returns the former's path.
+
+  Raises:
+    FileNotFoundError: config.json or results.json is not there.
+    ValueError: one of the files read is malformed; the message names it.
+  """
+  workdir = pathlib.Path(workdir)
+  experiment = read_workdir(workdir)
+  files.write_text(workdir / "report.md", render_markdown(experiment))
+  files.write_text(workdir / "report.html", render_html(experiment))
+  return workdir / "report.html"

@@ -1,0 +1,55 @@
+"""The Markdown report: the same numbers, for reading in a terminal or a repository."""
+
+import json
+
+from jaxcodec.evals.workdir import Experiment
+from jaxcodec.report.format import align, format_table, number
+
+
+def render_markdown(experiment: Experiment) -> str:
+  """The whole report."""
+  record, results = experiment.record, experiment.results
+  spec = results["token_spec"]
+  parts = [
+    f"# {experiment.name}",
+    f"Tokens: {spec['num_codebooks']} codebooks of {spec['codebook_size']},"
+    f" {spec['frame_rate']:g} frames/s, {spec['bitrate'] / 1000:.2f} kbit/s at"
+    f" {spec['sample_rate']} Hz.",
+    "## Results",
+    format_table(results),
+    *_failures(results),
+    *_training(experiment),
+    "## Command",
+    f"```sh\n{record['command']}\n```",
+    "## Config",
+    f"```json\n{json.dumps(record['config'], indent=2, ensure_ascii=False)}\n```",
+    "## Weights",
+    "\n".join(f"- {name}: `{digest}`" for name, digest in results["models"].items()),
+    "## Versions",
+    "\n".join(
+      f"- {name} {version}"
+      for name, version in sorted({**results["versions"], **record["versions"]}.items())
+    ),
+  ]
+  return "\n\n".join(parts) + "\n"
+
+
+def _failures(results) -> list[str]:
+  lines = [
+    f"- {row['id']} ({row['set']}), {metric}: {reason}"
+    for row in results["utterances"]
+    for metric, reason in row["failed"].items()
+  ]
+  return ["## Failed measurements", "\n".join(lines)] if lines else []
+
+
+def _training(experiment: Experiment) -> list[str]:
+  """The last value of every training metric; codebooks averaged."""
+  rows = [
+    (f"{stage} {name}", str(steps[-1]), number(float(values[-1].mean())))
+    for stage, names in experiment.curves.items()
+    for name, (steps, values) in names.items()
+  ]
+  if not rows:
+    return []
+  return ["## Training, last values", align([("metric", "step", "value"), *rows])]

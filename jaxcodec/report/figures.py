@@ -1,0 +1,163 @@
+"""The report's figures, as data URIs; each reads in grey and at a phone's width."""
+
+import base64
+import contextlib
+import io
+
+import matplotlib
+import numpy as np
+import soundfile
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jaxcodec.evals.metrics.spectrum import N_FFT, log_mel
+from jaxcodec.nn.dsp import mel_filters
+
+INK, ACCENT, MUTED = "#1b1f24", "#0b5a8a", "#b4561f"
+_MAX_POINTS = 300
+_RANGE_DB = 80.0
+_STYLE = {
+  "font.family": "sans-serif",
+  "font.size": 10,
+  "axes.edgecolor": "#6b7280",
+  "axes.labelcolor": INK,
+  "axes.titlesize": 10.5,
+  "axes.titleweight": "bold",
+  "axes.titlelocation": "left",
+  "axes.titlecolor": INK,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "axes.formatter.limits": (-3, 5),
+  "grid.color": "#e5e7eb",
+  "xtick.color": INK,
+  "ytick.color": INK,
+  "legend.frameon": False,
+  "svg.fonttype": "none",
+  # Fixed ids: the same numbers give the same bytes.
+  "svg.hashsalt": "jaxcodec",
+}
+
+
+@contextlib.contextmanager
+def new_axes(width: float, height: float):
+  """A figure with one axes in the report's style, without a display."""
+  with matplotlib.rc_context(_STYLE):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure, figure.add_subplot()
+
+
+def svg(figure: Figure) -> str:
+  """The figure as the address of an SVG; the same figure gives the same bytes."""
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+  return data_uri(buffer.getvalue(), "image/svg+xml")
+
+
+def data_uri(content: bytes, mime: str) -> str:
+  """Content embedded in an address."""
+  return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+  """One metric against the step: `train` solid, `eval` dashed with markers (SVG).
+
+  Args:
+    name: the metric's.
+    series: steps and values by split; (P, codebooks) values draw one line a codebook.
+  """
+  looks = {
+    "train": {"color": ACCENT, "linewidth": 1.3},
+    "eval": {"color": MUTED, "linewidth": 1.6, "linestyle": "--", "marker": "o"},
+  }
+  with new_axes(4.2, 2.6) as (figure, axes):
+    for split, (steps, values) in series.items():
+      steps, values = thin(steps, values.reshape(len(values), -1))
+      look = looks.get(split, {"color": INK})
+      for index, column in enumerate(values.T):
+        fade = 1 - 0.75 * index / max(1, values.shape[1])
+        label = split if index == 0 else None
+        axes.plot(steps, column, label=label, alpha=fade, markersize=3.5, **look)
+    axes.set(title=name, xlabel="step")
+    if len(series) > 1:
+      axes.legend()
+    return svg(figure)
+
+
+def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """At most _MAX_POINTS points, each the mean of a run of neighbours."""
+  parts = min(len(steps), _MAX_POINTS)
+  splits = np.array_split(np.arange(len(steps)), parts)
+  return (
+    np.array([steps[s].mean() for s in splits]),
+    np.array([values[s].mean(axis=0) for s in splits]),
+  )
+
+
+def codebook_bars(values: list[float], *, label: str, top: float) -> str:
+  """One bar a codebook, coarse to fine (SVG)."""
+  with new_axes(4.2, 2.6) as (figure, axes):
+    books = np.arange(1, len(values) + 1)
+    bars = axes.bar(books, values, color=ACCENT, width=0.7)
+    if len(values) <= 12:
+      axes.bar_label(bars, [f"{v:.3g}" for v in values], fontsize=8, color=INK)
+    axes.set(xlabel="codebook", ylabel=label, ylim=(0, top * 1.1), xticks=books)
+    axes.grid(visible=False, axis="x")
+    return svg(figure)
+
+
+def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
+  """Log-mel spectrogram over the 80 dB below `peak` (PNG).
+
+  Args:
+    audio: (N,) samples.
+    sample_rate: Hz.
+    peak: the value of `log_mel` that is drawn brightest, shared by compared signals.
+  """
+  mel = 20 * (log_mel(audio, sample_rate, hop=_hop(len(audio))) - peak)
+  with new_axes(4.2, 2.2) as (figure, axes):
+    seconds, bands = len(audio) / sample_rate, mel.shape[1]
+    axes.imshow(
+      mel.T,
+      origin="lower",
+      aspect="auto",
+      interpolation="nearest",
+      extent=(0, seconds, 0, bands),
+      vmin=-_RANGE_DB,
+      vmax=0,
+      cmap="magma",
+    )
+    ticks = [k for k in (0.5, 1, 2, 4, 8, 16) if k * 2000 <= sample_rate]
+    axes.set(xlabel="time (s)", ylabel="frequency (kHz)")
+    axes.set_yticks([_band(k * 1000, sample_rate, bands) for k in ticks], ticks)
+    axes.grid(visible=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+  return data_uri(_palette(buffer), "image/png")
+
+
+def _hop(samples: int) -> int:
+  """The picture is about 400 pixels wide; more frames would only add bytes."""
+  return max(256, samples // 400)
+
+
+def _band(hz: float, sample_rate: int, bands: int) -> float:
+  """Where a frequency lies on an axis of `log_mel`'s bands."""
+  peaks = mel_filters(sample_rate, N_FFT, bands).argmax(axis=0) * sample_rate / N_FFT
+  return float(np.interp(hz, peaks, np.arange(bands) + 0.5))
+
+
+def _palette(png: io.BytesIO) -> bytes:
+  """The same picture in 128 colours, a third of the bytes."""
+  small = io.BytesIO()
+  image = Image.open(png).convert("RGB").quantize(128)
+  image.save(small, format="png", optimize=True)
+  return small.getvalue()
+
+
+def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
+  """16-bit FLAC: lossless, and every current browser plays it."""
+  buffer = io.BytesIO()
+  soundfile.write(buffer, audio, sample_rate, format="FLAC", subtype="PCM_16")
+  return data_uri(buffer.getvalue(), "audio/flac")

@@ -1,0 +1,226 @@
+"""study.json as Markdown and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxcodec.report.format import align, interval, metric_label, number
+from jaxcodec.report.study import setting
+from jaxcodec.report.study.reasons import reasons
+from jaxcodec.study.token_stats import MEASURES
+
+Study = Mapping[str, Any]
+COLUMNS = ("set", "slm", "system", "measure", "mean", "low", "high", "n", "n_failed")
+_TITLES = {
+  "ground_truth": "originals",
+  "opus": "Opus, the bitrate asked for",
+  "opus_double": "Opus, twice that",
+}
+
+
+INTERVALS = (
+  "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
+  " pooled over them."
+)
+CODEBOOKS = "Codebook 0 / mean over codebooks."
+CORRELATED = (
+  "Signs are such that positive says: better reconstruction, better generation. In"
+  " brackets Fisher's 95% interval; p is Pearson's, by permutation; n counts codecs."
+)
+ATTRIBUTED = (
+  "Shares of the variance between systems that a part explains beyond the other one"
+  " (type II), F tests, and the quantiser's mean square less the decoder's with its 95%"
+  " interval over utterances."
+)
+
+
+def to_csv(study: Study) -> str:
+  """One line a system and measure; numbers in full."""
+  buffer = io.StringIO()
+  writer = csv.writer(buffer, lineterminator="\n")
+  writer.writerow(COLUMNS)
+  for group, slm, system, measures in _rows(study):
+    for measure, m in measures.items():
+      low, high = m["ci95"]
+      values = (m["mean"], low, high, m["n"], m["n_failed"])
+      writer.writerow((group, slm or "", system, measure, *values))
+  return buffer.getvalue()
+
+
+def _rows(study: Study) -> Iterator[tuple[str, str | None, str, Mapping[str, Any]]]:
+  for codec, measures in study["reconstruction"].items():
+    yield "reconstruction", None, codec, measures
+  for slm, systems in study["generation"].items():
+    for codec, measures in systems.items():
+      yield "generation", slm, codec, measures
+  for group, measures in study["references"].items():
+    yield group, None, "", measures
+
+
+def to_markdown(study: Study) -> str:
+  """All tables: cells, measures with intervals, tokens, relations, findings."""
+  parts = [
+    "# The study",
+    *setting.sentences(study),
+    _cells(study),
+    "## Findings",
+    _findings(study),
+    "## Reconstruction",
+    align(measure_rows(study, study["reconstruction"])),
+  ]
+  for slm, systems in study["generation"].items():
+    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
+    parts += [ended(study, slm)]
+  parts += [
+    INTERVALS,
+    "## Differences",
+    _comparisons(study),
+    "## Tokens",
+    CODEBOOKS,
+    align(token_rows(study)),
+    "\n".join(f"- {name}: {what}" for name, what in MEASURES.items()),
+    "## Reconstruction and generation, correlated over codecs",
+    CORRELATED,
+    align(correlation_rows(study)),
+    "## Quantiser and decoder",
+    ATTRIBUTED,
+    align(attribution_rows(study)),
+  ]
+  return "\n\n".join(parts) + "\n"
+
+
+def _cells(study: Study) -> str:
+  rows = [("cell", "state", "why")]
+  for name, cell in study["cells"].items():
+    rows.append((name, cell["state"], cell.get("reason") or ""))
+  return align(rows)
+
+
+def measure_rows(
+  study: Study, systems: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, ...]]:
+  """Systems below each other, then the originals where they have the measure."""
+  names = list(next(iter(systems.values())))
+  head = ("codec", *(metric_label(name, study["measures"][name]) for name in names))
+  rows = [head]
+  references = {_TITLES.get(k, k): v for k, v in study["references"].items()}
+  for system, measures in {**systems, **references}.items():
+    if any(name in measures for name in names):
+      rows.append((system, *(estimate(measures.get(name)) for name in names)))
+  return rows
+
+
+def ended(study: Study, slm: str) -> str:
+  """Which systems' generations did not all end by themselves."""
+  bad = [
+    f"{codec} {counts['cut']} cut, {counts['empty']} of no sound"
+    for codec, counts in study["endings"][slm].items()
+    if counts["cut"] or counts["empty"]
+  ]
+  if not bad:
+    return "All generations ended by themselves."
+  return f"Generations that did not end by themselves: {'; '.join(bad)}."
+
+
+def have(study: Study, first: str, second: str) -> bool:
+  """Whether every system has a reconstruction and a generation measure."""
+  generated = [m for s in study["generation"].values() for m in s.values()]
+  reconstructed = study["reconstruction"].values()
+  return all(first in m for m in reconstructed) and all(second in m for m in generated)
+
+
+def estimate(m: Mapping[str, Any] | None) -> str:
+  """`mean (low to high)`, or a dash."""
+  if m is None or m["mean"] is None:
+    return "–"
+  bounds = interval(m["ci95"])
+  return number(m["mean"]) + ("" if bounds == "–" else f" ({bounds})")
+
+
+def _comparisons(study: Study) -> str:
+  """The pairs that differ after Holm's correction; study.json has the others."""
+  rows = [("measure", "pair", "difference", "p (Holm)")]
+  for row in study["comparisons"]:
+    if row["p_holm"] < 0.05:
+      where = row["slm"] or "reconstruction"
+      difference = f"{number(row['value'])} ({interval(row['ci95'])})"
+      pair = f"{row['a']} - {row['b']}"
+      rows.append(
+        (f"{where} {row['measure']}", pair, difference, p_value(row["p_holm"]))
+      )
+  count = len(study["comparisons"])
+  said = f"{len(rows) - 1} of {count} paired comparisons have p < 0.05 after Holm's"
+  said += " correction over the pairs of a measure."
+  return said + (f"\n\n{align(rows)}" if len(rows) > 1 else "")
+
+
+def p_value(p: float | None) -> str:
+  """Three decimals at least, a dash for none."""
+  if p is None:
+    return "–"
+  return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def token_rows(study: Study) -> list[tuple[str, ...]]:
+  """Each statistic of codebook 0 and its mean over codebooks."""
+  rows = [("statistic", *study["tokens"])]
+  for name in MEASURES:
+    values = [tokens[name] for tokens in study["tokens"].values()]
+    cells = (f"{number(v[0])} / {number(sum(v) / len(v))}" for v in values)
+    rows.append((name, *cells))
+  return rows
+
+
+def correlation_rows(study: Study) -> list[tuple[str, ...]]:
+  """Every reconstruction measure with every generation measure."""
+  rows = [("slm", "reconstruction", "generation", "Pearson", "Spearman", "p", "n")]
+  for row in study["correlations"]:
+    cells = [_correlation(row[kind]) for kind in ("pearson", "spearman")]
+    names = (row["slm"], row["reconstruction"], row["generation"])
+    pearson = row["pearson"]
+    rows.append((*names, *cells, p_value(pearson["p"]), str(pearson["n"])))
+  return rows
+
+
+def _correlation(found: Mapping[str, Any]) -> str:
+  return estimate({"mean": found["value"], "ci95": found["fisher95"]})
+
+
+def attribution_rows(study: Study) -> list[tuple[str, ...]]:
+  """What of each measure the two parts of a codec explain."""
+  head = ("measure", "quantiser", "decoder", "p quantiser", "p decoder", "difference")
+  rows = [head]
+  for row in study["attribution"]:
+    factors = [row["quantizer"], row["decoder"]]
+    shares = [number(factor["eta_squared"]) for factor in factors]
+    tests = [p_value(factor["p"]) for factor in factors]
+    contrast = row["quantizer_less_decoder"]
+    bounds = " to ".join(_short(v) for v in contrast["ci95"])
+    where = f"{row['slm'] or 'reconstruction'} {row['measure']}"
+    rows.append((where, *shares, *tests, f"{_short(contrast['value'])} ({bounds})"))
+  return rows
+
+
+def _short(value: float | None) -> str:
+  return "–" if value is None else f"{value:.2g}"
+
+
+def _findings(study: Study) -> str:
+  rows: list[Sequence[str]] = [("finding", "verdict", *study["generation"])]
+  for finding in study["findings"]:
+    by_slm = (finding["by_slm"][slm] for slm in study["generation"])
+    claim = f"{finding['number']}. {finding['claim']}"
+    rows.append((claim, finding["verdict"], *by_slm))
+  rules = "\n".join(
+    "\n".join([f"{f['number']}. {f['rule']}", *(f"   - {text}" for text in why(f))])
+    for f in study["findings"]
+  )
+  return f"{align(rows)}\n\n{rules}"
+
+
+def why(finding: Mapping[str, Any]) -> list[str]:
+  """What decided with each language model."""
+  return [
+    f"{slm}: {reason}" for slm in finding["by_slm"] for reason in reasons(finding, slm)
+  ]

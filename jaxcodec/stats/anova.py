@@ -1,0 +1,127 @@
+"""What of a measure is due to the quantiser and what to the decoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from jaxcodec.stats.bootstrap import Aligned, interval
+
+
+def attribution(
+  aligned: Aligned, quantizers: Sequence[str], decoders: Sequence[str]
+) -> dict[str, Any]:
+  """Two-way analysis of variance of the systems' measures, without interaction.
+
+  The grid is unbalanced (not every pair of parts is a codec), so sums of squares are of
+  type II: what a factor explains beyond the other one. The unit is a system; its
+  training is one draw, and the interaction can't be told from it. The interval of
+  `quantizer_less_decoder`, the difference of the mean squares, is over utterances. Mean
+  squares, as noise adds to a sum of squares in proportion to the factor's levels.
+
+  Args:
+    aligned: one measure of the systems.
+    quantizers: each system's quantiser.
+    decoders: each system's decoder.
+
+  Returns:
+    {"quantizer", "decoder": {"ss", "df", "ms", "eta_squared", "f", "p"}, "residual",
+    "total", "quantizer_less_decoder": {"value", "ci95", "n"}}. `f` and `p` are None
+    without residual degrees of freedom, `ms` and `eta_squared` of a factor without any
+    of its own.
+  """
+  fitted = _Model(quantizers, decoders)
+  squares = fitted.squares(aligned.means())
+  total = float(squares["total"])
+  residual = {"ss": float(squares["residual"]), "df": fitted.residual_df}
+  table = {
+    name: _row(float(squares[name]), fitted.df[name], residual, total)
+    for name in ("quantizer", "decoder")
+  }
+  replicates = fitted.mean_square_difference(aligned.resampled())
+  contrast = {
+    "value": _plain(fitted.mean_square_difference(aligned.means())),
+    "ci95": interval(replicates, len(aligned.ids)),
+    "n": len(aligned.ids),
+  }
+  total_row = {"ss": total, "df": len(quantizers) - 1}
+  return {
+    **table,
+    "residual": residual,
+    "total": total_row,
+    "quantizer_less_decoder": contrast,
+  }
+
+
+class _Model:
+  """Least squares on the two factors' levels, for many sets of measures at once."""
+
+  def __init__(self, quantizers: Sequence[str], decoders: Sequence[str]):
+    count = len(quantizers)
+    ones = np.ones((count, 1))
+    by_quantizer, by_decoder = _levels(quantizers), _levels(decoders)
+    designs = {
+      "nothing": ones,
+      "quantizer": by_quantizer,
+      "decoder": by_decoder,
+      "both": np.hstack([by_quantizer, by_decoder]),
+    }
+    self._residual_makers = {
+      name: np.eye(count) - design @ np.linalg.pinv(design)
+      for name, design in designs.items()
+    }
+    rank = {name: int(np.linalg.matrix_rank(x)) for name, x in designs.items()}
+    self.df = {
+      "quantizer": rank["both"] - rank["decoder"],
+      "decoder": rank["both"] - rank["quantizer"],
+    }
+    self.residual_df = count - rank["both"]
+
+  def squares(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Sums of squares of (..., M) measures."""
+    # Centred, so that rounding is relative to what varies.
+    values = values - values.mean(-1, keepdims=True)
+    rest = {
+      name: np.square(values @ maker).sum(-1)
+      for name, maker in self._residual_makers.items()
+    }
+    return {
+      "quantizer": np.maximum(rest["decoder"] - rest["both"], 0.0),
+      "decoder": np.maximum(rest["quantizer"] - rest["both"], 0.0),
+      "residual": rest["both"],
+      "total": rest["nothing"],
+    }
+
+  def mean_square_difference(self, values: np.ndarray) -> np.ndarray:
+    """The quantiser's mean square less the decoder's; NaN if one has no freedom."""
+    if not all(self.df.values()):
+      return np.full(np.shape(values)[:-1], np.nan)
+    squares = self.squares(values)
+    return (
+      squares["quantizer"] / self.df["quantizer"]
+      - squares["decoder"] / self.df["decoder"]
+    )
+
+
+def _levels(names: Sequence[str]) -> np.ndarray:
+  """One column a level."""
+  kinds = sorted(set(names))
+  return np.array([[float(name == kind) for kind in kinds] for name in names])
+
+
+def _row(ss: float, df: int, residual: dict[str, Any], total: float) -> dict[str, Any]:
+  ms = ss / df if df else None
+  f = p = None
+  if df and residual["df"] and residual["ss"] > 1e-12 * max(total, 1e-300):
+    f = ms / (residual["ss"] / residual["df"])
+    p = float(stats.f.sf(f, df, residual["df"]))
+  return {
+    **{"ss": ss, "df": df, "ms": ms},
+    "eta_squared": ss / total if df and total > 0 else None,
+    **{"f": f, "p": p},
+  }
+
+
+def _plain(value: np.ndarray) -> float | None:
+  return float(value) if np.isfinite(value) else None

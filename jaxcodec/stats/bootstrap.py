@@ -1,0 +1,169 @@
+"""Paired bootstrap intervals: every system is measured on the same resamples."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from jaxcodec.stats.means import SEED, expanded_tail, resamples
+
+
+class Aligned(NamedTuple):
+  """One measure of M systems on the same U utterances, as ratios of sums.
+
+  The measure of a system is its sum of `top_UxM` over that of `bottom_UxM`: a corpus's
+  errors over its words, or values over ones. Values of one utterance under several
+  seeds are summed, as they aren't independent.
+
+  Attributes:
+    ids: of the utterances.
+    top_UxM: sums of values times weights.
+    bottom_UxM: sums of weights.
+  """
+
+  ids: tuple[str, ...]
+  top_UxM: np.ndarray
+  bottom_UxM: np.ndarray
+
+  def means(self) -> np.ndarray:
+    """The measure of each system (M,)."""
+    return self.top_UxM.sum(0) / self.bottom_UxM.sum(0)
+
+  def resampled(self) -> np.ndarray:
+    """The measure of each system in each resample of the utterances (R, M)."""
+    count = len(self.ids)
+    parts = []
+    for chosen in resamples(count):
+      rows = np.repeat(np.arange(len(chosen)), count)
+      drawn = np.zeros((len(chosen), count))
+      np.add.at(drawn, (rows, chosen.ravel()), 1.0)
+      parts.append((drawn @ self.top_UxM) / (drawn @ self.bottom_UxM))
+    return np.concatenate(parts)
+
+  def columns(self, *systems: int) -> "Aligned":
+    """The same utterances, fewer systems."""
+    chosen = list(systems)
+    return Aligned(self.ids, self.top_UxM[:, chosen], self.bottom_UxM[:, chosen])
+
+
+def interval(
+  replicates_R: np.ndarray, count: int, *, level: float = 0.95
+) -> list[float | None]:
+  """Percentile interval of a statistic's replicates, widened for few utterances.
+
+  Args:
+    replicates_R: the statistic in each resample; replicates that have no value (a
+      correlation of equal numbers) are left out.
+    count: how many things were resampled.
+    level: how often it should cover the true value.
+
+  Returns:
+    [low, high], or [None, None] of fewer than two things or if half have no value.
+  """
+  valid = replicates_R[np.isfinite(replicates_R)]
+  if count < 2 or 2 * len(valid) < len(replicates_R):
+    return [None, None]
+  tail = expanded_tail(count, level)
+  low, high = np.quantile(valid, [tail, 1 - tail])
+  return [float(low), float(high)]
+
+
+def statistic(
+  aligned: Aligned, function: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+  """A function of the systems' measures with its interval over utterances.
+
+  Args:
+    aligned: the systems' measure.
+    function: (..., M) measures to (...) values.
+
+  Returns:
+    {"value", "ci95", "n"}.
+  """
+  value = float(function(aligned.means()))
+  ci95 = interval(function(aligned.resampled()), len(aligned.ids))
+  return {"value": value, "ci95": ci95, "n": len(aligned.ids)}
+
+
+def difference(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
+  """System a's measure less system b's on the same utterances, as `statistic`."""
+  return statistic(aligned.columns(a, b), lambda m: m[..., 0] - m[..., 1])
+
+
+_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
+
+
+def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
+  """Correlation over systems, with intervals of two kinds.
+
+  `ci95` resamples the systems; `fisher95` is Fisher's, with the variance of Bonett and
+  Wright 2000 for ranks. The first is too narrow for a handful of systems, the second
+  assumes a bivariate normal: believe what both say. `p` is of the exact permutation
+  test up to 8 systems, of 9999 random permutations beyond.
+
+  Args:
+    x_M, y_M: one value a system.
+    kind: "pearson" or "spearman".
+
+  Returns:
+    {"value", "ci95", "fisher95", "p", "n"}; None where there are fewer than three
+    systems or one of the variables doesn't vary.
+  """
+  if len(x_M) < 3 or np.ptp(x_M) == 0 or np.ptp(y_M) == 0:
+    none = [None, None]
+    return dict(value=None, ci95=none, fisher95=none, p=None, n=len(x_M))
+  value = float(_CORRELATIONS[kind](x_M, y_M).statistic)
+  replicates = resampled_correlations(x_M, y_M[:, None], kind)[:, 0]
+  return {
+    "value": value,
+    "ci95": interval(replicates, len(x_M)),
+    "fisher95": fisher_interval(value, len(x_M), kind),
+    "p": _permutation_p(x_M, y_M, kind),
+    "n": len(x_M),
+  }
+
+
+def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.ndarray:
+  """Correlations of x with each column of y in resamples of the systems (R, Y).
+
+  NaN where a resample's x or y doesn't vary.
+  """
+  both = np.column_stack([x_M, y_MxY])
+  chosen = np.concatenate(list(resamples(len(x_M))))
+  drawn = both[chosen]
+  if kind == "spearman":
+    drawn = stats.rankdata(drawn, axis=1)
+  centred = drawn - drawn.mean(axis=1, keepdims=True)
+  spread = np.sqrt((centred**2).sum(axis=1))
+  spread[np.ptp(drawn, axis=1) == 0] = np.nan
+  products = (centred[:, :, :1] * centred[:, :, 1:]).sum(axis=1)
+  return products / (spread[:, :1] * spread[:, 1:])
+
+
+def fisher_interval(value: float, count: int, kind: str) -> list[float | None]:
+  """95% interval by Fisher's transform.
+
+  [None, None] below four systems and of a perfect correlation, where it has no width.
+  """
+  if count < 4 or abs(value) > 1 - 1e-9:
+    return [None, None]
+  variance = (1 + value**2 / 2 if kind == "spearman" else 1.0) / (count - 3)
+  half = stats.norm.ppf(0.975) * np.sqrt(variance)
+  z = np.arctanh(value)
+  return [float(np.tanh(z - half)), float(np.tanh(z + half))]
+
+
+def _permutation_p(x_M, y_M, kind) -> float:
+  if kind == "spearman":
+    x_M, y_M = stats.rankdata(x_M), stats.rankdata(y_M)
+  x_M, y_M = stats.zscore(x_M), stats.zscore(y_M)
+  found = stats.permutation_test(
+    (x_M,),
+    lambda x, axis: (x * y_M).mean(axis=axis),
+    permutation_type="pairings",
+    vectorized=True,
+    n_resamples=9999 if len(x_M) > 8 else 40_320,
+    rng=np.random.default_rng(SEED),
+  )
+  return float(found.pvalue)

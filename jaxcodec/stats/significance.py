@@ -1,0 +1,77 @@
+"""Paired tests between systems on the same utterances, and many tests at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from jaxcodec.stats import means
+from jaxcodec.stats.bootstrap import Aligned, difference
+
+# Up to 13 utterances all 2^n exchanges are tried, beyond that as many random ones.
+_EXCHANGES = 9999
+
+
+def compare(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
+  """System a against system b: the difference, its interval and two tests' p-values.
+
+  `p_permutation` exchanges the two systems within utterances, its statistic is the
+  difference of the corpus-level measures. `p_wilcoxon` is the signed-rank test of the
+  utterances' own values, by its normal approximation. Both are two-sided.
+
+  Returns:
+    {"value", "ci95", "n", "p_permutation", "p_wilcoxon"}.
+  """
+  pair = aligned.columns(a, b)
+  return {
+    **difference(aligned, a, b),
+    "p_permutation": permutation_p(pair),
+    "p_wilcoxon": _wilcoxon_p(pair),
+  }
+
+
+def permutation_p(pair: Aligned) -> float:
+  """Two-sided p-value of the exchange of two systems within utterances.
+
+  Raises:
+    ValueError: the two have other weights; corpus-level rates are then no function of
+      the utterances' differences.
+  """
+  weights = pair.bottom_UxM
+  if not np.array_equal(weights[:, 0], weights[:, 1]):
+    raise ValueError("the two systems' weights differ: align them by utterance first")
+  if len(weights) == 1:  # both exchanges are as extreme
+    return 1.0
+  found = stats.permutation_test(
+    (pair.top_UxM[:, 0], pair.top_UxM[:, 1]),
+    lambda x, y, axis: (x - y).sum(axis=axis),
+    permutation_type="samples",
+    vectorized=True,
+    n_resamples=_EXCHANGES,
+    rng=np.random.default_rng(means.SEED),
+  )
+  return float(found.pvalue)
+
+
+def _wilcoxon_p(pair: Aligned) -> float:
+  values = pair.top_UxM / pair.bottom_UxM
+  change = values[:, 0] - values[:, 1]
+  if not np.any(change):
+    return 1.0
+  # Zeros split their ranks (Pratt), so that ties count against a difference.
+  found = stats.wilcoxon(change, zero_method="pratt", method="asymptotic")
+  return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """p-values adjusted for their number, in the same order.
+
+  Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+  """
+  p = np.asarray(p_values, float)
+  order = np.argsort(p, kind="stable")
+  stepped = p[order] * np.arange(len(p), 0, -1)
+  adjusted = np.empty_like(p)
+  adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+  return [float(value) for value in adjusted]

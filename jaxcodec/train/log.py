@@ -1,0 +1,106 @@
+"""What training says of itself: metrics read one step late, rates, the bar."""
+
+import contextlib
+import time
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcodec.progress import Progress
+from jaxcodec.train.metrics_file import MetricsWriter
+from jaxcodec.train.nonfinite import NonFinite, StepResult
+from jaxcodec.train.rates import Rates
+
+
+class TrainLog:
+  """Reads each step's result while the next one computes, and writes some of them."""
+
+  def __init__(
+    self,
+    writer: MetricsWriter,
+    progress: Progress,
+    rates: Rates,
+    nonfinite: NonFinite,
+    *,
+    log_every: int,
+    start: int,
+    last: int,
+    show: Sequence[str],
+    on_log: Callable[[int, dict[str, Any]], None] | None,
+  ):
+    self._writer, self._progress = writer, progress
+    self._rates, self._nonfinite = rates, nonfinite
+    self._log_every, self._last = log_every, last
+    self._show, self._on_log = show, on_log
+    self._pending: StepResult | None = None
+    self._step = start
+
+  def __enter__(self) -> "TrainLog":
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: types.TracebackType | None,
+  ) -> None:
+    self._writer.__exit__(kind, error, trace)
+
+  def push(self, result: StepResult) -> None:
+    """Keeps this result and reads the one before it, which is there or nearly so."""
+    self.flush()
+    self._pending, self._step = result, result.step
+    self._progress.update()
+
+  def flush(self) -> None:
+    """Waits for the last step and reads its result.
+
+    Raises:
+      NonFiniteError: as `NonFinite.add` does.
+    """
+    if self._pending is None:
+      return
+    result, self._pending = self._pending, None
+    if not result.finite:
+      self._nonfinite.add(result)
+    if not self._rates.running:  # the first step, which also warmed everything up
+      self._rates.restart()
+      self._progress.restart_clock()
+      self._display(jax.device_get(result.metrics))
+    else:
+      self._rates.tick(result.flops, result.examples)
+    if result.step % self._log_every == 0 or result.step == self._last:
+      metrics = jax.device_get(result.metrics)
+      extra = self._rates.take() | self._nonfinite.metrics()
+      self.write(result.step, {**metrics, **extra})
+
+  def write(self, step: int, values: dict[str, Any]) -> None:
+    """Writes, shows and hands on a line of metrics."""
+    self._writer.write(step, values)
+    self._display(values)
+    if self._on_log is not None:
+      self._on_log(step, values)
+
+  @contextlib.contextmanager
+  def compiling(self) -> Iterator[None]:
+    """Around the compilation of the training step, whose time is logged."""
+    start = time.monotonic()
+    with self.paused():
+      yield
+    seconds = time.monotonic() - start
+    self._writer.write(self._step + 1, {"compile_seconds": seconds})
+    self._progress.message(f"compiled the training step in {seconds:.1f} s")
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Keeps evaluation, saving and compilation out of the rates."""
+    start = time.monotonic()
+    yield
+    self._rates.skip(time.monotonic() - start)
+
+  def _display(self, values: dict[str, Any]) -> None:
+    shown = {name: values[name] for name in self._show if name in values}
+    self._progress.show({name: float(v) for name, v in shown.items() if not np.ndim(v)})

@@ -1,0 +1,207 @@
+"""Small good sets of every kind of file that jaxcodec reads, and how each is read."""
+
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import soundfile
+
+from jaxcodec import token_file, weights
+from jaxcodec.data import token_store
+from jaxcodec.data.prepare import build
+from jaxcodec.data.source import open_source
+from jaxcodec.train.checkpoint import Checkpointer
+
+RATE = 16_000
+# The errors that a user gets as one line, or that training stops with by design.
+CLEAR = (ValueError, OSError, RuntimeError)
+STEPPED_BACK = "the checkpoint before"
+_SPEC = dict(num_codebooks=2, codebook_size=1024, hop=320, sample_rate=RATE)
+
+
+def _tone(number):
+  rng = np.random.default_rng(number)
+  time = np.arange(RATE // 2 + 100 * number) / RATE
+  return 0.4 * np.sin(2 * np.pi * 200 * time) + 0.05 * rng.standard_normal(len(time))
+
+
+def audio_maker(suffix):
+  """Makes three files of noisy tones of that suffix."""
+
+  def make(folder):
+    for number, name in enumerate("abc"):
+      soundfile.write(folder / f"{name}.{suffix}", _tone(number), RATE)
+
+  return make
+
+
+def write_sample(path, value, position):
+  """Makes a float wav file with one sample of that value."""
+  audio_N = _tone(1)
+  audio_N[100 + position] = value
+  soundfile.write(path, audio_N, RATE, subtype="FLOAT")
+
+
+def make_csv(folder):
+  audio_maker("flac")(folder)
+  rows = [
+    f"{name}|Number {i} is said.|Number {i} is said." for i, name in enumerate("abc")
+  ]
+  (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+
+
+def make_librispeech(folder):
+  chapter = folder / "8" / "1"
+  chapter.mkdir(parents=True)
+  for number in range(3):
+    soundfile.write(chapter / f"8-1-{number}.flac", _tone(number), RATE)
+  lines = [f"8-1-{number} SAY {number}\n" for number in range(3)]
+  (chapter / "8-1.trans.txt").write_text("".join(lines))
+
+
+def make_librilight(folder):
+  book = folder / "100" / "book"
+  book.mkdir(parents=True)
+  for number in range(3):
+    soundfile.write(book / f"{number}.flac", _tone(number), RATE)
+    text = json.dumps({"speaker": "100", "snr": 9.5, "book_meta": {"title": "A Book"}})
+    (book / f"{number}.json").write_text(text)
+
+
+def read_folder(folder, on_error=None):
+  """Everything of each recording; with `on_error`, and what was skipped too."""
+  return _contents(
+    *open_and(on_error, "folder", folder), with_skipped=on_error is not None
+  )
+
+
+def open_and(on_error, source, folder, **options):
+  """The source, its sample rate."""
+  opened = open_source(
+    source, str(folder), sample_rate=RATE, on_error=on_error or "raise", **options
+  )
+  return opened, RATE
+
+
+def _contents(source, rate, with_skipped):
+  value = {
+    u.id: (u.speaker, u.text, _digest(source.audio(i, rate)))
+    for i, u in enumerate(source.utterances)
+  }
+  return (value, [s["reason"] for s in source.skipped]) if with_skipped else value
+
+
+def _digest(array):
+  array = np.ascontiguousarray(array)
+  return array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def make_set(folder):
+  """A built set in two shards, and beside it what it was built from."""
+  (folder / "in").mkdir()
+  audio_maker("wav")(folder / "in")
+  build.build(folder / "in", folder, name="tones", shard_mb=0.02, processes=1)
+
+
+def make_foreign_set(folder):
+  """The same without what only ours have: TFDS itself keeps no checksums."""
+  make_set(folder)
+  for path in (folder / "tones" / "1.0.0").glob("*.json*"):
+    if path.name not in ("dataset_info.json", "features.json", "metadata.json"):
+      path.unlink()
+
+
+def read_set(folder, on_error=None):
+  return _contents(
+    *open_and(on_error, "tfds", folder, name="tones"),
+    with_skipped=on_error is not None,
+  )
+
+
+def build_again(folder):
+  """The set after the same command once more: records are for going on, not to read."""
+  build.build(folder / "in", folder, name="tones", shard_mb=0.02, processes=1)
+  return read_set(folder)
+
+
+def make_jxc(folder):
+  rng = np.random.default_rng(0)
+  token_file.write(
+    folder / "a.jxc",
+    token_file.TokenFile(
+      spec=_SPEC,
+      codes=[rng.integers(0, 1024, (9, 2)), rng.integers(0, 1024, (5, 2))],
+      gaps=[[], [2]],
+      num_samples=[2880, 1600],
+      sample_rate=RATE,
+      fingerprint="f" * 64,
+    ),
+  )
+
+
+def read_jxc(folder):
+  file = token_file.read(folder / "a.jxc")
+  header = token_file.read_header(folder / "a.jxc")
+  return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
+
+
+def make_tokens(folder):
+  rng = np.random.default_rng(0)
+  records = [
+    {
+      **{"id": f"u{number}", "speaker": "s", "text": "Said."},
+      "codes_TxK": rng.integers(0, 1024, (50, 2), np.int32),
+      "semantic_T": rng.integers(0, 99, 50, np.int32),
+    }
+    for number in range(4)
+  ]
+  token_store.write_tokens(folder / "t.array_record", records)
+
+
+def read_tokens(folder):
+  source = token_store.TokenSource(folder / "t.array_record")
+  return [
+    {k: _digest(v) if isinstance(v, np.ndarray) else v for k, v in source[i].items()}
+    for i in range(len(source))
+  ]
+
+
+def _state(step):
+  """Leaves that are packed with others, and one that is large enough to be alone."""
+  w, wide = (jnp.full((n, n), float(step)) for n in (64, 600))
+  return {"w": w, "wide": wide, "step": jnp.int32(step)}
+
+
+def make_checkpoints(folder):
+  with Checkpointer(folder / "checkpoints") as checkpoints:
+    for step in (1, 2):
+      checkpoints.save(step, _state(step), f"at {step}")
+
+
+def read_checkpoint(folder):
+  with Checkpointer(folder / "checkpoints") as checkpoints:
+    restored = checkpoints.restore(jax.eval_shape(lambda: _state(0)))
+  value = restored.step, restored.data_state, _leaves(restored.state)
+  before = 1, "at 1", _leaves(_state(1))
+  return STEPPED_BACK if value == before else value
+
+
+def _leaves(state):
+  return [_digest(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def make_params(folder):
+  rng = np.random.default_rng(0)
+  kernel = rng.standard_normal((32, 16)).astype(np.float32)
+  variables = {"params": {"dense": {"kernel": kernel, "bias": np.zeros(16)}}}
+  weights.save_params(
+    folder / "params.safetensors", variables, {"sample_rate": "16000"}
+  )
+
+
+def read_params(folder):
+  path = folder / "params.safetensors"
+  flat = jax.tree_util.tree_leaves_with_path(weights.load_params(path))
+  return weights.load_metadata(path), [(str(key), _digest(x)) for key, x in flat]
