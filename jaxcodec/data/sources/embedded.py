@@ -79,7 +79,7 @@ def cache_folder() -> pathlib.Path:
 
 def script(folder: pathlib.Path) -> list[Item]:
   """Who says what: every sentence once, every third one by a second voice too."""
-  lines = importlib.resources.files("jaxcodec.data").joinpath("sentences.txt")
+  lines = importlib.resources.files(__package__).joinpath("sentences.txt")
   sentences = lines.read_text(encoding="utf-8").splitlines()
   once = list(enumerate(sentences))
   parts = [(line, 0, text) for line, text in once]
