@@ -70,7 +70,8 @@ MACHINES = {
 
 def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   """Compiles one cell, in a process that has not used JAX yet."""
-  from jaxcodec.build.text import with_front_end
+  from jaxcodec.build.check import check
+  from jaxcodec.build.resolve import resolve
   from jaxcodec.dry_run import command
   from jaxcodec.parallel import sharding
   from jaxcodec.pipeline.experiment import plain
@@ -82,8 +83,8 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   train[size] = train[size] // 8 * devices
   there = command.make_devices(str(devices))
   mesh = sharding.make_mesh({"data": -1, "fsdp": fsdp}, there)
-  resolved = with_front_end(plain(config))
-  cost = command.trace(resolved, stage, mesh).compile()
+  resolved = resolve(plain(config))
+  cost = command.trace(resolved, check(resolved), stage, mesh).compile()
   return {
     "dtype": config.slm.dtype if stage == "slm" else config.codec.encoder.dtype,
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},

@@ -195,3 +195,57 @@ class Task(Protocol):
 
   def inference_variables(self, state: Any) -> Any:
     """The variables to export: EMA weights where there are any, plus codebooks."""
+
+
+class SpeechLanguageModel(Protocol):
+  """A model of a codec's tokens: all that its training and its API know. Hashable.
+
+  What it reads besides codes, its condition, is a text (text_BxS, text_mask_BxS) or
+  semantic tokens (semantic_BxT).
+
+  Attributes:
+    spec: of the codec.
+  """
+
+  spec: TokenSpec
+
+  def init_params(self, rng: jax.Array, batch: Batch) -> Any:
+    """Fresh parameters; of the batch only the shapes matter. Jittable."""
+
+  def loss(
+    self, params: Any, rng: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    """The training loss, nats, and what to log. Jittable."""
+
+  def evaluate(self, params: Any, batch: Batch) -> Metrics:
+    """Held-out metrics, the same whenever they are computed. Jittable.
+
+    Returns:
+      At least loss and weight (how much the batch counts), scalars, and
+      ce_per_codebook and accuracy_per_codebook, (K,).
+    """
+
+  def generate(
+    self,
+    params: Any,
+    rng: jax.Array,
+    condition: jax.Array,
+    mask: jax.Array,
+    *,
+    prompt: Tokens | None,
+    sampler: Any,
+  ) -> Any:
+    """Codes for a condition.
+
+    Args:
+      params: of this model.
+      rng: a key for each row, (B,).
+      condition: text_BxS, or semantic_BxT, of the prompt and of what is to be said.
+      mask: bool, its valid entries.
+      prompt: codes of the first frames, of each row as many as its mask tells.
+      sampler: of the class that the model's `LanguageModel` names.
+
+    Returns:
+      For semantic tokens the `Tokens` of all frames, the prompt's first; for texts
+      those behind the prompt, as `slm.autoregressive.Generated`.
+    """

@@ -172,7 +172,7 @@ def test_tokenisers_know_their_weights(features, tmp_path):
 def _experiment(**semantic):
   config = plain(tiny(CONFIGS[0]))
   config["semantic"] = {**config["semantic"], **semantic}
-  return Experiment(config, None, None, {}, [])
+  return Experiment(config, None, None, {}, [], check(config))
 
 
 def test_an_experiment_knows_weights_by_content(params, tmp_path):

@@ -26,16 +26,36 @@ from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.registry import Registry
 from jaxcodec.tasks.codec_gan import CodecGanTask
 
-ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
-QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
-DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
-DISCRIMINATORS = {
-  "dac": DacDiscriminator,
-  "encodec": EncodecDiscriminator,
-  "vocos": VocosDiscriminator,
-}
+# A part is called with the fields of its config; quantisers also with `width`, the
+# channels of the latent.
+ENCODERS: Registry[Any] = Registry(
+  "codec.encoder.name", {"dac": DacEncoder, "seanet": SeanetEncoder}, ConfigError
+)
+QUANTIZERS: Registry[Any] = Registry(
+  "codec.quantizer.name",
+  {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ},
+  ConfigError,
+)
+DECODERS: Registry[Any] = Registry(
+  "codec.decoder.name",
+  {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder},
+  ConfigError,
+)
+VOCODER_DECODERS: Registry[Any] = Registry(
+  "codec.decoder.name", {"vocos": VocosDecoder}, ConfigError
+)
+DISCRIMINATORS: Registry[Any] = Registry(
+  "codec_train.discriminator.name",
+  {
+    "dac": DacDiscriminator,
+    "encodec": EncodecDiscriminator,
+    "vocos": VocosDiscriminator,
+  },
+  ConfigError,
+)
 # Kinds of losses in codec_train; DAC's where it does not say.
 _LOSS_KINDS = {
   "mel_loss": losses.MEL,
@@ -105,7 +125,7 @@ def make_vocoder(config: Config) -> Vocoder:
     raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
   rate = positive(fields, "codec", "sample_rate")
   mel = call(MelFeatures, dict(fields["mel"]), "codec.mel", sample_rate=rate)
-  decoder = named({"vocos": VocosDecoder}, fields, "codec.decoder")
+  decoder = named(VOCODER_DECODERS, fields, "codec.decoder")
   return call(Vocoder, {}, "codec", mel=mel, decoder=decoder)
 
 
@@ -115,10 +135,15 @@ def make_preset(preset: str | Config) -> Codec | Vocoder:
   return (make_vocoder if "mel" in config else make_codec)({"codec": config})
 
 
-def make_codec_task(config: Config) -> CodecGanTask:
-  """The codec with its discriminators, losses and optimisers."""
+def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
+  """The codec with its discriminators, losses and optimisers.
+
+  Args:
+    config: of an experiment.
+    codec: what `make_codec` gives for it, made here if None.
+  """
   train, path = config["codec_train"], "codec_train"
-  codec = _rematerialized(make_codec(config), train)
+  codec = _rematerialized(codec or make_codec(config), train)
   if codec.sample_rate != config["data"]["sample_rate"]:
     raise ConfigError(
       f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"

@@ -7,15 +7,26 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxcodec.registry import Registry
 from jaxcodec.types import TokenSpec
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+# Integer fields of any part that must be at least 1.
 _POSITIVE = {
-  *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width", "kmeans_iters", "mlp_width"),
-  *("channels", "compress"),
+  "width",
+  "depth",
+  "heads",
+  "mlp_width",
+  "latent_dim",
+  "channels",
+  "compress",
+  "num_codebooks",
+  "codebook_size",
+  "codebook_dim",
+  "kmeans_iters",
+  "period_width",
+  "band_width",
 }
-
 
 Config = Mapping[str, Any]
 
@@ -24,15 +35,21 @@ class ConfigError(ValueError):
   """A config field that cannot be; the message names it."""
 
 
-def named(
-  known: Mapping[str, Callable], config: Mapping[str, Any], path: str, **given
-) -> Any:
-  """`known[name](**fields)` for the sub-config at the end of `path`."""
+def named(parts: Registry[Callable], config: Config, path: str, **given) -> Any:
+  """Makes the part that `config[...].name` names, from the other fields there.
+
+  Args:
+    parts: to choose from.
+    config: has the part's fields under the last name of `path`.
+    path: of the part in the whole config, e.g. `codec.encoder`.
+    given: further arguments of the part.
+
+  Raises:
+    ConfigError: naming the field.
+  """
   fields = dict(config[path.rsplit(".", 1)[-1]])
-  name = fields.pop("name", None)
-  if name not in known:
-    raise ConfigError(f"{path}.name must be one of {sorted(known)}, got {name!r}")
-  return call(known[name], fields, path, **given)
+  part = parts.lookup(fields.pop("name", None))
+  return call(part, fields, path, **given)
 
 
 def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:

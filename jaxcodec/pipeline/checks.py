@@ -6,9 +6,10 @@ from typing import Any
 from jax.sharding import Mesh
 
 from jaxcodec import stages
+from jaxcodec.build.batch_rows import check_batch_size
 from jaxcodec.build.check import check_shapes
-from jaxcodec.build.fields import ConfigError, whole_frames
-from jaxcodec.build.slm import reads_text
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.opus import MIN_BITRATE
 from jaxcodec.parallel import sharding
@@ -55,7 +56,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       # All texts are spoken out now: a bad one is not found after hours of training.
       check_texts(experiment)
   if "codec" in wanted:
-    check_shapes(experiment.config)
+    check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
     train_options.first(experiment, name)
 
@@ -69,10 +70,10 @@ def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
       f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
       " training, with stages=codec,slm"
     )
-  if name == "slm" and reads_text(experiment.config):
+  if name == "slm" and experiment.language_model.condition.needs_text:
     raise ConfigError(
-      "stages: 'slm' with slm.name='valle' needs texts, and data.source=synthetic has"
-      " none"
+      f"stages: 'slm' with slm.name={experiment.config['slm']['name']!r} needs texts,"
+      " and data.source=synthetic has none"
     )
   return ()
 
@@ -89,29 +90,20 @@ def check_batches(
     ConfigError: naming the field.
   """
   parallel = sharding.batch_parallelism(mesh)
-  for section in (f"{name}_train" for name in trained):
-    size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
-    if size % (parallel * (parts := config[section]["accumulate"])):
-      raise ConfigError(
-        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-        f" that share a batch (see mesh) times {section}.accumulate ({parts})"
-      )
-  if "slm" in trained and reads_text(config):
-    frames = whole_frames(config, "slm_train", "max_seconds", spec)
-    rows = parallel * config["slm_train"]["accumulate"]
-    if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
-      raise ConfigError(
-        f"slm_train.frames_per_batch ({budget}) must hold {rows} utterances, one"
-        " for each device that shares a batch and each of slm_train.accumulate parts,"
-        f" of slm_train.max_seconds ({frames} frames)"
-      )
+  if "codec" in trained:
+    train = config["codec_train"]
+    check_batch_size("codec_train", train["batch_size"], parallel, train["accumulate"])
+  if "slm" in trained:
+    parts = config["slm_train"]["accumulate"]
+    make_batches(config).check_devices(spec, parallel, parts)
 
 
 def check_texts(experiment: Experiment) -> None:
   """Whether every part has texts, where the language model reads them."""
   text_ids = experiment.text_ids
+  needed = experiment.language_model.condition.needs_text
   for part, indices in experiment.split.items():
-    if reads_text(experiment.config) and not text_ids.keys() & set(indices):
+    if needed and not text_ids.keys() & set(indices):
       raise DataError(
         f"data: none of the {len(indices)} recordings of the {part} part has a text,"
         " which the language model of slm.name is to speak"

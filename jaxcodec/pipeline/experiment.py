@@ -13,11 +13,10 @@ import numpy as np
 import soundfile
 
 from jaxcodec import weights
-from jaxcodec.build.check import check
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.check import Models, check
 from jaxcodec.build.fields import ConfigError, crop_samples
+from jaxcodec.build.language_models import LanguageModel, language_model
 from jaxcodec.build.semantic import make_semantic_features
-from jaxcodec.build.text import make_vocabulary
 from jaxcodec.data import split as splits
 from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.source import Source, open_source
@@ -44,6 +43,7 @@ class Experiment:
     source: the recordings.
     split: indices into them by part.
     skipped: recordings that were left out, as in `Source.skipped`.
+    models: what the config describes, without weights.
     done: the stages that are complete, by name.
   """
 
@@ -52,6 +52,7 @@ class Experiment:
   source: Source
   split: dict[str, list[int]]
   skipped: list[dict[str, str]]
+  models: Models
   done: dict[str, Stage] = dataclasses.field(default_factory=dict)
 
   @property
@@ -63,9 +64,20 @@ class Experiment:
   def seed(self) -> int:
     return self.config["seed"]
 
-  @functools.cached_property
+  @property
   def spec(self) -> TokenSpec:
-    return make_codec(self.config).spec
+    """The codec's."""
+    return self.models.spec
+
+  @property
+  def vocabulary(self) -> Vocabulary | None:
+    """The symbols of texts, where the config has `text`."""
+    return self.models.vocabulary
+
+  @property
+  def language_model(self) -> LanguageModel:
+    """The kind of language model that the config names."""
+    return language_model(self.config)
 
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
@@ -80,7 +92,7 @@ class Experiment:
   def codec(self) -> CodecRunner:
     """The trained codec."""
     variables = weights.load_params(self.done["codec"].folder / PARAMS)
-    return CodecRunner(make_codec(self.config), variables)
+    return CodecRunner(self.models.codec, variables)
 
   @functools.cached_property
   def semantic_features(self) -> Features:
@@ -103,11 +115,6 @@ class Experiment:
     if isinstance(self.semantic_features, Mfcc):
       return clusters
     return {**clusters, "hubert": self.semantic_features.config}
-
-  @functools.cached_property
-  def vocabulary(self) -> Vocabulary | None:
-    """The symbols of texts, where the config has `text`."""
-    return make_vocabulary(self.config)
 
   @functools.cached_property
   def text_ids(self) -> dict[int, np.ndarray]:
@@ -142,7 +149,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
   Raises:
     ConfigError, DataError: naming the field or file, before any work.
   """
-  check(config)
+  models = check(config)
   data = config["data"]
   options = {k: v for k, v in data["options"].items() if v is not None}
   source = open_source(
@@ -153,19 +160,20 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
     **options,
   )
   if data["source"] == synthetic.NAME:
-    return Experiment(config, workdir, source, dict.fromkeys(splits.PARTS, []), [])
+    nothing = dict.fromkeys(splits.PARTS, [])
+    return Experiment(config, workdir, source, nothing, [], models)
   split = splits.make_split(
     source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
   )
-  spec = make_codec(config).spec
   split["train"], short = data_pipeline.long_enough(
     source,
     split["train"],
-    sample_rate=spec.sample_rate,
-    crop_samples=crop_samples(config, "codec_train", spec),
+    sample_rate=models.spec.sample_rate,
+    crop_samples=crop_samples(config, "codec_train", models.spec),
     on_error=data["on_error"],
   )
-  return Experiment(config, workdir, source, split, [*source.skipped, *short])
+  skipped = [*source.skipped, *short]
+  return Experiment(config, workdir, source, split, skipped, models)
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:

@@ -14,9 +14,7 @@ import jax
 import numpy as np
 
 from jaxcodec import files, weights
-from jaxcodec.build.slm import make_sampler, make_slm, reads_text
 from jaxcodec.data.audio.files import write_wav
-from jaxcodec.inference import slm
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.pipeline.prompts import Job, make_jobs
 from jaxcodec.progress import Progress
@@ -68,18 +66,16 @@ def _codes(
   experiment: Experiment, jobs: Sequence[Job]
 ) -> Iterator[tuple[Job, np.ndarray, bool]]:
   """Each job, its codes, and whether it ended by itself."""
-  config = experiment.config
-  model = make_slm(config, experiment.spec, experiment.vocabulary)
+  models = experiment.models
   params = weights.load_params(experiment.done["slm"].folder / PARAMS)["params"]
-  run = slm.speak if reads_text(config) else slm.fill
-  for index, codes_TxK, *ended in run(
-    model,
+  for index, codes_TxK, ended in experiment.language_model.condition.run(
+    models.slm_task.model,
     jax.device_put(params),
     [job.job for job in jobs],
-    make_sampler(config),
-    config["generate"]["batch_size"],
+    models.sampler,
+    experiment.config["generate"]["batch_size"],
   ):
-    yield jobs[index], codes_TxK, all(ended)
+    yield jobs[index], codes_TxK, ended
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:

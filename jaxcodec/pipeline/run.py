@@ -11,7 +11,7 @@ from absl import logging
 import jaxcodec
 from jaxcodec import files, stages
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.build.text import with_front_end
+from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.results import read_results
 from jaxcodec.parallel import processes
@@ -35,7 +35,7 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = with_front_end(plain(config)), pathlib.Path(workdir)
+  config, workdir = resolve(plain(config)), pathlib.Path(workdir)
   wanted = wanted_stages(config["stages"])
   with contextlib.ExitStack() as stack:
     with processes.together():

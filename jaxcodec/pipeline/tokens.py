@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxcodec import files
+from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
 from jaxcodec.inference.codec import by_frame
@@ -18,8 +19,7 @@ from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
 
-SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
-VOCABULARY = "vocabulary.json"
+SPEC = "spec.json"
 # So many recordings are encoded together, and written to a file that is joined with the
 # others when all are there.
 _CHUNK, PIECES = 64, "pieces"

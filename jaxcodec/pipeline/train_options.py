@@ -2,13 +2,9 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxcodec import porting, weights
-from jaxcodec.build.codec import make_codec
 from jaxcodec.build.fields import ConfigError, positive
-from jaxcodec.build.slm import make_slm_task
+from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.pipeline.experiment import Experiment
 
@@ -72,7 +68,7 @@ def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
     if weights.is_params(file):
       found = weights.load_params(file)
     elif stage == "codec":
-      found = porting.convert(file, make_codec(experiment.config))
+      found = porting.convert(file, experiment.models.codec)
     else:
       raise ValueError(f"{file} has no parameters of a speech language model")
     return weights.fitted(file, found, _shapes(experiment, stage))
@@ -94,19 +90,8 @@ def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
   return settings
 
 
-def _shapes(experiment, stage) -> Any:
+def _shapes(experiment: Experiment, stage: str) -> Any:
   """The variables as `ShapeDtypeStruct`s."""
   if stage == "codec":
-    return variable_shapes(make_codec(experiment.config))
-  vocabulary = experiment.vocabulary
-  task = make_slm_task(experiment.config, experiment.spec, vocabulary)
-  frame = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-  codes = jax.ShapeDtypeStruct((1, 1, experiment.spec.num_codebooks), jnp.int32)
-  mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
-  batch = {"codes_BxTxK": codes, "semantic_BxT": frame, "mask_BxT": mask}
-  batch |= {"text_BxS": frame, "text_mask_BxS": mask}
-
-  def init(batch):
-    return task.inference_variables(task.init(jax.random.key(0), batch))
-
-  return jax.eval_shape(init, batch)
+    return variable_shapes(experiment.models.codec)
+  return {"params": param_shapes(experiment.models.slm_task.model)}
