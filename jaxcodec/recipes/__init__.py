@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from jaxcodec.recipes import base, codec, maskgit, semantic, valle
 from jaxcodec.recipes.args import parse
+from jaxcodec.registry import Registry
 
-SLMS = {"maskgit": maskgit, "valle": valle}
+SLMS = Registry("slm", {"maskgit": maskgit, "valle": valle})
 
 
 def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
@@ -29,8 +30,9 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   base.full(config)
   codec.full(config, args["codec"])
   semantic.full(config)
-  SLMS[slm].full(config)
+  language_model = SLMS.lookup(slm)
+  language_model.full(config)
   if args["runlocal"]:
-    for part in (base, codec, semantic, SLMS[slm]):
+    for part in (base, codec, semantic, language_model):
       part.runlocal(config)
   return config

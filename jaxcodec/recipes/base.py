@@ -8,6 +8,7 @@ from ml_collections import ConfigDict, config_dict
 def full(config: ConfigDict) -> None:
   """Adds the fields."""
   config.seed = 0
+  config.imports = ()  # modules from outside that register parts, e.g. ("my.module",)
   config.stages = "codec,tokens,slm,generate,evaluate,report"
   config.mesh = dict(data=-1, fsdp=1, tensor=1)
   config.cpu_devices = 1  # how many devices a CPU counts as
