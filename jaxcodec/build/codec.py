@@ -168,11 +168,15 @@ def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
 
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:
-  """With its halves computed again in the backward pass, if `codec_train` says so."""
-  encoder, decoder = (
-    half.clone(remat=train["remat"]) for half in (codec.encoder, codec.decoder)
-  )
-  return codec.clone(encoder=encoder, decoder=decoder)
+  """The codec whose halves obey `codec_train.remat`, as far as they have the choice."""
+  halves = {}
+  for name in ("encoder", "decoder"):
+    half = getattr(codec, name)
+    if hasattr(half, "remat"):
+      halves[name] = half.clone(remat=train["remat"])
+    elif train["remat"]:
+      raise ConfigError(f"codec_train.remat must be False: codec.{name} has no remat")
+  return codec.clone(**halves)
 
 
 def _discriminator(train: Config, path: str) -> Any:
