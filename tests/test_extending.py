@@ -1,5 +1,6 @@
 """Parts from outside the package, as CONTRIBUTING says: registered, named, run."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 from test_configs import ROOT, TINY, TINY_SLM, load
 
+import jaxcodec
 from jaxcodec import weights
 from jaxcodec.build.codec import DECODERS, QUANTIZERS
 from jaxcodec.build.fields import ConfigError
@@ -103,6 +105,18 @@ def test_a_language_model(workdir, results):
   assert len(results["slm"]["ce_per_codebook"]) == 2
   assert results["endings"] == {"ended": 2, "cut": 0, "empty": 0}
   assert results["generation"]["mel_distance"]["n"] == 2
+
+
+def test_a_run_of_outside_parts_is_used_once_they_are_imported(workdir, monkeypatch):
+  """A run's files name modules, but don't make anybody import them."""
+  with pytest.raises(ValueError, match="import outside_quantizer, outside_d.* first"):
+    jaxcodec.load_slm(workdir)
+  monkeypatch.syspath_prepend(str(OUTSIDE))
+  for name in load(CONFIG).imports:
+    importlib.import_module(name)
+  audio_N = np.random.default_rng(1).uniform(-0.1, 0.1, 8000).astype(np.float32)
+  speech = jaxcodec.load_slm(workdir).speak_like(audio_N, content_rate=16_000)
+  assert len(speech.audio_N) == 8000 and speech.tokens.codes_BxTxK.shape == (1, 25, 2)
 
 
 def test_outside_modules_that_are_not_there():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.slm import code_embedding, decode, masking, sampling
+from jaxcodec.slm.body import make_transformer
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation hides the same frames of an utterance whenever and wherever it is run.
@@ -51,15 +52,7 @@ class MaskGit(nn.Module):
       "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
     )
     self.semantic_embed = nn.Embed(self.num_semantic + 1, self.width, dtype=self.dtype)
-    self.transformer = attention.Transformer(
-      self.depth,
-      self.heads,
-      self.mlp_width,
-      num_levels=books,
-      dropout=self.dropout,
-      dtype=self.dtype,
-      remat=self.remat,
-    )
+    self.transformer = make_transformer(self, num_levels=books)
     self.head = self.param("head", code_embedding.head_init, (books, self.width, codes))
 
   @property

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention
 from jaxcodec.slm import autoregressive, masking, sampling
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.nar import NarModel
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
@@ -51,25 +51,14 @@ class Valle:
   def ar(self) -> ArModel:
     """Text to codebook 0."""
     sizes = self.spec.codebook_size, self.num_text, self.width
-    return ArModel(*sizes, self._transformer(1))
+    return ArModel(*sizes, make_transformer(self, num_levels=1))
 
   @property
   def nar(self) -> NarModel:
     """Text and the codebooks below to each of the others."""
     books = self.spec.num_codebooks
     sizes = books, self.spec.codebook_size, self.num_text, self.width
-    return NarModel(*sizes, self._transformer(books - 1))
-
-  def _transformer(self, num_levels):
-    return attention.Transformer(
-      self.depth,
-      self.heads,
-      self.mlp_width,
-      num_levels=num_levels,
-      dropout=self.dropout,
-      dtype=self.dtype,
-      remat=self.remat,
-    )
+    return NarModel(*sizes, make_transformer(self, num_levels=books - 1))
 
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:
     """Fresh parameters; of the batch only the shapes matter."""
