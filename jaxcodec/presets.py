@@ -129,10 +129,10 @@ def preset(name: str) -> dict[str, Any]:
 
 def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:
   """The config of a preset's name, or a config with its `preset` written out."""
-  return expanded({"preset": preset} if isinstance(preset, str) else preset)
+  return expand({"preset": preset} if isinstance(preset, str) else preset)
 
 
-def expanded(codec: Mapping[str, Any]) -> dict[str, Any]:
+def expand(codec: Mapping[str, Any]) -> dict[str, Any]:
   """A codec's config with its `preset`, if it names one, written out.
 
   Fields beside `preset` override the preset's; a part of another `name` replaces the

@@ -99,7 +99,7 @@ def make_codec(config: Config) -> Codec:
 def _codec_config(config: Config) -> dict[str, Any]:
   """`config.codec` with its preset written out and the rate of the data."""
   try:
-    codec = presets.expanded(config["codec"])
+    codec = presets.expand(config["codec"])
   except ValueError as error:
     raise ConfigError(f"codec.preset: {error}") from error
   if "data" in config:
@@ -120,7 +120,7 @@ _OPTIONAL_FIELDS = {"segments", "normalize", "dtype"}
 
 def make_vocoder(config: Config) -> Vocoder:
   """The vocoder that `config.codec` describes: one with `mel` features."""
-  fields = presets.expanded(config["codec"])
+  fields = presets.expand(config["codec"])
   if unknown := sorted(fields.keys() ^ {"sample_rate", "mel", "decoder"}):
     raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
   rate = positive(fields, "codec", "sample_rate")

@@ -13,7 +13,7 @@ def bucket(frames: int) -> int:
   return max(_SMALLEST_FRAMES, 1 << (frames - 1).bit_length())
 
 
-def bucketed(
+def group_by_length(
   lengths: Sequence[int], batch_size: Callable[[int], int]
 ) -> Iterator[tuple[int, int, list[int]]]:
   """Groups items of like length, in frames.

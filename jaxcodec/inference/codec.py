@@ -9,7 +9,7 @@ import numpy as np
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.inference.buckets import (
   bucket,
-  bucketed,
+  group_by_length,
   in_order,
   pad_lengths,
   stack_rows,
@@ -89,7 +89,7 @@ class CodecRunner:
     """
     hop = self._codec.spec.hop
     steps = [self._codec.spec.num_frames(length) for length in lengths]
-    for padded, rows, members in bucketed(steps, self._rows):
+    for padded, rows, members in group_by_length(steps, self._rows):
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
@@ -109,7 +109,7 @@ class CodecRunner:
     Yields:
       (index of a clip, the audio (N, C) float32 of its frames).
     """
-    for padded, rows, members in bucketed(frames, self._rows):
+    for padded, rows, members in group_by_length(frames, self._rows):
       coded = [load(i) for i in members]
       tokens = self._tokens(coded, rows, padded)
       audio_BxNxC = np.asarray(self._decode(self._variables, tokens))

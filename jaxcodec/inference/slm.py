@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcodec.inference.buckets import bucket, bucketed
+from jaxcodec.inference.buckets import bucket, group_by_length
 from jaxcodec.types import Tokens
 
 
@@ -71,7 +71,10 @@ def speak(
       prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
       spoken = jax.device_get(
         model.generate(
-          *(params, _keys(batch, rows), text_BxS, mask_BxS),
+          params,
+          _keys(batch, rows),
+          text_BxS,
+          mask_BxS,
           prompt=prompt if frames else None,
           sampler=sampler,
         )
@@ -99,12 +102,17 @@ def fill(
     (index of a job, the codes (T, K) int32 behind its prompt).
   """
   lengths = [len(job.semantic_T) for job in jobs]
-  for padded, rows, members in bucketed(lengths, lambda _: _rows(jobs, batch_size)):
+  for padded, rows, members in group_by_length(
+    lengths, lambda _: _rows(jobs, batch_size)
+  ):
     batch = [jobs[i] for i in members]
     semantic_BxT, mask_BxT = _stack([job.semantic_T for job in batch], (rows, padded))
     prompt = _prompts(batch, (rows, padded, model.spec.num_codebooks))
     tokens = model.generate(
-      *(params, _keys(batch, rows), semantic_BxT, mask_BxT),
+      params,
+      _keys(batch, rows),
+      semantic_BxT,
+      mask_BxT,
       prompt=prompt,
       sampler=sampler,
     )

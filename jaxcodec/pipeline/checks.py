@@ -35,7 +35,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       f" {bitrate:g}"
     )
   for section in ("codec_train", "slm_train"):
-    train_options.options(experiment, section)
+    train_options.loop_options(experiment, section)
   check_batches(experiment.config, experiment.mesh, experiment.spec)
   available = set()
   for name in wanted:
@@ -58,7 +58,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
   if "codec" in wanted:
     check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
-    train_options.first(experiment, name)
+    train_options.initial_variables(experiment, name)
 
 
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:

@@ -114,7 +114,10 @@ def _reconstructed(experiment, folder):
       files.append(file)
     items.append(
       Item(
-        *(utterance.id, utterance.speaker, utterance.text, spec.sample_rate),
+        id=utterance.id,
+        speaker=utterance.speaker,
+        text=utterance.text,
+        sample_rate=spec.sample_rate,
         audio=decoded_N,
         reference=original_N,
         codes_TxK=codes[i],
@@ -135,7 +138,10 @@ def _generated(experiment):
       prompt_N = experiment.audio(index_of[row["prompt_id"]])[:samples]
     items.append(
       Item(
-        *(row["id"], row["speaker"], row["text"], spec.sample_rate),
+        id=row["id"],
+        speaker=row["speaker"],
+        text=row["text"],
+        sample_rate=spec.sample_rate,
         audio=read_wav(folder / row["wav"]) if row["wav"] else np.zeros(0, np.float32),
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,

@@ -103,7 +103,7 @@ class Experiment:
     """
     return make_semantic_features(self.config, self.spec)
 
-  def recorded(self, part: str) -> Any:
+  def recorded_config(self, part: str) -> Any:
     """What a stage's record of its inputs says of a part of the config.
 
     Of HuBERT it says what the weights are, not where they lie.

@@ -56,7 +56,9 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
 def _recorded(experiment: Experiment, part: str) -> Any:
   of_loop = part.endswith("_train")
   return (
-    train_options.recorded(experiment, part) if of_loop else experiment.recorded(part)
+    train_options.recorded_config(experiment, part)
+    if of_loop
+    else experiment.recorded_config(part)
   )
 
 
@@ -95,12 +97,12 @@ def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:
   if "evaluate" in wanted:
     results = read_results(workdir / evaluate.RESULTS)
     print(f"\n{format_table(results)}\n")
-    print(_told(results["slm"], results["endings"]) + "\n")
+    print(_summary(results["slm"], results["endings"]) + "\n")
   if "report" in wanted:
     print(f"report: {(workdir / 'report.html').resolve()}")
 
 
-def _told(slm: dict[str, Any], endings: dict[str, int]) -> str:
+def _summary(slm: dict[str, Any], endings: dict[str, int]) -> str:
   """What the language model's last evaluation found, and what did not end well."""
   numbers = " ".join(f"{value:.3f}" for value in slm["ce_per_codebook"])
   text = f"Held-out cross-entropy of each codebook: {numbers} nats."

@@ -52,7 +52,7 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   show = ("mel", "adversarial", "eval/mel")
   symptoms = (
     health.codebook_collapse(spec.codebook_size),
-    health.discriminator_wins(task.undecided),
+    health.discriminator_wins(task.guessing_loss),
   )
   _fit(experiment, "codec_train", task, crops, held_out, folder, show, symptoms)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
@@ -90,7 +90,7 @@ def _copy(names, source, target):
     files.write_bytes(target / name, (source / name).read_bytes())
 
 
-def _tell_codebooks(step: int, values: dict[str, Any]) -> None:
+def _log_codebooks(step: int, values: dict[str, Any]) -> None:
   """Logs what was measured for each codebook; for the loop's `on_log`."""
   if "eval/ce_per_codebook" in values:
     told = [
@@ -114,7 +114,7 @@ def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
 
   def on_log(step, values):
     watch(step, values)
-    _tell_codebooks(step, values)
+    _log_codebooks(step, values)
 
   state = fit(
     task,
@@ -124,11 +124,11 @@ def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
     mesh=experiment.mesh,
     seed=experiment.seed,
     eval_data=eval_data,
-    init_from=train_options.first(experiment, folder.name),
+    init_from=train_options.initial_variables(experiment, folder.name),
     show=show,
     desc=folder.name,
     on_log=on_log,
-    **train_options.options(experiment, section),
+    **train_options.loop_options(experiment, section),
   )
   metadata = {
     "version": jaxcodec.__version__,

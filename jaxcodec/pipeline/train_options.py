@@ -12,7 +12,7 @@ _POSITIVE = ("log_every", "checkpoint_every", "eval_every", "eval_batches", "kee
 _ALSO = ("best", "skip_nonfinite", "profile_steps")
 
 
-def options(experiment: Experiment, section: str) -> dict[str, Any]:
+def loop_options(experiment: Experiment, section: str) -> dict[str, Any]:
   """Arguments of `train.fit`.
 
   Raises:
@@ -54,7 +54,7 @@ def _check_profile(settings, section) -> None:
     )
 
 
-def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
+def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | None:
   """Variables that `<stage>_train.init_from` names, None if it names nothing.
 
   Raises:
@@ -76,7 +76,7 @@ def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
     raise ConfigError(f"{stage}_train.init_from: {error}") from error
 
 
-def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
+def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   """What a stage's record says of its section: only what the weights depend on.
 
   Of weights to begin with it says what they are, not where they lie.
@@ -85,7 +85,7 @@ def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
   for name in ("keep", "profile_steps", "remat"):
     settings.pop(name, None)
   if settings["init_from"] is not None:
-    variables = first(experiment, section.removesuffix("_train"))
+    variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)
   return settings
 

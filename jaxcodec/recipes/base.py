@@ -37,8 +37,16 @@ def full(config: ConfigDict) -> None:
     threads=2,
     opus=False,  # whether to measure Opus too, at the codec's bitrate and twice that
     reconstruction=(
-      *("pesq_wb", "stoi", "si_sdr", "mel_distance", "dnsmos_ovrl", "wer", "cer"),
-      *("codebook_usage", "codebook_perplexity", "bitrate_kbps"),
+      "pesq_wb",
+      "stoi",
+      "si_sdr",
+      "mel_distance",
+      "dnsmos_ovrl",
+      "wer",
+      "cer",
+      "codebook_usage",
+      "codebook_perplexity",
+      "bitrate_kbps",
     ),
     generation=("wer", "cer", "speaker_similarity", "dnsmos_ovrl"),
   )

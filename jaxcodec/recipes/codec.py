@@ -18,8 +18,13 @@ def full(config: ConfigDict, name: str) -> None:
     ema_decay=0.999,
     weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=(
-      *((32, 5), (64, 10), (128, 20), (256, 40)),
-      *((512, 80), (1024, 160), (2048, 320)),
+      (32, 5),
+      (64, 10),
+      (128, 20),
+      (256, 40),
+      (512, 80),
+      (1024, 160),
+      (2048, 320),
     ),
     mel_loss="dac",  # or encodec, vocos
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)

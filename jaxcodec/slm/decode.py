@@ -146,7 +146,7 @@ def _decode(model, sampler, params, key_B, inputs):
     known_BxT = jax.lax.dynamic_index_in_dim(codes_BxTxK, level, 2, keepdims=False)
     unknown_BxT = (known_BxT == mask_id) & open_BxT
     left_B = jnp.floor(plan["masked"] * size_B).astype(jnp.int32)
-    again_BxT = masking.lowest(jnp.where(unknown_BxT, score_BxT, jnp.inf), left_B)
+    again_BxT = masking.mark_lowest(jnp.where(unknown_BxT, score_BxT, jnp.inf), left_B)
     filled_BxT = jnp.where(unknown_BxT & ~again_BxT, token_BxT, known_BxT)
     return jax.lax.dynamic_update_index_in_dim(codes_BxTxK, filled_BxT, level, 2), None
 

@@ -64,7 +64,7 @@ class NarModel(nn.Module):
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.codebook_size)
     x_BxSxD = self.text_embed(jnp.where(text_mask_BxS, text_BxS, 0))
     table = self.code_embed.astype(x_BxSxD.dtype)
-    x_BxTxD = code_embedding.summed(table, codes_BxTxK)
+    x_BxTxD = code_embedding.embed_sum(table, codes_BxTxK)
     mask_BxN = jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
     y_BxNxD = self.transformer(
       jnp.concatenate([x_BxSxD, x_BxTxD], axis=1),

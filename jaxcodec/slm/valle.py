@@ -1,4 +1,4 @@
-"""Speech language model of two halves: codebook 0 autoregressively, then the others."""
+"""VALL-E: codebook 0 frame after frame, then each other codebook in one pass."""
 
 import dataclasses
 from typing import Any
@@ -16,15 +16,18 @@ from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 @dataclasses.dataclass(frozen=True)
 class Valle:
-  """VALL-E (arXiv 2301.02111): text to codes. Its parameters are {"ar", "nar"}.
+  """VALL-E (arXiv 2301.02111): text to codes.
 
-  Batches hold codes_BxTxK and mask_BxT, text_BxS and text_mask_BxS.
+  An autoregressive half (`ar`) gives codebook 0 and a non-autoregressive half (`nar`)
+  the others; the parameters are {"ar": ..., "nar": ...}. Batches hold codes_BxTxK,
+  mask_BxT, text_BxS and text_mask_BxS.
 
   Attributes:
     spec: the codec's, of at least two codebooks.
     num_text: number of text symbols.
-    width, depth, heads, mlp_width, dropout, dtype, remat: of both, see `nn.attention`.
-    prompt_rate: part of the training rows whose NAR input has an acoustic prompt.
+    width, depth, heads, mlp_width, dropout, dtype, remat: of both halves; see
+      `nn.attention`.
+    prompt_rate: share of the training rows whose NAR input has an acoustic prompt.
     label_smoothing: of the training loss.
 
   Raises:
@@ -72,7 +75,7 @@ class Valle:
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
-    """Training loss: the sum of both halves' mean cross-entropy, nats.
+    """Returns the sum of both halves' mean cross-entropies, nats, for training.
 
     The AR's mean is over frames and each row's end; the NAR's over the frames behind
     the prompt, of one level a row.
@@ -104,7 +107,7 @@ class Valle:
     }
 
   def evaluate(self, params: Any, batch: Batch) -> Metrics:
-    """Cross-entropy, nats, without prompts, each codebook given those below.
+    """Measures cross-entropy, nats, without prompts, each codebook given those below.
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
@@ -129,7 +132,7 @@ class Valle:
     }
 
   def _score_ar(self, params, batch, dropout_rng=None):
-    """Mean cross-entropy and accuracy on frames and ends."""
+    """Returns the AR half's mean cross-entropy and accuracy on frames and ends."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
     inputs = *text, codes_BxTxK[:, :, 0], mask_BxT
     logits_BxTxV = _apply(self.ar, params["ar"], inputs, dropout_rng)
@@ -142,13 +145,10 @@ class Valle:
     return self._means(logits_BxTxV, code_BxT, scored_BxT, dropout_rng)
 
   def _score_nar(self, params, batch, level_B, prompt_BxT, dropout_rng=None):
-    """The same on the frames behind the prompt, of one level a row."""
+    """As `_score_ar` for the NAR half: frames behind the prompt, one level a row."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    shown = masking.hide(
-      *(codes_BxTxK, mask_BxT, prompt_BxT),
-      (level_B, mask_BxT),
-      self.spec.mask_id,
-    )
+    masked = level_B, mask_BxT
+    shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
     inputs = *text, shown.codes_BxTxK, mask_BxT, level_B
     logits_BxTxV = _apply(self.nar, params["nar"], inputs, dropout_rng)
     level_Bx1x1 = level_B[:, None, None]
@@ -172,7 +172,7 @@ class Valle:
     prompt: Tokens | None = None,
     sampler: ArSampler | None = None,
   ) -> autoregressive.Generated:
-    """See `autoregressive.generate`."""
+    """Speaks texts; see `autoregressive.generate`."""
     return autoregressive.generate(
       self, params, rng, text_BxS, text_mask_BxS, prompt=prompt, sampler=sampler
     )
@@ -184,7 +184,7 @@ def _parts(batch):
 
 
 def _apply(model, params, inputs, dropout_rng):
-  """In training where there is a key for dropout."""
+  """Applies a half, with dropout if there is a key for it."""
   rngs = {} if dropout_rng is None else {"dropout": dropout_rng}
   return model.apply(
     {"params": params}, *inputs, train=dropout_rng is not None, rngs=rngs

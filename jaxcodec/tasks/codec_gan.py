@@ -199,7 +199,7 @@ class CodecGanTask:
 
     def loss(disc_params):
       judge = functools.partial(self._judge, disc_params)
-      real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
+      real, fake = codec_loss.judge_both(judge, real_BxN, fake_BxN)
       game = losses.ADVERSARIAL[self.adversarial_loss]
       return game.discriminator(real, fake, self.discriminator.loss_weights)
 
@@ -222,8 +222,11 @@ class CodecGanTask:
   def _cotangents(self, state, real_BxN, fake_BxN, vq):
     """Gradients of the loss w.r.t. (fake_BxN, vq), its terms, the balancer's state."""
     judge = functools.partial(self._judge, state.disc_params)
-    adversarial = codec_loss.adversarial(
-      *(judge, real_BxN, self.discriminator.loss_weights, self._playing(state)),
+    adversarial = codec_loss.adversarial_terms(
+      judge,
+      real_BxN,
+      self.discriminator.loss_weights,
+      self._playing(state),
       generator=losses.ADVERSARIAL[self.adversarial_loss].generator,
       matching=losses.FEATURE_MATCHING[self.feature_matching],
     )
@@ -232,12 +235,12 @@ class CodecGanTask:
       functions.append(lambda y_BxN: {"waveform": losses.waveform_l1(real_BxN, y_BxN)})
     inputs = functions, self.weights, fake_BxN, vq
     if self.balancer is None:
-      return *codec_loss.weighted(*inputs), state.balance
+      return *codec_loss.weighted_gradients(*inputs), state.balance
     balancing = self.balancer, state.balance, self._playing(state)
-    return codec_loss.balanced(*inputs, *balancing)
+    return codec_loss.balanced_gradients(*inputs, *balancing)
 
   @property
-  def undecided(self) -> float:
+  def guessing_loss(self) -> float:
     """The discriminators' loss if they cannot tell."""
     game = losses.ADVERSARIAL[self.adversarial_loss]
     return game.undecided * sum(self.discriminator.loss_weights)

@@ -20,7 +20,7 @@ Cotangents = tuple[jax.Array, Terms]
 _OF_DISCRIMINATORS = ("adversarial", "feature")
 
 
-def adversarial(
+def adversarial_terms(
   judge: Callable[[jax.Array], losses.Maps],
   real_BxN: jax.Array,
   sub_weights: Sequence[float],
@@ -50,7 +50,7 @@ def adversarial(
   return lambda fake_BxN: lax.cond(playing, judged, unjudged, fake_BxN)
 
 
-def weighted(
+def weighted_gradients(
   functions: Functions, weights: Mapping[str, float], fake_BxN: jax.Array, vq: Terms
 ) -> tuple[Cotangents, Terms]:
   """Gradients of the weighted sum w.r.t. (fake_BxN, vq), and all terms."""
@@ -67,7 +67,7 @@ def weighted(
   return cotangents, terms
 
 
-def balanced(
+def balanced_gradients(
   functions: Functions,
   weights: Mapping[str, float],
   fake_BxN: jax.Array,
@@ -103,7 +103,7 @@ def _each_gradient(function, x):
   return values, grads
 
 
-def of_both(
+def judge_both(
   judge: Callable[[jax.Array], losses.Maps], real_BxN: jax.Array, fake_BxN: jax.Array
 ) -> tuple[losses.Maps, losses.Maps]:
   """Feature maps of both, from one pass over a doubled batch.
