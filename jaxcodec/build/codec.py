@@ -65,7 +65,7 @@ _LOSS_KINDS = {
 
 
 def make_codec(config: Config) -> Codec:
-  """The codec that `config.codec` describes, checked to fit together.
+  """Makes the codec that `config.codec` describes, checked to fit together.
 
   `codec.preset` names a preset, whose fields the others override; see `presets`.
   `codec.segments` and `codec.normalize` are optional; see `Codec`.
@@ -97,7 +97,7 @@ def make_codec(config: Config) -> Codec:
 
 
 def _codec_config(config: Config) -> dict[str, Any]:
-  """`config.codec` with its preset written out and the rate of the data."""
+  """Returns `config.codec` with its preset written out and the data's sample rate."""
   try:
     codec = presets.expand(config["codec"])
   except ValueError as error:
@@ -119,7 +119,7 @@ _OPTIONAL_FIELDS = {"segments", "normalize", "dtype"}
 
 
 def make_vocoder(config: Config) -> Vocoder:
-  """The vocoder that `config.codec` describes: one with `mel` features."""
+  """Makes the vocoder that `config.codec` describes: one with `mel` features."""
   fields = presets.expand(config["codec"])
   if unknown := sorted(fields.keys() ^ {"sample_rate", "mel", "decoder"}):
     raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
@@ -130,13 +130,13 @@ def make_vocoder(config: Config) -> Vocoder:
 
 
 def make_preset(preset: str | Config) -> Codec | Vocoder:
-  """The codec or vocoder of a preset's name, or of a config like `config.codec`."""
+  """Makes the codec or vocoder of a preset's name or a config like `config.codec`."""
   config = presets.config_of(preset)
   return (make_vocoder if "mel" in config else make_codec)({"codec": config})
 
 
 def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
-  """The codec with its discriminators, losses and optimisers.
+  """Makes the codec's training: discriminators, losses and optimisers.
 
   Args:
     config: of an experiment.
@@ -168,7 +168,7 @@ def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
 
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:
-  """The codec whose halves obey `codec_train.remat`, as far as they have the choice."""
+  """Sets `codec_train.remat` in both halves; a part from outside may not have it."""
   halves = {}
   for name in ("encoder", "decoder"):
     half = getattr(codec, name)
@@ -180,13 +180,13 @@ def _rematerialized(codec: Codec, train: Config) -> Codec:
 
 
 def _discriminator(train: Config, path: str) -> Any:
-  """With the compute type, and `remat`, that `codec_train` says."""
+  """Makes the discriminator, with the `dtype` and `remat` of `codec_train`."""
   typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
   return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 
 def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
-  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  """Returns the kinds of losses and the balancer that `codec_train` names."""
   kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
   for name, kind in kinds.items():
     if kind not in (known := _LOSS_KINDS[name]):

@@ -1,4 +1,4 @@
-"""One part of a config to one object, with errors that name the field."""
+"""Turns one part of a config into one object; errors name the field."""
 
 import inspect
 import math
@@ -32,7 +32,7 @@ Config = Mapping[str, Any]
 
 
 class ConfigError(ValueError):
-  """A config field that cannot be; the message names it."""
+  """A bad value of a config field, which the message names."""
 
 
 def named(parts: Registry[Callable], config: Config, path: str, **given) -> Any:
@@ -53,7 +53,14 @@ def named(parts: Registry[Callable], config: Config, path: str, **given) -> Any:
 
 
 def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
-  """`function(**fields, **given)`, with an error that names the field of the config."""
+  """Calls `function(**fields, **given)`; what it raises becomes a ConfigError.
+
+  Args:
+    function: a class, or a function whose parameters are the fields.
+    fields: of the config; lists become tuples, `dtype` a JAX type.
+    path: of the fields in the config, for errors.
+    given: arguments that the config cannot set.
+  """
   known = inspect.signature(function).parameters.keys() - given.keys()
   if unknown := sorted(set(fields) - known):
     names = ", ".join(f"{path}.{name}" for name in unknown)
@@ -71,7 +78,7 @@ def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
 
 
 def positive(config: Mapping[str, Any], path: str, name: str) -> int:
-  """`config[name]`, an integer of at least 1."""
+  """Returns `config[name]`, checked to be an integer of at least 1."""
   if name not in config:
     raise ConfigError(f"{path}.{name} is missing")
   value = config[name]
@@ -81,14 +88,14 @@ def positive(config: Mapping[str, Any], path: str, name: str) -> int:
 
 
 def crop_samples(config: Mapping[str, Any], stage: str, spec: TokenSpec) -> int:
-  """`config[stage].crop_seconds` in samples, a whole number of frames."""
+  """Returns `config[stage].crop_seconds` in samples, a whole number of frames."""
   return whole_frames(config, stage, "crop_seconds", spec) * spec.hop
 
 
 def whole_frames(
   config: Mapping[str, Any], stage: str, field: str, spec: TokenSpec
 ) -> int:
-  """`config[stage][field]`, seconds, in frames.
+  """Converts `config[stage][field]` from seconds to frames, rounded down.
 
   Raises:
     ConfigError: less than one.

@@ -1,4 +1,4 @@
-"""`config.slm`, `slm_train`, `semantic` and `generate` to a language model."""
+"""Turns `config.slm`, `slm_train`, `semantic` and `generate` into a language model."""
 
 import dataclasses
 from typing import Any
@@ -34,7 +34,7 @@ _FIELDS = {
 def make_slm(
   config: Config, spec: TokenSpec, vocabulary: Vocabulary | None = None
 ) -> SpeechLanguageModel:
-  """The speech language model that `config.slm` describes.
+  """Makes the speech language model that `config.slm` describes.
 
   Args:
     config: of an experiment.
@@ -58,7 +58,7 @@ def make_slm(
 def make_slm_task(
   config: Config, spec: TokenSpec, vocabulary: Vocabulary | None = None
 ) -> Any:
-  """The speech language model with its optimiser; see `make_slm`."""
+  """Makes the training of the speech language model; see `make_slm`."""
   model, train = make_slm(config, spec, vocabulary), config["slm_train"]
   make_batches(config).check(spec)
   settings = dict(train["optimizer"], steps=train["steps"])
@@ -68,7 +68,7 @@ def make_slm_task(
 
 
 def make_batches(config: Config) -> Batches:
-  """The batches that `config.slm_train` describes, of the kind that `slm.name` takes.
+  """Makes the batches that `config.slm_train` describes, of `slm.name`'s kind.
 
   Raises:
     ConfigError: a field too many or too few.
@@ -87,20 +87,20 @@ def make_batches(config: Config) -> Batches:
 
 
 def make_sampler(config: Config) -> Any:
-  """How to decode: `config.generate.sampler`, of the kind that `slm.name` takes."""
+  """Makes the sampler of `config.generate.sampler`, of `slm.name`'s kind."""
   sampler = dict(config["generate"]["sampler"])
   return call(language_model(config).sampler, sampler, "generate.sampler")
 
 
 def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
-  """What `config.semantic` says, for a codec."""
+  """Checks `config.semantic` for a codec and returns its settings."""
   positive(config["semantic"], "semantic", "num_clusters")
   fields = dict(config["semantic"])
   return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
 
 
 def param_shapes(model: SpeechLanguageModel) -> Any:
-  """A language model's parameters as nested dicts of `ShapeDtypeStruct`s."""
+  """Returns a model's parameters as nested dicts of `ShapeDtypeStruct`s."""
   ids, mask = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
   batch = {
     "codes_BxTxK": jnp.zeros((1, 1, model.spec.num_codebooks), jnp.int32),

@@ -1,4 +1,4 @@
-"""Checks before the first stage, of what would else fail after hours of training."""
+"""Checks that run before the first stage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,15 @@ from jaxcodec.types import TokenSpec
 
 
 def check(experiment: Experiment, wanted: list[str]) -> None:
-  """What would only be found out after hours of training, or minutes of compiling."""
+  """Finds what would otherwise fail after hours of training or minutes of compiling.
+
+  Args:
+    experiment: whose `done` gets the complete stages that the wanted ones need.
+    wanted: the stages to run.
+
+  Raises:
+    ConfigError, DataError: naming the field or file.
+  """
   for name in ("reconstruction", "generation"):
     try:
       evaluate.metrics_of_set(experiment, name)
@@ -62,7 +70,11 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
 
 
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
-  """The stages that a stage needs: none with synthetic data, which few can use."""
+  """Returns the stages that a stage needs: none with synthetic data.
+
+  Raises:
+    ConfigError: the stage cannot use synthetic data.
+  """
   if not experiment.synthetic:
     return STAGES[name].needs
   if name not in ("codec", "slm"):
@@ -84,7 +96,7 @@ def check_batches(
   spec: TokenSpec,
   trained: Sequence[str] = ("codec", "slm"),
 ) -> None:
-  """Whether the devices can share the batches of the stages that are `trained`.
+  """Checks that the devices can share the batches of the stages that are `trained`.
 
   Raises:
     ConfigError: naming the field.
@@ -99,7 +111,7 @@ def check_batches(
 
 
 def check_texts(experiment: Experiment) -> None:
-  """Whether every part has texts, where the language model reads them."""
+  """Raises DataError unless every part has texts, if the language model reads them."""
   text_ids = experiment.text_ids
   needed = experiment.language_model.condition.needs_text
   for part, indices in experiment.split.items():
@@ -111,6 +123,11 @@ def check_texts(experiment: Experiment) -> None:
 
 
 def wanted_stages(text: str) -> list[str]:
+  """Parses `config.stages`, names with commas between, into the order of running.
+
+  Raises:
+    ConfigError: an unknown name.
+  """
   names = [name.strip() for name in text.split(",")]
   if unknown := [name for name in names if name not in STAGES]:
     raise ConfigError(f"stages: {unknown[0]!r} is unknown; known: {','.join(STAGES)}")

@@ -1,4 +1,4 @@
-"""What the stages of an experiment share, opened and checked before any of them."""
+"""The data and models that all stages share, checked before the first one starts."""
 
 import dataclasses
 import functools
@@ -57,7 +57,7 @@ class Experiment:
 
   @property
   def synthetic(self) -> bool:
-    """Whether there are no recordings, and noise in their place."""
+    """Whether noise takes the place of recordings."""
     return self.config["data"]["source"] == synthetic.NAME
 
   @property
@@ -96,20 +96,20 @@ class Experiment:
 
   @functools.cached_property
   def semantic_features(self) -> Features:
-    """What semantic tokens are clusters of; reads HuBERT's weights.
+    """The features that semantic tokens are clusters of; reads HuBERT's weights.
 
     Raises:
       ConfigError: naming the weights that cannot be used.
     """
     return make_semantic_features(self.config, self.spec)
 
-  def recorded_config(self, part: str) -> Any:
-    """What a stage's record of its inputs says of a part of the config.
+  def recorded_config(self, section: str) -> Any:
+    """Returns what a stage's record of its inputs says of a section of the config.
 
-    Of HuBERT it says what the weights are, not where they lie.
+    HuBERT's weights are recorded by their checksum, not by where they lie.
     """
-    settings = self.config[part]
-    if part != "semantic":
+    settings = self.config[section]
+    if section != "semantic":
       return settings
     clusters = {"num_clusters": settings["num_clusters"]}
     if isinstance(self.semantic_features, Mfcc):
@@ -118,7 +118,7 @@ class Experiment:
 
   @functools.cached_property
   def text_ids(self) -> dict[int, np.ndarray]:
-    """Symbol ids of the recordings' texts, by index; none where none are wanted."""
+    """Symbol ids of the recordings' texts, by index; empty without `text`."""
     if self.vocabulary is None:
       return {}
     return encode_all(
@@ -129,17 +129,17 @@ class Experiment:
     )
 
   def key(self, purpose: str) -> jax.Array:
-    """A random key for one purpose; the same for the same seed."""
+    """Returns the random key of a purpose, which depends on the seed alone."""
     number = hashlib.sha256(purpose.encode()).digest()[:4]
     key = jax.random.key(self.seed)
     return jax.random.fold_in(key, int.from_bytes(number) & 0x7FFFFFFF)
 
   def audio(self, index: int) -> np.ndarray:
-    """Recording `index` at the codec's sample rate, mono (N,)."""
+    """Returns recording `index` at the codec's sample rate, mono (N,)."""
     return self.source.audio(index, self.spec.sample_rate)
 
   def index_of(self) -> dict[str, int]:
-    """Index by id of the recordings."""
+    """Returns the index of each recording by its id."""
     return {u.id: i for i, u in enumerate(self.source.utterances)}
 
 
@@ -177,7 +177,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
-  """What a stage records of the data: what decides its content alone."""
+  """Returns what a stage records of the data: only what its content depends on."""
   data = dict(experiment.config["data"])
   for name in ("path", "workers"):
     data.pop(name)
@@ -185,7 +185,7 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
 
 
 def plain(config: Any) -> dict[str, Any]:
-  """A ConfigDict as JSON would give it back, but with tuples for lists."""
+  """Converts a ConfigDict to plain dicts with JSON's types, but tuples for lists."""
 
   def tuples(value):
     if isinstance(value, dict):
@@ -196,11 +196,11 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def read_wav(path: str | os.PathLike) -> np.ndarray:
-  """Mono audio (N,) float32 of a file that was written by `write_wav`."""
+  """Reads mono audio (N,) float32 from a file of `write_wav`."""
   audio_N, _ = soundfile.read(path, dtype="float32")
   return audio_N
 
 
 def safe_name(utterance_id: str) -> str:
-  """The id as a file name."""
+  """Turns an id into a file name."""
   return utterance_id.replace("/", "_").replace("\\", "_")

@@ -27,7 +27,7 @@ SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 
 
 def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  """Trains the codec on crops; writes its averaged weights, the split, the curves."""
+  """Trains the codec on crops; writes averaged weights, the split and the curves."""
   config, spec = experiment.config, experiment.spec
   settings, source = config["codec_train"], experiment.source
   processes.on_first(lambda: _record_data(experiment, folder))
@@ -91,15 +91,17 @@ def _copy(names, source, target):
 
 
 def _log_codebooks(step: int, values: dict[str, Any]) -> None:
-  """Logs what was measured for each codebook; for the loop's `on_log`."""
+  """Logs held-out cross-entropy and accuracy by codebook, where they were measured."""
   if "eval/ce_per_codebook" in values:
-    told = [
+    ce, accuracy = (
       " ".join(f"{value:.3f}" for value in values[f"eval/{name}_per_codebook"])
       for name in ("ce", "accuracy")
-    ]
+    )
     logging.info(
       "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s",
-      *(step, *told),
+      step,
+      ce,
+      accuracy,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `codec_train` and `slm_train` say of the loop, checked, for `train.fit`."""
+"""The settings of `codec_train` and `slm_train` that are for the training loop."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _ALSO = ("best", "skip_nonfinite", "profile_steps")
 
 
 def loop_options(experiment: Experiment, section: str) -> dict[str, Any]:
-  """Arguments of `train.fit`.
+  """Checks a section's settings and returns them as arguments of `train.loop.fit`.
 
   Raises:
     ConfigError: naming the field.
@@ -55,7 +55,7 @@ def _check_profile(settings, section) -> None:
 
 
 def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | None:
-  """Variables that `<stage>_train.init_from` names, None if it names nothing.
+  """Loads the variables that `<stage>_train.init_from` names; None if it is None.
 
   Raises:
     ConfigError: they cannot be read or do not fit; the leaves that differ are listed.
@@ -77,9 +77,9 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
 
 
 def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
-  """What a stage's record says of its section: only what the weights depend on.
+  """Returns what a stage's record says of its section: what the weights depend on.
 
-  Of weights to begin with it says what they are, not where they lie.
+  Weights to begin with are recorded by their checksum, not by where they lie.
   """
   settings = dict(experiment.config[section])
   for name in ("keep", "profile_steps", "remat"):
@@ -91,7 +91,7 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
 
 
 def _shapes(experiment: Experiment, stage: str) -> Any:
-  """The variables as `ShapeDtypeStruct`s."""
+  """Returns a stage's variables as `ShapeDtypeStruct`s."""
   if stage == "codec":
     return variable_shapes(experiment.models.codec)
   return {"params": param_shapes(experiment.models.slm_task.model)}

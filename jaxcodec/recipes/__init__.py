@@ -1,7 +1,7 @@
-"""The experiments' configs, put together from the parts that they share.
+"""The configs of experiments, put together from shared parts.
 
-A part is a module with `full`, which adds its fields to a config, and `runlocal`, which
-makes them small.
+A part is a module with `full(config)`, which adds its fields to a config, and
+`runlocal(config)`, which makes them small enough for minutes of two CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -14,13 +14,13 @@ SLMS = Registry("slm", {"maskgit": maskgit, "valle": valle})
 
 
 def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
-  """A codec of the study with a speech language model on its tokens.
+  """Makes the config of a codec of the study and a language model on its tokens.
 
   Args:
     arg: what follows the colon of `--config=configs/x.py:...`: `runlocal` for the
       small one, `codec=NAME` for another codec of the study (see `jaxcodec.presets`).
     codec_name: the codec where `arg` names none.
-    slm: the language model, one of `SLMS`.
+    slm: the language model, one of `SLMS`, to which others can be added.
 
   Raises:
     ValueError: an argument or a codec that there is not.

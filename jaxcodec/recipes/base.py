@@ -1,4 +1,4 @@
-"""What every experiment has: the data, the devices, the measures."""
+"""The fields that every experiment has: data, devices, measures."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def full(config: ConfigDict) -> None:
 
 
 def transformer(name: str) -> dict[str, Any]:
-  """A language model of the size that all of them have."""
+  """Returns the fields of a language model of the full size."""
   return dict(
     name=name,
     width=1024,
@@ -66,7 +66,7 @@ def transformer(name: str) -> dict[str, Any]:
 
 
 def training(**settings: Any) -> dict[str, Any]:
-  """A section that trains: `settings`, and what all of them have."""
+  """Returns the fields of a section that trains: `settings`, and those of all."""
   return dict(
     accumulate=1,  # parts that a batch is computed in, to need the memory of one
     init_from=config_dict.placeholder(str),  # weights to begin with: file or folder
@@ -84,6 +84,6 @@ def training(**settings: Any) -> dict[str, Any]:
 
 
 def runlocal(config: ConfigDict) -> None:
-  """Minutes on two CPU cores: few utterances to measure."""
+  """Makes them small: few utterances to measure."""
   config.cpu_devices = 2  # layers this thin keep no more than one core busy each
   config.evaluate.update(num_utterances=16)
