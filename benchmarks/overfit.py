@@ -34,13 +34,18 @@ SIZES = dict(depth=4, width=256, heads=4, dropout=0.0)
 CHUNK = 25  # steps between two lines
 VALLE_STEPS, MASKGIT_STEPS = 250, 800
 HEAD = (
-  *("model", "parameters", "steps", "minutes", "codes right, %"),
-  *("of each codebook", "of each utterance"),
+  "model",
+  "parameters",
+  "steps",
+  "minutes",
+  "codes right, %",
+  "of each codebook",
+  "of each utterance",
 )
 
 
 def read(options):
-  """The batch of all utterances, the codec's spec, and the number of symbols."""
+  """Reads the utterances: one batch, the codec's spec, and the number of symbols."""
   codec = jaxcodec.load(weights=options.weights)
   source = open_source("folder", options.data, sample_rate=codec.sample_rate)
   utterances = source.utterances
@@ -49,8 +54,8 @@ def read(options):
   vocabulary = Vocabulary.of(front_end("auto"))
   clips = [source.audio(i, codec.sample_rate) for i in chosen]
   texts = [vocabulary.encode(utterances[i].text) for i in chosen]
-  audio_BxN, length_B = padded(clips, np.float32)
-  text_BxS, symbols_B = padded(texts, np.int32)
+  audio_BxN, length_B = pad(clips, np.float32)
+  text_BxS, symbols_B = pad(texts, np.int32)
   tokens = codec.encode(audio_BxN, lengths=length_B)
   mask_BxT = np.asarray(tokens.mask_BxT)
   batch = {
@@ -69,8 +74,8 @@ def read(options):
   return jax.tree.map(jnp.asarray, batch), codec.spec, len(vocabulary)
 
 
-def padded(rows, dtype):
-  """One array of them all, zeros at the ends, and their lengths."""
+def pad(rows, dtype):
+  """Stacks rows into one array with zeros at the ends; also returns their lengths."""
   length_B = np.array([len(row) for row in rows])
   array = np.zeros((len(rows), length_B.max()), dtype)
   for one, row in zip(array, rows, strict=True):
@@ -79,7 +84,7 @@ def padded(rows, dtype):
 
 
 def semantic_tokens(spec, audio_BxN, length_B):
-  """Clusters of the utterances' own cepstra."""
+  """Makes semantic tokens: clusters of the utterances' own MFCCs, (B, T)."""
   features = Mfcc(spec.sample_rate, spec.hop)
   cepstra = np.asarray(semantic.compute(features, audio_BxN, length_B))
   frames_B = -(-length_B // spec.hop)
@@ -88,8 +93,8 @@ def semantic_tokens(spec, audio_BxN, length_B):
   return tokenizer.encode(audio_BxN, length_B)
 
 
-def trained(name, model, batch, steps):
-  """Parameters after so many steps, and the minutes that they took."""
+def train(name, model, batch, steps):
+  """Trains for so many steps; returns the parameters and the minutes that it took."""
   task = SlmTask(
     model, steps=steps, learning_rate=1e-3, warmup_steps=CHUNK, ema_decay=0
   )
@@ -129,7 +134,7 @@ def report(name, params, steps, minutes, batch, codes_BxTxK):
 def valle(batch, spec, symbols):
   """AR + NAR: texts to codes and lengths."""
   model = Valle(spec, symbols, prompt_rate=0.0, **SIZES)
-  params, minutes = trained("valle", model, batch, VALLE_STEPS)
+  params, minutes = train("valle", model, batch, VALLE_STEPS)
   want_B = batch["mask_BxT"].sum(1)
   got = model.generate(
     params,
@@ -155,7 +160,7 @@ def maskgit(batch, spec):
     condition_drop=0.0,
     **SIZES,
   )
-  params, minutes = trained("maskgit", model, batch, MASKGIT_STEPS)
+  params, minutes = train("maskgit", model, batch, MASKGIT_STEPS)
   tokens = model.generate(
     params,
     jax.random.key(1),

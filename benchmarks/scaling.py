@@ -12,7 +12,6 @@ done again.
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -70,20 +69,22 @@ MACHINES = {
 
 def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   """Compiles one cell, in a process that has not used JAX yet."""
-  from jaxcodec.build.text import with_front_end
+  from jaxcodec.build.check import check
+  from jaxcodec.build.resolve import resolve
   from jaxcodec.dry_run import command
   from jaxcodec.parallel import sharding
   from jaxcodec.pipeline.experiment import plain
+  from jaxcodec.recipes import config_file
 
   name, stage, _ = MODELS[model]
-  config = _config(name)
+  config = config_file.load(str(ROOT / "configs" / f"{name}.py"))
   train = config[f"{stage}_train"]
   size = "batch_size" if "batch_size" in train else "frames_per_batch"
   train[size] = train[size] // 8 * devices
   there = command.make_devices(str(devices))
   mesh = sharding.make_mesh({"data": -1, "fsdp": fsdp}, there)
-  resolved = with_front_end(plain(config))
-  cost = command.trace(resolved, stage, mesh).compile()
+  resolved = resolve(plain(config))
+  cost = command.trace(resolved, check(resolved), stage, mesh).compile()
   return {
     "dtype": config.slm.dtype if stage == "slm" else config.codec.encoder.dtype,
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},
@@ -95,14 +96,6 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
       for c in cost.collectives
     ],
   }
-
-
-def _config(name: str) -> Any:
-  path = ROOT / "configs" / f"{name}.py"
-  spec = importlib.util.spec_from_file_location(name, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config()
 
 
 def cell(out: pathlib.Path, model: str, devices: int, fsdp: int) -> dict[str, Any]:

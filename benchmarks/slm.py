@@ -25,9 +25,17 @@ SECONDS, FRAMES = 10, 500  # of speech
 # Where frames are measured without a cache, as parts of all.
 NO_CACHE_AT = (0.125, 0.375, 0.625, 0.875)
 HEAD = (
-  *("model", "items", "compile, s", "ours, s", "tokens/s", "real-time factor"),
-  *("NAR's part, s", "PyTorch, s", "ours / PyTorch"),
-  *("no cache, s", "no cache / ours"),
+  "model",
+  "items",
+  "compile, s",
+  "ours, s",
+  "tokens/s",
+  "real-time factor",
+  "NAR's part, s",
+  "PyTorch, s",
+  "ours / PyTorch",
+  "no cache, s",
+  "no cache / ours",
 )
 
 

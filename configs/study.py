@@ -21,8 +21,13 @@ def get_config(arg=""):
   config = ConfigDict()
   config.arg = ""  # what every cell's config is given beside its codec
   config.codecs = (
-    *("baseline", "encodec", "encodecq_vocos", "encodecq_dac"),
-    *("dacq_seanet", "dacq_vocos", "dac"),
+    "baseline",
+    "encodec",
+    "encodecq_vocos",
+    "encodecq_dac",
+    "dacq_seanet",
+    "dacq_vocos",
+    "dac",
   )
   # By language model, the config of its cells.
   config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
@@ -53,7 +58,9 @@ def _runlocal(config):
   config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
   config.overrides = (
     "evaluate.opus=True",
-    *("codec_train.steps=1000", "codec_train.adversarial_start=800"),
+    "codec_train.steps=1000",
+    "codec_train.adversarial_start=800",
     "slm_train.steps=500",
-    *("generate.num_utterances=12", "evaluate.num_utterances=12"),
+    "generate.num_utterances=12",
+    "evaluate.num_utterances=12",
   )

@@ -1,4 +1,4 @@
-"""Named codecs, as plain data for `build.make_codec`.
+"""Named codecs, as plain data for `build.codec.make_codec`.
 
 The published ones have their originals' names. Those of the study (arXiv 2409.04016)
 are all at 16 kHz and 50 Hz with 8 codebooks of 1024 codes (4 kbps), and differ in one
@@ -117,7 +117,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str) -> dict[str, Any]:
-  """A copy of the named codec's config.
+  """Returns a copy of the named codec's config.
 
   Raises:
     ValueError: there is no such preset.
@@ -128,15 +128,15 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:
-  """The config of a preset's name, or a config with its `preset` written out."""
-  return expanded({"preset": preset} if isinstance(preset, str) else preset)
+  """Returns the config of a preset's name, or a config with its preset written out."""
+  return expand({"preset": preset} if isinstance(preset, str) else preset)
 
 
-def expanded(codec: Mapping[str, Any]) -> dict[str, Any]:
-  """A codec's config with its `preset`, if it names one, written out.
+def expand(codec: Mapping[str, Any]) -> dict[str, Any]:
+  """Writes out the preset that a codec's config names, if it names one.
 
-  Fields beside `preset` override the preset's; a part of another `name` replaces the
-  preset's part whole.
+  Fields beside `preset` override the preset's. A part with a `name` other than the
+  preset's replaces the whole part.
 
   Raises:
     ValueError: there is no such preset.

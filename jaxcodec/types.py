@@ -1,4 +1,4 @@
-"""The few types that every part of jaxcodec speaks: token spec, tokens, quantised."""
+"""The types that every part of jaxcodec shares: token spec, tokens, tasks, models."""
 
 import dataclasses
 import math
@@ -17,7 +17,13 @@ from jaxcodec import token_file
 class TokenSpec:
   """All that a speech language model may know of a codec. Hashable.
 
-  Token ids 0..codebook_size-1 are codes; `mask_id`, `pad_id` and `eos_id` follow them.
+  Token ids 0 to codebook_size - 1 are codes; `mask_id`, `pad_id` and `eos_id` follow.
+
+  Attributes:
+    num_codebooks: K.
+    codebook_size: V, codes of each codebook.
+    hop: samples a frame.
+    sample_rate: Hz.
   """
 
   num_codebooks: int
@@ -61,13 +67,13 @@ class TokenSpec:
     return self.codebook_size + 3
 
   def num_frames(self, num_samples: int) -> int:
-    """Frames that `num_samples` samples give: ceil(N / hop)."""
+    """Returns the frames of so many samples, ceil(N / hop)."""
     return -(-num_samples // self.hop)
 
 
 @flax.struct.dataclass
 class Origin:
-  """What tokens were made from and with. Only `num_samples_B` is traced by jit.
+  """The audio and the codec that tokens come from; jit traces `num_samples_B` alone.
 
   Attributes:
     num_samples_B: length of each item's audio, at its own rate.
@@ -100,11 +106,11 @@ class Tokens:
   origin: Origin | None = None
 
   def to_bkt(self) -> jax.Array:
-    """Codes as (B, K, T), the layout of the PyTorch codecs."""
+    """Returns the codes as (B, K, T), the layout of PyTorch's codecs."""
     return jnp.swapaxes(self.codes_BxTxK, 1, 2)
 
   def num_frames(self) -> list[int]:
-    """Frames of each item, up to its last valid one. Not for use within jit."""
+    """Counts the frames of each item up to its last valid one. Not for use in jit."""
     mask_BxT = np.asarray(self.mask_BxT)
     at_T = np.arange(1, mask_BxT.shape[1] + 1)
     return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
@@ -136,7 +142,7 @@ class Tokens:
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "Tokens":
-    """The tokens, as numpy arrays, of a file of `save`.
+    """Reads a file of `save`; the tokens are numpy arrays.
 
     Raises:
       FileNotFoundError, ValueError: naming the file; see `token_file.read`.
@@ -159,7 +165,7 @@ class Tokens:
 
 
 class Quantized(NamedTuple):
-  """What a quantiser returns.
+  """The result of a quantiser.
 
   Attributes:
     z_BxTxD: quantised latent (straight-through in training).
@@ -185,13 +191,67 @@ class Task(Protocol):
     """Returns the train state, a pytree with an int32 scalar `.step`. Jittable."""
 
   def start_from(self, state: Any, variables: Any) -> Any:
-    """A fresh state with variables as `inference_variables` gives them. Jittable."""
+    """Puts variables, as `inference_variables` gives them, into a state. Jittable."""
 
   def train_step(self, state: Any, batch: Batch) -> tuple[Any, Metrics]:
-    """One update. Pure and jittable; metrics are scalars or one value a codebook."""
+    """Updates the state. Jittable; metrics are scalars or one value a codebook."""
 
   def eval_step(self, state: Any, batch: Batch) -> Metrics:
-    """Means over the batch, with a `weight` entry that says how much they count."""
+    """Measures means over a batch; their entry `weight` says how much they count."""
 
   def inference_variables(self, state: Any) -> Any:
-    """The variables to export: EMA weights where there are any, plus codebooks."""
+    """Returns the variables to export: averaged weights where there are any."""
+
+
+class SpeechLanguageModel(Protocol):
+  """A model of a codec's tokens: all that its training and its API know. Hashable.
+
+  What it reads besides codes, its condition, is a text (text_BxS, text_mask_BxS) or
+  semantic tokens (semantic_BxT).
+
+  Attributes:
+    spec: of the codec.
+  """
+
+  spec: TokenSpec
+
+  def init_params(self, rng: jax.Array, batch: Batch) -> Any:
+    """Fresh parameters; of the batch only the shapes matter. Jittable."""
+
+  def loss(
+    self, params: Any, rng: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    """The training loss, nats, and what to log. Jittable."""
+
+  def evaluate(self, params: Any, batch: Batch) -> Metrics:
+    """Held-out metrics, the same whenever they are computed. Jittable.
+
+    Returns:
+      At least loss and weight (how much the batch counts), scalars, and
+      ce_per_codebook and accuracy_per_codebook, (K,).
+    """
+
+  def generate(
+    self,
+    params: Any,
+    rng: jax.Array,
+    condition: jax.Array,
+    mask: jax.Array,
+    *,
+    prompt: Tokens | None,
+    sampler: Any,
+  ) -> Any:
+    """Codes for a condition.
+
+    Args:
+      params: of this model.
+      rng: a key for each row, (B,).
+      condition: text_BxS, or semantic_BxT, of the prompt and of what is to be said.
+      mask: bool, its valid entries.
+      prompt: codes of the first frames, of each row as many as its mask tells.
+      sampler: of the class that the model's `LanguageModel` names.
+
+    Returns:
+      For semantic tokens the `Tokens` of all frames, the prompt's first; for texts
+      those behind the prompt, as `slm.autoregressive.Generated`.
+    """

@@ -7,7 +7,6 @@ failed, 2 bad input, 130 and 143 stopped by Ctrl-C and by SIGTERM, with what was
 saved.
 """
 
-import importlib.util
 import json
 import pathlib
 import shlex
@@ -15,14 +14,14 @@ import sys
 
 import errors
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from jaxcodec import files
 from jaxcodec.build.check import check
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.build.text import with_front_end
+from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
-from jaxcodec.recipes.args import literal
+from jaxcodec.recipes import config_file
 from jaxcodec.report.study import page, tables
 from jaxcodec.stages import WorkdirInUse
 from jaxcodec.study import collect, grid, runner
@@ -77,33 +76,17 @@ def _default_workdir() -> pathlib.Path:
 
 def _config_of(cell: grid.Cell, settings: dict) -> dict:
   """A cell's config with its overrides, so that a wrong one is found before any run."""
-  file, _, arg = cell.config.partition(":")
-  spec = importlib.util.spec_from_file_location("cell_config", file)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config: ConfigDict = module.get_config(arg)
   overrides = grid.overrides_of(settings, cell.slm)
-  values = dict(override.split("=", 1) for override in overrides)
-  for name in values:
-    _check_field(config, name, cell.config)
   try:
-    config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise grid.StudyError(f"overrides: {error.args[0]} (in {cell.config})") from error
+    config = config_file.load(cell.config, overrides, option="overrides")
+  except ValueError as error:
+    raise grid.StudyError(str(error)) from error
   values = json.loads(config.to_json())
   try:
-    check(with_front_end(values))
+    check(resolve(values))
   except ConfigError as error:
     raise grid.StudyError(f"{error} (in {cell.config})") from error
   return values
-
-
-def _check_field(config: ConfigDict, name: str, where: str) -> None:
-  field = config
-  for part in name.split("."):
-    if part not in field:
-      raise grid.StudyError(f"overrides: {name!r} is no field of {where}")
-    field = field[part]
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:

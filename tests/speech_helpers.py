@@ -8,9 +8,8 @@ import numpy as np
 import soundfile
 
 from jaxcodec import files, weights
-from jaxcodec.api.slm_loading import param_shapes
 from jaxcodec.build.codec import make_codec
-from jaxcodec.build.slm import make_slm
+from jaxcodec.build.slm import make_slm, param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.mfcc import Mfcc

@@ -75,7 +75,7 @@ def test_balanced_gradients_of_functions():
   y, vq = jnp.asarray([[3.0, 4.0]]), {"commitment": jnp.asarray(2.0)}
   weights = {"a": 1.0, "b": 1.0, "c": 2.0, "commitment": 5.0}
   balancer = losses.Balancer()
-  cotangents, terms, _ = codec_loss.balanced(
+  cotangents, terms, _ = codec_loss.balanced_gradients(
     *(functions, weights, y, vq, balancer, balancer.init("abc"), jnp.asarray(True))
   )
   expected = (np.array([[0.6, 0.8]]) + [[1, 0]] + 2 * np.array([[0, -1]])) / 4

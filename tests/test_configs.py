@@ -110,9 +110,9 @@ def start(path, workdir, *more):
 @pytest.mark.parametrize("arg", ["", "runlocal"])
 def test_every_config_builds(path, arg):
   config = plain(load(path, arg))
-  check(config)
+  models = check(config)
   if path in OF_EACH_CODEC:  # which is all that it depends on
-    check_shapes(config)
+    check_shapes(config, models.codec_task)
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_configs_that_are_none(tmp_path, capsys):
   (tmp_path / "x.py").write_text("")
   with pytest.raises(ValueError, match="x.py has no get_config"):
     config_file.load(str(tmp_path / "x.py"))
-  with pytest.raises(ValueError, match="--set data.pth=a: .*pth"):
+  with pytest.raises(ValueError, match="--set: 'data.pth' is no field of"):
     config_file.load(CONFIG, ["data.pth=a"])
   assert config_file.load(CONFIG, ["slm.depth=2"]).slm.depth == 2
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from jaxcodec.command import make_devices, report, trace
-from jaxcodec.shapes import training
 from test_configs import CONFIGS, ROOT, load, tiny
 
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.check import check
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.dry_run import step_cost
+from jaxcodec.dry_run.command import make_devices, report, trace
+from jaxcodec.dry_run.shapes import training
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.checks import check_batches
 from jaxcodec.pipeline.experiment import plain
@@ -66,11 +66,11 @@ def test_report_names_the_figures(cost):
 def test_rows_that_cannot_be_shared_are_named():
   config = plain(tiny(CONFIGS[0]))
   config["slm_train"] = {**config["slm_train"], "batch_size": 12}
-  mesh, spec = sharding.make_mesh({"data": 8}), make_codec(config).spec
+  mesh, models = sharding.make_mesh({"data": 8}), check(config)
   with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
-    check_batches(config, mesh, spec, ["slm"])
+    check_batches(config, mesh, models.spec, ["slm"])
   with pytest.raises(ConfigError, match="slm, mesh: .* 12 rows can't .* by 8 devices"):
-    trace(config, "slm", mesh)
+    trace(config, models, "slm", mesh)
   with pytest.raises(ConfigError, match="a number, or a TPU topology.*got 'many'"):
     make_devices("many")
 
@@ -85,10 +85,11 @@ def test_whole_utterances_fill_their_budget():
   """The shapes of the widest batch that training would see."""
   config = load(ROOT / "configs" / "dac_valle.py", "runlocal")
   config.text.front_end = "characters"
-  task, batch = training(plain(config), "slm", 4)
+  config = plain(config)
+  task, batch = training(config, check(config), "slm", 4)
   rows, frames, books = batch["codes_BxTxK"].shape
   assert (rows, frames, books) == (4, 400, 8)  # 8 s at 50 Hz, 4 of them in 1600 frames
-  symbols = config.text.max_symbols + 2  # between begin and end
+  symbols = config["text"]["max_symbols"] + 2  # between begin and end
   assert batch["text_BxS"].shape == batch["text_mask_BxS"].shape == (4, symbols)
   key = jax.eval_shape(lambda: jax.random.key(0))
   assert jax.eval_shape(task.init, key, batch).params.keys() == {"ar", "nar"}

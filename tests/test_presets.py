@@ -126,7 +126,7 @@ def test_fields_beside_a_preset_override_it():
   assert (codec.quantizer.num_codebooks, codec.quantizer.codebook_dim) == (3, 8)
   assert codec.sample_rate == 8_000
   other = {"name": "ema_rvq", "num_codebooks": 2, "codebook_size": 64}
-  replaced = presets.expanded({"preset": "dac", "quantizer": other})
+  replaced = presets.expand({"preset": "dac", "quantizer": other})
   assert replaced["quantizer"] == other
   assert presets.preset("dac")["quantizer"]["num_codebooks"] == 8
 

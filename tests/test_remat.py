@@ -107,5 +107,5 @@ def test_one_field_is_for_codec_and_discriminators():
     parts = task.codec.encoder, task.codec.decoder, task.discriminator
     assert [part.remat for part in parts] == [on] * 3
     experiment = types.SimpleNamespace(config=asked)
-    recorded.append(train_options.recorded(experiment, "codec_train"))
+    recorded.append(train_options.recorded_config(experiment, "codec_train"))
   assert recorded[0] == recorded[1]

@@ -172,7 +172,7 @@ def test_tokenisers_know_their_weights(features, tmp_path):
 def _experiment(**semantic):
   config = plain(tiny(CONFIGS[0]))
   config["semantic"] = {**config["semantic"], **semantic}
-  return Experiment(config, None, None, {}, [])
+  return Experiment(config, None, None, {}, [], check(config))
 
 
 def test_an_experiment_knows_weights_by_content(params, tmp_path):
@@ -181,11 +181,11 @@ def test_an_experiment_knows_weights_by_content(params, tmp_path):
     _experiment(name="hubert", weights=str(path), layer=1) for path in (folder, moved)
   )
   check(first.config)
-  recorded = first.recorded("semantic")
-  assert recorded == second.recorded("semantic")
+  recorded = first.recorded_config("semantic")
+  assert recorded == second.recorded_config("semantic")
   assert recorded["hubert"]["weights_sha256"] == fingerprint(params)
   assert str(tmp_path) not in json.dumps(recorded)
-  assert _experiment().recorded("semantic") == {"num_clusters": 8}
+  assert _experiment().recorded_config("semantic") == {"num_clusters": 8}
 
 
 def test_an_experiment_without_weights_is_refused(tmp_path):

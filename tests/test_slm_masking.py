@@ -90,7 +90,7 @@ def test_cross_entropy_is_optaxs():
 def test_semantics_of_another_row_fill_this_one():
   semantic = jnp.array([[1, 2, 3, 4], [5, 6, 0, 0], [9, 9, 9, 9], [7, 8, 9, 0]])
   mask = _prefix([4, 2, 0, 3], 4)
-  got = masking.of_another(semantic, mask)
+  got = masking.borrow_semantic(semantic, mask)
   np.testing.assert_array_equal(got[0], [5, 6, 5, 6])
   np.testing.assert_array_equal(got[1], [7, 8, 9, 7])
   np.testing.assert_array_equal(got[3], [1, 2, 3, 4])

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from jaxcodec import weights
-from jaxcodec.build.slm import make_sampler, make_slm
+from jaxcodec.build.check import Models
+from jaxcodec.build.slm import make_sampler, make_slm, make_slm_task
 from jaxcodec.data.batches.continuations import Continuations
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary
@@ -71,16 +72,20 @@ def experiment(tmp_path_factory):
     write_tokens(workdir / "tokens" / f"{part}.array_record", records)
   (workdir / "tokens" / "spec.json").write_text('{"codec_sha256": "00"}')
   VOCABULARY.save(workdir / "tokens" / "vocabulary.json")
-  found = Experiment(CONFIG, workdir, source=None, split={}, skipped=[])
-  vars(found).update(
-    spec=SPEC,
-    vocabulary=VOCABULARY,
-    mesh=sharding.make_mesh({"data": 2}),
-    codec=Codec(),
+  found = Experiment(
+    CONFIG, workdir, source=None, split={}, skipped=[], models=models()
   )
+  vars(found).update(mesh=sharding.make_mesh({"data": 2}), codec=Codec())
   for name in ("tokens", "slm"):
     found.done[name] = types.SimpleNamespace(folder=workdir / name)
   return found
+
+
+def models():
+  """Those of the config, on a codec of which there is no more than the spec."""
+  task = make_slm_task(CONFIG, SPEC, VOCABULARY)
+  codec = types.SimpleNamespace(spec=SPEC)
+  return Models(codec, None, VOCABULARY, task, make_sampler(CONFIG))
 
 
 class Codec:
@@ -216,7 +221,6 @@ def test_nothing_to_speak_is_named(experiment, tmp_path):
   for part in COUNTS:
     write_tokens(tmp_path / f"{part}.array_record", textless)
   done = {"tokens": types.SimpleNamespace(folder=tmp_path)}
-  bare = Experiment(CONFIG, tmp_path, None, {}, [], done)
-  vars(bare).update(spec=SPEC)
+  bare = Experiment(CONFIG, tmp_path, None, {}, [], models(), done)
   with pytest.raises(DataError, match="none of its records has a text to speak"):
     prompts.make_jobs(bare)

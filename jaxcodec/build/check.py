@@ -1,16 +1,45 @@
 """Whether a config can be built, found out before anything is computed."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.fields import Config, ConfigError, crop_samples, positive
 from jaxcodec.build.slm import make_sampler, make_slm_task, semantic_settings
 from jaxcodec.build.text import make_vocabulary
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.data.text import Vocabulary
+from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.types import TokenSpec
 
 
-def check(config: Config) -> None:
-  """Builds everything, without weights, so that what cannot be fails at once.
+class Models(NamedTuple):
+  """What a config describes, without weights.
+
+  Attributes:
+    codec: to encode and decode with.
+    codec_task: its training.
+    vocabulary: the symbols of texts, None where the config has no `text`.
+    slm_task: the training of the language model, which is its `model`.
+    sampler: how the language model generates.
+  """
+
+  codec: Codec
+  codec_task: CodecGanTask
+  vocabulary: Vocabulary | None
+  slm_task: Any
+  sampler: Any
+
+  @property
+  def spec(self) -> TokenSpec:
+    """The codec's."""
+    return self.codec.spec
+
+
+def check(config: Config) -> Models:
+  """Builds everything that a config describes, so that what cannot be fails at once.
 
   Raises:
     ConfigError: naming the field.
@@ -23,19 +52,20 @@ def check(config: Config) -> None:
   positive(config["codec_train"], "codec_train", "batch_size")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")
-  spec = make_codec_task(config).codec.spec
-  make_slm_task(config, spec, make_vocabulary(config))
-  semantic_settings(config, spec)
-  make_sampler(config)
+  codec = make_codec(config)
+  codec_task = make_codec_task(config, codec)
+  vocabulary = make_vocabulary(config)
+  slm_task = make_slm_task(config, codec.spec, vocabulary)
+  semantic_settings(config, codec.spec)
+  return Models(codec, codec_task, vocabulary, slm_task, make_sampler(config))
 
 
-def check_shapes(config: Config) -> None:
+def check_shapes(config: Config, task: CodecGanTask) -> None:
   """Traces the codec and its discriminators on a crop, without computing anything.
 
   Raises:
     ConfigError: a crop does not fit them.
   """
-  task = make_codec_task(config)
   samples = crop_samples(config, "codec_train", task.codec.spec)
   audio_BxN = jax.ShapeDtypeStruct((1, samples), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))

@@ -26,16 +26,36 @@ from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.registry import Registry
 from jaxcodec.tasks.codec_gan import CodecGanTask
 
-ENCODERS = {"dac": DacEncoder, "seanet": SeanetEncoder}
-QUANTIZERS = {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ}
-DECODERS = {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder}
-DISCRIMINATORS = {
-  "dac": DacDiscriminator,
-  "encodec": EncodecDiscriminator,
-  "vocos": VocosDiscriminator,
-}
+# A part is called with the fields of its config; quantisers also with `width`, the
+# channels of the latent.
+ENCODERS: Registry[Any] = Registry(
+  "codec.encoder.name", {"dac": DacEncoder, "seanet": SeanetEncoder}, ConfigError
+)
+QUANTIZERS: Registry[Any] = Registry(
+  "codec.quantizer.name",
+  {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ},
+  ConfigError,
+)
+DECODERS: Registry[Any] = Registry(
+  "codec.decoder.name",
+  {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder},
+  ConfigError,
+)
+VOCODER_DECODERS: Registry[Any] = Registry(
+  "codec.decoder.name", {"vocos": VocosDecoder}, ConfigError
+)
+DISCRIMINATORS: Registry[Any] = Registry(
+  "codec_train.discriminator.name",
+  {
+    "dac": DacDiscriminator,
+    "encodec": EncodecDiscriminator,
+    "vocos": VocosDiscriminator,
+  },
+  ConfigError,
+)
 # Kinds of losses in codec_train; DAC's where it does not say.
 _LOSS_KINDS = {
   "mel_loss": losses.MEL,
@@ -45,7 +65,7 @@ _LOSS_KINDS = {
 
 
 def make_codec(config: Config) -> Codec:
-  """The codec that `config.codec` describes, checked to fit together.
+  """Makes the codec that `config.codec` describes, checked to fit together.
 
   `codec.preset` names a preset, whose fields the others override; see `presets`.
   `codec.segments` and `codec.normalize` are optional; see `Codec`.
@@ -77,9 +97,9 @@ def make_codec(config: Config) -> Codec:
 
 
 def _codec_config(config: Config) -> dict[str, Any]:
-  """`config.codec` with its preset written out and the rate of the data."""
+  """Returns `config.codec` with its preset written out and the data's sample rate."""
   try:
-    codec = presets.expanded(config["codec"])
+    codec = presets.expand(config["codec"])
   except ValueError as error:
     raise ConfigError(f"codec.preset: {error}") from error
   if "data" in config:
@@ -99,26 +119,31 @@ _OPTIONAL_FIELDS = {"segments", "normalize", "dtype"}
 
 
 def make_vocoder(config: Config) -> Vocoder:
-  """The vocoder that `config.codec` describes: one with `mel` features."""
-  fields = presets.expanded(config["codec"])
+  """Makes the vocoder that `config.codec` describes: one with `mel` features."""
+  fields = presets.expand(config["codec"])
   if unknown := sorted(fields.keys() ^ {"sample_rate", "mel", "decoder"}):
     raise ConfigError(f"codec: a vocoder has mel and decoder, see {unknown}")
   rate = positive(fields, "codec", "sample_rate")
   mel = call(MelFeatures, dict(fields["mel"]), "codec.mel", sample_rate=rate)
-  decoder = named({"vocos": VocosDecoder}, fields, "codec.decoder")
+  decoder = named(VOCODER_DECODERS, fields, "codec.decoder")
   return call(Vocoder, {}, "codec", mel=mel, decoder=decoder)
 
 
 def make_preset(preset: str | Config) -> Codec | Vocoder:
-  """The codec or vocoder of a preset's name, or of a config like `config.codec`."""
+  """Makes the codec or vocoder of a preset's name or a config like `config.codec`."""
   config = presets.config_of(preset)
   return (make_vocoder if "mel" in config else make_codec)({"codec": config})
 
 
-def make_codec_task(config: Config) -> CodecGanTask:
-  """The codec with its discriminators, losses and optimisers."""
+def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
+  """Makes the codec's training: discriminators, losses and optimisers.
+
+  Args:
+    config: of an experiment.
+    codec: what `make_codec` gives for it, made here if None.
+  """
   train, path = config["codec_train"], "codec_train"
-  codec = _rematerialized(make_codec(config), train)
+  codec = _rematerialized(codec or make_codec(config), train)
   if codec.sample_rate != config["data"]["sample_rate"]:
     raise ConfigError(
       f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
@@ -143,21 +168,25 @@ def make_codec_task(config: Config) -> CodecGanTask:
 
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:
-  """With its halves computed again in the backward pass, if `codec_train` says so."""
-  encoder, decoder = (
-    half.clone(remat=train["remat"]) for half in (codec.encoder, codec.decoder)
-  )
-  return codec.clone(encoder=encoder, decoder=decoder)
+  """Sets `codec_train.remat` in both halves; a part from outside may not have it."""
+  halves = {}
+  for name in ("encoder", "decoder"):
+    half = getattr(codec, name)
+    if hasattr(half, "remat"):
+      halves[name] = half.clone(remat=train["remat"])
+    elif train["remat"]:
+      raise ConfigError(f"codec_train.remat must be False: codec.{name} has no remat")
+  return codec.clone(**halves)
 
 
 def _discriminator(train: Config, path: str) -> Any:
-  """With the compute type, and `remat`, that `codec_train` says."""
+  """Makes the discriminator, with the `dtype` and `remat` of `codec_train`."""
   typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
   return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 
 def _loss_kinds(train: Config, path: str) -> dict[str, Any]:
-  """What `codec_train` says of the kinds of its losses and of their balancer."""
+  """Returns the kinds of losses and the balancer that `codec_train` names."""
   kinds = {name: train[name] for name in _LOSS_KINDS if name in train}
   for name, kind in kinds.items():
     if kind not in (known := _LOSS_KINDS[name]):

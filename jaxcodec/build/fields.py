@@ -1,4 +1,4 @@
-"""One part of a config to one object, with errors that name the field."""
+"""Turns one part of a config into one object; errors name the field."""
 
 import inspect
 import math
@@ -7,36 +7,60 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxcodec.registry import Registry
 from jaxcodec.types import TokenSpec
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+# Integer fields of any part that must be at least 1.
 _POSITIVE = {
-  *("width", "depth", "heads", "num_codebooks", "codebook_size", "codebook_dim"),
-  *("latent_dim", "period_width", "band_width", "kmeans_iters", "mlp_width"),
-  *("channels", "compress"),
+  "width",
+  "depth",
+  "heads",
+  "mlp_width",
+  "latent_dim",
+  "channels",
+  "compress",
+  "num_codebooks",
+  "codebook_size",
+  "codebook_dim",
+  "kmeans_iters",
+  "period_width",
+  "band_width",
 }
-
 
 Config = Mapping[str, Any]
 
 
 class ConfigError(ValueError):
-  """A config field that cannot be; the message names it."""
+  """A bad value of a config field, which the message names."""
 
 
-def named(
-  known: Mapping[str, Callable], config: Mapping[str, Any], path: str, **given
-) -> Any:
-  """`known[name](**fields)` for the sub-config at the end of `path`."""
+def named(parts: Registry[Callable], config: Config, path: str, **given) -> Any:
+  """Makes the part that `config[...].name` names, from the other fields there.
+
+  Args:
+    parts: to choose from.
+    config: has the part's fields under the last name of `path`.
+    path: of the part in the whole config, e.g. `codec.encoder`.
+    given: further arguments of the part.
+
+  Raises:
+    ConfigError: naming the field.
+  """
   fields = dict(config[path.rsplit(".", 1)[-1]])
-  name = fields.pop("name", None)
-  if name not in known:
-    raise ConfigError(f"{path}.name must be one of {sorted(known)}, got {name!r}")
-  return call(known[name], fields, path, **given)
+  part = parts.lookup(fields.pop("name", None))
+  return call(part, fields, path, **given)
 
 
 def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
-  """`function(**fields, **given)`, with an error that names the field of the config."""
+  """Calls `function(**fields, **given)`; what it raises becomes a ConfigError.
+
+  Args:
+    function: a class, or a function whose parameters are the fields.
+    fields: of the config; lists become tuples, `dtype` a JAX type.
+    path: of the fields in the config, for errors.
+    given: arguments that the config cannot set.
+  """
   known = inspect.signature(function).parameters.keys() - given.keys()
   if unknown := sorted(set(fields) - known):
     names = ", ".join(f"{path}.{name}" for name in unknown)
@@ -54,7 +78,7 @@ def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
 
 
 def positive(config: Mapping[str, Any], path: str, name: str) -> int:
-  """`config[name]`, an integer of at least 1."""
+  """Returns `config[name]`, checked to be an integer of at least 1."""
   if name not in config:
     raise ConfigError(f"{path}.{name} is missing")
   value = config[name]
@@ -64,14 +88,14 @@ def positive(config: Mapping[str, Any], path: str, name: str) -> int:
 
 
 def crop_samples(config: Mapping[str, Any], stage: str, spec: TokenSpec) -> int:
-  """`config[stage].crop_seconds` in samples, a whole number of frames."""
+  """Returns `config[stage].crop_seconds` in samples, a whole number of frames."""
   return whole_frames(config, stage, "crop_seconds", spec) * spec.hop
 
 
 def whole_frames(
   config: Mapping[str, Any], stage: str, field: str, spec: TokenSpec
 ) -> int:
-  """`config[stage][field]`, seconds, in frames.
+  """Converts `config[stage][field]` from seconds to frames, rounded down.
 
   Raises:
     ConfigError: less than one.

@@ -4,23 +4,28 @@ import inspect
 
 import optax
 
-from jaxcodec.build.fields import (
-  Config,
-  ConfigError,
-)
+from jaxcodec.build.fields import Config, ConfigError
+
+_ADAMW = ("b1", "b2", "weight_decay")
 
 
 def make_adamw(settings: Config, path: str) -> optax.GradientTransformation:
-  """AdamW under a linear warm-up, exponential decay and a clipped global norm."""
-  known = inspect.signature(_schedule).parameters.keys() | {
-    *("b1", "b2", "weight_decay", "clip_norm")
-  }
+  """Makes AdamW with a warm-up, exponential decay and a clipped global norm.
+
+  Args:
+    settings: all of learning_rate, warmup_steps, gamma (decay a step), b1, b2,
+      weight_decay and clip_norm.
+    path: of the settings in the config, for errors.
+
+  Raises:
+    ConfigError: a field too many or too few.
+  """
+  known = {*inspect.signature(_schedule).parameters, *_ADAMW, "clip_norm"}
   if unknown := set(settings) ^ known:
     raise ConfigError(f"{path} must have the fields {sorted(known)}, see {unknown}")
   rate = _schedule(**{n: settings[n] for n in inspect.signature(_schedule).parameters})
-  betas = {name: settings[name] for name in ("b1", "b2", "weight_decay")}
-  clip = optax.clip_by_global_norm(settings["clip_norm"])
-  return optax.chain(clip, optax.adamw(rate, **betas))
+  adamw = optax.adamw(rate, **{name: settings[name] for name in _ADAMW})
+  return optax.chain(optax.clip_by_global_norm(settings["clip_norm"]), adamw)
 
 
 def _schedule(learning_rate: float, warmup_steps: int, gamma: float) -> optax.Schedule:

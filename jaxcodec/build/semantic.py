@@ -1,4 +1,4 @@
-"""`config.semantic` to the features that semantic tokens are clusters of."""
+"""Turns `config.semantic` into the features that semantic tokens are clusters of."""
 
 import jax
 
@@ -13,7 +13,7 @@ from jaxcodec.types import TokenSpec
 
 
 def make_semantic_features(config: Config, spec: TokenSpec) -> Features:
-  """The features of a codec's frames; reads HuBERT's weights if they are HuBERT's.
+  """Makes the features, one for each of the codec's frames; reads HuBERT's weights.
 
   Raises:
     ConfigError: naming the weights that cannot be used.

@@ -1,45 +1,40 @@
-"""`config.slm`, `slm_train`, `semantic` and `generate` to a language model."""
+"""Turns `config.slm`, `slm_train`, `semantic` and `generate` into a language model."""
 
-from jaxcodec.build.fields import (
-  Config,
-  ConfigError,
-  call,
-  named,
-  positive,
-  whole_frames,
-)
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.build.fields import Config, ConfigError, call, positive
+from jaxcodec.build.language_models import language_model
+from jaxcodec.build.slm_batches import Batches
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.semantic.settings import SemanticSettings
-from jaxcodec.slm.ar_choice import ArSampler
-from jaxcodec.slm.decode import IterativeSampler
-from jaxcodec.slm.maskgit import MaskGit
-from jaxcodec.slm.valle import Valle
-from jaxcodec.tasks.slm import SlmTask
-from jaxcodec.types import TokenSpec
+from jaxcodec.types import SpeechLanguageModel, TokenSpec
 
-SLMS = {"maskgit": MaskGit, "valle": Valle}
-SAMPLERS = {"maskgit": IterativeSampler, "valle": ArSampler}
-# What slm_train has for every model, and for each what its batches are.
+# Fields of slm_train that every model has; the others are those of its batches.
 _FIELDS = {
-  *("steps", "optimizer", "ema_decay", "log_every", "checkpoint_every"),
-  *("eval_every", "eval_batches", "accumulate", "init_from", "skip_nonfinite"),
-  *("keep", "best", "profile_steps"),
+  "steps",
+  "optimizer",
+  "ema_decay",
+  "accumulate",
+  "init_from",
+  "log_every",
+  "eval_every",
+  "eval_batches",
+  "checkpoint_every",
+  "keep",
+  "best",
+  "skip_nonfinite",
+  "profile_steps",
 }
-_BATCH_FIELDS = {
-  "maskgit": ("batch_size", "crop_seconds"),
-  "valle": ("max_seconds", "frames_per_batch", "num_buckets", "continuations"),
-}
-
-
-def reads_text(config: Config) -> bool:
-  """Whether the language model speaks texts, rather than semantic tokens."""
-  return config["slm"].get("name") == "valle"
 
 
 def make_slm(
   config: Config, spec: TokenSpec, vocabulary: Vocabulary | None = None
-) -> MaskGit | Valle:
-  """The speech language model that `config.slm` describes.
+) -> SpeechLanguageModel:
+  """Makes the speech language model that `config.slm` describes.
 
   Args:
     config: of an experiment.
@@ -49,57 +44,69 @@ def make_slm(
   Raises:
     ConfigError: naming the field.
   """
-  slm = config["slm"]
-  if slm["width"] % slm["heads"]:
+  kind, fields = language_model(config), dict(config["slm"])
+  del fields["name"]
+  if "width" in fields and "heads" in fields and fields["width"] % fields["heads"]:
     raise ConfigError(
-      f"slm.width ({slm['width']}) must be a multiple of slm.heads ({slm['heads']})"
+      f"slm.width ({fields['width']}) must be a multiple of slm.heads"
+      f" ({fields['heads']})"
     )
-  if not reads_text(config):
-    num_semantic = positive(config["semantic"], "semantic", "num_clusters")
-    return named(SLMS, config, "slm", spec=spec, num_semantic=num_semantic)
-  if vocabulary is None:
-    raise ConfigError(
-      "text is missing: slm.name is 'valle', which reads texts; give text.front_end"
-      " and text.max_symbols"
-    )
-  return named(SLMS, config, "slm", spec=spec, num_text=len(vocabulary))
+  size = kind.condition.size(config, vocabulary)
+  return call(kind.model, fields, "slm", spec=spec, **size)
 
 
 def make_slm_task(
   config: Config, spec: TokenSpec, vocabulary: Vocabulary | None = None
-) -> SlmTask:
-  """The speech language model with its optimiser; see `make_slm`."""
+) -> Any:
+  """Makes the training of the speech language model; see `make_slm`."""
   model, train = make_slm(config, spec, vocabulary), config["slm_train"]
-  _check_training(config, spec)
+  make_batches(config).check(spec)
   settings = dict(train["optimizer"], steps=train["steps"])
   settings |= {name: train[name] for name in ("ema_decay", "accumulate")}
-  return call(SlmTask, settings, "slm_train.optimizer", model=model)
+  task = language_model(config).task
+  return call(task, settings, "slm_train.optimizer", model=model)
 
 
-def _check_training(config: Config, spec: TokenSpec) -> None:
+def make_batches(config: Config) -> Batches:
+  """Makes the batches that `config.slm_train` describes, of `slm.name`'s kind.
+
+  Raises:
+    ConfigError: a field too many or too few.
+  """
   train, name = config["slm_train"], config["slm"]["name"]
-  known = _FIELDS | set(_BATCH_FIELDS[name])
+  kind = language_model(config).batches
+  own = [field.name for field in dataclasses.fields(kind)]
+  known = _FIELDS | set(own)
   if unknown := sorted(train.keys() - known):
     raise ConfigError(
       f"slm_train.{unknown[0]}: unknown for {name!r}; known: {sorted(known)}"
     )
   if missing := sorted(known - train.keys()):
     raise ConfigError(f"slm_train.{missing[0]} is missing, which {name!r} needs")
-  for field in _BATCH_FIELDS[name]:
-    if field.endswith("_seconds"):
-      whole_frames(config, "slm_train", field, spec)
-    elif field != "continuations" or train[field] != 0:
-      positive(train, "slm_train", field)
+  return kind(**{field: train[field] for field in own})
+
+
+def make_sampler(config: Config) -> Any:
+  """Makes the sampler of `config.generate.sampler`, of `slm.name`'s kind."""
+  sampler = dict(config["generate"]["sampler"])
+  return call(language_model(config).sampler, sampler, "generate.sampler")
 
 
 def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
-  """What `config.semantic` says, for a codec."""
+  """Checks `config.semantic` for a codec and returns its settings."""
   positive(config["semantic"], "semantic", "num_clusters")
   fields = dict(config["semantic"])
   return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
 
 
-def make_sampler(config: Config) -> IterativeSampler | ArSampler:
-  """How to decode: `config.generate.sampler`, of the kind that `slm.name` takes."""
-  sampler = dict(config["generate"]["sampler"])
-  return call(SAMPLERS[config["slm"]["name"]], sampler, "generate.sampler")
+def param_shapes(model: SpeechLanguageModel) -> Any:
+  """Returns a model's parameters as nested dicts of `ShapeDtypeStruct`s."""
+  ids, mask = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
+  batch = {
+    "codes_BxTxK": jnp.zeros((1, 1, model.spec.num_codebooks), jnp.int32),
+    "mask_BxT": mask,
+    "semantic_BxT": ids,
+    "text_BxS": ids,
+    "text_mask_BxS": mask,
+  }
+  return jax.eval_shape(model.init_params, jax.random.key(0), batch)

@@ -1,4 +1,4 @@
-"""`config.text`, which is optional, to the symbols of a front end."""
+"""Turns `config.text`, which is optional, into the symbols of a front end."""
 
 from jaxcodec.build.fields import Config, ConfigError, positive
 from jaxcodec.data.source import DataError
@@ -6,10 +6,10 @@ from jaxcodec.data.text import Vocabulary, front_end
 
 
 def with_front_end(config: Config) -> Config:
-  """`config` with the front end that its `text.front_end` stands for on this machine.
+  """Replaces `text.front_end` of `auto` by the front end that it is on this machine.
 
-  So what is written down is the front end itself, never `auto`. A config without
-  `text` stays as it is.
+  So records name the front end itself, never `auto`. A config without `text` stays as
+  it is.
 
   Raises:
     ConfigError: it is not installed.
@@ -28,7 +28,7 @@ def with_front_end(config: Config) -> Config:
 
 
 def make_vocabulary(config: Config) -> Vocabulary | None:
-  """The symbols of `config.text`; None for a config without."""
+  """Makes the vocabulary of `config.text`; None for a config without."""
   if "text" not in config:
     return None
   return Vocabulary.of(front_end(config["text"]["front_end"]))

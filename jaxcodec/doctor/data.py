@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jaxcodec.build.codec import make_codec_task
 from jaxcodec.build.fields import crop_samples
+from jaxcodec.build.resolve import resolve
 from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.sources.synthetic import synthetic_crops
 from jaxcodec.doctor.finding import PASS, WARN
@@ -23,7 +23,7 @@ _MARGIN = 1.25  # that the input should be faster by
 def rates(config: Any) -> Iterator[tuple[str, str]]:
   """Examples a second of the input alone, and of the training step alone."""
   with tempfile.TemporaryDirectory() as folder:
-    experiment = open_experiment(plain(config), pathlib.Path(folder))
+    experiment = open_experiment(resolve(plain(config)), pathlib.Path(folder))
     utterances = experiment.source.utterances
     hours = sum(utterance.seconds for utterance in utterances) / 3600
     yield PASS, f"{len(utterances)} recordings, {hours:.2f} h"
@@ -66,7 +66,7 @@ def _consumed(experiment: Experiment, folder: str) -> float:
   """Examples/s that the loop trains on if they cost nothing."""
   lines = []
   loop.fit(
-    make_codec_task(experiment.config),
+    experiment.models.codec_task,
     synthetic_crops(**_shape(experiment)),
     steps=_STEPS,
     workdir=folder,

@@ -8,10 +8,9 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from jaxcodec.build.check import check
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.check import Models, check
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.build.text import with_front_end
+from jaxcodec.build.resolve import resolve
 from jaxcodec.dry_run import step_cost
 from jaxcodec.dry_run.shapes import STAGES, training
 from jaxcodec.parallel import sharding
@@ -41,15 +40,15 @@ def run(config: Any, devices: str) -> None:
   Raises:
     ConfigError: naming the field; before anything is compiled.
   """
-  config = with_front_end(plain(config))
-  check(config)
+  config = resolve(plain(config))
+  models = check(config)
   wanted, there = _stages(config), make_devices(devices)
   try:
     mesh = sharding.make_mesh(config["mesh"], there)
   except ValueError as error:
     raise ConfigError(str(error)) from error
-  check_batches(config, mesh, make_codec(config).spec, wanted)
-  steps = {name: trace(config, name, mesh) for name in wanted}
+  check_batches(config, mesh, models.spec, wanted)
+  steps = {name: trace(config, models, name, mesh) for name in wanted}
   what = _CPU if there[0].platform == "cpu" else f"{there[0].device_kind}, {_TPU}"
   sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
   print(f"{len(there)} devices: {what}\nmesh: {sizes}")
@@ -90,14 +89,14 @@ def make_devices(text: str) -> list[jax.Device]:
 
 
 def trace(
-  config: Mapping[str, Any], name: str, mesh: jax.sharding.Mesh
+  config: Mapping[str, Any], models: Models, name: str, mesh: jax.sharding.Mesh
 ) -> step_cost.Step:
   """The step of a training stage, `codec` or `slm`, for a config of plain dicts.
 
   Raises:
     ConfigError: the mesh doesn't fit; it names the field.
   """
-  task, batch = training(config, name, sharding.batch_parallelism(mesh))
+  task, batch = training(config, models, name, sharding.batch_parallelism(mesh))
   try:
     skips = config[f"{name}_train"]["skip_nonfinite"] > 0
     return step_cost.trace(task, batch, mesh, keep_state=skips)

@@ -6,31 +6,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.build.codec import make_codec, make_codec_task
-from jaxcodec.build.fields import crop_samples, whole_frames
-from jaxcodec.build.slm import make_slm_task, reads_text
-from jaxcodec.build.text import make_vocabulary
-from jaxcodec.data.text.vocabulary import wrapped
+from jaxcodec.build.check import Models
+from jaxcodec.build.fields import crop_samples
+from jaxcodec.build.slm import make_batches
 from jaxcodec.dry_run.step_cost import Shapes
-from jaxcodec.types import Task, TokenSpec
+from jaxcodec.types import Task
 
 Config = Mapping[str, Any]
 Training = tuple[Task, Shapes]
 
 
-def training(config: Config, name: str, parallel: int) -> Training:
+def training(config: Config, models: Models, name: str, parallel: int) -> Training:
   """The task of a stage, one of `STAGES`, and the shapes of a whole batch.
 
   Args:
     config: plain dicts.
+    models: what it describes.
     name: of the stage.
     parallel: devices that share a batch; whole utterances come in multiples of them.
   """
-  return STAGES[name](config, parallel)
+  return STAGES[name](config, models, parallel)
 
 
-def _codec(config: Config, _: int) -> Training:
-  task = make_codec_task(config)
+def _codec(config: Config, models: Models, _: int) -> Training:
+  task = models.codec_task
   rows = config["codec_train"]["batch_size"]
   samples = crop_samples(config, "codec_train", task.codec.spec)
   return task, {
@@ -40,34 +39,11 @@ def _codec(config: Config, _: int) -> Training:
   }
 
 
-def _slm(config: Config, parallel: int) -> Training:
-  """Windows, or utterances as long as `max_seconds` with as long texts as may be."""
-  spec, train = make_codec(config).spec, config["slm_train"]
-  vocabulary = make_vocabulary(config)
-  task = make_slm_task(config, spec, vocabulary)
-  if not reads_text(config):
-    frames = whole_frames(config, "slm_train", "crop_seconds", spec)
-    return task, _tokens(train["batch_size"], frames, spec)
-  frames = whole_frames(config, "slm_train", "max_seconds", spec)
-  rows = train["frames_per_batch"] // (frames * parallel) * parallel
-  symbols = config["text"]["max_symbols"] + len(wrapped())
-  return task, {
-    **_tokens(rows, frames, spec),
-    "text_BxS": _integers(rows, symbols),
-    "text_mask_BxS": jax.ShapeDtypeStruct((rows, symbols), jnp.bool_),
-  }
+def _slm(config: Config, models: Models, parallel: int) -> Training:
+  return models.slm_task, make_batches(config).shapes(config, models.spec, parallel)
 
 
 STAGES = {"codec": _codec, "slm": _slm}
-
-
-def _tokens(rows: int, frames: int, spec: TokenSpec) -> Shapes:
-  return {
-    "codes_BxTxK": _integers(rows, frames, spec.num_codebooks),
-    "semantic_BxT": _integers(rows, frames),
-    "mask_BxT": jax.ShapeDtypeStruct((rows, frames), jnp.bool_),
-    "index_B": _integers(rows),
-  }
 
 
 def _integers(*shape: int) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""Clips of any length in batches of few shapes."""
+"""Batches clips of any length into few shapes, each of which is compiled once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,18 +9,21 @@ _SMALLEST_FRAMES = 64
 
 
 def bucket(frames: int) -> int:
-  """The padded length for so many frames: the next power of two, at least 64."""
+  """Returns the padded length of so many frames: a power of two, at least 64."""
   return max(_SMALLEST_FRAMES, 1 << (frames - 1).bit_length())
 
 
-def bucketed(
+def group_by_length(
   lengths: Sequence[int], batch_size: Callable[[int], int]
 ) -> Iterator[tuple[int, int, list[int]]]:
-  """Groups items of like length, in frames.
+  """Groups items whose padded length is the same.
+
+  Args:
+    lengths: of the items, frames.
+    batch_size: rows of a batch for a padded length; fewer if there are fewer items.
 
   Yields:
-    (padded frames, rows of a batch, indices of at most so many items). Few items make
-    small batches; otherwise a length always has as many rows.
+    (padded frames, rows of the batch, indices of at most so many items).
   """
   groups: dict[int, list[int]] = {}
   for index, length in enumerate(lengths):
@@ -32,7 +35,7 @@ def bucketed(
 
 
 def stack_rows(arrays, rows, length):
-  """Zero-padded to (rows, length, ...)."""
+  """Stacks arrays (N, ...) to (rows, length, ...), zeros elsewhere."""
   stacked = np.zeros((rows, length, *arrays[0].shape[1:]), arrays[0].dtype)
   for row, array in zip(stacked, arrays, strict=False):
     row[: len(array)] = array
@@ -40,6 +43,7 @@ def stack_rows(arrays, rows, length):
 
 
 def pad_lengths(lengths, rows):
+  """Returns the lengths as (rows,) int32; rows that only fill the batch have 0."""
   return np.array(lengths + [0] * (rows - len(lengths)), np.int32)
 
 
@@ -48,7 +52,13 @@ def in_order(
   count: int,
   done: Callable[[int], None] | None = None,
 ) -> list[Any]:
-  """The results of `encode_each` or `decode_each`, by index."""
+  """Collects pairs (index, result), which come in any order, into a list by index.
+
+  Args:
+    each: as `CodecRunner.encode_each` and `decode_each` give them.
+    count: how many there are.
+    done: called with 1 after each.
+  """
   results: list[Any] = [None] * count
   for index, result in each:
     results[index] = result

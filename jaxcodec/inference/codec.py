@@ -1,4 +1,4 @@
-"""A codec on lists of clips of any length, with a handful of compiled shapes."""
+"""Runs a codec on lists of clips of any length, with few compiled programs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.inference.buckets import (
   bucket,
-  bucketed,
+  group_by_length,
   in_order,
   pad_lengths,
   stack_rows,
@@ -17,18 +17,18 @@ from jaxcodec.inference.buckets import (
 from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.types import Tokens, TokenSpec
 
-# A batch holds about so many samples, whatever the length of its clips.
+# Samples in a batch, about, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
 _fold = jax.jit(fold_for_inference)
 
 
 class Coded(NamedTuple):
-  """What a clip is coded to.
+  """The codes of one clip.
 
   Attributes:
     codes_TxK: int32 codes.
     mask_T: bool, its valid frames; all if None.
-    gain_S: float32 level of its segments, if the codec takes it out.
+    gain_S: float32 level of each segment, if the codec normalises them; else None.
   """
 
   codes_TxK: np.ndarray
@@ -41,10 +41,15 @@ def by_frame(
   spec: TokenSpec,
   audio_N: np.ndarray,
 ) -> np.ndarray:
-  """`function(audio_BxN, length_B)` of one clip, at one of a few lengths.
+  """Calls a function of frames on one clip, padded to one of a few lengths.
+
+  Args:
+    function: of (audio_BxN, length_B), gives (B, T, ...).
+    spec: says how many frames a clip has.
+    audio_N: the clip.
 
   Returns:
-    The valid frames of what it gives, (B, T, ...).
+    The clip's own frames, (T, ...).
   """
   frames = spec.num_frames(len(audio_N))
   audio_1xN = stack_rows([audio_N], 1, bucket(frames) * spec.hop)
@@ -52,10 +57,10 @@ def by_frame(
 
 
 class CodecRunner:
-  """A codec with its variables, on lists of clips.
+  """Encodes and decodes lists of clips by a codec with its variables.
 
-  The result for a clip does not depend on the others: see `Codec.encode`. Memory is
-  bounded by one batch, which is one clip where that is longer than a batch.
+  The result for a clip does not depend on the others; see `Codec.encode`. Memory is
+  bounded by one batch, or by one clip that is longer than a batch.
   """
 
   def __init__(self, codec: Codec, variables: Any):
@@ -76,20 +81,20 @@ class CodecRunner:
     load: Callable[[int], np.ndarray],
     num_codebooks: int | None = None,
   ) -> Iterator[tuple[int, Coded]]:
-    """Encodes clips in an order of its own.
+    """Encodes clips, those of similar length together, so the order changes.
 
     Args:
       lengths: samples of each clip.
-      load: clip i, (N, C) float32 audio in [-1, 1] at the codec's rate; called when its
-        batch is next.
-      num_codebooks: the first so many codebooks only.
+      load: gives clip i, (N, C) float32 audio in [-1, 1] at the codec's rate; called
+        when its batch is next.
+      num_codebooks: use only the first so many.
 
     Yields:
-      (index of a clip, what it was coded to).
+      (index of a clip, its codes).
     """
     hop = self._codec.spec.hop
     steps = [self._codec.spec.num_frames(length) for length in lengths]
-    for padded, rows, members in bucketed(steps, self._rows):
+    for padded, rows, members in group_by_length(steps, self._rows):
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
@@ -100,16 +105,16 @@ class CodecRunner:
   def decode_each(
     self, frames: Sequence[int], load: Callable[[int], Coded]
   ) -> Iterator[tuple[int, np.ndarray]]:
-    """Decodes clips in an order of its own.
+    """Decodes clips, those of similar length together, so the order changes.
 
     Args:
       frames: of each clip.
-      load: clip i; called when its batch is next.
+      load: gives the codes of clip i; called when its batch is next.
 
     Yields:
       (index of a clip, the audio (N, C) float32 of its frames).
     """
-    for padded, rows, members in bucketed(frames, self._rows):
+    for padded, rows, members in group_by_length(frames, self._rows):
       coded = [load(i) for i in members]
       tokens = self._tokens(coded, rows, padded)
       audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
@@ -119,7 +124,7 @@ class CodecRunner:
   def encode(
     self, clips: Sequence[np.ndarray], done: Callable[[int], None] | None = None
   ) -> list[np.ndarray]:
-    """Codes (T, K) int32 of each mono clip (N,); `done` is called with 1 after each."""
+    """Encodes mono clips (N,) to codes (T, K) int32; calls `done(1)` after each."""
     lengths = [len(clip) for clip in clips]
     each = self.encode_each(lengths, lambda i: clips[i][:, None])
     return [coded.codes_TxK for coded in in_order(each, len(clips), done)]
@@ -127,7 +132,7 @@ class CodecRunner:
   def decode(
     self, codes: Sequence[np.ndarray], done: Callable[[int], None] | None = None
   ) -> list[np.ndarray]:
-    """Mono audio (T * hop,) float32 of the codes (T, K) of each clip."""
+    """Decodes codes (T, K) to mono audio (T * hop,) float32; calls `done` likewise."""
     frames = [len(codes_TxK) for codes_TxK in codes]
     each = self.decode_each(frames, lambda i: Coded(codes[i]))
     return [audio_NxC[:, 0] for audio_NxC in in_order(each, len(codes), done)]

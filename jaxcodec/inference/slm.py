@@ -1,4 +1,4 @@
-"""Many jobs for a speech language model, of any lengths, with few compiled programs."""
+"""Speaks many jobs of any lengths by a language model, with few compiled programs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcodec.inference.buckets import bucket, bucketed
+from jaxcodec.inference.buckets import bucket, group_by_length
 from jaxcodec.types import Tokens
 
 
@@ -17,7 +17,7 @@ class SpeakJob(NamedTuple):
     text_S: ids that the model reads, from begin to end: those of the prompt's text,
       then those to speak; see `data.text.wrapped`.
     prompt_TxK: codes of the prompt, which is spoken on from; None without one.
-    seed: of its randomness, below 2 ** 32.
+    seed: of the random draws, below 2 ** 32.
   """
 
   text_S: np.ndarray
@@ -31,7 +31,7 @@ class FillJob(NamedTuple):
   Attributes:
     semantic_T: those of the prompt, then those to say.
     prompt_TxK: codes of the prompt; None without one.
-    seed: of its randomness, below 2 ** 32.
+    seed: of the random draws, below 2 ** 32.
   """
 
   semantic_T: np.ndarray
@@ -42,9 +42,9 @@ class FillJob(NamedTuple):
 def speak(
   model: Any, params: Any, jobs: Sequence[SpeakJob], sampler: Any, batch_size: int
 ) -> Iterator[tuple[int, np.ndarray, bool]]:
-  """Speaks texts, those of like length together, in an order of its own.
+  """Speaks texts; those of similar length share a batch, so the order changes.
 
-  What a job gives depends on neither the others nor the batch size.
+  The result of a job depends on neither the others nor the batch size.
 
   Args:
     model: a `slm.valle.Valle`.
@@ -71,7 +71,10 @@ def speak(
       prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
       spoken = jax.device_get(
         model.generate(
-          *(params, _keys(batch, rows), text_BxS, mask_BxS),
+          params,
+          _keys(batch, rows),
+          text_BxS,
+          mask_BxS,
           prompt=prompt if frames else None,
           sampler=sampler,
         )
@@ -84,9 +87,9 @@ def speak(
 def fill(
   model: Any, params: Any, jobs: Sequence[FillJob], sampler: Any, batch_size: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-  """Says semantic tokens, those of like length together, in an order of its own.
+  """Says semantic tokens; those of similar length share a batch, so the order changes.
 
-  What a job gives depends on neither the others nor the batch size.
+  The result of a job depends on neither the others nor the batch size.
 
   Args:
     model: a `slm.maskgit.MaskGit`.
@@ -99,12 +102,16 @@ def fill(
     (index of a job, the codes (T, K) int32 behind its prompt).
   """
   lengths = [len(job.semantic_T) for job in jobs]
-  for padded, rows, members in bucketed(lengths, lambda _: _rows(jobs, batch_size)):
+  most = _rows(jobs, batch_size)
+  for padded, rows, members in group_by_length(lengths, lambda _: most):
     batch = [jobs[i] for i in members]
     semantic_BxT, mask_BxT = _stack([job.semantic_T for job in batch], (rows, padded))
     prompt = _prompts(batch, (rows, padded, model.spec.num_codebooks))
     tokens = model.generate(
-      *(params, _keys(batch, rows), semantic_BxT, mask_BxT),
+      params,
+      _keys(batch, rows),
+      semantic_BxT,
+      mask_BxT,
       prompt=prompt,
       sampler=sampler,
     )
@@ -114,7 +121,7 @@ def fill(
 
 
 def _rows(jobs, batch_size):
-  """Few jobs make small batches."""
+  """Returns the rows of a batch: a power of two for fewer jobs than `batch_size`."""
   return min(batch_size, 1 << max(0, len(jobs) - 1).bit_length())
 
 
@@ -129,7 +136,7 @@ def _prompts(batch, shape):
 
 
 def _stack(arrays, shape):
-  """int32 arrays in the first rows, zeros behind them; where they are, (B, T)."""
+  """Stacks int32 arrays, zeros behind them; also returns which are valid, (B, T)."""
   stacked, mask = np.zeros(shape, np.int32), np.zeros(shape[:2], bool)
   for row, array in enumerate(arrays):
     stacked[row, : len(array)] = array

@@ -1,4 +1,4 @@
-"""Checks before the first stage, of what would else fail after hours of training."""
+"""Checks that run before the first stage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from jax.sharding import Mesh
 
 from jaxcodec import stages
+from jaxcodec.build.batch_rows import check_batch_size
 from jaxcodec.build.check import check_shapes
-from jaxcodec.build.fields import ConfigError, whole_frames
-from jaxcodec.build.slm import reads_text
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.opus import MIN_BITRATE
 from jaxcodec.parallel import sharding
@@ -19,7 +20,15 @@ from jaxcodec.types import TokenSpec
 
 
 def check(experiment: Experiment, wanted: list[str]) -> None:
-  """What would only be found out after hours of training, or minutes of compiling."""
+  """Finds what would otherwise fail after hours of training or minutes of compiling.
+
+  Args:
+    experiment: whose `done` gets the complete stages that the wanted ones need.
+    wanted: the stages to run.
+
+  Raises:
+    ConfigError, DataError: naming the field or file.
+  """
   for name in ("reconstruction", "generation"):
     try:
       evaluate.metrics_of_set(experiment, name)
@@ -34,7 +43,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       f" {bitrate:g}"
     )
   for section in ("codec_train", "slm_train"):
-    train_options.options(experiment, section)
+    train_options.loop_options(experiment, section)
   check_batches(experiment.config, experiment.mesh, experiment.spec)
   available = set()
   for name in wanted:
@@ -55,13 +64,17 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       # All texts are spoken out now: a bad one is not found after hours of training.
       check_texts(experiment)
   if "codec" in wanted:
-    check_shapes(experiment.config)
+    check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
-    train_options.first(experiment, name)
+    train_options.initial_variables(experiment, name)
 
 
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
-  """The stages that a stage needs: none with synthetic data, which few can use."""
+  """Returns the stages that a stage needs: none with synthetic data.
+
+  Raises:
+    ConfigError: the stage cannot use synthetic data.
+  """
   if not experiment.synthetic:
     return STAGES[name].needs
   if name not in ("codec", "slm"):
@@ -69,10 +82,10 @@ def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
       f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
       " training, with stages=codec,slm"
     )
-  if name == "slm" and reads_text(experiment.config):
+  if name == "slm" and experiment.language_model.condition.needs_text:
     raise ConfigError(
-      "stages: 'slm' with slm.name='valle' needs texts, and data.source=synthetic has"
-      " none"
+      f"stages: 'slm' with slm.name={experiment.config['slm']['name']!r} needs texts,"
+      " and data.source=synthetic has none"
     )
   return ()
 
@@ -83,35 +96,26 @@ def check_batches(
   spec: TokenSpec,
   trained: Sequence[str] = ("codec", "slm"),
 ) -> None:
-  """Whether the devices can share the batches of the stages that are `trained`.
+  """Checks that the devices can share the batches of the stages that are `trained`.
 
   Raises:
     ConfigError: naming the field.
   """
   parallel = sharding.batch_parallelism(mesh)
-  for section in (f"{name}_train" for name in trained):
-    size = config[section].get("batch_size", 0)  # of windows; 0 of whole utterances
-    if size % (parallel * (parts := config[section]["accumulate"])):
-      raise ConfigError(
-        f"{section}.batch_size ({size}) must be a multiple of the {parallel} devices"
-        f" that share a batch (see mesh) times {section}.accumulate ({parts})"
-      )
-  if "slm" in trained and reads_text(config):
-    frames = whole_frames(config, "slm_train", "max_seconds", spec)
-    rows = parallel * config["slm_train"]["accumulate"]
-    if (budget := config["slm_train"]["frames_per_batch"]) < frames * rows:
-      raise ConfigError(
-        f"slm_train.frames_per_batch ({budget}) must hold {rows} utterances, one"
-        " for each device that shares a batch and each of slm_train.accumulate parts,"
-        f" of slm_train.max_seconds ({frames} frames)"
-      )
+  if "codec" in trained:
+    train = config["codec_train"]
+    check_batch_size("codec_train", train["batch_size"], parallel, train["accumulate"])
+  if "slm" in trained:
+    parts = config["slm_train"]["accumulate"]
+    make_batches(config).check_devices(spec, parallel, parts)
 
 
 def check_texts(experiment: Experiment) -> None:
-  """Whether every part has texts, where the language model reads them."""
+  """Raises DataError unless every part has texts, if the language model reads them."""
   text_ids = experiment.text_ids
+  needed = experiment.language_model.condition.needs_text
   for part, indices in experiment.split.items():
-    if reads_text(experiment.config) and not text_ids.keys() & set(indices):
+    if needed and not text_ids.keys() & set(indices):
       raise DataError(
         f"data: none of the {len(indices)} recordings of the {part} part has a text,"
         " which the language model of slm.name is to speak"
@@ -119,6 +123,11 @@ def check_texts(experiment: Experiment) -> None:
 
 
 def wanted_stages(text: str) -> list[str]:
+  """Parses `config.stages`, names with commas between, into the order of running.
+
+  Raises:
+    ConfigError: an unknown name.
+  """
   names = [name.strip() for name in text.split(",")]
   if unknown := [name for name in names if name not in STAGES]:
     raise ConfigError(f"stages: {unknown[0]!r} is unknown; known: {','.join(STAGES)}")

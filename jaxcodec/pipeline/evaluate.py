@@ -1,4 +1,4 @@
-"""The evaluate stage: reconstructions, generations and originals, measured alike."""
+"""The evaluate stage: measures reconstructions, generations and originals alike."""
 
 import json
 import pathlib
@@ -20,9 +20,9 @@ RESULTS = "results.json"
 
 
 def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  """Measures held-out utterances; writes results.json and the audio it is about."""
-  reconstructed, audio = _reconstructed(experiment, folder)
-  generated = _generated(experiment)
+  """Measures held-out utterances; writes results.json and the audio."""
+  reconstructed, audio = _reconstruct(experiment, folder)
+  generated = _load_generated(experiment)
   originals = ground_truth(generated)
   opus, absent = opus_sets(experiment, reconstructed)
   sets = (
@@ -57,9 +57,9 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
-  """The metrics of `evaluate.reconstruction` or `evaluate.generation`.
+  """Makes the metrics of `evaluate.reconstruction` or `evaluate.generation`.
 
-  Those of `opus` are the reconstruction's that need no codes.
+  `opus` has the reconstruction's, without those that need codes.
   """
   settings = experiment.config["evaluate"]
   names = settings["reconstruction" if name == "opus" else name]
@@ -78,10 +78,11 @@ def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
 def opus_sets(
   experiment: Experiment, items: list[Item]
 ) -> tuple[list[tuple[str, str, list[Item]]], dict[str, str]]:
-  """The originals through Opus at the codec's bitrate and twice that, if wanted.
+  """Passes the originals through Opus at the codec's bitrate and twice that, if asked.
 
   Returns:
-    (set, whose metrics, items), and the install line where Opus can't be had.
+    (name of the set, name of its metrics, items) of each, and by `opus` how to install
+    Opus where it is missing.
   """
   if not experiment.config["evaluate"]["opus"]:
     return [], {}
@@ -96,8 +97,8 @@ def opus_sets(
   return sets, {}
 
 
-def _reconstructed(experiment, folder):
-  """Items of the first test utterances through the codec, and their wav files."""
+def _reconstruct(experiment, folder):
+  """Codes the first test utterances; returns items to measure, and their wav files."""
   spec, source = experiment.spec, experiment.source
   records = TokenSource(experiment.done["tokens"].folder / "test.array_record")
   count = min(len(records), experiment.config["evaluate"]["num_utterances"])
@@ -114,7 +115,10 @@ def _reconstructed(experiment, folder):
       files.append(file)
     items.append(
       Item(
-        *(utterance.id, utterance.speaker, utterance.text, spec.sample_rate),
+        id=utterance.id,
+        speaker=utterance.speaker,
+        text=utterance.text,
+        sample_rate=spec.sample_rate,
         audio=decoded_N,
         reference=original_N,
         codes_TxK=codes[i],
@@ -123,7 +127,8 @@ def _reconstructed(experiment, folder):
   return items, files
 
 
-def _generated(experiment):
+def _load_generated(experiment):
+  """Returns the generate stage's utterances as items to measure."""
   folder, spec = experiment.done["generate"].folder, experiment.spec
   index_of = experiment.index_of()
   items = []
@@ -135,7 +140,10 @@ def _generated(experiment):
       prompt_N = experiment.audio(index_of[row["prompt_id"]])[:samples]
     items.append(
       Item(
-        *(row["id"], row["speaker"], row["text"], spec.sample_rate),
+        id=row["id"],
+        speaker=row["speaker"],
+        text=row["text"],
+        sample_rate=spec.sample_rate,
         audio=read_wav(folder / row["wav"]) if row["wav"] else np.zeros(0, np.float32),
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,
@@ -146,12 +154,12 @@ def _generated(experiment):
 
 
 def _why_failed(row) -> str | None:
-  """Of nothing there is nothing to measure; what was cut is measured as it is."""
+  """Says why an utterance cannot be measured; one that was cut is measured as it is."""
   return None if row["frames"] else "nothing was generated: the model ended at once"
 
 
 def _endings(experiment) -> dict[str, int]:
-  """How many generations ended by themselves, were cut, and came to nothing."""
+  """Counts the generations that ended by themselves, were cut, or have no frames."""
   lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
   rows = [json.loads(line) for line in lines]
   empty = sum(not row["frames"] for row in rows)
@@ -160,6 +168,7 @@ def _endings(experiment) -> dict[str, int]:
 
 
 def _own_weights(experiment):
+  """Returns the checksums of the codec's and the language model's weights."""
   return {
     stage: experiment.done[stage].outputs[PARAMS]["sha256"]
     for stage in ("codec", "slm")
@@ -167,7 +176,7 @@ def _own_weights(experiment):
 
 
 def _last_evaluation(experiment) -> dict[str, float]:
-  """The held-out losses, nats, and accuracies of the weights that are used."""
+  """Returns the held-out losses, nats, and accuracies of the weights that are used."""
   lines = (experiment.done["slm"].folder / "metrics.jsonl").read_text().splitlines()
   evaluated = [row for row in map(json.loads, lines) if "eval/loss" in row]
   last = evaluated[-1] if evaluated else {}

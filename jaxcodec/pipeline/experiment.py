@@ -1,4 +1,4 @@
-"""What the stages of an experiment share, opened and checked before any of them."""
+"""The data and models that all stages share, checked before the first one starts."""
 
 import dataclasses
 import functools
@@ -13,11 +13,10 @@ import numpy as np
 import soundfile
 
 from jaxcodec import weights
-from jaxcodec.build.check import check
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.check import Models, check
 from jaxcodec.build.fields import ConfigError, crop_samples
+from jaxcodec.build.language_models import LanguageModel, language_model
 from jaxcodec.build.semantic import make_semantic_features
-from jaxcodec.build.text import make_vocabulary
 from jaxcodec.data import split as splits
 from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.source import Source, open_source
@@ -44,6 +43,7 @@ class Experiment:
     source: the recordings.
     split: indices into them by part.
     skipped: recordings that were left out, as in `Source.skipped`.
+    models: what the config describes, without weights.
     done: the stages that are complete, by name.
   """
 
@@ -52,20 +52,32 @@ class Experiment:
   source: Source
   split: dict[str, list[int]]
   skipped: list[dict[str, str]]
+  models: Models
   done: dict[str, Stage] = dataclasses.field(default_factory=dict)
 
   @property
   def synthetic(self) -> bool:
-    """Whether there are no recordings, and noise in their place."""
+    """Whether noise takes the place of recordings."""
     return self.config["data"]["source"] == synthetic.NAME
 
   @property
   def seed(self) -> int:
     return self.config["seed"]
 
-  @functools.cached_property
+  @property
   def spec(self) -> TokenSpec:
-    return make_codec(self.config).spec
+    """The codec's."""
+    return self.models.spec
+
+  @property
+  def vocabulary(self) -> Vocabulary | None:
+    """The symbols of texts, where the config has `text`."""
+    return self.models.vocabulary
+
+  @property
+  def language_model(self) -> LanguageModel:
+    """The kind of language model that the config names."""
+    return language_model(self.config)
 
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
@@ -80,24 +92,24 @@ class Experiment:
   def codec(self) -> CodecRunner:
     """The trained codec."""
     variables = weights.load_params(self.done["codec"].folder / PARAMS)
-    return CodecRunner(make_codec(self.config), variables)
+    return CodecRunner(self.models.codec, variables)
 
   @functools.cached_property
   def semantic_features(self) -> Features:
-    """What semantic tokens are clusters of; reads HuBERT's weights.
+    """The features that semantic tokens are clusters of; reads HuBERT's weights.
 
     Raises:
       ConfigError: naming the weights that cannot be used.
     """
     return make_semantic_features(self.config, self.spec)
 
-  def recorded(self, part: str) -> Any:
-    """What a stage's record of its inputs says of a part of the config.
+  def recorded_config(self, section: str) -> Any:
+    """Returns what a stage's record of its inputs says of a section of the config.
 
-    Of HuBERT it says what the weights are, not where they lie.
+    HuBERT's weights are recorded by their checksum, not by where they lie.
     """
-    settings = self.config[part]
-    if part != "semantic":
+    settings = self.config[section]
+    if section != "semantic":
       return settings
     clusters = {"num_clusters": settings["num_clusters"]}
     if isinstance(self.semantic_features, Mfcc):
@@ -105,13 +117,8 @@ class Experiment:
     return {**clusters, "hubert": self.semantic_features.config}
 
   @functools.cached_property
-  def vocabulary(self) -> Vocabulary | None:
-    """The symbols of texts, where the config has `text`."""
-    return make_vocabulary(self.config)
-
-  @functools.cached_property
   def text_ids(self) -> dict[int, np.ndarray]:
-    """Symbol ids of the recordings' texts, by index; none where none are wanted."""
+    """Symbol ids of the recordings' texts, by index; empty without `text`."""
     if self.vocabulary is None:
       return {}
     return encode_all(
@@ -122,17 +129,17 @@ class Experiment:
     )
 
   def key(self, purpose: str) -> jax.Array:
-    """A random key for one purpose; the same for the same seed."""
+    """Returns the random key of a purpose, which depends on the seed alone."""
     number = hashlib.sha256(purpose.encode()).digest()[:4]
     key = jax.random.key(self.seed)
     return jax.random.fold_in(key, int.from_bytes(number) & 0x7FFFFFFF)
 
   def audio(self, index: int) -> np.ndarray:
-    """Recording `index` at the codec's sample rate, mono (N,)."""
+    """Returns recording `index` at the codec's sample rate, mono (N,)."""
     return self.source.audio(index, self.spec.sample_rate)
 
   def index_of(self) -> dict[str, int]:
-    """Index by id of the recordings."""
+    """Returns the index of each recording by its id."""
     return {u.id: i for i, u in enumerate(self.source.utterances)}
 
 
@@ -142,7 +149,7 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
   Raises:
     ConfigError, DataError: naming the field or file, before any work.
   """
-  check(config)
+  models = check(config)
   data = config["data"]
   options = {k: v for k, v in data["options"].items() if v is not None}
   source = open_source(
@@ -153,23 +160,24 @@ def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment
     **options,
   )
   if data["source"] == synthetic.NAME:
-    return Experiment(config, workdir, source, dict.fromkeys(splits.PARTS, []), [])
+    nothing = dict.fromkeys(splits.PARTS, [])
+    return Experiment(config, workdir, source, nothing, [], models)
   split = splits.make_split(
     source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
   )
-  spec = make_codec(config).spec
   split["train"], short = data_pipeline.long_enough(
     source,
     split["train"],
-    sample_rate=spec.sample_rate,
-    crop_samples=crop_samples(config, "codec_train", spec),
+    sample_rate=models.spec.sample_rate,
+    crop_samples=crop_samples(config, "codec_train", models.spec),
     on_error=data["on_error"],
   )
-  return Experiment(config, workdir, source, split, [*source.skipped, *short])
+  skipped = [*source.skipped, *short]
+  return Experiment(config, workdir, source, split, skipped, models)
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
-  """What a stage records of the data: what decides its content alone."""
+  """Returns what a stage records of the data: only what its content depends on."""
   data = dict(experiment.config["data"])
   for name in ("path", "workers"):
     data.pop(name)
@@ -177,7 +185,7 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
 
 
 def plain(config: Any) -> dict[str, Any]:
-  """A ConfigDict as JSON would give it back, but with tuples for lists."""
+  """Converts a ConfigDict to plain dicts with JSON's types, but tuples for lists."""
 
   def tuples(value):
     if isinstance(value, dict):
@@ -188,11 +196,11 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def read_wav(path: str | os.PathLike) -> np.ndarray:
-  """Mono audio (N,) float32 of a file that was written by `write_wav`."""
+  """Reads mono audio (N,) float32 from a file of `write_wav`."""
   audio_N, _ = soundfile.read(path, dtype="float32")
   return audio_N
 
 
 def safe_name(utterance_id: str) -> str:
-  """The id as a file name."""
+  """Turns an id into a file name."""
   return utterance_id.replace("/", "_").replace("\\", "_")

@@ -1,7 +1,7 @@
-"""The generate stage: held-out utterances spoken anew by the language model.
+"""The generate stage: the language model speaks held-out utterances.
 
-A masked-parallel model is given an utterance's semantic tokens (oracle, as in the
-study) behind those of a prompt by the same speaker; a model that reads texts, the two
+A model of semantic tokens is given those of a prompt by the same speaker, then the
+utterance's own ("oracle" tokens, as in the study). A model of texts is given the two
 texts. Both are given the prompt's codes.
 """
 
@@ -14,9 +14,7 @@ import jax
 import numpy as np
 
 from jaxcodec import files, weights
-from jaxcodec.build.slm import make_sampler, make_slm, reads_text
 from jaxcodec.data.audio.files import write_wav
-from jaxcodec.inference import slm
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.pipeline.prompts import Job, make_jobs
 from jaxcodec.progress import Progress
@@ -25,14 +23,14 @@ INDEX = "index.jsonl"
 
 
 def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  """Writes a wav for each of the first test utterances, and the index of them.
+  """Writes a wav file for each of the first test utterances, and an index.
 
-  The index says of each whether it ended by itself, and its frames; one of no frames
-  has no wav. Each utterance has a random key of its own, so that it sounds the same
-  whatever else is generated; what an interrupted run wrote is kept.
+  A row of the index says whether its utterance ended by itself and how many frames it
+  has; one without frames has no wav file. Each utterance has a random key of its own,
+  so it does not depend on the others; what an interrupted run wrote is kept.
   """
   jobs = make_jobs(experiment)
-  rows = _written(folder)
+  rows = _read_index(folder)
   todo = [job for job in jobs if job.row["id"] not in rows]
   if todo:
     _generate(experiment, folder, todo, jobs, rows)
@@ -40,8 +38,8 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   return [INDEX, *filter(None, wavs)]
 
 
-def _written(folder) -> dict[str, dict[str, Any]]:
-  """Rows of the index by id, of those that are whole."""
+def _read_index(folder) -> dict[str, dict[str, Any]]:
+  """Returns the rows of the index by id, but for those whose wav file is missing."""
   if not (folder / INDEX).exists():
     return {}
   rows = map(json.loads, (folder / INDEX).read_text().splitlines())
@@ -51,7 +49,7 @@ def _written(folder) -> dict[str, dict[str, Any]]:
 
 def _generate(experiment, folder, todo, jobs, rows):
   with Progress(len(todo), "generate", unit="clips") as progress:
-    for job, codes_TxK, ended in _codes(experiment, todo):
+    for job, codes_TxK, ended in _generate_codes(experiment, todo):
       rows[job.row["id"]] = {
         **job.row,
         "frames": len(codes_TxK),
@@ -64,25 +62,24 @@ def _generate(experiment, folder, todo, jobs, rows):
       progress.update()
 
 
-def _codes(
+def _generate_codes(
   experiment: Experiment, jobs: Sequence[Job]
 ) -> Iterator[tuple[Job, np.ndarray, bool]]:
-  """Each job, its codes, and whether it ended by itself."""
-  config = experiment.config
-  model = make_slm(config, experiment.spec, experiment.vocabulary)
+  """Yields each job, its codes (T, K), and whether it ended by itself."""
+  models = experiment.models
   params = weights.load_params(experiment.done["slm"].folder / PARAMS)["params"]
-  run = slm.speak if reads_text(config) else slm.fill
-  for index, codes_TxK, *ended in run(
-    model,
+  for index, codes_TxK, ended in experiment.language_model.condition.run(
+    models.slm_task.model,
     jax.device_put(params),
     [job.job for job in jobs],
-    make_sampler(config),
-    config["generate"]["batch_size"],
+    models.sampler,
+    experiment.config["generate"]["batch_size"],
   ):
-    yield jobs[index], codes_TxK, all(ended)
+    yield jobs[index], codes_TxK, ended
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:
+  """Writes the audio of a job's codes; returns the file's name, None without codes."""
   if not len(codes_TxK):
     return None
   (audio_N,) = experiment.codec.decode([codes_TxK])

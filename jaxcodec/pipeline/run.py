@@ -1,4 +1,4 @@
-"""Runs an experiment's stages in order, each from what the ones before left."""
+"""Runs an experiment's stages in order, each on the files of those before it."""
 
 import contextlib
 import importlib.metadata
@@ -11,7 +11,7 @@ from absl import logging
 import jaxcodec
 from jaxcodec import files, stages
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.build.text import with_front_end
+from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.results import read_results
 from jaxcodec.parallel import processes
@@ -35,7 +35,7 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = with_front_end(plain(config)), pathlib.Path(workdir)
+  config, workdir = resolve(plain(config)), pathlib.Path(workdir)
   wanted = wanted_stages(config["stages"])
   with contextlib.ExitStack() as stack:
     with processes.together():
@@ -53,11 +53,11 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
     processes.on_first(lambda: _announce(workdir, wanted))
 
 
-def _recorded(experiment: Experiment, part: str) -> Any:
-  of_loop = part.endswith("_train")
-  return (
-    train_options.recorded(experiment, part) if of_loop else experiment.recorded(part)
-  )
+def _recorded_config(experiment: Experiment, section: str) -> Any:
+  """Returns what a stage's record of its inputs says of a section of the config."""
+  if section.endswith("_train"):
+    return train_options.recorded_config(experiment, section)
+  return experiment.recorded_config(section)
 
 
 def _run_stage(experiment: Experiment, name: str) -> None:
@@ -67,7 +67,7 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
     "config": {
-      part: _recorded(experiment, part)
+      part: _recorded_config(experiment, part)
       for part in stage.config
       if part in experiment.config
     },
@@ -95,13 +95,13 @@ def _announce(workdir: pathlib.Path, wanted: list[str]) -> None:
   if "evaluate" in wanted:
     results = read_results(workdir / evaluate.RESULTS)
     print(f"\n{format_table(results)}\n")
-    print(_told(results["slm"], results["endings"]) + "\n")
+    print(_summary(results["slm"], results["endings"]) + "\n")
   if "report" in wanted:
     print(f"report: {(workdir / 'report.html').resolve()}")
 
 
-def _told(slm: dict[str, Any], endings: dict[str, int]) -> str:
-  """What the language model's last evaluation found, and what did not end well."""
+def _summary(slm: dict[str, Any], endings: dict[str, int]) -> str:
+  """Says what the language model's last evaluation found, and what did not end well."""
   numbers = " ".join(f"{value:.3f}" for value in slm["ce_per_codebook"])
   text = f"Held-out cross-entropy of each codebook: {numbers} nats."
   if "ce_c0_wrong_semantic" in slm:

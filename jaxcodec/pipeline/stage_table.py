@@ -10,9 +10,13 @@ from jaxcodec.pipeline.experiment import Experiment
 
 
 class StageKind(NamedTuple):
-  """A stage: what it does, the stages it needs, and the config that it depends on.
+  """A stage of an experiment.
 
-  Of several processes, all run it if it is `shared`, otherwise the first.
+  Attributes:
+    run: writes into a folder and returns the names of its files there.
+    needs: stages that must be complete.
+    config: sections of the config that its content depends on.
+    shared: whether all processes run it; if not, the first one does.
   """
 
   run: Callable[[Experiment, pathlib.Path], list[str]]
@@ -38,16 +42,24 @@ PUBLISHED = {
 
 
 STAGES = {
-  "codec": StageKind(train.train_codec, (), ("codec", "codec_train")),
-  "tokens": StageKind(tokens.write_all, ("codec",), ("codec", "semantic", "text")),
-  "slm": StageKind(train.train_slm, ("tokens",), ("slm", "slm_train")),
+  "codec": StageKind(train.train_codec, config=("codec", "codec_train")),
+  "tokens": StageKind(
+    tokens.write_all, needs=("codec",), config=("codec", "semantic", "text")
+  ),
+  "slm": StageKind(train.train_slm, needs=("tokens",), config=("slm", "slm_train")),
   "generate": StageKind(
-    *(generate.generate_all, ("codec", "tokens", "slm"), ("generate",)),
+    generate.generate_all,
+    needs=("codec", "tokens", "slm"),
+    config=("generate",),
     shared=False,
   ),
   "evaluate": StageKind(
-    *(evaluate.evaluate_all, ("codec", "tokens", "slm", "generate"), ("evaluate",)),
+    evaluate.evaluate_all,
+    needs=("codec", "tokens", "slm", "generate"),
+    config=("evaluate",),
     shared=False,
   ),
-  "report": StageKind(_report, ("evaluate", "generate", "codec", "slm"), shared=False),
+  "report": StageKind(
+    _report, needs=("evaluate", "generate", "codec", "slm"), shared=False
+  ),
 }

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxcodec import files
+from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
 from jaxcodec.inference.codec import by_frame
@@ -18,10 +19,9 @@ from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
 
-SEMANTIC, SPEC = "semantic.safetensors", "spec.json"
-VOCABULARY = "vocabulary.json"
-# So many recordings are encoded together, and written to a file that is joined with the
-# others when all are there.
+SPEC = "spec.json"
+# Recordings that are encoded together and written to one file, a piece; the pieces of a
+# part are joined when all are there.
 _CHUNK, PIECES = 64, "pieces"
 # Frames that the semantic tokeniser is fitted on, and how many it may choose them from.
 _FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
@@ -30,8 +30,8 @@ _FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
 def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Fits the semantic tokeniser on the training part, then tokenises every part.
 
-  What an interrupted run completed (the tokeniser, chunks of recordings) is kept.
-  Processes share the chunks; the files do not depend on how many there are.
+  What an interrupted run completed (the tokeniser, pieces) is kept. Processes share the
+  pieces; the files do not depend on the number of processes.
   """
   processes.on_first(lambda: _fit(experiment, folder / SEMANTIC))
   features = experiment.semantic_features
@@ -78,7 +78,7 @@ def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
 
 
 def _fit(experiment: Experiment, path: pathlib.Path) -> None:
-  """Fits it on the training part, or on a random choice of its recordings."""
+  """Fits the semantic tokeniser on the training part, or on a random share of it."""
   if path.exists():
     return
   features, indices = experiment.semantic_features, experiment.split["train"]
@@ -123,6 +123,6 @@ def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
 
 
 def _text(experiment: Experiment, index: int) -> dict[str, np.ndarray]:
-  """The ids of a recording's text, if they are wanted and it has one."""
+  """Returns the ids of a recording's text, if it has one and the config has `text`."""
   text_ids = experiment.text_ids
   return {"text_S": text_ids[index]} if index in text_ids else {}

@@ -1,14 +1,10 @@
-"""What `codec_train` and `slm_train` say of the loop, checked, for `train.fit`."""
+"""The settings of `codec_train` and `slm_train` that are for the training loop."""
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxcodec import porting, weights
-from jaxcodec.build.codec import make_codec
 from jaxcodec.build.fields import ConfigError, positive
-from jaxcodec.build.slm import make_slm_task
+from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.pipeline.experiment import Experiment
 
@@ -16,8 +12,8 @@ _POSITIVE = ("log_every", "checkpoint_every", "eval_every", "eval_batches", "kee
 _ALSO = ("best", "skip_nonfinite", "profile_steps")
 
 
-def options(experiment: Experiment, section: str) -> dict[str, Any]:
-  """Arguments of `train.fit`.
+def loop_options(experiment: Experiment, section: str) -> dict[str, Any]:
+  """Checks a section's settings and returns them as arguments of `train.loop.fit`.
 
   Raises:
     ConfigError: naming the field.
@@ -58,8 +54,8 @@ def _check_profile(settings, section) -> None:
     )
 
 
-def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
-  """Variables that `<stage>_train.init_from` names, None if it names nothing.
+def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | None:
+  """Loads the variables that `<stage>_train.init_from` names; None if it is None.
 
   Raises:
     ConfigError: they cannot be read or do not fit; the leaves that differ are listed.
@@ -72,7 +68,7 @@ def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
     if weights.is_params(file):
       found = weights.load_params(file)
     elif stage == "codec":
-      found = porting.convert(file, make_codec(experiment.config))
+      found = porting.convert(file, experiment.models.codec)
     else:
       raise ValueError(f"{file} has no parameters of a speech language model")
     return weights.fitted(file, found, _shapes(experiment, stage))
@@ -80,33 +76,22 @@ def first(experiment: Experiment, stage: str) -> dict[str, Any] | None:
     raise ConfigError(f"{stage}_train.init_from: {error}") from error
 
 
-def recorded(experiment: Experiment, section: str) -> dict[str, Any]:
-  """What a stage's record says of its section: only what the weights depend on.
+def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
+  """Returns what a stage's record says of its section: what the weights depend on.
 
-  Of weights to begin with it says what they are, not where they lie.
+  Weights to begin with are recorded by their checksum, not by where they lie.
   """
   settings = dict(experiment.config[section])
   for name in ("keep", "profile_steps", "remat"):
     settings.pop(name, None)
   if settings["init_from"] is not None:
-    variables = first(experiment, section.removesuffix("_train"))
+    variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)
   return settings
 
 
-def _shapes(experiment, stage) -> Any:
-  """The variables as `ShapeDtypeStruct`s."""
+def _shapes(experiment: Experiment, stage: str) -> Any:
+  """Returns a stage's variables as `ShapeDtypeStruct`s."""
   if stage == "codec":
-    return variable_shapes(make_codec(experiment.config))
-  vocabulary = experiment.vocabulary
-  task = make_slm_task(experiment.config, experiment.spec, vocabulary)
-  frame = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-  codes = jax.ShapeDtypeStruct((1, 1, experiment.spec.num_codebooks), jnp.int32)
-  mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
-  batch = {"codes_BxTxK": codes, "semantic_BxT": frame, "mask_BxT": mask}
-  batch |= {"text_BxS": frame, "text_mask_BxS": mask}
-
-  def init(batch):
-    return task.inference_variables(task.init(jax.random.key(0), batch))
-
-  return jax.eval_shape(init, batch)
+    return variable_shapes(experiment.models.codec)
+  return {"params": param_shapes(experiment.models.slm_task.model)}

@@ -1,11 +1,11 @@
-"""What follows the colon of `--config=configs/x.py:...`."""
+"""Parses what follows the colon of `--config=configs/x.py:...`, and field values."""
 
 import ast
 from typing import Any
 
 
 def parse(arg: str, **defaults: Any) -> dict[str, Any]:
-  """`"runlocal,seed=3"` to a dict: a bare name is True, the rest Python literals.
+  """Parses `"runlocal,seed=3"`: a bare name is True, other values Python literals.
 
   Raises:
     ValueError: a name that `defaults` lacks, or a value of another type than there.
@@ -24,7 +24,7 @@ def parse(arg: str, **defaults: Any) -> dict[str, Any]:
 
 
 def literal(text: str) -> Any:
-  """The Python literal that the text is, or else the text."""
+  """Parses a Python literal; any other text is returned as it is."""
   try:
     return ast.literal_eval(text)
   except (SyntaxError, ValueError):

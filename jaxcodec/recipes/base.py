@@ -1,4 +1,4 @@
-"""What every experiment has: the data, the devices, the measures."""
+"""The fields that every experiment has: data, devices, measures."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from ml_collections import ConfigDict, config_dict
 def full(config: ConfigDict) -> None:
   """Adds the fields."""
   config.seed = 0
+  config.imports = ()  # modules from outside that register parts, e.g. ("my.module",)
   config.stages = "codec,tokens,slm,generate,evaluate,report"
   config.mesh = dict(data=-1, fsdp=1, tensor=1)
   config.cpu_devices = 1  # how many devices a CPU counts as
@@ -36,15 +37,23 @@ def full(config: ConfigDict) -> None:
     threads=2,
     opus=False,  # whether to measure Opus too, at the codec's bitrate and twice that
     reconstruction=(
-      *("pesq_wb", "stoi", "si_sdr", "mel_distance", "dnsmos_ovrl", "wer", "cer"),
-      *("codebook_usage", "codebook_perplexity", "bitrate_kbps"),
+      "pesq_wb",
+      "stoi",
+      "si_sdr",
+      "mel_distance",
+      "dnsmos_ovrl",
+      "wer",
+      "cer",
+      "codebook_usage",
+      "codebook_perplexity",
+      "bitrate_kbps",
     ),
     generation=("wer", "cer", "speaker_similarity", "dnsmos_ovrl"),
   )
 
 
 def transformer(name: str) -> dict[str, Any]:
-  """A language model of the size that all of them have."""
+  """Returns the fields of a language model of the full size."""
   return dict(
     name=name,
     width=1024,
@@ -57,7 +66,7 @@ def transformer(name: str) -> dict[str, Any]:
 
 
 def training(**settings: Any) -> dict[str, Any]:
-  """A section that trains: `settings`, and what all of them have."""
+  """Returns the fields of a section that trains: `settings`, and those of all."""
   return dict(
     accumulate=1,  # parts that a batch is computed in, to need the memory of one
     init_from=config_dict.placeholder(str),  # weights to begin with: file or folder
@@ -75,6 +84,6 @@ def training(**settings: Any) -> dict[str, Any]:
 
 
 def runlocal(config: ConfigDict) -> None:
-  """Minutes on two CPU cores: few utterances to measure."""
+  """Makes them small: few utterances to measure."""
   config.cpu_devices = 2  # layers this thin keep no more than one core busy each
   config.evaluate.update(num_utterances=16)

@@ -1,4 +1,4 @@
-"""A codec of the study and its training, the same for all of them."""
+"""A codec of the study, and a training that is the same for all codecs."""
 
 from ml_collections import ConfigDict, config_dict
 
@@ -18,8 +18,13 @@ def full(config: ConfigDict, name: str) -> None:
     ema_decay=0.999,
     weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=(
-      *((32, 5), (64, 10), (128, 20), (256, 40)),
-      *((512, 80), (1024, 160), (2048, 320)),
+      (32, 5),
+      (64, 10),
+      (128, 20),
+      (256, 40),
+      (512, 80),
+      (1024, 160),
+      (2048, 320),
     ),
     mel_loss="dac",  # or encodec, vocos
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
@@ -42,7 +47,7 @@ def _adamw(**settings):
   return dict(warmup_steps=0, b1=0.8, b2=0.99, weight_decay=0.01, **settings)
 
 
-# Of the parts of a codec by name; one latent width, so that any of them fit.
+# Sizes of each named part of a codec; one latent width, so that all parts fit.
 _THIN = {
   "encoder": {
     "dac": dict(width=8, latent_dim=64),
@@ -57,7 +62,7 @@ _THIN = {
 
 
 def runlocal(config: ConfigDict) -> None:
-  """Minutes on two CPU cores: thin layers, few and short examples, higher rates."""
+  """Makes it minutes of two CPU cores: thin layers, short examples, higher rates."""
   for part, thin in _THIN.items():
     # A ConfigDict's fields cannot be added to by update.
     config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}
@@ -69,7 +74,7 @@ def runlocal(config: ConfigDict) -> None:
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
   )
   for optimizer in (train.optimizer, train.disc_optimizer):
-    # Unclipped, at 2e-3, all latents fall on one code and stay there.
+    # Without clipping, or at 2e-3, all latents collapse to one code.
     optimizer.update(
       learning_rate=1.5e-3, gamma=0.9993, warmup_steps=100, clip_norm=1.0
     )

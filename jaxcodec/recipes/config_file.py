@@ -1,18 +1,22 @@
-"""An experiment's config from its file, as launch/main.py has it."""
+"""A config from its file, as launch/main.py has it."""
 
-import ast
 import importlib.util
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcodec.recipes.args import literal
 
 
-def load(config: str, changes: Sequence[str] = ()) -> Any:
-  """The config of FILE or FILE:ARGUMENT, with some of its fields set.
+def load(config: str, changes: Sequence[str] = (), option: str = "--set") -> ConfigDict:
+  """Loads the config of FILE or FILE:ARGUMENT and sets some of its fields.
 
   Args:
     config: as after launch/main.py's `--config=`.
-    changes: FIELD=VALUE each, e.g. `data.path=DIR`.
+    changes: FIELD=VALUE each, e.g. `data.path=DIR`; a value is a Python literal, or
+      else a string.
+    option: where the changes come from, for errors.
 
   Raises:
     FileNotFoundError, ValueError: naming the file or field.
@@ -29,15 +33,19 @@ def load(config: str, changes: Sequence[str] = ()) -> Any:
   found = module.get_config(argument).lock()
   for change in changes:
     field, _, text = change.partition("=")
+    if not _has(found, field):
+      raise ValueError(f"{option}: {field!r} is no field of {config}")
     try:
-      found.update_from_flattened_dict({field: _literal(text)})
-    except (AttributeError, KeyError, TypeError) as error:
-      raise ValueError(f"--set {change}: {error}") from error
+      found.update_from_flattened_dict({field: literal(text)})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise ValueError(f"{option}: {change}: {error} (in {config})") from error
   return found
 
 
-def _literal(text: str) -> Any:
-  try:
-    return ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    return text
+def _has(config: ConfigDict, field: str) -> bool:
+  part = config
+  for name in field.split("."):
+    if not isinstance(part, ConfigDict) or name not in part:
+      return False
+    part = part[name]
+  return True

@@ -25,7 +25,7 @@ def full(config: ConfigDict) -> None:
 
 
 def runlocal(config: ConfigDict) -> None:
-  """Minutes on two CPU cores: four layers of 128."""
+  """Makes it minutes of two CPU cores: four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
   config.slm.update(dtype="float32", remat=False)
   train = config.slm_train

@@ -1,4 +1,4 @@
-"""The semantic tokens, which every experiment has: its tokens serve either model."""
+"""The semantic tokens; all experiments make them, so their tokens serve any model."""
 
 from ml_collections import ConfigDict, config_dict
 
@@ -14,5 +14,5 @@ def full(config: ConfigDict) -> None:
 
 
 def runlocal(config: ConfigDict) -> None:
-  """Fewer of them."""
+  """Makes them fewer."""
   config.semantic.num_clusters = 128

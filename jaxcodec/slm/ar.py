@@ -1,4 +1,4 @@
-"""VALL-E's first half: text to codebook 0, frame after frame."""
+"""The autoregressive half of VALL-E: text to codebook 0, frame after frame."""
 
 import flax.linen as nn
 import jax
@@ -8,10 +8,11 @@ from jaxcodec.nn import attention, partition
 
 
 class ArModel(nn.Module):
-  """Transformer over `[text ; begin ; codes]`: text sees text, a code what came before.
+  """Transformer over `[text ; begin ; codes]`.
 
-  Rotary positions count a row's valid entries, so that padding anywhere changes
-  nothing. Source: VALL-E (arXiv 2301.02111), section 4.2.1.
+  Text attends to all of the text, a code to all that comes before it. Rotary positions
+  count a row's valid entries, so that padding anywhere changes nothing.
+  Source: VALL-E (arXiv 2301.02111), section 4.2.1.
 
   Attributes:
     codebook_size: V; the head's last class, V, ends an utterance.
@@ -42,7 +43,7 @@ class ArModel(nn.Module):
     *,
     train: bool = False,
   ) -> jax.Array:
-    """Scores of frames 0 to T given text and the frames before, (B, T + 1, V + 1).
+    """Scores frames 0 to T given the text and the frames before, (B, T + 1, V + 1).
 
     Args:
       text_BxS: text symbols.
@@ -61,7 +62,7 @@ class ArModel(nn.Module):
     return self.logits(y_BxNxD[:, text_BxS.shape[1] :])
 
   def embed(self, text_BxS, text_mask_BxS, code_BxT, mask_BxT):
-    """The whole input, (B, N, D) with N = S + 1 + T, and its valid entries (B, N)."""
+    """Embeds the whole input: (B, N, D) with N = S + 1 + T, and the valid entries."""
     begin_Bx1 = jnp.full((text_BxS.shape[0], 1), self.codebook_size, jnp.int32)
     code_BxT = jnp.concatenate([begin_Bx1, jnp.where(mask_BxT, code_BxT, 0)], axis=1)
     mask_BxT = jnp.pad(mask_BxT, ((0, 0), (1, 0)), constant_values=True)
@@ -70,10 +71,10 @@ class ArModel(nn.Module):
     return x_BxNxD, jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
 
   def embed_codes(self, code_BxT: jax.Array) -> jax.Array:
-    """Input of frames alone, (B, T, D)."""
+    """Embeds frames alone, (B, T, D)."""
     return self.code_embed(code_BxT)
 
   def logits(self, y_BxTxD: jax.Array) -> jax.Array:
-    """Scores of the frames after those of the body's output, (B, T, V + 1) float32."""
+    """Scores the frame after each output of the body, (B, T, V + 1) float32."""
     head = partition.whole(self.head.astype(y_BxTxD.dtype))
     return jnp.einsum("btd,dv->btv", y_BxTxD, head, preferred_element_type=jnp.float32)

@@ -1,4 +1,4 @@
-"""Which token an autoregressive model says next, or whether it ends."""
+"""How an autoregressive model's next token is drawn, or its end."""
 
 import dataclasses
 
@@ -10,19 +10,20 @@ from jaxcodec.slm import sampling
 
 @dataclasses.dataclass(frozen=True)
 class ArSampler:
-  """How to draw; hashable, so that each is compiled once.
+  """Options of drawing; hashable, so that each is compiled once.
 
   Attributes:
-    max_frames: a row that has not ended by then is cut; also what memory is kept for.
-    min_frames: no row ends before.
+    max_frames: a row that has not ended by then is cut; memory is kept for so many.
+    min_frames: no row ends before so many.
     temperature: of codebook 0; 0 is greedy.
     top_k: draw among the k likeliest tokens; 0 for all.
     top_p: draw among the likeliest tokens of this probability; 1 for all.
     repetition_penalty: the logits of tokens among the last `repetition_window` ones
       are divided by it where they are positive, else multiplied (CTRL, arXiv
       1909.05858, section 4.1); 1 for none.
-    repetition_limit: a token that is more than this part of the window is drawn again,
-      from all tokens (VALL-E 2, arXiv 2406.05370, section 3.3.1: 0.1); 1 for never.
+    repetition_limit: a token that fills more than this share of the window is drawn
+      again, from all tokens; 1 for never. VALL-E 2 (arXiv 2406.05370, section 3.3.1)
+      has 0.1.
     repetition_window: in generated frames.
     nar_temperature: of the other codebooks, with the same top-k and top-p; 0 is greedy.
   """
@@ -61,7 +62,7 @@ def choose(
   step: jax.Array,
   sampler: ArSampler,
 ) -> jax.Array:
-  """The next token of each row, (B,) int32.
+  """Draws the next token of each row, (B,) int32.
 
   Args:
     logits_BxV: scores; the last class ends the row.

@@ -1,4 +1,4 @@
-"""Generation by VALL-E: codebook 0 frame after frame, then the others at once."""
+"""Generates by VALL-E: codebook 0 frame after frame, then the others level by level."""
 
 import functools
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from jaxcodec.slm import ar_choice, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.types import Tokens
 
-# The other codebooks are filled in at one of this many lengths, so that a short
-# utterance does not pay for the longest and few programs are compiled.
+# The other codebooks are filled in at one of so many lengths: a short utterance does
+# not pay for the longest, and few programs are compiled.
 _LENGTHS = 8
 
 
@@ -95,7 +95,7 @@ def _size(length: int, most: int) -> int:
 
 
 def _prompt(prompt, rows, books):
-  """Codes and mask of the prompts, of no frames at all without."""
+  """Returns the prompts' codes and mask; without prompts they have no frames."""
   if prompt is None:
     return jnp.zeros((rows, 0, books), jnp.int32), jnp.zeros((rows, 0), bool)
   shape = prompt.codes_BxTxK.shape
@@ -108,7 +108,11 @@ def _prompt(prompt, rows, books):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _speak(model, sampler, params, key_B, text, prompt):
-  """Codebook 0, (B, T) with T = `max_frames`; which rows ended; their lengths."""
+  """Speaks codebook 0.
+
+  Returns:
+    Codes (B, T) with T = `max_frames`; which rows ended; their lengths.
+  """
   size, rows = sampler.max_frames, key_B.shape[0]
   body = kv_cache.unstacked(model.transformer, params["transformer"])
   params = params | {"transformer": body}
@@ -146,7 +150,12 @@ def _speak(model, sampler, params, key_B, text, prompt):
 
 
 def _read(model, params, text, prompt, size):
-  """Scores of the first frame, a cache with room for `size`, its valid slots so far."""
+  """Reads the texts and prompts.
+
+  Returns:
+    Scores of the first frame, a cache with room for `size` frames more, and which of
+    its slots are valid so far.
+  """
   codes_BxPxK, mask_BxP = prompt
   inputs = *text, codes_BxPxK[:, :, 0], mask_BxP
   x_BxNxD, mask_BxN = model.apply({"params": params}, *inputs, method="embed")
@@ -165,7 +174,7 @@ def _read(model, params, text, prompt, size):
 
 
 def _advance(model, params, state, code_Bx1, known_BxP):
-  """Scores of the next frame, and the cache with this one."""
+  """Feeds one frame; returns the scores of the next one and the new cache."""
   rows, size = state.code_BxT.shape
   spoken_BxT = jnp.broadcast_to(jnp.arange(size) <= state.step, (rows, size))
   y_Bx1xD, cache = kv_cache.extend(

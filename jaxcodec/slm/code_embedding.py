@@ -1,4 +1,4 @@
-"""Codes of several codebooks into a model and out of it, one table and head each."""
+"""Embeddings and output heads of codes, one table and one head a codebook."""
 
 import flax.linen as nn
 import jax
@@ -12,24 +12,24 @@ head_init = nn.initializers.variance_scaling(
 
 
 def embed_init(rng, shape, dtype=jnp.float32):
-  """Rows of length 1 in expectation, whatever the width (the last axis)."""
+  """Draws rows whose expected squared length is 1, whatever the width (last axis)."""
   return jax.random.normal(rng, shape, dtype) * shape[-1] ** -0.5
 
 
-def summed(table_KxVxD: jax.Array, codes_BxTxK: jax.Array) -> jax.Array:
-  """Sum of the codes' rows, (B, T, D), one gather at a time: no (B, T, K, D).
+def embed_sum(table_KxVxD: jax.Array, codes_BxTxK: jax.Array) -> jax.Array:
+  """Sums the embeddings of a frame's codes, (B, T, D); no (B, T, K, D) is ever made.
 
-  Each out of its own book's table, whose gradient is then all that devices add up.
+  There is one gather for each codebook's table, so that devices that share a batch
+  exchange nothing but the tables' gradients.
   """
   tables = partition.whole(table_KxVxD)
   return sum(table_VxD[codes_BxTxK[:, :, k]] for k, table_VxD in enumerate(tables))
 
 
 def logits(x_BxTxD: jax.Array, head_KxDxV: jax.Array, level_B: jax.Array) -> jax.Array:
-  """Scores by each row's own head, (B, T, V) float32.
+  """Scores each row by the head of its own level, (B, T, V) float32.
 
-  Each row gathers its own, so that the K - 1 others (for K = 8 more than half of a
-  small model's work) cost nothing.
+  Each row gathers its head first, so that the other K - 1 heads cost nothing.
   """
   head_KxDxV = partition.whole(head_KxDxV.astype(x_BxTxD.dtype))
   head_BxDxV = partition.rows(head_KxDxV[level_B])

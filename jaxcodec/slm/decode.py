@@ -1,4 +1,4 @@
-"""Generation by iterative unmasking, coarse codebooks first, in one jitted call."""
+"""Generates codes by iterative unmasking, coarse codebooks first, in one call."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from jaxcodec.types import Tokens
 
 @dataclasses.dataclass(frozen=True)
 class IterativeSampler:
-  """How to decode; hashable, so that each is compiled once.
+  """Options of decoding; hashable, so that each is compiled once.
 
   Attributes:
     steps: iterations of the first codebooks; the others take one.
@@ -46,11 +46,11 @@ class IterativeSampler:
 
 
 def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndarray]:
-  """What each step of the decode does, as arrays with one entry a step.
+  """Plans the decoding, as arrays with one entry a step.
 
   Returns:
     level: the codebook.
-    masked: part of its frames that stay masked after the step.
+    masked: share of its frames that stay masked after the step.
     drawn: 1 where tokens are drawn, 0 where the likeliest is taken.
     noise: scale of the Gumbel noise on confidences.
 
@@ -85,7 +85,7 @@ def iterative(
 ) -> Tokens:
   """Generates the codes of utterances whose semantic tokens are given.
 
-  Each row's own length and key decide its steps and its noise, so that neither padding
+  A row's masking and noise depend on its own length and key alone, so neither padding
   nor the other rows change its valid frames.
 
   Args:
@@ -146,7 +146,7 @@ def _decode(model, sampler, params, key_B, inputs):
     known_BxT = jax.lax.dynamic_index_in_dim(codes_BxTxK, level, 2, keepdims=False)
     unknown_BxT = (known_BxT == mask_id) & open_BxT
     left_B = jnp.floor(plan["masked"] * size_B).astype(jnp.int32)
-    again_BxT = masking.lowest(jnp.where(unknown_BxT, score_BxT, jnp.inf), left_B)
+    again_BxT = masking.mark_lowest(jnp.where(unknown_BxT, score_BxT, jnp.inf), left_B)
     filled_BxT = jnp.where(unknown_BxT & ~again_BxT, token_BxT, known_BxT)
     return jax.lax.dynamic_update_index_in_dim(codes_BxTxK, filled_BxT, level, 2), None
 
@@ -163,7 +163,7 @@ def _fold(key_BxT, index):
 
 
 def _choose(logits_BxTxV, key_BxT, sampler, plan):
-  """A token for every frame, and how sure the model is of it (noise included)."""
+  """Draws a token for every frame; also returns how sure the model is, with noise."""
   size = logits_BxTxV.shape[2]
   noise_BxTxV = sampling.gumbel(key_BxT, size + 1)
   allowed = sampling.filter_logits(
@@ -178,10 +178,10 @@ def _choose(logits_BxTxV, key_BxT, sampler, plan):
 
 
 def _guided_logits(model, sampler, params, inputs, level):
-  """Logits pushed away from those without the condition and without the prompt.
+  """Returns logits, pushed away from those without the condition or the prompt.
 
-  Source: classifier-free guidance (arXiv 2207.12598), with one scale for each. Without
-  the prompt its frames do not exist, as in training.
+  Source: classifier-free guidance (arXiv 2207.12598), with one scale for each. The
+  branch without the prompt does not see its frames at all, as in training.
   """
   codes_BxTxK, semantic_BxT, mask_BxT, prompt_BxT = inputs
   no_semantic_BxT = jnp.full_like(semantic_BxT, model.no_semantic)

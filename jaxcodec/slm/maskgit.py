@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.slm import code_embedding, decode, masking, sampling
+from jaxcodec.slm.body import make_transformer
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation hides the same frames of an utterance whenever and wherever it is run.
@@ -25,8 +26,8 @@ class MaskGit(nn.Module):
     num_semantic: number of semantic tokens.
     width, depth, heads, mlp_width, dropout, dtype, remat: see `nn.attention`.
     level_weights: how training draws levels, see `masking.draw_levels`.
-    prompt_rate: part of the training rows that have an acoustic prompt.
-    condition_drop: part of the training rows without semantic tokens.
+    prompt_rate: share of the training rows that have an acoustic prompt.
+    condition_drop: share of the training rows without semantic tokens.
     label_smoothing: of the training loss.
   """
 
@@ -51,15 +52,7 @@ class MaskGit(nn.Module):
       "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
     )
     self.semantic_embed = nn.Embed(self.num_semantic + 1, self.width, dtype=self.dtype)
-    self.transformer = attention.Transformer(
-      self.depth,
-      self.heads,
-      self.mlp_width,
-      num_levels=books,
-      dropout=self.dropout,
-      dtype=self.dtype,
-      remat=self.remat,
-    )
+    self.transformer = make_transformer(self, num_levels=books)
     self.head = self.param("head", code_embedding.head_init, (books, self.width, codes))
 
   @property
@@ -76,7 +69,7 @@ class MaskGit(nn.Module):
     *,
     train: bool = False,
   ) -> jax.Array:
-    """Logits of one level a row, (B, T, V) float32.
+    """Returns the logits of one level a row, (B, T, V) float32.
 
     Args:
       codes_BxTxK: codes, `spec.mask_id` where hidden.
@@ -88,7 +81,7 @@ class MaskGit(nn.Module):
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.spec.mask_id)
     semantic_BxT = jnp.where(mask_BxT, semantic_BxT, self.no_semantic)
     x_BxTxD = self.semantic_embed(semantic_BxT)
-    x_BxTxD += code_embedding.summed(self.code_embed.astype(self.dtype), codes_BxTxK)
+    x_BxTxD += code_embedding.embed_sum(self.code_embed.astype(self.dtype), codes_BxTxK)
     visible = attention.bidirectional(mask_BxT)
     x_BxTxD = self.transformer(x_BxTxD, visible, level_B=level_B, train=train)
     return code_embedding.logits(x_BxTxD, self.head, level_B)
@@ -104,7 +97,7 @@ class MaskGit(nn.Module):
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
-    """Training loss: mean cross-entropy, nats, over the masked frames of one level.
+    """Returns the mean cross-entropy, nats, over masked frames of one level a row.
 
     Args:
       params: of this model.
@@ -139,7 +132,7 @@ class MaskGit(nn.Module):
 
   @nn.nowrap
   def evaluate(self, params: Any, batch: Batch) -> Metrics:
-    """Masked cross-entropy, nats, without a prompt, on frames that `index_B` fixes.
+    """Measures cross-entropy, nats, without a prompt, on frames that `index_B` fixes.
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,), each level predicted in its turn.
@@ -165,7 +158,7 @@ class MaskGit(nn.Module):
     ce_K, accuracy_K = jax.lax.map(
       lambda level: measure(level, right_BxT), jnp.arange(self.spec.num_codebooks)
     )
-    wrong_ce, _ = measure(0, masking.of_another(right_BxT, mask_BxT))
+    wrong_ce, _ = measure(0, masking.borrow_semantic(right_BxT, mask_BxT))
     others = mask_BxT.any(1).sum() > 1
     return {
       "loss": ce_K.mean(),
@@ -178,7 +171,10 @@ class MaskGit(nn.Module):
 
   @nn.nowrap
   def _predict(self, params, batch, prompt_BxT, masked, dropout_rng=None):
-    """Loss and correctness on each frame, (B, T); `masked` is (level_B, target_BxT)."""
+    """Returns each frame's loss and whether it is right, both (B, T).
+
+    `masked` is (level_B, target_BxT), as for `masking.hide`.
+    """
     codes_BxTxK, mask_BxT = batch["codes_BxTxK"], batch["mask_BxT"]
     train = dropout_rng is not None
     shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
@@ -209,7 +205,7 @@ class MaskGit(nn.Module):
     prompt: Tokens | None = None,
     sampler: decode.IterativeSampler | None = None,
   ) -> Tokens:
-    """See `decode.iterative`; one jitted call."""
+    """Generates in one jitted call; see `decode.iterative`."""
     return decode.iterative(
       self, params, rng, semantic_BxT, mask_BxT, prompt=prompt, sampler=sampler
     )

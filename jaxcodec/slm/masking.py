@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcodec.slm import sampling
 
-# A prompt takes at most this part of an utterance.
+# A prompt takes at most this share of an utterance.
 _MAX_PROMPT = 0.5
 
 
@@ -26,22 +26,22 @@ class Masked(NamedTuple):
 
 
 def cosine_schedule(progress: jax.Array) -> jax.Array:
-  """Part that is masked when `progress` (0 to 1) of the decoding is done.
+  """Returns the share of frames that is still masked at `progress` (0 to 1).
 
-  MaskGCT's sin(pi t / 2) is this with t = 1 - progress, and for a uniform progress
-  both have one distribution. Source: MaskGIT (arXiv 2202.04200), section 3.3.
+  MaskGCT's sin(pi t / 2) is the same with t = 1 - progress, so a uniform progress gives
+  both the same distribution. Source: MaskGIT (arXiv 2202.04200), section 3.3.
   """
   return jnp.cos(0.5 * jnp.pi * progress)
 
 
-def lowest(score_BxT: jax.Array, count_B: jax.Array) -> jax.Array:
-  """Marks the `count_B` lowest scores of each row; ties to the first frame. Bool."""
+def mark_lowest(score_BxT: jax.Array, count_B: jax.Array) -> jax.Array:
+  """Marks the `count_B` lowest scores of each row, bool; of ties the first frames."""
   rank_BxT = jnp.argsort(jnp.argsort(score_BxT, axis=1, stable=True), axis=1)
   return rank_BxT < count_B[:, None]
 
 
 def draw_levels(rng: jax.Array, rows: int, num_codebooks: int, weights: str):
-  """Codebook to train on for each row, (B,) int32.
+  """Draws the codebook to train on for each row, (B,) int32.
 
   Args:
     rng: key.
@@ -62,10 +62,10 @@ def draw_levels(rng: jax.Array, rows: int, num_codebooks: int, weights: str):
 
 
 def draw_prompts(rng: jax.Array, mask_BxT: jax.Array, rate: float) -> jax.Array:
-  """Acoustic prompts, (B, T) bool: with probability `rate` a prefix of random length.
+  """Draws acoustic prompts, (B, T) bool: a prefix of random length, or none.
 
-  The other rows train without a prompt, which is the prompt half of classifier-free
-  guidance.
+  A row has a prompt with probability `rate`. The rows without one teach the model what
+  guidance by the prompt compares with (classifier-free guidance).
   """
   with_rng, size_rng = jax.random.split(rng)
   rows, frames = mask_BxT.shape
@@ -76,9 +76,9 @@ def draw_prompts(rng: jax.Array, mask_BxT: jax.Array, rate: float) -> jax.Array:
 
 
 def draw_targets(key_B: jax.Array, open_BxT: jax.Array) -> jax.Array:
-  """Frames to mask and predict, (B, T) bool, by the cosine schedule at a random time.
+  """Draws frames to mask and predict, (B, T) bool: a cosine schedule at a random time.
 
-  Exactly ceil(cos(pi u / 2) n) of the row's n open frames, so at least one.
+  Of a row's n open frames it marks exactly ceil(cos(pi u / 2) n), so at least one.
   """
   time_key_B, frame_key_B = sampling.split(key_B)
   progress_B = jax.vmap(jax.random.uniform)(time_key_B)
@@ -86,7 +86,7 @@ def draw_targets(key_B: jax.Array, open_BxT: jax.Array) -> jax.Array:
   count_B = jnp.ceil(cosine_schedule(progress_B) * size_B).astype(jnp.int32)
   keys_BxT = sampling.frame_keys(frame_key_B, open_BxT.shape[1])
   noise_BxT = jnp.where(open_BxT, sampling.uniform(keys_BxT), jnp.inf)
-  return lowest(noise_BxT, jnp.minimum(count_B, size_B))
+  return mark_lowest(noise_BxT, jnp.minimum(count_B, size_B))
 
 
 def hide(
@@ -96,7 +96,7 @@ def hide(
   masked: tuple[jax.Array, jax.Array],
   mask_id: int,
 ) -> Masked:
-  """Shows levels below `level_B`, the unmasked frames of it, and the whole prompt.
+  """Hides all codes but the levels below `level_B`, its unmasked frames and the prompt.
 
   Args:
     codes_BxTxK: true codes.
@@ -117,12 +117,12 @@ def hide(
 def cross_entropy(
   logits_BxTxV: jax.Array, code_BxT: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:
-  """Negative log-likelihood a frame, nats, (B, T) float32.
+  """Returns the negative log-likelihood of each frame, nats, (B, T) float32.
 
   Args:
     logits_BxTxV: scores.
     code_BxT: true codes, in [0, V).
-    smoothing: part of the target that is spread evenly over all V codes.
+    smoothing: share of the target that is spread evenly over all V codes.
   """
   log_p_BxTxV = jax.nn.log_softmax(logits_BxTxV.astype(jnp.float32))
   nll = -jnp.take_along_axis(log_p_BxTxV, code_BxT[:, :, None], axis=2)[:, :, 0]
@@ -131,11 +131,11 @@ def cross_entropy(
   return (1 - smoothing) * nll - smoothing * log_p_BxTxV.mean(-1)
 
 
-def of_another(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-  """Semantic tokens of the next non-empty row, repeated to fill a longer row.
+def borrow_semantic(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
+  """Gives each row the semantic tokens of the next non-empty row, repeated to fit.
 
-  A control for how much a model uses its condition: the same kind of input, about
-  other words.
+  A model that uses its condition must do worse with these: they are the same kind of
+  input, but about other words.
   """
   length_B = mask_BxT.sum(1)
   filled_B = length_B > 0
@@ -148,6 +148,6 @@ def of_another(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
 
 
 def mean_over(x_BxT: jax.Array, chosen_BxT: jax.Array) -> jax.Array:
-  """Mean over the chosen frames, 0 if there are none; the others may be infinite."""
+  """Returns the mean over the chosen frames, 0 if none; the others may be infinite."""
   total = jnp.where(chosen_BxT, x_BxT, 0).astype(jnp.float32).sum()
   return total / jnp.maximum(chosen_BxT.sum(), 1)

@@ -1,4 +1,4 @@
-"""VALL-E's second half: from codebook 0 to the others, a level at a time."""
+"""The non-autoregressive half of VALL-E: from codebook 0 to the others, one by one."""
 
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class NarModel(nn.Module):
     *,
     train: bool = False,
   ) -> jax.Array:
-    """Scores of one level a row, (B, T, V) float32.
+    """Scores one level a row, (B, T, V) float32.
 
     Args:
       text_BxS: text symbols.
@@ -64,7 +64,7 @@ class NarModel(nn.Module):
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.codebook_size)
     x_BxSxD = self.text_embed(jnp.where(text_mask_BxS, text_BxS, 0))
     table = self.code_embed.astype(x_BxSxD.dtype)
-    x_BxTxD = code_embedding.summed(table, codes_BxTxK)
+    x_BxTxD = code_embedding.embed_sum(table, codes_BxTxK)
     mask_BxN = jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
     y_BxNxD = self.transformer(
       jnp.concatenate([x_BxSxD, x_BxTxD], axis=1),
@@ -94,7 +94,7 @@ def fill_levels(
   prompt: tuple[jax.Array, jax.Array],
   frames: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
-  """All codes of frames whose codebook 0 is known, (B, T, K) int32.
+  """Fills in the codes of frames whose codebook 0 is known, (B, T, K) int32.
 
   Args:
     model: the model.
@@ -123,9 +123,9 @@ def fill_levels(
 
   books = model.num_codebooks
   hidden = ((0, 0), (0, 0), (0, books - 1))
-  begun_BxTxK = jnp.pad(
+  known_BxTxK = jnp.pad(
     code_BxT[:, :, None], hidden, constant_values=model.codebook_size
   )
-  start_BxNxK = jnp.concatenate([prompt_BxPxK, begun_BxTxK], axis=1)
+  start_BxNxK = jnp.concatenate([prompt_BxPxK, known_BxTxK], axis=1)
   codes_BxNxK, _ = jax.lax.scan(fill, start_BxNxK, jnp.arange(1, books))
   return jnp.where(mask_BxT[:, :, None], codes_BxNxK[:, past:], 0)

@@ -1,7 +1,7 @@
-"""Drawing tokens from logits with noise that belongs to a row and a frame.
+"""Draws tokens from logits, with noise that depends on the row and the frame alone.
 
-Every number comes from the key of its row and the index of its frame alone, so that
-neither the padding nor the other rows of a batch change what a row generates.
+Every random number comes from the key of its row and the index of its frame, so neither
+padding nor the other rows of a batch change what a row generates.
 """
 
 import functools
@@ -14,7 +14,7 @@ _EXCLUDED = -jnp.inf
 
 
 def check_fields(sampler: Any, *rules: tuple[str, bool, str]) -> None:
-  """Checks what every sampler has, and its own rules.
+  """Checks the fields that every sampler has, and rules of its own.
 
   Args:
     sampler: has `temperature`, `top_k` and `top_p`.
@@ -36,35 +36,38 @@ def check_fields(sampler: Any, *rules: tuple[str, bool, str]) -> None:
 
 
 def row_keys(rng: jax.Array, rows: int) -> jax.Array:
-  """One key a row, (B,): row b's depends on `rng` and b only."""
+  """Makes one key a row, (B,); row b's depends on `rng` and b alone."""
   return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(rows))
 
 
 def split(key_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Two independent keys a row, each (B,)."""
+  """Splits each row's key into two independent ones, each (B,)."""
   key_Bx2 = jax.vmap(jax.random.split)(key_B)
   return key_Bx2[:, 0], key_Bx2[:, 1]
 
 
 def frame_keys(key_B: jax.Array, frames: int) -> jax.Array:
-  """One key a frame, (B, T), whatever T is."""
+  """Makes one key a frame, (B, T); a frame's key does not depend on T."""
   over_frames = jax.vmap(jax.random.fold_in, (None, 0))
   return jax.vmap(over_frames, (0, None))(key_B, jnp.arange(frames))
 
 
 def uniform(key_BxT: jax.Array) -> jax.Array:
-  """A number in [0, 1) a key, (B, T) float32."""
+  """Draws a number in [0, 1) for each key, (B, T) float32."""
   return jax.vmap(jax.vmap(jax.random.uniform))(key_BxT)
 
 
 def gumbel(key_BxT: jax.Array, size: int) -> jax.Array:
-  """Standard Gumbel noise, (B, T, size) float32."""
+  """Draws standard Gumbel noise, (B, T, size) float32."""
   draw = functools.partial(jax.random.gumbel, shape=(size,))
   return jax.vmap(jax.vmap(draw))(key_BxT)
 
 
 def argmax(x_BxTxV: jax.Array) -> jax.Array:
-  """First index of the maximum of the last axis, int32; XLA:CPU's own is slower."""
+  """Returns the first index of the last axis' maximum, int32, as `jnp.argmax`.
+
+  It is written out because XLA compiles `jnp.argmax` to slow code on CPUs.
+  """
   at = jax.lax.broadcasted_iota(jnp.int32, x_BxTxV.shape, x_BxTxV.ndim - 1)
   best = x_BxTxV == x_BxTxV.max(-1, keepdims=True)
   return jnp.where(best, at, x_BxTxV.shape[-1] - 1).min(-1)
@@ -77,9 +80,9 @@ def _ordered(x: jax.Array) -> jax.Array:
 
 
 def _keep_most(logits_BxTxV: jax.Array, value_BxTxV: jax.Array, needed) -> jax.Array:
-  """Excludes the lowest logits such that the rest's values still sum to `needed`.
+  """Excludes the lowest logits while the values of the others sum to `needed` or more.
 
-  Bisects on the threshold's bits: exact, and on CPU ten times faster than a sort.
+  It bisects on the bits of the threshold, which is exact and needs no sort.
   """
   ordered = _ordered(logits_BxTxV.astype(jnp.float32))
 
@@ -113,7 +116,7 @@ def keep_top_p(logits_BxTxV: jax.Array, p: float) -> jax.Array:
 def filter_logits(
   logits_BxTxV: jax.Array, *, temperature: float, top_k: int, top_p: float
 ) -> jax.Array:
-  """Logits divided by the temperature, then cut to top-k, then to top-p.
+  """Divides logits by the temperature, then excludes by top-k, then by top-p.
 
   A temperature of 0 (greedy), a top_k of 0 and a top_p of 1 each leave them alone.
   """
@@ -134,9 +137,9 @@ def draw(
   top_k: int,
   top_p: float,
 ) -> jax.Array:
-  """A token a frame from the filtered logits, (B, T) int32.
+  """Draws a token a frame from the filtered logits, (B, T) int32.
 
-  With a temperature of 0 the likeliest, and the keys are not used.
+  At a temperature of 0 it is the likeliest, and the keys are not used.
   """
   if not temperature:
     return argmax(logits_BxTxV)

@@ -1,4 +1,4 @@
-"""Speech language model of two halves: codebook 0 autoregressively, then the others."""
+"""VALL-E: codebook 0 frame after frame, then each other codebook in one pass."""
 
 import dataclasses
 from typing import Any
@@ -6,25 +6,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention
 from jaxcodec.slm import autoregressive, masking, sampling
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.nar import NarModel
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 
 @dataclasses.dataclass(frozen=True)
 class Valle:
-  """VALL-E (arXiv 2301.02111): text to codes. Its parameters are {"ar", "nar"}.
+  """VALL-E (arXiv 2301.02111): text to codes.
 
-  Batches hold codes_BxTxK and mask_BxT, text_BxS and text_mask_BxS.
+  An autoregressive half (`ar`) gives codebook 0 and a non-autoregressive half (`nar`)
+  the others; the parameters are {"ar": ..., "nar": ...}. Batches hold codes_BxTxK,
+  mask_BxT, text_BxS and text_mask_BxS.
 
   Attributes:
     spec: the codec's, of at least two codebooks.
     num_text: number of text symbols.
-    width, depth, heads, mlp_width, dropout, dtype, remat: of both, see `nn.attention`.
-    prompt_rate: part of the training rows whose NAR input has an acoustic prompt.
+    width, depth, heads, mlp_width, dropout, dtype, remat: of both halves; see
+      `nn.attention`.
+    prompt_rate: share of the training rows whose NAR input has an acoustic prompt.
     label_smoothing: of the training loss.
 
   Raises:
@@ -51,25 +54,14 @@ class Valle:
   def ar(self) -> ArModel:
     """Text to codebook 0."""
     sizes = self.spec.codebook_size, self.num_text, self.width
-    return ArModel(*sizes, self._transformer(1))
+    return ArModel(*sizes, make_transformer(self, num_levels=1))
 
   @property
   def nar(self) -> NarModel:
     """Text and the codebooks below to each of the others."""
     books = self.spec.num_codebooks
     sizes = books, self.spec.codebook_size, self.num_text, self.width
-    return NarModel(*sizes, self._transformer(books - 1))
-
-  def _transformer(self, num_levels):
-    return attention.Transformer(
-      self.depth,
-      self.heads,
-      self.mlp_width,
-      num_levels=num_levels,
-      dropout=self.dropout,
-      dtype=self.dtype,
-      remat=self.remat,
-    )
+    return NarModel(*sizes, make_transformer(self, num_levels=books - 1))
 
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:
     """Fresh parameters; of the batch only the shapes matter."""
@@ -83,7 +75,7 @@ class Valle:
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
-    """Training loss: the sum of both halves' mean cross-entropy, nats.
+    """Returns the sum of both halves' mean cross-entropies, nats, for training.
 
     The AR's mean is over frames and each row's end; the NAR's over the frames behind
     the prompt, of one level a row.
@@ -115,7 +107,7 @@ class Valle:
     }
 
   def evaluate(self, params: Any, batch: Batch) -> Metrics:
-    """Cross-entropy, nats, without prompts, each codebook given those below.
+    """Measures cross-entropy, nats, without prompts, each codebook given those below.
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
@@ -140,7 +132,7 @@ class Valle:
     }
 
   def _score_ar(self, params, batch, dropout_rng=None):
-    """Mean cross-entropy and accuracy on frames and ends."""
+    """Returns the AR half's mean cross-entropy and accuracy on frames and ends."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
     inputs = *text, codes_BxTxK[:, :, 0], mask_BxT
     logits_BxTxV = _apply(self.ar, params["ar"], inputs, dropout_rng)
@@ -153,13 +145,10 @@ class Valle:
     return self._means(logits_BxTxV, code_BxT, scored_BxT, dropout_rng)
 
   def _score_nar(self, params, batch, level_B, prompt_BxT, dropout_rng=None):
-    """The same on the frames behind the prompt, of one level a row."""
+    """As `_score_ar` for the NAR half: frames behind the prompt, one level a row."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    shown = masking.hide(
-      *(codes_BxTxK, mask_BxT, prompt_BxT),
-      (level_B, mask_BxT),
-      self.spec.mask_id,
-    )
+    masked = level_B, mask_BxT
+    shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
     inputs = *text, shown.codes_BxTxK, mask_BxT, level_B
     logits_BxTxV = _apply(self.nar, params["nar"], inputs, dropout_rng)
     level_Bx1x1 = level_B[:, None, None]
@@ -183,7 +172,7 @@ class Valle:
     prompt: Tokens | None = None,
     sampler: ArSampler | None = None,
   ) -> autoregressive.Generated:
-    """See `autoregressive.generate`."""
+    """Speaks texts; see `autoregressive.generate`."""
     return autoregressive.generate(
       self, params, rng, text_BxS, text_mask_BxS, prompt=prompt, sampler=sampler
     )
@@ -195,7 +184,7 @@ def _parts(batch):
 
 
 def _apply(model, params, inputs, dropout_rng):
-  """In training where there is a key for dropout."""
+  """Applies a half, with dropout if there is a key for it."""
   rngs = {} if dropout_rng is None else {"dropout": dropout_rng}
   return model.apply(
     {"params": params}, *inputs, train=dropout_rng is not None, rngs=rngs

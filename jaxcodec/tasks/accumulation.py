@@ -1,4 +1,4 @@
-"""A batch in parts, one after another, so that it needs the memory of one of them."""
+"""Computes a batch in parts, one after another, with the memory of one part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +16,13 @@ Function = Callable[[Any, Batch, jax.Array], tuple[Any, Any]]
 def mean_over_parts(
   function: Function, carry: Any, batch: Batch, count: int
 ) -> tuple[Any, Any]:
-  """The mean of what `function` gives for each of `count` equal parts of a batch.
+  """Averages what `function` gives for each of `count` equal parts of a batch.
 
   For a loss that is a mean over the batch's rows, the mean of the parts' gradients is
-  the batch's gradient. The parts are run by a loop, each given the carry that the part
-  before it left.
+  the batch's gradient. A loop runs the parts, each with the carry of the one before.
+
+  Returns:
+    The last carry, and the mean tree.
 
   Raises:
     ValueError: the parts cannot be equal.
@@ -41,7 +43,7 @@ def mean_over_parts(
 
 
 def _split(name, array, count):
-  """(B, ...) to (count, B / count, ...): every device keeps its rows in every part."""
+  """Reshapes (B, ...) to (count, B / count, ...) so that no row changes its device."""
   rows = array.shape[0]
   if rows % count:
     raise ValueError(f"{name}: {count} equal parts cannot be made of {rows} rows")

@@ -1,4 +1,4 @@
-"""Adversarial codec training: one step of the codec and one of its discriminators."""
+"""Adversarial codec training: a step updates the discriminators, then the codec."""
 
 import dataclasses
 import functools
@@ -21,11 +21,18 @@ from jaxcodec.types import Batch, Metrics
 
 @flax.struct.dataclass
 class CodecState:
-  """All that codec training must keep to go on bit-equal.
+  """All that codec training must keep to go on with the same bits.
 
-  `collections` are the codec's variables that no gradient trains, by name: `vq_stats`
-  where its codebooks are running means, none otherwise. `balance` is the state of the
-  balancer, empty without one.
+  Attributes:
+    step: int32 scalar, updates done.
+    rng: key that every step's randomness is derived from.
+    params: the codec's weights.
+    collections: the codec's variables that no gradient trains, by name: `vq_stats`
+      where its codebooks are running means, none otherwise.
+    ema: moving average of `params`.
+    opt: the codec's optimiser.
+    disc_params, disc_opt: the same of the discriminators.
+    balance: state of the balancer, empty without one.
   """
 
   step: jax.Array
@@ -40,7 +47,7 @@ class CodecState:
 
 
 class _Generated(NamedTuple):
-  """The codec's output, the quantiser's losses, and the way back from them."""
+  """The codec's output and the quantiser's losses, with the pullback from both."""
 
   fake_BxN: jax.Array
   vq: dict[str, jax.Array]
@@ -53,25 +60,26 @@ class _Generated(NamedTuple):
 class CodecGanTask:
   """Trains a codec against discriminators, as DAC, EnCodec or Vocos does.
 
-  In a step the discriminators are updated on the codec's output first; the codec then
-  sees the updated ones.
+  A step updates the discriminators on the codec's output first, then the codec against
+  the updated discriminators.
 
   Attributes:
     codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
     discriminator: maps (B, N) to feature maps; has `loss_weights`.
     opt, disc_opt: the two optimisers, schedules included.
-    weights: of the terms of the codec's loss, named as in LOSSES. Of the terms
-      `codebook` and `commitment`, those that the quantiser has take part, and
-      `waveform` does where it has a weight.
+    weights: of the terms of the codec's loss, named as in LOSSES. The terms `codebook`
+      and `commitment` exist only if the quantiser gives them, `waveform` only if it has
+      a weight.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss.
     adversarial_start: step from which the discriminators take part.
-    ema_decay: of the running mean of the weights, which is what is evaluated and
-      exported; ramped up from the start as (1 + t) / (10 + t).
+    ema_decay: of the moving average of the weights, which is what is evaluated and
+      exported; it rises from the start as (1 + t) / (10 + t).
     mel_loss, adversarial_loss, feature_matching: keys of `losses.MEL`,
       `losses.ADVERSARIAL` and `losses.FEATURE_MATCHING`.
-    balancer: of the terms that depend on the codec's output; their weights are then
+    balancer: of the terms that depend on the codec's output, whose weights are then
       shares of its gradient.
-    accumulate: parts that a batch is computed in, one after another.
+    accumulate: parts that a batch is computed in, one after another; see
+      `accumulation`.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
@@ -92,7 +100,7 @@ class CodecGanTask:
   accumulate: int = 1
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
-    """Fresh state from batch["audio_BxN"]."""
+    """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
     codec_rng, disc_rng, state_rng = jax.random.split(rng, 3)
     audio_BxN = batch["audio_BxN"]
     collections = dict(self.codec.init(codec_rng, audio_BxN[..., None]))
@@ -111,16 +119,16 @@ class CodecGanTask:
     )
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
-    """A fresh state with the codec of `variables`; its discriminators stay fresh."""
+    """Puts a codec's variables into a fresh state; the discriminators stay fresh."""
     params = variables["params"]
     collections = {name: variables[name] for name in state.collections}
     average = jax.tree.map(jnp.copy, params)
     return state.replace(params=params, ema=average, collections=collections)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
-    """One update of the discriminators, then one of the codec."""
+    """Updates the discriminators, then the codec."""
     rng = jax.random.fold_in(state.rng, state.step)
-    compute = self._in_one if self.accumulate == 1 else self._in_parts
+    compute = self._compute_whole if self.accumulate == 1 else self._compute_parts
     (state, metrics_d), (kept, grads, metrics) = compute(
       state, {"audio_BxN": batch["audio_BxN"]}, rng
     )
@@ -133,9 +141,13 @@ class CodecGanTask:
     state = state.replace(step=step, params=params, ema=ema, opt=opt, **kept)
     return state, {**metrics_d, **metrics, **grad_norm}
 
-  def _in_one(self, state, batch, rng):
-    """The state with new discriminators; the codec's gradient with what it changes."""
-    generated = self._generated(state, state.collections, batch, rng)
+  def _compute_whole(self, state, batch, rng):
+    """Computes both updates on the whole batch.
+
+    Returns:
+      (the state with new discriminators, their metrics), and what `_codec_grads` gives.
+    """
+    generated = self._generate(state, state.collections, batch, rng)
     real_BxN, fake_BxN = batch["audio_BxN"], generated.fake_BxN
 
     def disc_grads():
@@ -144,23 +156,24 @@ class CodecGanTask:
     state, metrics_d = self._discriminator_step(state, disc_grads)
     return (state, metrics_d), self._codec_grads(state, real_BxN, generated)
 
-  def _in_parts(self, state, batch, rng):
-    """As `_in_one`, part by part; the codec codes each part twice.
+  def _compute_parts(self, state, batch, rng):
+    """As `_compute_whole`, part by part.
 
-    What keeps running means (codebooks, the balancer) takes the parts as they come, so
-    `accumulate` times in a step. Other metrics are means over the parts.
+    The codec runs twice on each part, as the discriminators must see all parts before
+    its own update. Running means (codebooks, the balancer) are updated by each part, so
+    `accumulate` times a step. Metrics are means over the parts.
     """
     kept = dict(collections=state.collections, balance=state.balance)
 
     def disc_part(kept, part, number):
       key = jax.random.fold_in(rng, number)
-      made = self._generated(state, kept["collections"], part, key)
+      made = self._generate(state, kept["collections"], part, key)
       grads = self._disc_grads(state, part["audio_BxN"], made.fake_BxN)
       return {**kept, "collections": made.collections}, grads
 
     def codec_part(kept, part, number):
       key = jax.random.fold_in(rng, number)
-      made = self._generated(state, kept["collections"], part, key)
+      made = self._generate(state, kept["collections"], part, key)
       now = state.replace(balance=kept["balance"])
       kept, *result = self._codec_grads(now, part["audio_BxN"], made)
       return kept, result
@@ -172,7 +185,9 @@ class CodecGanTask:
     kept, result = mean_over_parts(codec_part, kept, batch, self.accumulate)
     return (state, metrics_d), (kept, *result)
 
-  def _generated(self, state, collections, batch, rng) -> "_Generated":
+  def _generate(self, state, collections, batch, rng) -> _Generated:
+    """Runs the codec in training, with the pullback to its weights."""
+
     def generate(params):
       (y_BxNx1, quantized), new = self.codec.apply(
         {"params": partition.whole(params), **collections},
@@ -187,7 +202,7 @@ class CodecGanTask:
     return _Generated(*made, pullback, *aux)
 
   def _codec_grads(self, state, real_BxN, generated):
-    """What the codec changes besides its weights, their gradient, metrics."""
+    """Returns new values of what else the codec keeps, its gradient, and metrics."""
     inputs = state, real_BxN, generated.fake_BxN, generated.vq
     cotangents, terms, balance = self._cotangents(*inputs)
     (grads,) = generated.pullback(cotangents)
@@ -195,17 +210,19 @@ class CodecGanTask:
     return kept, grads, {**terms, **generated.metrics}
 
   def _disc_grads(self, state, real_BxN, fake_BxN):
-    """The discriminators' loss and its gradient."""
+    """Returns the discriminators' loss and its gradient."""
 
     def loss(disc_params):
       judge = functools.partial(self._judge, disc_params)
-      real, fake = codec_loss.of_both(judge, real_BxN, fake_BxN)
+      real, fake = codec_loss.judge_both(judge, real_BxN, fake_BxN)
       game = losses.ADVERSARIAL[self.adversarial_loss]
       return game.discriminator(real, fake, self.discriminator.loss_weights)
 
     return jax.value_and_grad(loss)(state.disc_params)
 
   def _discriminator_step(self, state, disc_grads):
+    """Updates the discriminators, from `adversarial_start` on; returns metrics too."""
+
     def update(state):
       value, grads = disc_grads()
       updates, opt = self.disc_opt.update(grads, state.disc_opt, state.disc_params)
@@ -216,14 +233,17 @@ class CodecGanTask:
     def wait(state):
       return state, jnp.zeros(()), jnp.zeros(())
 
-    state, value, norm = lax.cond(self._playing(state), update, wait, state)
+    state, value, norm = lax.cond(self._is_adversarial(state), update, wait, state)
     return state, {"disc": value, "disc_grad_norm": norm}
 
   def _cotangents(self, state, real_BxN, fake_BxN, vq):
-    """Gradients of the loss w.r.t. (fake_BxN, vq), its terms, the balancer's state."""
+    """Returns gradients w.r.t. (fake_BxN, vq), the terms, the balancer's state."""
     judge = functools.partial(self._judge, state.disc_params)
-    adversarial = codec_loss.adversarial(
-      *(judge, real_BxN, self.discriminator.loss_weights, self._playing(state)),
+    adversarial = codec_loss.adversarial_terms(
+      judge,
+      real_BxN,
+      self.discriminator.loss_weights,
+      self._is_adversarial(state),
       generator=losses.ADVERSARIAL[self.adversarial_loss].generator,
       matching=losses.FEATURE_MATCHING[self.feature_matching],
     )
@@ -232,22 +252,23 @@ class CodecGanTask:
       functions.append(lambda y_BxN: {"waveform": losses.waveform_l1(real_BxN, y_BxN)})
     inputs = functions, self.weights, fake_BxN, vq
     if self.balancer is None:
-      return *codec_loss.weighted(*inputs), state.balance
-    balancing = self.balancer, state.balance, self._playing(state)
-    return codec_loss.balanced(*inputs, *balancing)
+      return *codec_loss.weighted_gradients(*inputs), state.balance
+    balancing = self.balancer, state.balance, self._is_adversarial(state)
+    return codec_loss.balanced_gradients(*inputs, *balancing)
 
   @property
-  def undecided(self) -> float:
-    """The discriminators' loss if they cannot tell."""
+  def guessing_loss(self) -> float:
+    """The loss of discriminators that only guess."""
     game = losses.ADVERSARIAL[self.adversarial_loss]
     return game.undecided * sum(self.discriminator.loss_weights)
 
   @property
   def _output_terms(self):
-    """Names of the terms that depend on the codec's output."""
+    """Names of the loss' terms that depend on the codec's output."""
     return [n for n in self.weights if n not in ("codebook", "commitment")]
 
-  def _playing(self, state):
+  def _is_adversarial(self, state):
+    """Whether the discriminators take part in this step."""
     return state.step >= self.adversarial_start
 
   def _judge(self, disc_params, x_BxN):
@@ -261,7 +282,7 @@ class CodecGanTask:
     return mel(real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales)
 
   def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
-    """Mel loss and SI-SDR of the averaged weights on held-out crops."""
+    """Measures mel loss and SI-SDR of the averaged weights on held-out crops."""
     real_BxN = batch["audio_BxN"]
     variables = self.inference_variables(state)
     y_BxNx1, quantized = self.codec.apply(variables, real_BxN[..., None])
@@ -275,5 +296,5 @@ class CodecGanTask:
     return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """The averaged weights, and the codebooks where they are not among them."""
+    """Returns the averaged weights, and the codebooks if they are running means."""
     return {"params": state.ema, **state.collections}

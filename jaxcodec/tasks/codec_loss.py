@@ -1,7 +1,7 @@
-"""From the terms of a codec's loss to the gradients of what the codec gives.
+"""Gradients of a codec's loss with respect to what the codec gives.
 
-The terms come from functions of the codec's output (B, N), each giving scalars by name,
-and from the quantiser (`vq`).
+The loss' terms are scalars by name. They come from functions of the codec's output
+(B, N), and from the quantiser (`vq`).
 """
 
 import functools
@@ -20,7 +20,7 @@ Cotangents = tuple[jax.Array, Terms]
 _OF_DISCRIMINATORS = ("adversarial", "feature")
 
 
-def adversarial(
+def adversarial_terms(
   judge: Callable[[jax.Array], losses.Maps],
   real_BxN: jax.Array,
   sub_weights: Sequence[float],
@@ -29,14 +29,15 @@ def adversarial(
   generator: Callable[..., jax.Array],
   matching: Callable[..., jax.Array],
 ) -> Callable[[jax.Array], Terms]:
-  """The function of the codec's output whose terms need the discriminators.
+  """Makes the function of the codec's output whose terms need the discriminators.
 
   Args:
-    judge: the discriminators.
+    judge: the discriminators, audio to feature maps.
     real_BxN: the original audio.
     sub_weights: of the sub-discriminators.
     playing: whether the discriminators take part; if not, the terms are 0.
-    generator, matching: the losses.
+    generator: loss of the codec on its output's maps.
+    matching: feature matching loss between the maps of original and output.
   """
 
   def judged(fake_BxN):
@@ -50,10 +51,10 @@ def adversarial(
   return lambda fake_BxN: lax.cond(playing, judged, unjudged, fake_BxN)
 
 
-def weighted(
+def weighted_gradients(
   functions: Functions, weights: Mapping[str, float], fake_BxN: jax.Array, vq: Terms
 ) -> tuple[Cotangents, Terms]:
-  """Gradients of the weighted sum w.r.t. (fake_BxN, vq), and all terms."""
+  """Returns gradients of the weighted sum w.r.t. (fake_BxN, vq), and all terms."""
 
   def loss(fake_BxN, vq):
     terms = {}
@@ -67,7 +68,7 @@ def weighted(
   return cotangents, terms
 
 
-def balanced(
+def balanced_gradients(
   functions: Functions,
   weights: Mapping[str, float],
   fake_BxN: jax.Array,
@@ -76,10 +77,10 @@ def balanced(
   state: losses.BalancerState,
   playing: jax.Array,
 ) -> tuple[Cotangents, Terms, losses.BalancerState]:
-  """As `weighted`, the terms of the output balanced; `vq` keeps its own weights.
+  """As `weighted_gradients`, with balanced terms of the output; `vq` keeps its weights.
 
-  `loss` is the sum with the weights that the gradients had in this step. The terms of
-  the discriminators wait until they are `playing`.
+  The term `loss` is the sum under the weights that the gradients had in this step. The
+  terms of the discriminators are left out until they are `playing`.
   """
   terms, grads = {}, {}
   for function in functions:
@@ -94,7 +95,7 @@ def balanced(
 
 
 def _each_gradient(function, x):
-  """The scalars that function(x) gives, by name, and the gradient of each."""
+  """Returns the scalars that function(x) gives, by name, and the gradient of each."""
   values, pullback = jax.vjp(function, x)
   grads = {}
   for name in values:
@@ -103,13 +104,13 @@ def _each_gradient(function, x):
   return values, grads
 
 
-def of_both(
+def judge_both(
   judge: Callable[[jax.Array], losses.Maps], real_BxN: jax.Array, fake_BxN: jax.Array
 ) -> tuple[losses.Maps, losses.Maps]:
-  """Feature maps of both, from one pass over a doubled batch.
+  """Returns feature maps of both, from one pass over a doubled batch.
 
-  Its rows alternate, so that devices that share the batch exchange none of them. Period
-  discriminators fold the period in behind the items, which keeps the order.
+  The rows of both alternate, so devices that share the batch exchange none of them.
+  Period discriminators fold the period in behind the items, which keeps the order.
   """
   items = real_BxN.shape[0]
   maps = judge(jnp.stack([real_BxN, fake_BxN], 1).reshape(2 * items, -1))

@@ -1,4 +1,4 @@
-"""Training of a speech language model: AdamW, a schedule, EMA of the weights."""
+"""Trains a speech language model: AdamW, a schedule, averaged weights."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxcodec.tasks.accumulation import mean_over_parts
-from jaxcodec.types import Batch, Metrics
+from jaxcodec.types import Batch, Metrics, SpeechLanguageModel
 
-# The cosine ends at this part of the peak.
+# The cosine ends at this share of the peak.
 _LAST_RATE = 0.05
 
 
 @flax.struct.dataclass
 class SlmState:
-  """Train state of an SLM.
+  """Train state of a speech language model.
 
   Attributes:
     step: int32 scalar, updates done.
@@ -37,8 +37,7 @@ class SlmTask:
   """A speech language model with its optimiser; see `types.Task`.
 
   Args:
-    model: has `init_params(rng, batch)`, `loss(params, rng, batch)` and
-      `evaluate(params, batch)`, as `MaskGit` does.
+    model: see `types.SpeechLanguageModel`.
     steps: updates that the schedule is for.
     learning_rate: its peak.
     warmup_steps: updates of linear rise before the cosine.
@@ -55,7 +54,7 @@ class SlmTask:
 
   def __init__(
     self,
-    model: Any,
+    model: SpeechLanguageModel,
     *,
     steps: int,
     learning_rate: float = 3e-4,
@@ -84,7 +83,7 @@ class SlmTask:
     )
 
   def init(self, rng: jax.Array, batch: Batch) -> SlmState:
-    """Fresh state; `rng` is a key, of the batch only the shapes matter. Jittable."""
+    """Makes a fresh state; of the batch only the shapes matter. Jittable."""
     init_rng, step_rng = jax.random.split(rng)
     params = self.model.init_params(init_rng, batch)
     return SlmState(
@@ -96,13 +95,13 @@ class SlmTask:
     )
 
   def start_from(self, state: SlmState, variables: dict[str, Any]) -> SlmState:
-    """A fresh state with the weights, and their average, of `variables`."""
+    """Puts weights into a fresh state, also as their average."""
     params = variables["params"]
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
     return state.replace(params=params, ema=ema)
 
   def train_step(self, state: SlmState, batch: Batch) -> tuple[SlmState, Metrics]:
-    """One update; the same state and batch give the same result, resumed or not."""
+    """Updates the weights; the same state and batch give the same bits."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     grads, metrics = self._gradient(state.params, rng, batch)
     updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
@@ -130,17 +129,17 @@ class SlmTask:
     return mean_over_parts(of_part, (), batch, self._accumulate)[1]
 
   def eval_step(self, state: SlmState, batch: Batch) -> Metrics:
-    """The model's `evaluate`, with the averaged weights where there are any."""
+    """Evaluates the averaged weights, or the weights without an average."""
     return self.model.evaluate(self.inference_variables(state)["params"], batch)
 
   def inference_variables(self, state: SlmState) -> dict[str, Any]:
-    """`{"params": ...}`: the averaged weights where there are any."""
+    """Returns {"params": ...}: the averaged weights, or the weights without one."""
     return {"params": state.params if state.ema is None else state.ema}
 
   def _averaged(self, state, params):
     if state.ema is None:
       return None
-    # Young averages follow faster, so that they forget the initial weights.
+    # The average follows faster at first, to forget the initial weights.
     decay = jnp.minimum(self._ema_decay, (1 + state.step) / (10 + state.step))
     return optax.incremental_update(params, state.ema, 1 - decay)
 

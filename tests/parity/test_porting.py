@@ -55,7 +55,7 @@ def _seeded():
 
 def small(name):
   """The preset's config with little in it."""
-  return presets.expanded({"preset": name, "sample_rate": RATE, **SMALL[name]})
+  return presets.expand({"preset": name, "sample_rate": RATE, **SMALL[name]})
 
 
 def randomized(model):

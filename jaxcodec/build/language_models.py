@@ -1,0 +1,65 @@
+"""The speech language models that `slm.name` chooses from."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jaxcodec.build.conditions import Condition, SemanticTokens, Texts
+from jaxcodec.build.fields import Config, ConfigError
+from jaxcodec.build.slm_batches import Batches, Utterances, Windows
+from jaxcodec.registry import Registry
+from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.decode import IterativeSampler
+from jaxcodec.slm.maskgit import MaskGit
+from jaxcodec.slm.valle import Valle
+from jaxcodec.tasks.slm import SlmTask
+from jaxcodec.types import SpeechLanguageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+  """All that the config, the stages, the dry run and the API know of a kind of model.
+
+  Attributes:
+    model: called with `spec`, what `condition.size` gives and the fields of
+      `config.slm`; what it raises for a bad value becomes a ConfigError.
+    sampler: dataclass of `config.generate.sampler`, handed to the model's `generate`.
+    condition: what the model is given to say.
+    batches: what it trains on; its attributes are fields of `config.slm_train`.
+    progress: metrics that the progress bar shows beside the losses.
+    task: called with the model and the settings of `config.slm_train`; see `SlmTask`.
+  """
+
+  model: Callable[..., SpeechLanguageModel]
+  sampler: type[Any]
+  condition: Condition
+  batches: type[Batches]
+  progress: tuple[str, ...] = ()
+  task: Callable[..., Any] = SlmTask
+
+
+LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
+  "slm.name",
+  {
+    "maskgit": LanguageModel(
+      model=MaskGit,
+      sampler=IterativeSampler,
+      condition=SemanticTokens(),
+      batches=Windows,
+      progress=("accuracy", "eval/ce_c0_wrong_semantic"),
+    ),
+    "valle": LanguageModel(
+      model=Valle,
+      sampler=ArSampler,
+      condition=Texts(),
+      batches=Utterances,
+      progress=("ar_loss", "nar_loss"),
+    ),
+  },
+  ConfigError,
+)
+
+
+def language_model(config: Config) -> LanguageModel:
+  """The kind of model that `config.slm.name` names; raises ConfigError if none is."""
+  return LANGUAGE_MODELS.lookup(config["slm"].get("name"))
