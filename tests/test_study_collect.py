@@ -107,7 +107,7 @@ def test_the_markdown_names_everything(study):
     assert codec in text and expected in text
   assert "All generations ended by themselves." in text
   assert "by themselves: encodecq_vocos 1 cut, 0 of no sound; encodecq_dac" in text
-  assert "originals" in text and "semantic_information_bits" in text
+  assert "Originals" in text and "semantic_information_bits" in text
 
 
 def test_cells_that_are_not_done_are_named_and_left_out(tmp_path):

@@ -6,16 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-KINDS = ("original", "reconstruction", "generated")
+# The kinds of audio files, and the set of results.json that measures each.
+SET_OF_KIND = {
+  "original": "ground_truth",
+  "reconstruction": "reconstruction",
+  "generated": "generation",
+}
 
 
-class Utterance(NamedTuple):
+class UtteranceResults(NamedTuple):
   """One row of the listening section.
 
   Attributes:
     id: utterance id.
     rows: its rows of results.json by evaluation set.
-    sounds: audio files by kind, from KINDS; only those that exist.
+    sounds: audio files by kind, from SET_OF_KIND; only those that exist.
     generation: its line of generate/index.jsonl, {} if it was not generated.
   """
 
@@ -30,7 +35,7 @@ class Utterance(NamedTuple):
     return next(iter(self.rows.values()), self.generation)
 
 
-class Experiment(NamedTuple):
+class WorkdirContents(NamedTuple):
   """What the report is made of.
 
   Attributes:
@@ -45,10 +50,10 @@ class Experiment(NamedTuple):
   record: dict[str, Any]
   results: dict[str, Any]
   curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
-  utterances: list[Utterance]
+  utterances: list[UtteranceResults]
 
 
-def read_workdir(workdir: pathlib.Path) -> Experiment:
+def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
   """Reads a work directory; config.json and results.json must be there."""
   results = _read_json(workdir / "results.json")
   curves = {
@@ -56,7 +61,7 @@ def read_workdir(workdir: pathlib.Path) -> Experiment:
     for stage in ("codec", "slm")
     if (curve := read_curves(workdir / stage / "metrics.jsonl"))
   }
-  return Experiment(
+  return WorkdirContents(
     workdir.resolve().name,
     _read_json(workdir / "config.json"),
     results,
@@ -81,7 +86,9 @@ def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   }
 
 
-def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utterance]:
+def _utterances(
+  workdir: pathlib.Path, results: dict[str, Any]
+) -> list[UtteranceResults]:
   """Generated utterances in the index's order, then the other measured ones."""
   generated = {
     line["id"]: line for line in _read_lines(workdir / "generate" / "index.jsonl")
@@ -93,12 +100,14 @@ def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utteranc
   for name, by_set in rows.items():
     line = generated.get(name, {})
     folder = workdir / "evaluate" / "audio"
-    paths = {kind: folder / f"{name}.{kind}.wav" for kind in KINDS[:2]}
+    paths = {
+      kind: folder / f"{name}.{kind}.wav" for kind in ("original", "reconstruction")
+    }
     if line.get("wav"):
       paths["generated"] = workdir / "generate" / line["wav"]
     sounds = {kind: path for kind, path in paths.items() if path.is_file()}
     if sounds:
-      found.append(Utterance(name, by_set, sounds, line))
+      found.append(UtteranceResults(name, by_set, sounds, line))
   return found
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 HEADER = ("metric", "mean", "95% CI", "n", "failed")
-_TITLES = {
+# The sets of results.json, in the order in which reports show them.
+SET_TITLES = {
   "reconstruction": "Reconstruction",
   "generation": "Generation",
-  "ground_truth": "Ground truth (the originals)",
+  "ground_truth": "Originals",
   "opus": "Opus at the codec's bitrate",
   "opus_double": "Opus at twice the codec's bitrate",
 }
@@ -20,7 +21,7 @@ def format_table(results: Mapping[str, Any]) -> str:
     results: the content of results.json.
   """
   parts = []
-  for name, title in _TITLES.items():
+  for name, title in SET_TITLES.items():
     if results.get(name):
       rows = table_rows(results[name], results["metrics"])
       parts.append(f"{title}\n\n{align([HEADER, *rows])}")
@@ -48,8 +49,12 @@ def table_rows(
 
 def metric_label(name: str, about: Mapping[str, str]) -> str:
   """A metric's name with its unit and an arrow towards better."""
-  arrow = {"higher": " ↑", "lower": " ↓"}.get(about["better"], "")
-  return name + (f" ({about['unit']})" if about["unit"] else "") + arrow
+  return name + (f" ({about['unit']})" if about["unit"] else "") + arrow(about)
+
+
+def arrow(about: Mapping[str, str]) -> str:
+  """A space and an arrow towards better; "" where neither way is."""
+  return {"higher": " ↑", "lower": " ↓"}.get(about["better"], "")
 
 
 def number(value: float | None) -> str:

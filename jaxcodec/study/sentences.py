@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxcodec.evals.workdir import read_workdir
+from jaxcodec.evals.workdir import SET_OF_KIND, UtteranceResults, read_workdir
 from jaxcodec.study.grid import Cell
 
 ORIGINAL = "original"
@@ -65,19 +65,12 @@ def read_sentences(
   ]
 
 
-_SETS = {
-  "original": "ground_truth",
-  "reconstruction": "reconstruction",
-  "generated": "generation",
-}
-
-
-def _clips(cell: Cell, utterance: Any) -> Iterator[Clip]:
+def _clips(cell: Cell, utterance: UtteranceResults) -> Iterator[Clip]:
   names = {
     "original": ORIGINAL,
     "reconstruction": f"{cell.codec}, reconstructed",
     "generated": f"{cell.codec}, {cell.slm}",
   }
   for kind, path in utterance.sounds.items():
-    row: Mapping[str, Any] = utterance.rows.get(_SETS[kind], {})
+    row: Mapping[str, Any] = utterance.rows.get(SET_OF_KIND[kind], {})
     yield Clip(names[kind], path, row.get("transcript"))

@@ -17,7 +17,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     ValueError: one of the files read is malformed; the message names it.
   """
   workdir = pathlib.Path(workdir)
-  experiment = read_workdir(workdir)
-  files.write_text(workdir / "report.md", render_markdown(experiment))
-  files.write_text(workdir / "report.html", render_html(experiment))
+  contents = read_workdir(workdir)
+  files.write_text(workdir / "report.md", render_markdown(contents))
+  files.write_text(workdir / "report.html", render_html(contents))
   return workdir / "report.html"

@@ -5,19 +5,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxcodec.report.format import align, interval, metric_label, number
+from jaxcodec.report.format import SET_TITLES, align, interval, metric_label, number
 from jaxcodec.report.study import setting
 from jaxcodec.report.study.reasons import reasons
 from jaxcodec.study.token_stats import MEASURES
 
 Study = Mapping[str, Any]
 COLUMNS = ("set", "slm", "system", "measure", "mean", "low", "high", "n", "n_failed")
-_TITLES = {
-  "ground_truth": "originals",
-  "opus": "Opus, the bitrate asked for",
-  "opus_double": "Opus, twice that",
-}
-
 
 INTERVALS = (
   "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
@@ -104,7 +98,7 @@ def measure_rows(
   names = list(next(iter(systems.values())))
   head = ("codec", *(metric_label(name, study["measures"][name]) for name in names))
   rows = [head]
-  references = {_TITLES.get(k, k): v for k, v in study["references"].items()}
+  references = {SET_TITLES[k]: v for k, v in study["references"].items()}
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
       rows.append((system, *(estimate(measures.get(name)) for name in names)))
