@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
+from jaxcodec import presets
 from jaxcodec.evals.results import read_results
 from jaxcodec.report.study.tables import to_csv, to_markdown
 from jaxcodec.stats import significance
@@ -154,6 +155,18 @@ def test_cells_of_other_settings_are_refused(tmp_path):
   write_cells(cells[2:], config={"codec_train": CODEC_TRAIN | {"steps": 5}})
   with pytest.raises(StudyError, match="codec_train.steps: 3 -> 5"):
     collect(settings(slms=slms), cells, {})
+
+
+def test_a_codec_without_codebooks_is_a_system_like_others(tmp_path):
+  slms = {"maskgit": "configs/a.py"}
+  cells = plan(tmp_path, slms=slms, codecs=["dac", "dacq_vocos"])
+  codec = presets.preset("dacq_vocos")
+  codec["quantizer"] = {"name": "fsq", "num_codebooks": 2, "levels": [4, 4]}
+  write_cells(cells[:2])
+  write_cells(cells[2:], config={"codec": codec})
+  found = collect(settings(slms=slms), cells, {})
+  assert found["codecs"]["dacq_vocos"]["quantizer"] == "fsq"
+  assert "fsq" in json.dumps(found) and to_markdown(found)
 
 
 def test_rows_without_their_weights_are_refused(cells):

@@ -15,6 +15,7 @@ import pytest
 from study_helpers import CODEC_TRAIN, fake_config, plan
 
 from jaxcodec import stages
+from jaxcodec.build.codec import make_codec
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.recipes.args import literal
@@ -83,17 +84,41 @@ def test_bad_settings_are_named(tmp_path, changes, message):
     plan(tmp_path, **changes)
 
 
+def specs(configs):
+  """The token spec of every config's codec, as results.json has it."""
+  found = {n: make_codec({"codec": c["codec"]}).spec for n, c in configs.items()}
+  return {
+    name: {
+      "num_codebooks": spec.num_codebooks,
+      "frame_rate": spec.frame_rate,
+      "bitrate": spec.bitrate,
+    }
+    for name, spec in found.items()
+  }
+
+
 def test_cells_must_match_in_what_they_share():
   configs = {name: fake_config(name) for name in ("dac", "encodec", "encodecq_vocos")}
-  grid.check_matched(configs)
+  grid.check_matched(configs, specs(configs))
   configs["encodec"]["codec"]["quantizer"]["num_codebooks"] = 4
   with pytest.raises(grid.StudyError, match="dac and encodec differ: tokens.kbps: 4.0"):
-    grid.check_matched(configs)
+    grid.check_matched(configs, specs(configs))
   configs["encodec"] = fake_config("encodec") | {
     "codec_train": CODEC_TRAIN | {"steps": 9}
   }
   with pytest.raises(grid.StudyError, match="codec_train.steps: 3 -> 9"):
-    grid.check_matched(configs)
+    grid.check_matched(configs, specs(configs))
+
+
+def test_a_codec_without_codebooks_matches_by_its_bitrate():
+  """FSQ's config has levels in place of a codebook's size."""
+  configs = {name: fake_config(name) for name in ("dac", "dacq_vocos")}
+  quantizer = {"name": "fsq", "num_codebooks": 8, "levels": (8, 8, 4, 4)}
+  configs["dacq_vocos"]["codec"]["quantizer"] = quantizer
+  grid.check_matched(configs, specs(configs))
+  quantizer["levels"] = (8, 8, 4, 3)
+  with pytest.raises(grid.StudyError, match="tokens.kbps: 4.0 -> 3.83"):
+    grid.check_matched(configs, specs(configs))
 
 
 def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
@@ -174,7 +199,7 @@ def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
     values = dict(override.split("=") for override in chosen["overrides"])
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
     configs[cell.name] = json.loads(config.to_json())
-  grid.check_matched(configs)
+  grid.check_matched(configs, specs(configs))
 
 
 def test_a_language_model_has_values_of_its_own(tmp_path):

@@ -46,7 +46,10 @@ def collect(
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
   slms = read_slms(done, settings["slms"])
   results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
-  check_matched({str(index): r["config"] for index, r in enumerate(results)})
+  check_matched(
+    {str(index): r["config"] for index, r in enumerate(results)},
+    {str(index): r["token_spec"] for index, r in enumerate(results)},
+  )
   codecs = reconstructing(slms, settings["codecs"])
   about = {name: m for r in results for name, m in r["metrics"].items()}
   return {

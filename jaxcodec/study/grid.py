@@ -1,7 +1,6 @@
 """The study's cells: which experiments it is made of, and the command of each."""
 
 import dataclasses
-import math
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -119,36 +118,38 @@ def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
   return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
 
 
-def check_matched(configs: Mapping[str, Mapping[str, Any]]) -> None:
-  """The cells' configs agree in all but codec, language model and seed.
+def check_matched(
+  configs: Mapping[str, Mapping[str, Any]], specs: Mapping[str, Mapping[str, Any]]
+) -> None:
+  """Checks that the cells differ in codec, language model and seed alone.
 
   Args:
-    configs: by cell.
+    configs: each cell's config, by the cell's name.
+    specs: each cell's token spec, with at least `num_codebooks`, `frame_rate` (Hz) and
+      `bitrate` (bits per second), as in results.json.
 
   Raises:
     StudyError: naming the first field that differs, and the cells.
   """
-  first, *others = configs
+  shared = {name: _shared(config, specs[name]) for name, config in configs.items()}
+  first, *others = shared
   for name in others:
-    differing = changed_fields(_shared(configs[first]), _shared(configs[name]))
+    differing = changed_fields(shared[first], shared[name])
     if differing:
       raise StudyError(f"cells {first} and {name} differ: {'; '.join(differing[:3])}")
 
 
-def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The data, the losses, the steps and the bitrate of a cell."""
-  codec, slm = config["codec"], config["slm_train"]
-  hop = math.prod(codec["encoder"]["strides"])
-  bits = codec["quantizer"]["num_codebooks"] * math.log2(
-    codec["quantizer"]["codebook_size"]
-  )
+def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+  """What all cells have in common: the data, the losses, the steps and the bitrate."""
   return {
-    **{name: config[name] for name in ("data", "codec_train", "evaluate")},
-    "slm_train": {"steps": slm["steps"]},
+    "data": config["data"],
+    "codec_train": config["codec_train"],
+    "evaluate": config["evaluate"],
+    "slm_train": {"steps": config["slm_train"]["steps"]},
     "tokens": {
-      "kbps": round(codec["sample_rate"] / hop * bits / 1000, 6),
-      "frame_rate": codec["sample_rate"] / hop,
-      "num_codebooks": codec["quantizer"]["num_codebooks"],
+      "kbps": round(spec["bitrate"] / 1000, 6),
+      "frame_rate": spec["frame_rate"],
+      "num_codebooks": spec["num_codebooks"],
     },
     "prompt_seconds": config["generate"]["prompt_seconds"],
   }
