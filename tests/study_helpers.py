@@ -8,7 +8,7 @@ import soundfile
 
 from jaxcodec import files, presets, stages
 from jaxcodec.data.token_store import write_tokens
-from jaxcodec.evals.evaluate import Evaluation
+from jaxcodec.evals.evaluate import SetMeasures
 from jaxcodec.evals.registry import make_metrics
 from jaxcodec.evals.results import build_results, read_results, write_results
 from jaxcodec.stats import means
@@ -121,7 +121,7 @@ def _evaluation(rng, utterances, metrics, lead):
     values = np.array([row[metric] for row in rows])
     counts = {"n": utterances, "n_failed": 0}
     summary[metric] = {**means.estimate(values, weights), **counts}
-  return Evaluation(summary, rows)
+  return SetMeasures(summary, rows)
 
 
 def write_sounds(cells, utterances=2):

@@ -9,7 +9,7 @@ import pesq
 import pytest
 import soundfile
 import soxr
-from evals_helpers import RATE, SPEC, item, voice
+from evals_helpers import RATE, SPEC, clip, voice
 
 from jaxcodec.evals import registry
 from jaxcodec.evals.audio import prepare_pair
@@ -33,7 +33,7 @@ def test_si_sdr_of_orthogonal_noise_is_the_energy_ratio():
   t = np.arange(RATE) / RATE
   clean = np.sin(2 * np.pi * 100 * t).astype(np.float32)
   noisy = 0.5 * clean + 0.05 * np.sin(2 * np.pi * 300 * t).astype(np.float32)
-  found = signal.SiSdr().score(item(reference=clean * 0.5, audio=noisy * 0.9))
+  found = signal.SiSdr().score(clip(reference=clean * 0.5, audio=noisy * 0.9))
   assert found.value == pytest.approx(20.0, abs=1e-4)
 
 
@@ -48,14 +48,14 @@ def test_log_mel_matches_librosa():
 
 def test_mel_distance_of_a_gain_is_its_logarithm():
   reference = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
-  found = signal.MelDistance().score(item(reference=reference, audio=reference / 10))
+  found = signal.MelDistance().score(clip(reference=reference, audio=reference / 10))
   assert found.value == pytest.approx(1.0, abs=1e-3)
 
 
 def test_pesq_and_stoi_resample_and_agree_with_their_packages():
   reference = voice(3, rate=24_000)
   noise = np.random.default_rng(0).standard_normal(len(reference)).astype(np.float32)
-  one = item(sample_rate=24_000, reference=reference, audio=reference + 0.02 * noise)
+  one = clip(sample_rate=24_000, reference=reference, audio=reference + 0.02 * noise)
   at_16k = [soxr.resample(x, 24_000, RATE, "VHQ") for x in (one.reference, one.audio)]
   expected = pesq.pesq(RATE, *at_16k, "wb")
   assert loaded("pesq_wb").score(one).value == pytest.approx(expected)
@@ -70,7 +70,7 @@ def test_dnsmos_equals_the_speechmos_package():
     warnings.simplefilter("ignore")
     dnsmos = pytest.importorskip("speechmos.dnsmos", exc_type=ImportError)
     for seconds in (5.0, 10.2):
-      one = item(reference=None, audio=voice(4, seconds))
+      one = clip(reference=None, audio=voice(4, seconds))
       expected = dnsmos.run(one.audio, sr=RATE)["ovrl_mos"]
       assert metric.score(one).value == pytest.approx(float(expected), abs=1e-5)
 
@@ -122,7 +122,7 @@ def test_codebook_statistics_have_closed_forms():
   found = {}
   for name in ("codebook_usage", "codebook_perplexity"):
     metric = make_metrics([name], spec=SPEC)[0]
-    scores = [metric.score(item(codes_TxK=codes)) for codes in (uniform, half)]
+    scores = [metric.score(clip(codes_TxK=codes)) for codes in (uniform, half)]
     assert scores[1].value == pytest.approx(0.5 if name == "codebook_usage" else 32)
     found[name] = metric.summarise(scores)
   assert found["codebook_usage"]["mean"] == 1.0
@@ -136,13 +136,13 @@ def test_codebook_statistics_have_closed_forms():
 
 def test_bitrate_is_the_specs():
   metric = make_metrics(["bitrate_kbps"], spec=SPEC)[0]
-  assert metric.score(item()).value == pytest.approx(50 * 4 * 6 / 1000)
+  assert metric.score(clip()).value == pytest.approx(50 * 4 * 6 / 1000)
 
 
 @pytest.mark.parametrize("codes", [None, np.full((5, 3), 1), np.full((5, 4), 64)])
 def test_bad_codes_fail(codes):
   with pytest.raises(MetricFailed, match="codes"):
-    codebooks.CodebookUsage(SPEC).score(item(codes_TxK=codes))
+    codebooks.CodebookUsage(SPEC).score(clip(codes_TxK=codes))
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_bad_codes_fail(codes):
 )
 def test_unfit_audio_fails_with_its_reason(changes, reason):
   with pytest.raises(MetricFailed, match=reason):
-    prepare_pair(item(**changes), rate=RATE, min_seconds=0.25)
+    prepare_pair(clip(**changes), rate=RATE, min_seconds=0.25)
 
 
 def test_a_frame_of_padding_is_cut():
-  one = item()
+  one = clip()
   padded = np.concatenate([one.audio, np.zeros(319, np.float32)])
-  reference, audio = prepare_pair(item(audio=padded), rate=RATE, min_seconds=0.25)
+  reference, audio = prepare_pair(clip(audio=padded), rate=RATE, min_seconds=0.25)
   assert len(reference) == len(audio) == len(one.reference)
 
 

@@ -9,16 +9,16 @@ from jaxcodec.report.study.reasons import reasons
 from jaxcodec.stats import significance
 from jaxcodec.stats.bootstrap import Aligned
 from jaxcodec.study import findings
-from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
+from jaxcodec.study.evidence import CodecParts, Evidence, clear_sign, unanimous, within
 from jaxcodec.study.findings import FINDINGS, judge_all
 
 CODECS = (
-  Codec("baseline", "ema", "seanet"),
-  Codec("encodecq_vocos", "ema", "vocos"),
-  Codec("encodecq_dac", "ema", "dac"),
-  Codec("dacq_seanet", "factorized", "seanet"),
-  Codec("dacq_vocos", "factorized", "vocos"),
-  Codec("dac", "factorized", "dac"),
+  CodecParts("baseline", "ema", "seanet"),
+  CodecParts("encodecq_vocos", "ema", "vocos"),
+  CodecParts("encodecq_dac", "ema", "dac"),
+  CodecParts("dacq_seanet", "factorized", "seanet"),
+  CodecParts("dacq_vocos", "factorized", "vocos"),
+  CodecParts("dac", "factorized", "dac"),
 )
 FLAT = (0.0,) * 6
 BY_DECODER = (0.0, 1.0, 1.0, 0.0, 1.0, 1.0)

@@ -3,7 +3,7 @@
 import numpy as np
 import soxr
 
-from jaxcodec.evals.metric import Item, MetricFailed
+from jaxcodec.evals.metric import EvalClip, MetricFailed
 
 # A codec pads to whole frames, so lengths may differ by a frame of at most 50 ms.
 MAX_LENGTH_DIFFERENCE_S = 0.05
@@ -11,15 +11,15 @@ SILENCE_DBFS = -70.0
 
 
 def prepare(
-  signal: np.ndarray | None, item: Item, name: str, *, rate: int, min_seconds: float
+  signal: np.ndarray | None, clip: EvalClip, name: str, *, rate: int, min_seconds: float
 ) -> np.ndarray:
-  """Checks one signal of an item and resamples it.
+  """Checks one signal of an clip and resamples it.
 
   Values beyond +-1 are clipped, as a sound file clips them.
 
   Args:
-    signal: (N,) float audio at item.sample_rate.
-    item: the item that it belongs to.
+    signal: (N,) float audio at clip.sample_rate.
+    clip: the clip that it belongs to.
     name: how errors call the signal.
     rate: the rate wanted, Hz.
     min_seconds: the shortest signal that the metric is defined on.
@@ -36,18 +36,18 @@ def prepare(
     )
   if not np.all(np.isfinite(signal)):
     raise MetricFailed(f"{name} holds NaN or infinity")
-  seconds = len(signal) / item.sample_rate
+  seconds = len(signal) / clip.sample_rate
   if seconds < min_seconds:
     raise MetricFailed(f"{name} too short: {seconds:.2f} s, needs {min_seconds:.2f} s")
   if loudness_dbfs(signal) < SILENCE_DBFS:
     raise MetricFailed(f"{name} is silent (below {SILENCE_DBFS:.0f} dBFS)")
-  return resample(np.clip(signal, -1, 1), item.sample_rate, rate)
+  return resample(np.clip(signal, -1, 1), clip.sample_rate, rate)
 
 
 def prepare_pair(
-  item: Item, *, rate: int, min_seconds: float
+  clip: EvalClip, *, rate: int, min_seconds: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The item's reference and audio, checked, resampled, and of equal length.
+  """The clip's reference and audio, checked, resampled, and of equal length.
 
   Both are cut to the shorter one when they differ by MAX_LENGTH_DIFFERENCE_S at most.
 
@@ -55,9 +55,9 @@ def prepare_pair(
     MetricFailed: as `prepare`, or the lengths differ by more.
   """
   reference = prepare(
-    item.reference, item, "reference", rate=rate, min_seconds=min_seconds
+    clip.reference, clip, "reference", rate=rate, min_seconds=min_seconds
   )
-  audio = prepare(item.audio, item, "audio", rate=rate, min_seconds=min_seconds)
+  audio = prepare(clip.audio, clip, "audio", rate=rate, min_seconds=min_seconds)
   difference = abs(len(reference) - len(audio)) / rate
   if difference > MAX_LENGTH_DIFFERENCE_S:
     raise MetricFailed(

@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class MetricAbsent(Exception):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Item:
+class EvalClip:
   """One utterance to measure.
 
   Attributes:
@@ -57,6 +58,8 @@ class Item:
     codes_TxK: the codec's codes of this utterance.
     bits: how many carried the audio, of a codec without a token spec.
     failed: why no metric has a value, e.g. a generation of no frames.
+    wavs: where its sound files are, relative to the work directory, by kind: one of
+      `original`, `reconstruction`, `generated`. Recorded in the utterance's row.
   """
 
   id: str
@@ -69,6 +72,7 @@ class Item:
   codes_TxK: np.ndarray | None = None
   bits: int | None = None
   failed: str | None = None
+  wavs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Score(NamedTuple):
@@ -124,7 +128,7 @@ class Metric(abc.ABC):
     return {}
 
   @abc.abstractmethod
-  def score(self, item: Item) -> Score:
+  def score(self, clip: EvalClip) -> Score:
     """Measures one utterance.
 
     Raises:

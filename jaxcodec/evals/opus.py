@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from jaxcodec.evals.audio import resample
-from jaxcodec.evals.metric import Item, MetricAbsent, install_line
+from jaxcodec.evals.metric import EvalClip, MetricAbsent, install_line
 
 PACKAGES = ("av>=14",)
 # libopus takes no less, and uses 4 to 5 kbit/s where it is asked for less than that.
@@ -19,28 +19,33 @@ _RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _INT16 = 32_768.0
 
 
-class Coded(NamedTuple):
+class OpusAudio(NamedTuple):
   """Audio (N,) float32 that went through Opus, and the bits that it took."""
 
   audio_N: np.ndarray
   bits: int
 
 
-def opus_items(items: Sequence[Item], bitrate: float) -> list[Item]:
-  """The items with their references through Opus as the audio, and its bits.
+def opus_clips(clips: Sequence[EvalClip], bitrate: float) -> list[EvalClip]:
+  """The clips with their references through Opus as the audio, and its bits.
 
   Raises:
     MetricAbsent: PyAV isn't installed, or has no libopus.
   """
-  _load()
-  coded = [through_opus(i.reference, i.sample_rate, bitrate) for i in items]
+  load()
+  coded = [through_opus(i.reference, i.sample_rate, bitrate) for i in clips]
   return [
-    dataclasses.replace(item, audio=c.audio_N, bits=c.bits, codes_TxK=None)
-    for item, c in zip(items, coded, strict=True)
+    dataclasses.replace(clip, audio=c.audio_N, bits=c.bits, codes_TxK=None, wavs={})
+    for clip, c in zip(clips, coded, strict=True)
   ]
 
 
-def _load() -> None:
+def load() -> None:
+  """Finds libopus.
+
+  Raises:
+    MetricAbsent: PyAV isn't installed, or has no libopus.
+  """
   try:
     import av
 
@@ -49,7 +54,7 @@ def _load() -> None:
     raise MetricAbsent(install_line(PACKAGES)) from error
 
 
-def through_opus(audio_N: np.ndarray, sample_rate: int, bitrate: float) -> Coded:
+def through_opus(audio_N: np.ndarray, sample_rate: int, bitrate: float) -> OpusAudio:
   """Mono audio coded and decoded by libopus, as long as it was and not delayed.
 
   Variable bitrate, 20 ms frames, tuned for speech, full complexity. The bits are those
@@ -73,7 +78,7 @@ def through_opus(audio_N: np.ndarray, sample_rate: int, bitrate: float) -> Coded
   decoded = resample(decoded_N, decoded_rate, sample_rate)
   padded = np.zeros(len(audio_N), np.float32)
   padded[: len(decoded)] = decoded[: len(audio_N)]
-  return Coded(padded, bits)
+  return OpusAudio(padded, bits)
 
 
 def _encode(samples: np.ndarray, rate: int, bitrate: int) -> tuple[bytes, int]:

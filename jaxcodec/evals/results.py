@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import files
-from jaxcodec.evals.evaluate import Evaluation
+from jaxcodec.evals.evaluate import SetMeasures
 from jaxcodec.evals.metric import Metric
 from jaxcodec.evals.metrics.codebooks import Spec
 
@@ -22,7 +22,7 @@ SETS = (*_ALWAYS, "opus", "opus_double")
 
 
 def build_results(
-  evaluations: Mapping[str, Evaluation],
+  evaluations: Mapping[str, SetMeasures],
   metrics: Sequence[Metric],
   *,
   token_spec: Spec,

@@ -99,16 +99,32 @@ def _utterances(
   found = []
   for name, by_set in rows.items():
     line = generated.get(name, {})
-    folder = workdir / "evaluate" / "audio"
-    paths = {
-      kind: folder / f"{name}.{kind}.wav" for kind in ("original", "reconstruction")
-    }
+    paths = _recorded_wavs(by_set) or _unrecorded_wavs(name)
     if line.get("wav"):
-      paths["generated"] = workdir / "generate" / line["wav"]
-    sounds = {kind: path for kind, path in paths.items() if path.is_file()}
+      paths["generated"] = f"generate/{line['wav']}"
+    sounds = {
+      kind: workdir / paths[kind]
+      for kind in SET_OF_KIND
+      if kind in paths and (workdir / paths[kind]).is_file()
+    }
     if sounds:
       found.append(UtteranceResults(name, by_set, sounds, line))
   return found
+
+
+def _recorded_wavs(by_set: dict[str, dict[str, Any]]) -> dict[str, str]:
+  """The paths that an utterance's rows give, by kind."""
+  return {
+    kind: path for row in by_set.values() for kind, path in row.get("wavs", {}).items()
+  }
+
+
+def _unrecorded_wavs(utterance_id: str) -> dict[str, str]:
+  """Where an utterance's sounds are if its rows, of an earlier revision, don't say."""
+  name = utterance_id.replace("/", "_").replace("\\", "_")
+  return {
+    kind: f"evaluate/audio/{name}.{kind}.wav" for kind in ("original", "reconstruction")
+  }
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

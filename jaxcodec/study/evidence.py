@@ -9,7 +9,7 @@ SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 GENERATED = ("naturalness", "intelligibility", "speaker")
 
 
-class Codec(NamedTuple):
+class CodecParts(NamedTuple):
   """A system's place in the grid."""
 
   name: str
@@ -27,7 +27,7 @@ class Evidence(NamedTuple):
     margins: by the same names, differences that don't matter.
   """
 
-  codecs: Sequence[Codec]
+  codecs: Sequence[CodecParts]
   reconstruction: Aligned
   generation: Mapping[str, Aligned]
   margins: Mapping[str, float]

@@ -13,7 +13,7 @@ from jaxcodec.study import judges
 from jaxcodec.study.evidence import UNDECIDED, Evidence, unanimous
 
 
-class Finding(NamedTuple):
+class PaperFinding(NamedTuple):
   """A claim, the rule that decides on it, and the function that applies the rule."""
 
   claim: str
@@ -48,7 +48,7 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
 
 
 FINDINGS = (
-  Finding(
+  PaperFinding(
     "Better reconstruction does not guarantee better generation.",
     "Supported if some codec reconstructs better than another and generates worse by"
     " some measure, both with p < 0.05 by the paired permutation test after Holm's"
@@ -56,20 +56,20 @@ FINDINGS = (
     " in reconstruction differs in every generation measure in the same direction.",
     judges.reversals,
   ),
-  Finding(
+  PaperFinding(
     "The decoder decides naturalness.",
     "By the 95% interval of the quantiser's mean square less the decoder's (two-way"
     " analysis of variance of generated naturalness): supported if all of it is below"
     " zero, contradicted if above.",
     judges.attributed("naturalness", -1),
   ),
-  Finding(
+  PaperFinding(
     "The quantiser decides intelligibility.",
     "By the same interval for intelligibility: supported if all of it is above zero,"
     " contradicted if below.",
     judges.attributed("intelligibility", 1),
   ),
-  Finding(
+  PaperFinding(
     "DAC does best overall, and Vocos' decoder is about as good as DAC's.",
     "Overall is the mean of the generation measures in standard deviations between"
     " systems. Supported if DAC's lead over the mean of the others is above zero by its"
@@ -79,7 +79,7 @@ FINDINGS = (
     " of its margin (both Bonferroni).",
     judges.best,
   ),
-  Finding(
+  PaperFinding(
     "Reconstruction correlates with generated naturalness, not with speaker similarity"
     " or intelligibility.",
     "Supported if Pearson's correlation over codecs with naturalness is above zero by"

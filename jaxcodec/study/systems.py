@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcodec.evals.results import read_results
 from jaxcodec.stats.bootstrap import Aligned
-from jaxcodec.study.evidence import Codec
+from jaxcodec.study.evidence import CodecParts
 from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.measurements import OF_THE_SET, align, measurement
 from jaxcodec.study.summary import summarise
@@ -63,7 +63,7 @@ def reconstructing(slms: Mapping[str, System], order: Sequence[str]) -> System:
   return {name: by_seed for name, by_seed in codecs.items() if by_seed}
 
 
-def places(codecs: System) -> list[Codec]:
+def places(codecs: System) -> list[CodecParts]:
   """Where each codec stands in the grid of quantisers and decoders."""
   found = []
   for name, by_seed in codecs.items():
@@ -72,7 +72,7 @@ def places(codecs: System) -> list[Codec]:
     if config["decoder"].get("lstm_layers"):
       decoder += "_lstm"
     quantizer = config["quantizer"]["name"].removesuffix("_rvq")
-    found.append(Codec(name, quantizer, decoder))
+    found.append(CodecParts(name, quantizer, decoder))
   return found
 
 

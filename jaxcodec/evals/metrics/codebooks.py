@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.stats import means
 
 
@@ -30,8 +30,8 @@ class CodebookStatistic(Metric):
   def __init__(self, spec: Spec):
     self._spec = spec
 
-  def score(self, item: Item) -> Score:
-    counts = code_counts(item.codes_TxK, self._spec)
+  def score(self, clip: EvalClip) -> Score:
+    counts = code_counts(clip.codes_TxK, self._spec)
     return Score(float(self.statistic(counts).mean()), detail=counts)
 
   def summarise(self, scores: list[Score]) -> dict[str, Any]:
@@ -91,11 +91,11 @@ class Bitrate(Metric):
   def __init__(self, spec: Spec):
     self._spec = spec
 
-  def score(self, item: Item) -> Score:
-    if item.bits is None:
+  def score(self, clip: EvalClip) -> Score:
+    if clip.bits is None:
       return Score(self._spec.bitrate / 1000)
-    seconds = len(item.audio) / item.sample_rate
-    return Score(item.bits / seconds / 1000, weight=seconds)
+    seconds = len(clip.audio) / clip.sample_rate
+    return Score(clip.bits / seconds / 1000, weight=seconds)
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.evals.models import asr
 
 NORMALISER = "whisper-normalizer EnglishTextNormalizer"
@@ -46,14 +46,14 @@ class ErrorRate(Metric):
     self._transcripts = asr.load_transcripts(self._model, threads=self._threads)
     return {self._transcripts.asr.name: self._transcripts.asr.sha256}
 
-  def score(self, item: Item) -> Score:
-    if item.text is None:
+  def score(self, clip: EvalClip) -> Score:
+    if clip.text is None:
       raise MetricFailed("no text for this utterance")
-    expected = self.normalise(item.text)
+    expected = self.normalise(clip.text)
     if not expected:
       raise MetricFailed("the text holds no words after normalisation")
-    audio = prepare(item.audio, item, "audio", rate=asr.RATE, min_seconds=0.1)
-    transcript = self._transcripts(item, audio)
+    audio = prepare(clip.audio, clip, "audio", rate=asr.RATE, min_seconds=0.1)
+    transcript = self._transcripts(clip, audio)
     edits, length = self.count(expected, self.normalise(transcript))
     return Score(edits / length, weight=length, row={"transcript": transcript})
 

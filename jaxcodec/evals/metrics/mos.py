@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import Item, Metric, Score
+from jaxcodec.evals.metric import EvalClip, Metric, Score
 from jaxcodec.evals.models import choose
 
 _RATE = 16_000
@@ -46,8 +46,8 @@ class DnsmosOverall(Metric):
     self._session = choose.onnx_session(path, threads=self._threads)
     return {"dnsmos_p835": choose.sha256(path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
     # One at a time: as fast as a batch, and a long clip takes no more memory.
     raw = [self._session.run(None, {"input_1": s[None]})[0][0] for s in segments(audio)]
     overall = np.polyval(_OVERALL_POLYNOMIAL, np.array(raw)[:, 2])
@@ -90,8 +90,8 @@ class DistillMos(Metric):
     self._model = distillmos.ConvTransformerSQAModel().eval()
     return {"distillmos": choose.sha256(path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
     with self._torch.no_grad():
       return Score(float(self._model(self._torch.from_numpy(audio)[None])[0]))
 
@@ -137,8 +137,8 @@ class Utmos(Metric):
       raise ValueError(f"{self._path}: not a TorchScript file ({error})") from None
     return {"utmos": choose.sha256(self._path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
     with self._torch.no_grad():
       return Score(float(self._model(self._torch.from_numpy(audio)[None])))
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.evals.models import speaker
 
 
@@ -31,11 +31,11 @@ class SpeakerSimilarity(Metric):
     self._model = speaker.load_speaker(self._name, threads=self._threads)
     return {self._model.name: self._model.sha256}
 
-  def score(self, item: Item) -> Score:
+  def score(self, clip: EvalClip) -> Score:
     # A d-vector's window is 0.825 s; padded ones say little of a voice.
     audio, prompt = (
-      prepare(signal, item, name, rate=speaker.RATE, min_seconds=0.9)
-      for name, signal in (("audio", item.audio), ("prompt", item.prompt))
+      prepare(signal, clip, name, rate=speaker.RATE, min_seconds=0.9)
+      for name, signal in (("audio", clip.audio), ("prompt", clip.prompt))
     )
     return Score(float(self.embed(audio) @ self.embed(prompt)))
 

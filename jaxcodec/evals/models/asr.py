@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxcodec.evals.metric import Item, install_line, require
+from jaxcodec.evals.metric import EvalClip, install_line, require
 from jaxcodec.evals.models import choose
 
 RATE = 16_000
@@ -119,16 +119,16 @@ def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
 
 
 class Transcripts:
-  """Transcripts of items, each made once although several metrics ask for it."""
+  """Transcripts of clips, each made once although several metrics ask for it."""
 
   def __init__(self, asr: Asr):
     self.asr = asr
-    self._known: weakref.WeakKeyDictionary[Item, str] = weakref.WeakKeyDictionary()
+    self._known: weakref.WeakKeyDictionary[EvalClip, str] = weakref.WeakKeyDictionary()
 
-  def __call__(self, item: Item, audio: np.ndarray) -> str:
-    if item not in self._known:
-      self._known[item] = self.asr.transcribe(audio)
-    return self._known[item]
+  def __call__(self, clip: EvalClip, audio: np.ndarray) -> str:
+    if clip not in self._known:
+      self._known[clip] = self.asr.transcribe(audio)
+    return self._known[clip]
 
 
 @functools.lru_cache
