@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats.bootstrap import Aligned, interval
 
@@ -115,7 +115,7 @@ def _row(ss: float, df: int, residual: dict[str, Any], total: float) -> dict[str
   f = p = None
   if df and residual["df"] and residual["ss"] > 1e-12 * max(total, 1e-300):
     f = ms / (residual["ss"] / residual["df"])
-    p = float(stats.f.sf(f, df, residual["df"]))
+    p = float(scipy.stats.f.sf(f, df, residual["df"]))
   return {
     **{"ss": ss, "df": df, "ms": ms},
     "eta_squared": ss / total if df and total > 0 else None,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats.means import SEED, expanded_tail, resamples
 
@@ -91,9 +91,6 @@ def difference(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
   return statistic(aligned.columns(a, b), lambda m: m[..., 0] - m[..., 1])
 
 
-_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
-
-
 def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
   """Correlation over systems, with intervals of two kinds.
 
@@ -113,7 +110,8 @@ def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
   if len(x_M) < 3 or np.ptp(x_M) == 0 or np.ptp(y_M) == 0:
     none = [None, None]
     return dict(value=None, ci95=none, fisher95=none, p=None, n=len(x_M))
-  value = float(_CORRELATIONS[kind](x_M, y_M).statistic)
+  correlate = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr}
+  value = float(correlate[kind](x_M, y_M).statistic)
   replicates = resampled_correlations(x_M, y_M[:, None], kind)[:, 0]
   return {
     "value": value,
@@ -133,7 +131,7 @@ def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.
   chosen = np.concatenate(list(resamples(len(x_M))))
   drawn = both[chosen]
   if kind == "spearman":
-    drawn = stats.rankdata(drawn, axis=1)
+    drawn = scipy.stats.rankdata(drawn, axis=1)
   centred = drawn - drawn.mean(axis=1, keepdims=True)
   spread = np.sqrt((centred**2).sum(axis=1))
   spread[np.ptp(drawn, axis=1) == 0] = np.nan
@@ -149,16 +147,16 @@ def fisher_interval(value: float, count: int, kind: str) -> list[float | None]:
   if count < 4 or abs(value) > 1 - 1e-9:
     return [None, None]
   variance = (1 + value**2 / 2 if kind == "spearman" else 1.0) / (count - 3)
-  half = stats.norm.ppf(0.975) * np.sqrt(variance)
+  half = scipy.stats.norm.ppf(0.975) * np.sqrt(variance)
   z = np.arctanh(value)
   return [float(np.tanh(z - half)), float(np.tanh(z + half))]
 
 
 def _permutation_p(x_M, y_M, kind) -> float:
   if kind == "spearman":
-    x_M, y_M = stats.rankdata(x_M), stats.rankdata(y_M)
-  x_M, y_M = stats.zscore(x_M), stats.zscore(y_M)
-  found = stats.permutation_test(
+    x_M, y_M = scipy.stats.rankdata(x_M), scipy.stats.rankdata(y_M)
+  x_M, y_M = scipy.stats.zscore(x_M), scipy.stats.zscore(y_M)
+  found = scipy.stats.permutation_test(
     (x_M,),
     lambda x, axis: (x * y_M).mean(axis=axis),
     permutation_type="pairings",

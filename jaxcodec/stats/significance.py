@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats import means
 from jaxcodec.stats.bootstrap import Aligned, difference
@@ -43,7 +43,7 @@ def permutation_p(pair: Aligned) -> float:
     raise ValueError("the two systems' weights differ: align them by utterance first")
   if len(weights) == 1:  # both exchanges are as extreme
     return 1.0
-  found = stats.permutation_test(
+  found = scipy.stats.permutation_test(
     (pair.top_UxM[:, 0], pair.top_UxM[:, 1]),
     lambda x, y, axis: (x - y).sum(axis=axis),
     permutation_type="samples",
@@ -60,7 +60,7 @@ def _wilcoxon_p(pair: Aligned) -> float:
   if not np.any(change):
     return 1.0
   # Zeros split their ranks (Pratt), so that ties count against a difference.
-  found = stats.wilcoxon(change, zero_method="pratt", method="asymptotic")
+  found = scipy.stats.wilcoxon(change, zero_method="pratt", method="asymptotic")
   return float(found.pvalue)
 
 
