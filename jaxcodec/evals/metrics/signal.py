@@ -81,6 +81,11 @@ class MelDistance(Metric):
     "Mean absolute difference of 80-band log10 mel magnitudes (1024-sample Hann"
     " window, hop 256, 0 Hz to half the rate, floor 1e-5) at the audio's own rate."
   )
+  packages = ("librosa>=0.11,<2",)
+
+  def load(self):
+    self.require("librosa")
+    return {}
 
   def score(self, clip: EvalClip) -> Score:
     reference, audio = prepare_pair(clip, rate=clip.sample_rate, min_seconds=0.05)

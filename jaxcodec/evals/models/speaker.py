@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 
 from jaxcodec.evals.metric import install_line, require
-from jaxcodec.evals.metrics.spectrum import magnitudes
 from jaxcodec.evals.models import choose
 from jaxcodec.nn.dsp import mel_filters
 
@@ -129,10 +128,27 @@ def load_speaker(model: str = DEFAULT, *, threads: int = 1) -> SpeakerModel:
 def mel_windows(audio: np.ndarray) -> np.ndarray:
   """Half-overlapping windows of log10 mel power, (windows, 80, 40) float32."""
   window = np.hamming(401)[:-1]  # periodic
-  spectrum = magnitudes(audio, n_fft=512, hop=160, window=window, center=False)
+  spectrum = magnitudes(audio, n_fft=512, hop=160, window=window)
   mel = np.log10(spectrum**2 @ mel_filters(RATE, 512, 40) + 1e-10)
   starts = range(0, len(mel) - _WINDOW_FRAMES + 1, _STRIDE_FRAMES)
   return np.stack([mel[s : s + _WINDOW_FRAMES] for s in starts]).astype(np.float32)
+
+
+def magnitudes(
+  x: np.ndarray, *, n_fft: int, hop: int, window: np.ndarray
+) -> np.ndarray:
+  """Returns |STFT| of the frames that lie within the signal, (T, n_fft // 2 + 1).
+
+  Args:
+    x: (N,) audio.
+    n_fft: transform length, samples.
+    hop: samples between frames.
+    window: at most n_fft values, centred in the frame.
+  """
+  left = (n_fft - len(window)) // 2
+  window = np.pad(window, (left, n_fft - len(window) - left))
+  frames = np.lib.stride_tricks.sliding_window_view(x, n_fft)[::hop]
+  return np.abs(np.fft.rfft(frames * window)).astype(np.float32)
 
 
 def unit(x: np.ndarray) -> np.ndarray:
