@@ -14,7 +14,9 @@ from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.source import Utterance
 from jaxcodec.data.token_store import write_tokens
 from jaxcodec.evals import opus
+from jaxcodec.evals.metric import Metric, Score
 from jaxcodec.evals.metrics import signal
+from jaxcodec.evals.registry import METRICS
 from jaxcodec.evals.results import read_results
 from jaxcodec.evals.workdir import read_workdir
 from jaxcodec.pipeline import use_codec_of
@@ -227,3 +229,24 @@ def test_other_weights_other_settings_and_damage_are_measured_anew(tmp_path):
   shutil.rmtree(tmp_path / "first" / "evaluate")
   run_stage(tmp_path / "first", opus=False, num_utterances=2)
   assert len(list(kept.iterdir())) == 2
+
+
+class PeakRatio(Metric):
+  """A metric from outside of the package."""
+
+  name = "peak_ratio"
+  better = "higher"
+  measures = "The audio's peak over the reference's."
+
+  def score(self, clip):
+    return Score(float(np.abs(clip.audio).max() / np.abs(clip.reference).max()))
+
+
+def test_a_metric_from_outside_is_measured_and_reported(tmp_path, monkeypatch):
+  monkeypatch.setattr(METRICS, "_parts", dict(METRICS._parts))
+  METRICS.register(PeakRatio.name, PeakRatio)
+  write_codec(tmp_path)
+  write_generated(tmp_path, seed=1)
+  found = run_stage(tmp_path, opus=False, generation=("peak_ratio",))
+  assert found["generation"]["peak_ratio"]["mean"] == pytest.approx(2, rel=1e-3)
+  assert "peak over the reference" in write_report(tmp_path).read_text("utf-8")

@@ -7,7 +7,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -91,8 +91,36 @@ class Score(NamedTuple):
   detail: Any = None
 
 
+class Spec(Protocol):
+  """The fields of `jaxcodec.types.TokenSpec` that metrics read."""
+
+  num_codebooks: int
+  codebook_size: int
+  bitrate: float
+
+
+class MetricSettings(NamedTuple):
+  """What a config says of metrics. Each takes from it what it needs.
+
+  Attributes:
+    spec: the codec's token spec; None where no metric is to need it.
+    asr: the recogniser, `evaluate.asr`.
+    speaker_model: `evaluate.speaker`.
+    utmos: the model's file, `evaluate.utmos`.
+    threads: CPU threads of a neural metric, `evaluate.threads`.
+  """
+
+  spec: Spec | None
+  asr: str
+  speaker_model: str
+  utmos: str | None
+  threads: int
+
+
 class Metric(abc.ABC):
   """One named measure. A subclass sets the attributes and implements `score`.
+
+  A metric that is made from the config's settings also implements `make`.
 
   Attributes:
     name: key in results.json.
@@ -100,6 +128,8 @@ class Metric(abc.ABC):
     better: "higher", "lower", or "" where neither is better.
     measures: one sentence for the report.
     packages: pip requirements that it runs on.
+    of_codes: whether it measures a codec's codes, of which there are none in the
+      recordings and in what another codec made.
   """
 
   name: str
@@ -107,6 +137,16 @@ class Metric(abc.ABC):
   better: str = ""
   measures: str = ""
   packages: tuple[str, ...] = ()
+  of_codes: bool = False
+
+  @classmethod
+  def make(cls, settings: MetricSettings) -> "Metric":
+    """Makes the metric, without loading what it runs on.
+
+    Raises:
+      ConfigError, ValueError: the settings lack what it needs.
+    """
+    return cls()
 
   @property
   def requirement(self) -> str:

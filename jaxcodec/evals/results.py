@@ -13,8 +13,7 @@ import numpy as np
 
 from jaxcodec import files
 from jaxcodec.evals.evaluate import SetMeasures
-from jaxcodec.evals.metric import Metric
-from jaxcodec.evals.metrics.codebooks import Spec
+from jaxcodec.evals.metric import Metric, Spec
 
 # Those that every results.json has, be they empty, and those that are asked for.
 _ALWAYS = ("reconstruction", "generation", "ground_truth")

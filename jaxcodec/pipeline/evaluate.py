@@ -95,9 +95,7 @@ def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
   """
   settings = experiment.config["evaluate"]
   names = settings["reconstruction" if name == "opus" else name]
-  if name == "opus":
-    names = [name for name in names if name not in registry.OF_CODES]
-  return registry.make_metrics(
+  metrics = registry.make_metrics(
     names,
     spec=experiment.spec,
     asr=settings["asr"],
@@ -105,6 +103,7 @@ def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
     utmos=settings["utmos"],
     threads=settings["threads"],
   )
+  return [metric for metric in metrics if name != "opus" or not metric.of_codes]
 
 
 def opus_sets(

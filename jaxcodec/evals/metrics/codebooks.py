@@ -1,20 +1,19 @@
 """How the codec's codes are used over the evaluation set."""
 
 import abc
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import (
+  EvalClip,
+  Metric,
+  MetricFailed,
+  MetricSettings,
+  Score,
+  Spec,
+)
 from jaxcodec.stats import means
-
-
-class Spec(Protocol):
-  """The fields of `jaxcodec.types.TokenSpec` that are read here."""
-
-  num_codebooks: int
-  codebook_size: int
-  bitrate: float
 
 
 class CodebookStatistic(Metric):
@@ -26,9 +25,14 @@ class CodebookStatistic(Metric):
   """
 
   better = "higher"
+  of_codes = True
 
   def __init__(self, spec: Spec):
     self._spec = spec
+
+  @classmethod
+  def make(cls, settings):
+    return cls(_needed_spec(settings, cls.name))
 
   def score(self, clip: EvalClip) -> Score:
     counts = code_counts(clip.codes_TxK, self._spec)
@@ -91,11 +95,21 @@ class Bitrate(Metric):
   def __init__(self, spec: Spec):
     self._spec = spec
 
+  @classmethod
+  def make(cls, settings):
+    return cls(_needed_spec(settings, cls.name))
+
   def score(self, clip: EvalClip) -> Score:
     if clip.bits is None:
       return Score(self._spec.bitrate / 1000)
     seconds = len(clip.audio) / clip.sample_rate
     return Score(clip.bits / seconds / 1000, weight=seconds)
+
+
+def _needed_spec(settings: MetricSettings, name: str) -> Spec:
+  if settings.spec is None:
+    raise ValueError(f"metric {name!r} needs the codec's token spec")
+  return settings.spec
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:

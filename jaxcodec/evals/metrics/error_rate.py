@@ -40,6 +40,10 @@ class ErrorRate(Metric):
       f" {choice.definition}, texts normalised by {NORMALISER}."
     )
 
+  @classmethod
+  def make(cls, settings):
+    return cls(settings.asr, threads=settings.threads)
+
   def load(self):
     self._jiwer, english = self.require("jiwer", "whisper_normalizer.english")
     self._normaliser = english.EnglishTextNormalizer()

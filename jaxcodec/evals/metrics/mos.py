@@ -38,6 +38,10 @@ class DnsmosOverall(Metric):
   def __init__(self, *, threads: int = 1):
     self._threads = threads
 
+  @classmethod
+  def make(cls, settings):
+    return cls(threads=settings.threads)
+
   def load(self):
     self.require("onnxruntime")
     path = choose.package_file(
@@ -126,6 +130,10 @@ class Utmos(Metric):
     self.measures = (
       f"UTMOS predicted naturalness by {self._path.name}, 1 to 5, no reference."
     )
+
+  @classmethod
+  def make(cls, settings):
+    return cls(settings.utmos)
 
   def load(self):
     (self._torch,) = self.require("torch")

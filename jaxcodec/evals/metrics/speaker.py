@@ -20,12 +20,16 @@ class SpeakerSimilarity(Metric):
     """Chooses the model.
 
     Raises:
-      ConfigError: see `speaker_models.choose_speaker`.
+      ConfigError: see `speaker.choose_speaker`.
     """
     self._name, self._threads = model, threads
     choice = speaker.choose_speaker(model)
     self.packages = choice.kind.packages
     self.measures = f"Cosine between {choice.definition} of the audio and its prompt."
+
+  @classmethod
+  def make(cls, settings):
+    return cls(settings.speaker_model, threads=settings.threads)
 
   def load(self):
     self._model = speaker.load_speaker(self._name, threads=self._threads)
