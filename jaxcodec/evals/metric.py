@@ -130,6 +130,8 @@ class Metric(abc.ABC):
     packages: pip requirements that it runs on.
     of_codes: whether it measures a codec's codes, of which there are none in the
       recordings and in what another codec made.
+    of_the_set: whether `summarise` gives something else than the mean of the
+      utterances' values, so that utterances can't be compared one by one.
   """
 
   name: str
@@ -138,6 +140,7 @@ class Metric(abc.ABC):
   measures: str = ""
   packages: tuple[str, ...] = ()
   of_codes: bool = False
+  of_the_set: bool = False
 
   @classmethod
   def make(cls, settings: MetricSettings) -> "Metric":
@@ -181,9 +184,10 @@ class Metric(abc.ABC):
       np.array([s.value for s in scores]), np.array([s.weight for s in scores])
     )
 
-  def describe(self) -> dict[str, str]:
-    """What the report says about the metric."""
-    return {"unit": self.unit, "better": self.better, "measures": self.measures}
+  def describe(self) -> dict[str, Any]:
+    """Returns what results.json says about the metric."""
+    about = {"unit": self.unit, "better": self.better, "measures": self.measures}
+    return about | {"of_the_set": True} if self.of_the_set else about
 
   def require(self, *modules: str) -> list[Any]:
     """Imports modules; MetricAbsent with the install line if one does not import."""

@@ -10,8 +10,19 @@ from jaxcodec.study.grid import StudyError
 
 # {(seed, utterance id): (value, weight)} of one system's measure.
 Measurement = dict[tuple[int, str], tuple[float, float]]
-# Their mean in results.json is of the whole set's counts, not of the rows.
-OF_THE_SET = ("codebook_usage", "codebook_perplexity")
+# Metrics of the whole set in results.json of earlier revisions, which don't say it.
+_OF_THE_SET = ("codebook_usage", "codebook_perplexity")
+
+
+def is_of_the_set(results: Mapping[int, Mapping[str, Any]], metric: str) -> bool:
+  """Whether a metric's mean is of the whole set's counts, and not of the rows' values.
+
+  Args:
+    results: contents of results.json by seed.
+    metric: its name there.
+  """
+  about = next(iter(results.values()))["metrics"].get(metric, {})
+  return about.get("of_the_set", metric in _OF_THE_SET)
 
 
 def measurement(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.stats.bootstrap import statistic
-from jaxcodec.study.measurements import OF_THE_SET, align, measurement
+from jaxcodec.study.measurements import align, is_of_the_set, measurement
 
 
 def summarise(results: Mapping[int, Mapping[str, Any]], group: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _pooled(results, group: str, metric: str) -> dict[str, Any]:
     return {name: found[0][name] for name in ("mean", "ci95", "n", "n_failed")}
   counts = {name: sum(one[name] for one in found) for name in ("n", "n_failed")}
   means = [one["mean"] for one in found if one["mean"] is not None]
-  if metric in OF_THE_SET or not means:
+  if is_of_the_set(results, metric) or not means:
     mean = float(np.mean(means)) if means else None
     return {"mean": mean, "ci95": [None, None], **counts}
   pooled = statistic(align([measurement(results, group, metric)]), lambda m: m[..., 0])

@@ -26,6 +26,7 @@ class CodebookStatistic(Metric):
 
   better = "higher"
   of_codes = True
+  of_the_set = True
 
   def __init__(self, spec: Spec):
     self._spec = spec

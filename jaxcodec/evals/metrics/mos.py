@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import EvalClip, Metric, Score
@@ -48,7 +49,7 @@ class DnsmosOverall(Metric):
       "speechmos", "dnsmos_models/sig_bak_ovr.onnx", self.requirement
     )
     self._session = choose.onnx_session(path, threads=self._threads)
-    return {"dnsmos_p835": choose.sha256(path)}
+    return {"dnsmos_p835": files.sha256(path)}
 
   def score(self, clip: EvalClip) -> Score:
     audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
@@ -92,7 +93,7 @@ class DistillMos(Metric):
       "distillmos", "weights/distill_mos_v7.pt", self.requirement
     )
     self._model = distillmos.ConvTransformerSQAModel().eval()
-    return {"distillmos": choose.sha256(path)}
+    return {"distillmos": files.sha256(path)}
 
   def score(self, clip: EvalClip) -> Score:
     audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
@@ -143,7 +144,7 @@ class Utmos(Metric):
         self._model = self._torch.jit.load(self._path, map_location="cpu").eval()
     except RuntimeError as error:
       raise ValueError(f"{self._path}: not a TorchScript file ({error})") from None
-    return {"utmos": choose.sha256(self._path)}
+    return {"utmos": files.sha256(self._path)}
 
   def score(self, clip: EvalClip) -> Score:
     audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.evals.metric import EvalClip, install_line, require
 from jaxcodec.evals.models import choose
 
@@ -40,7 +41,7 @@ class FasterWhisper:
     from faster_whisper import WhisperModel
 
     self.name = name
-    self.sha256 = choose.sha256(folder / "model.bin")
+    self.sha256 = files.sha256(folder / "model.bin")
     self._model = WhisperModel(
       str(folder),
       device="cpu",

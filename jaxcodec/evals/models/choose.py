@@ -1,8 +1,6 @@
 """Finding the models that metrics run on: in an installed package or at a path."""
 
 import dataclasses
-import functools
-import hashlib
 import importlib.util
 import json
 import pathlib
@@ -117,13 +115,6 @@ def package_file(module: str, relative: str, requirement: str) -> pathlib.Path:
     if (path := pathlib.Path(folder) / relative).exists():
       return path
   raise MetricAbsent(requirement)
-
-
-@functools.lru_cache
-def sha256(path: pathlib.Path) -> str:
-  """Hex digest of a file."""
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def onnx_session(path: pathlib.Path, *, threads: int):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.evals.models import choose
+from jaxcodec import files
 from jaxcodec.evals.models.waveform import Waveform, wants_normalised
 from jaxcodec.porting import hubert, readers
 
@@ -29,7 +29,7 @@ class HubertCtc:
       FileNotFoundError, ValueError: naming the file that can't be used.
     """
     self.name = name
-    self.sha256 = choose.sha256(readers.weights_file(folder))
+    self.sha256 = files.sha256(readers.weights_file(folder))
     found = hubert.load_ctc(folder)
     self.symbols = read_symbols(folder, len(found.head["bias"]))
     self._model = found.model

