@@ -1,4 +1,4 @@
-"""Runs metrics over utterances and says which could not be computed, and why."""
+"""Runs metrics over clips, and records why one could not be computed."""
 
 import dataclasses
 import math
@@ -9,12 +9,12 @@ from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent, MetricFailed, 
 
 
 class Loaded(NamedTuple):
-  """What `load_metrics` found.
+  """The metrics that can run here, and those that can't.
 
   Attributes:
     metrics: ready to run.
-    absent: by metric name, the line that installs what is missing.
-    models: sha256 of the weights by model name.
+    absent: the line that installs what a metric lacks, by metric name.
+    models: sha256 of the weights, by model name.
   """
 
   metrics: list[Metric]
@@ -23,10 +23,10 @@ class Loaded(NamedTuple):
 
 
 class SetMeasures(NamedTuple):
-  """What `evaluate` measured.
+  """Holds what `evaluate` measured on one set of clips.
 
   Attributes:
-    summary: by metric name {mean, ci95, n, n_failed}.
+    summary: {mean, ci95, n, n_failed} by metric name.
     rows: one dict an utterance: id, speaker, text, seconds, `wavs` where its sounds
       are kept, each metric's value (None where it failed), its weight in the mean as
       `<metric>_weight` where that isn't 1 (of the WER, the reference's words), and
@@ -38,7 +38,7 @@ class SetMeasures(NamedTuple):
 
 
 def load_metrics(metrics: Sequence[Metric]) -> Loaded:
-  """Loads every metric's packages and weights, before any run starts."""
+  """Loads the metrics' packages and weights."""
   loaded = Loaded([], {}, {})
   for metric in metrics:
     try:
@@ -58,9 +58,9 @@ def evaluate(
   """Measures every clip with every metric.
 
   Args:
-    clips: utterances.
-    metrics: loaded ones.
-    progress: called with (clips done, clips in all).
+    clips: at least one.
+    metrics: from `load_metrics`.
+    progress: called with (clips done, clips in all) after each clip.
 
   Raises:
     ValueError: there are no clips.
@@ -86,7 +86,11 @@ def evaluate(
 def score_clip(
   clip: EvalClip, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Any], dict[str, Score]]:
-  """One utterance's row, and the scores of the metrics that did not fail on it."""
+  """Measures one clip.
+
+  Returns:
+    its row, and the scores of the metrics that did not fail on it.
+  """
   row = {
     "id": clip.id,
     "speaker": clip.speaker,
@@ -105,7 +109,7 @@ def score_clip(
         raise MetricFailed(f"not a finite number: {score.value}")
     except MetricFailed as reason:
       failed[metric.name] = str(reason)
-    except Exception as error:  # Whatever a metric's package raises is its failure.
+    except Exception as error:  # whatever the metric's package raises
       failed[metric.name] = f"{type(error).__name__}: {error}"
     else:
       scores[metric.name] = score
@@ -117,7 +121,7 @@ def score_clip(
 
 
 def ground_truth(clips: Sequence[EvalClip]) -> list[EvalClip]:
-  """The clips with their references as the audio: what a perfect system would score."""
+  """Returns the clips with their references as audio: what a perfect system outputs."""
   return [
     dataclasses.replace(
       clip, audio=clip.reference, codes_TxK=None, failed=None, wavs={}

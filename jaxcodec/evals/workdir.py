@@ -1,4 +1,4 @@
-"""Reads what the stages of an experiment left in its work directory."""
+"""Reads what the stages of an experiment wrote to its work directory."""
 
 import json
 import pathlib
@@ -15,12 +15,12 @@ SET_OF_KIND = {
 
 
 class UtteranceResults(NamedTuple):
-  """One row of the listening section.
+  """An utterance's measures and sound files.
 
   Attributes:
-    id: utterance id.
-    rows: its rows of results.json by evaluation set.
-    sounds: audio files by kind, from SET_OF_KIND; only those that exist.
+    id: the utterance's id.
+    rows: its rows of results.json, by set.
+    sounds: its sound files by a kind of SET_OF_KIND; only those that exist.
     generation: its line of generate/index.jsonl, {} if it was not generated.
   """
 
@@ -31,19 +31,19 @@ class UtteranceResults(NamedTuple):
 
   @property
   def about(self) -> dict[str, Any]:
-    """Any row that has the id, the speaker and the text."""
+    """A row with the utterance's id, speaker and text."""
     return next(iter(self.rows.values()), self.generation)
 
 
 class WorkdirContents(NamedTuple):
-  """What the report is made of.
+  """Holds what a report is made of.
 
   Attributes:
     name: of the work directory.
-    record: config.json.
-    results: results.json.
-    curves: by stage, by metric name: steps (P,) and values (P,) or (P, codebooks).
-    utterances: those with audio, generated ones first.
+    record: the content of config.json.
+    results: the content of results.json.
+    curves: by stage and metric name, steps (P,) and values (P,) or (P, K).
+    utterances: those with sound files, generated ones first.
   """
 
   name: str
@@ -54,7 +54,12 @@ class WorkdirContents(NamedTuple):
 
 
 def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
-  """Reads a work directory; config.json and results.json must be there."""
+  """Reads a work directory.
+
+  Raises:
+    FileNotFoundError: config.json or results.json is missing.
+    ValueError: a file is malformed; names it.
+  """
   results = _read_json(workdir / "results.json")
   curves = {
     stage: curve
@@ -71,9 +76,9 @@ def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
 
 
 def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Steps and values of every metric in a metrics.jsonl; {} if there is no file.
+  """Reads the steps and values of every metric in a metrics.jsonl; {} without a file.
 
-  Lines repeat steps after a run was interrupted and resumed; the last one counts.
+  A run that was interrupted and resumed may repeat steps; their last line counts.
   """
   points: dict[str, dict[int, Any]] = {}
   for line in _read_lines(path):
@@ -89,7 +94,7 @@ def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _utterances(
   workdir: pathlib.Path, results: dict[str, Any]
 ) -> list[UtteranceResults]:
-  """Generated utterances in the index's order, then the other measured ones."""
+  """Returns generated utterances in the index's order, then the other measured ones."""
   generated = {
     line["id"]: line for line in _read_lines(workdir / "generate" / "index.jsonl")
   }
@@ -113,14 +118,14 @@ def _utterances(
 
 
 def _recorded_wavs(by_set: dict[str, dict[str, Any]]) -> dict[str, str]:
-  """The paths that an utterance's rows give, by kind."""
+  """Returns the paths in an utterance's rows, by kind."""
   return {
     kind: path for row in by_set.values() for kind, path in row.get("wavs", {}).items()
   }
 
 
 def _unrecorded_wavs(utterance_id: str) -> dict[str, str]:
-  """Where an utterance's sounds are if its rows, of an earlier revision, don't say."""
+  """Returns the paths that earlier revisions used, which didn't record them."""
   name = utterance_id.replace("/", "_").replace("\\", "_")
   return {
     kind: f"evaluate/audio/{name}.{kind}.wav" for kind in ("original", "reconstruction")
@@ -135,7 +140,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Objects of a JSON lines file, in order; none if there is no file."""
+  """Returns the objects of a JSON lines file, in order; none without a file."""
   if not path.is_file():
     return []
   lines = []

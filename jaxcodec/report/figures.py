@@ -1,4 +1,4 @@
-"""The report's figures, as data URIs; each reads in grey and at a phone's width."""
+"""Draws the reports' figures as data URIs, legible in grey and on a phone."""
 
 import base64
 import contextlib
@@ -41,30 +41,34 @@ _STYLE = {
 
 @contextlib.contextmanager
 def new_axes(width: float, height: float):
-  """A figure with one axes in the report's style, without a display."""
+  """Yields (figure, axes) in the reports' style; needs no display.
+
+  Args:
+    width, height: inches.
+  """
   with matplotlib.rc_context(_STYLE):
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure, figure.add_subplot()
 
 
 def svg(figure: Figure) -> str:
-  """The figure as the address of an SVG; the same figure gives the same bytes."""
+  """Returns the figure as an SVG's data URI; the same figure gives the same bytes."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
   return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
 def data_uri(content: bytes, mime: str) -> str:
-  """Content embedded in an address."""
+  """Returns content as a data URI."""
   return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
-  """One metric against the step: `train` solid, `eval` dashed with markers (SVG).
+  """Draws one metric against the step, `train` solid, `eval` dashed (SVG).
 
   Args:
-    name: the metric's.
-    series: steps and values by split; (P, codebooks) values draw one line a codebook.
+    name: of the metric.
+    series: steps (P,) and values (P,) by split; values (P, K) give one line a codebook.
   """
   looks = {
     "train": {"color": ACCENT, "linewidth": 1.3},
@@ -85,7 +89,7 @@ def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """At most _MAX_POINTS points, each the mean of a run of neighbours."""
+  """Averages runs of neighbours so that at most _MAX_POINTS points are left."""
   parts = min(len(steps), _MAX_POINTS)
   splits = np.array_split(np.arange(len(steps)), parts)
   return (
@@ -95,7 +99,13 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def codebook_bars(values: list[float], *, label: str, top: float) -> str:
-  """One bar a codebook, coarse to fine (SVG)."""
+  """Draws one bar a codebook, coarse to fine (SVG).
+
+  Args:
+    values: one a codebook.
+    label: of the vertical axis.
+    top: the largest possible value.
+  """
   with new_axes(4.2, 2.6) as (figure, axes):
     books = np.arange(1, len(values) + 1)
     bars = axes.bar(books, values, color=ACCENT, width=0.7)
@@ -112,7 +122,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
   Args:
     audio: (N,) samples.
     sample_rate: Hz.
-    peak: the value of `log_mel` that is drawn brightest, shared by compared signals.
+    peak: the value of `log_mel` that is drawn brightest; the same for compared clips.
   """
   import librosa.display  # with numba and scipy.stats, which no start waits for
 
@@ -142,12 +152,12 @@ def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
 
 
 def _hop(samples: int) -> int:
-  """The picture is about 400 pixels wide; more frames would only add bytes."""
+  """Returns a hop that gives about 400 frames, as many as the picture's pixels."""
   return max(256, samples // 400)
 
 
 def _palette(png: io.BytesIO) -> bytes:
-  """The same picture in 128 colours, a third of the bytes."""
+  """Reduces a picture to 128 colours, which take a third of the bytes."""
   small = io.BytesIO()
   image = Image.open(png).convert("RGB").quantize(128)
   image.save(small, format="png", optimize=True)
@@ -155,7 +165,7 @@ def _palette(png: io.BytesIO) -> bytes:
 
 
 def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
-  """16-bit FLAC: lossless, and every current browser plays it."""
+  """Returns audio as 16-bit FLAC, which is lossless and which current browsers play."""
   buffer = io.BytesIO()
   soundfile.write(buffer, audio, sample_rate, format="FLAC", subtype="PCM_16")
   return data_uri(buffer.getvalue(), "audio/flac")

@@ -1,7 +1,7 @@
-"""The paper's five findings, each judged here by intervals and not by point estimates.
+"""The paper's five findings, and verdicts on them from this study's intervals.
 
-Every language model is judged by itself; a finding is `supported` or `contradicted` if
-it is so for every one of them, and `undecided` otherwise.
+Each language model is judged by itself. A finding is `supported` or `contradicted` if
+it is for all of them, else `undecided`.
 
 Source of the findings: arXiv 2409.04016.
 """
@@ -22,10 +22,10 @@ class PaperFinding(NamedTuple):
 
 
 def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
-  """Every finding's verdict, the rule behind it, and the numbers by language model.
+  """Returns each finding's verdict, its rule, and the numbers by language model.
 
   Args:
-    evidence: by language model; None, which decides nothing, where a measure lacks.
+    evidence: by language model; None, which decides nothing, if a measure is missing.
   """
   rows = []
   for number, finding in enumerate(FINDINGS, 1):
@@ -54,20 +54,20 @@ FINDINGS = (
     " some measure, both with p < 0.05 by the paired permutation test after Holm's"
     " correction over all pairs and measures. Contradicted if every pair that differs"
     " in reconstruction differs in every generation measure in the same direction.",
-    judges.reversals,
+    judges.judge_reversals,
   ),
   PaperFinding(
     "The decoder decides naturalness.",
     "By the 95% interval of the quantiser's mean square less the decoder's (two-way"
     " analysis of variance of generated naturalness): supported if all of it is below"
     " zero, contradicted if above.",
-    judges.attributed("naturalness", -1),
+    judges.attribution_judge("naturalness", -1),
   ),
   PaperFinding(
     "The quantiser decides intelligibility.",
     "By the same interval for intelligibility: supported if all of it is above zero,"
     " contradicted if below.",
-    judges.attributed("intelligibility", 1),
+    judges.attribution_judge("intelligibility", 1),
   ),
   PaperFinding(
     "DAC does best overall, and Vocos' decoder is about as good as DAC's.",
@@ -77,7 +77,7 @@ FINDINGS = (
     " interval of Vocos' decoder less DAC's with the same quantiser is inside of the"
     " margins. Contradicted if a codec is ahead or one of those differences is outside"
     " of its margin (both Bonferroni).",
-    judges.best,
+    judges.judge_dac,
   ),
   PaperFinding(
     "Reconstruction correlates with generated naturalness, not with speaker similarity"
@@ -86,6 +86,6 @@ FINDINGS = (
     " both the bootstrap's and Fisher's 95% interval, and above the other two by the"
     " bootstrap's. Contradicted if it is below zero, or one of the others above zero,"
     " by both intervals.",
-    judges.correlates,
+    judges.judge_correlations,
   ),
 )

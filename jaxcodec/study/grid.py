@@ -1,4 +1,4 @@
-"""The study's cells: which experiments it is made of, and the command of each."""
+"""The study's cells: the experiments that it consists of, and each one's command."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ from jaxcodec.stages import changed_fields
 
 CODEC_STAGES = "codec,tokens"
 SLM_STAGES = "slm,generate,evaluate,report"
-# What makes cells what they are.
+# Fields that the grid sets for each cell.
 _OWN = ("seed", "stages")
 
 
@@ -23,14 +23,14 @@ class Cell:
   """One experiment: a codec with its tokens, or a language model on them.
 
   Attributes:
-    name: its folder's.
-    codec: the preset.
-    slm: the language model; None of a codec's own cell.
+    name: of the cell and its folder.
+    codec: name of the codec's preset.
+    slm: the language model; None for a codec's cell.
     seed: of training, data split and generation.
-    needs: the name of the codec's cell that it uses; None of a codec's own.
-    workdir: where it works.
-    config: the file and argument of its config.
-    command: what runs it, after the Python interpreter.
+    needs: name of the codec's cell that it builds on; None for a codec's cell.
+    workdir: its work directory.
+    config: file and argument of its config, as `--config` takes them.
+    command: the arguments of the Python interpreter that run it.
   """
 
   name: str
@@ -46,7 +46,7 @@ class Cell:
 def plan(
   settings: Mapping[str, Any], workdir: pathlib.Path, program: str
 ) -> list[Cell]:
-  """The cells in an order in which they can run: a codec before what uses it.
+  """Returns the cells in an order in which they can run.
 
   Args:
     settings: the fields of configs/study.py, as plain data.
@@ -106,14 +106,14 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 def _parts(override: str) -> tuple[str | None, str, str | None]:
-  """Language model, field and value of `name=value` or `slm:name=value`."""
+  """Splits `name=value` or `slm:name=value` into language model, field and value."""
   left, equals, value = override.partition("=")
   slm, colon, name = left.rpartition(":")
   return slm if colon else None, name, value if equals else None
 
 
 def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
-  """The overrides, as name=value, of a language model's cells or (None) of codecs."""
+  """Returns a language model's overrides, or (None) the codecs', as `name=value`."""
   found = map(_parts, settings["overrides"])
   return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
 
@@ -140,7 +140,7 @@ def check_matched(
 
 
 def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-  """What all cells have in common: the data, the losses, the steps and the bitrate."""
+  """Returns what all cells must share: data, losses, steps, bitrate, prompts."""
   return {
     "data": config["data"],
     "codec_train": config["codec_train"],
@@ -156,7 +156,12 @@ def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any
 
 
 def as_lines(cells: Sequence[Cell], again: str) -> str:
-  """A shell command a cell, with what it must wait for, and the one that collects."""
+  """Returns a shell command a cell, what it must wait for, and the one that collects.
+
+  Args:
+    cells: from `plan`.
+    again: the command line that this study was started with.
+  """
   lines = [
     f"python {shlex.join(cell.command)}  # {cell.name}"
     + (f", after {cell.needs}" if cell.needs else "")

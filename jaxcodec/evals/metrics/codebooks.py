@@ -1,4 +1,4 @@
-"""How the codec's codes are used over the evaluation set."""
+"""Metrics of how a codec uses its codes over a set of utterances."""
 
 import abc
 from typing import Any
@@ -19,9 +19,9 @@ from jaxcodec.stats import means
 class CodebookStatistic(Metric):
   """A statistic of each codebook's code counts, averaged over codebooks.
 
-  The mean in the results is that of the counts over the whole set, not the mean of the
-  utterances' values (a short utterance cannot use every code); its interval is a
-  delete-one jackknife over utterances. `per_codebook` lists the codebooks.
+  The mean in the results is the statistic of the whole set's counts, not the mean of
+  the utterances' values, as a short utterance cannot use every code. Its interval is a
+  delete-one jackknife over utterances. `per_codebook` has each codebook's value.
   """
 
   better = "higher"
@@ -51,12 +51,12 @@ class CodebookStatistic(Metric):
   @property
   @abc.abstractmethod
   def upper(self) -> float:
-    """The largest value that the statistic can have."""
+    """The largest possible value of the statistic."""
 
   @staticmethod
   @abc.abstractmethod
   def statistic(counts_KxV: np.ndarray) -> np.ndarray:
-    """One value a codebook."""
+    """Returns the value of each codebook, (K,)."""
 
 
 class CodebookUsage(CodebookStatistic):
@@ -87,7 +87,7 @@ class CodebookPerplexity(CodebookStatistic):
 
 
 class Bitrate(Metric):
-  """Bits per second of the token spec, entropy coding apart, or of what was sent."""
+  """Bitrate of the token spec without entropy coding, or of what a codec sent."""
 
   name = "bitrate_kbps"
   unit = "kbit/s"
@@ -114,10 +114,11 @@ def _needed_spec(settings: MetricSettings, name: str) -> Spec:
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:
-  """How often each code occurs, (K, V) int64.
+  """Counts how often each code occurs, (K, V) int64.
 
   Raises:
-    MetricFailed: no codes, another number of codebooks, or a code out of range.
+    MetricFailed: there are no codes, they are of another number of codebooks, or one is
+      out of range.
   """
   if codes_TxK is None or not np.size(codes_TxK):
     raise MetricFailed("no codes for this utterance")

@@ -14,12 +14,12 @@ _PACKAGES = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1")
 
 
 class ErrorRate(Metric):
-  """Shared by WER and CER: transcribe, normalise both texts, count edits.
+  """Base of WER and CER: transcribes, normalises both texts, and counts edits.
 
-  Texts pass through OpenAI's English normaliser: lower case, no punctuation, number
-  words as digits, contractions spelled out, American spelling. The mean in the results
-  is the corpus-level rate (all edits over all reference units) with a bootstrap over
-  utterances; the rows hold each utterance's own rate, which insertions can lift over 1.
+  Texts pass through OpenAI's English normaliser, which gives lower case, no
+  punctuation, number words as digits, contractions spelled out, American spelling. The
+  mean in the results is the corpus-level rate (all edits over all reference units). The
+  rows hold each utterance's own rate, which insertions can lift above 1.
   """
 
   unit = ""
@@ -62,17 +62,17 @@ class ErrorRate(Metric):
     return Score(edits / length, weight=length, row={"transcript": transcript})
 
   def normalise(self, text: str) -> str:
-    """Normalised text; "" when no letter or digit is left of it."""
+    """Returns normalised text; "" if no letter or digit is left."""
     text = self._normaliser(text).strip()
     return text if re.search(r"\w", text) else ""
 
   @abc.abstractmethod
   def count(self, expected: str, heard: str) -> tuple[int, int]:
-    """Edits and reference length, in words or characters."""
+    """Returns the edits and the reference's length, in words or characters."""
 
 
 class WordErrorRate(ErrorRate):
-  """WER by jiwer."""
+  """Word error rate by jiwer."""
 
   name = "wer"
   units_of = "words"
@@ -83,7 +83,7 @@ class WordErrorRate(ErrorRate):
 
 
 class CharacterErrorRate(ErrorRate):
-  """CER by jiwer; spaces count as characters."""
+  """Character error rate by jiwer; spaces count as characters."""
 
   name = "cer"
   units_of = "characters"

@@ -42,7 +42,7 @@ class Stoi(Metric):
   def score(self, clip: EvalClip) -> Score:
     reference, audio = prepare_pair(clip, rate=16_000, min_seconds=0.4)
     with warnings.catch_warnings():
-      # pystoi answers 1e-5 with a warning where too few frames hold speech.
+      # Where too few frames hold speech, pystoi returns 1e-5 and warns.
       warnings.simplefilter("error")
       try:
         return Score(float(self._pystoi.stoi(reference, audio, 16_000)))

@@ -1,4 +1,4 @@
-"""Speaker similarity: cosine of two vectors of voices."""
+"""Speaker similarity: the cosine of two speaker embeddings."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from jaxcodec.evals.models import speaker
 
 
 class SpeakerSimilarity(Metric):
-  """Cosine between the vectors of the audio and of the voice prompt.
+  """Cosine between the speaker embeddings of the audio and of its prompt.
 
-  Cosines of different models are not comparable: `measures` says which it was.
+  Values of different embedding models can't be compared: `measures` names the model.
   """
 
   name = "speaker_similarity"
@@ -36,7 +36,7 @@ class SpeakerSimilarity(Metric):
     return {self._model.name: self._model.sha256}
 
   def score(self, clip: EvalClip) -> Score:
-    # A d-vector's window is 0.825 s; padded ones say little of a voice.
+    # A d-vector's window is 0.825 s; a padded one says little about a voice.
     audio, prompt = (
       prepare(signal, clip, name, rate=speaker.RATE, min_seconds=0.9)
       for name, signal in (("audio", clip.audio), ("prompt", clip.prompt))
@@ -44,7 +44,7 @@ class SpeakerSimilarity(Metric):
     return Score(float(self.embed(audio) @ self.embed(prompt)))
 
   def embed(self, audio: np.ndarray) -> np.ndarray:
-    """Unit-length vector of 16 kHz audio."""
+    """Returns the unit-length embedding of (N,) audio at 16 kHz."""
     vector = self._model.embed(audio)
     if not np.any(vector):
       raise MetricFailed("the speaker model gave a zero vector")

@@ -1,4 +1,4 @@
-"""The report of an experiment: report.html and report.md from its work directory."""
+"""Writes an experiment's report.html and report.md from its work directory."""
 
 import os
 import pathlib
@@ -13,8 +13,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """Writes report.html (self-contained) and report.md; returns the former's path.
 
   Raises:
-    FileNotFoundError: config.json or results.json is not there.
-    ValueError: one of the files read is malformed; the message names it.
+    FileNotFoundError: config.json or results.json is missing.
+    ValueError: a file is malformed; names it.
   """
   workdir = pathlib.Path(workdir)
   contents = read_workdir(workdir)

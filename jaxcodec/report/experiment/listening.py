@@ -1,4 +1,4 @@
-"""The listening section: text, transcript, players and spectrograms side by side."""
+"""The listening section of an experiment's report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def _article(utterance: UtteranceResults) -> players.Article:
     kind: soundfile.read(path, dtype="float32")
     for kind, path in utterance.sounds.items()
   }
-  # The original's, if there is one; silence is not made bright.
+  # Of the original, if there is one. Not lower, or silence would be bright.
   peak = max(float(log_mel(*next(iter(sounds.values()))).max()), -3.0)
   columns = [
     _column(kind, sounds.get(kind), utterance, peak)
@@ -49,7 +49,7 @@ def _column(
   utterance: UtteranceResults,
   peak: float,
 ) -> players.Column:
-  """One rendering; where nothing was generated, only the reason."""
+  """Returns one rendering; without a player if nothing was generated."""
   row = utterance.rows.get(SET_OF_KIND[kind], {})
   label = f"{_TITLES[kind]}, {utterance.id}"
   player = players.make_player(*sound, label, peak=peak) if sound else None
@@ -60,14 +60,14 @@ def _column(
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:
-  """A line of the utterance's values, and one of the reasons why others failed."""
+  """Returns a line of the utterance's values, and one of the reasons of failures."""
   scores = [f"{name} {number(row[name])}" for name in _SCORES if name in row]
   reasons = sorted(set(row.get("failed", {}).values()))
   return [line for line in (", ".join(scores), "; ".join(reasons)) if line]
 
 
 def _prompt(line: Mapping[str, Any]) -> str:
-  """What the model was given, and whether it had to be stopped."""
+  """Describes the prompt, and says if the generation was cut."""
   said = (
     f"Prompt: {line['prompt_seconds']:g} s of {line['prompt_id']}; seed {line['seed']}"
   )

@@ -1,4 +1,4 @@
-"""The Markdown report: the same numbers, for reading in a terminal or a repository."""
+"""The experiment's report in Markdown, for a terminal or a repository."""
 
 import json
 
@@ -7,7 +7,7 @@ from jaxcodec.report.format import align, format_table, number
 
 
 def render_markdown(contents: WorkdirContents) -> str:
-  """The whole report."""
+  """Returns the whole report."""
   record, results = contents.record, contents.results
   spec = results["token_spec"]
   parts = [
@@ -44,7 +44,7 @@ def _failures(results) -> list[str]:
 
 
 def _training(contents: WorkdirContents) -> list[str]:
-  """The last value of every training metric; codebooks averaged."""
+  """Returns the last value of every training metric, averaged over codebooks."""
   rows = [
     (f"{stage} {name}", str(steps[-1]), number(float(values[-1].mean())))
     for stage, names in contents.curves.items()

@@ -1,4 +1,4 @@
-"""The measured numbers as tables."""
+"""Tables of an experiment's measures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def set_tables(results: Mapping[str, Any]) -> dict[str, Table]:
 
 
 def _set_table(results: Mapping[str, Any], name: str) -> Table:
-  """One set's table; beside it the originals' scores, which no set can be above."""
+  """Returns one set's table, with the originals' scores beside it as its ceiling."""
   ceiling = results[_CEILING] if name != _CEILING else {}
   bounded = any(metric in ceiling for metric in results[name])
   rows, units = [], []

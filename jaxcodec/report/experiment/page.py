@@ -1,4 +1,4 @@
-"""The HTML report: one file with everything in it, nothing fetched from elsewhere."""
+"""The experiment's report as one HTML file that fetches nothing."""
 
 import json
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def render_html(contents: WorkdirContents) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> list[Fact]:
-  """The tokens and the headline figures that were measured."""
+  """Returns the tokens, and the headline figures that were measured."""
   spec = results["token_spec"]
   tokens = f"{spec['num_codebooks']} x {spec['codebook_size']}"
   facts = [
@@ -76,7 +76,7 @@ def _facts(results: Mapping[str, Any]) -> list[Fact]:
 
 
 def _curves(curves: Mapping[str, Any]) -> dict[str, list[html.Picture]]:
-  """By stage, a panel for every metric, training and held-out curves in one."""
+  """Returns a panel for every metric, with training and held-out curves, by stage."""
   pictures = {}
   for stage, names in curves.items():
     panels: dict[str, dict[str, Any]] = {}

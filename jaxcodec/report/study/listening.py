@@ -1,4 +1,4 @@
-"""The same sentences by every system, equally loud, for a blind comparison too."""
+"""The listening section of the study's report: all clips are equally loud."""
 
 from collections.abc import Sequence
 
@@ -25,15 +25,15 @@ def _article(sentence: Sentence) -> players.Article:
 
 def _column(sentence: Sentence, clip: Clip) -> players.Column:
   audio_N, rate = soundfile.read(clip.path, dtype="float32")
-  audio_N = levelled(audio_N)
+  audio_N = set_level(audio_N)
   peak = float(log_mel(audio_N, rate).max())
   label = f"{clip.system}, {sentence.id}"
   player = players.make_player(audio_N, rate, label, peak=peak)
   return players.Column(clip.system, player, clip.heard or None)
 
 
-def levelled(audio_N: np.ndarray) -> np.ndarray:
-  """The clip at LEVEL_DBFS, or as near to it as its peaks allow; silence as it is."""
+def set_level(audio_N: np.ndarray) -> np.ndarray:
+  """Scales a clip to LEVEL_DBFS, or as near to it as its peaks allow; keeps silence."""
   peak = float(np.abs(audio_N).max(initial=0.0))
   if peak == 0.0:
     return audio_N

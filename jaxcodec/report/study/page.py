@@ -1,4 +1,4 @@
-"""The study's report: one HTML file with everything in it, nothing fetched."""
+"""The study's report as one HTML file that fetches nothing."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,19 +53,19 @@ def render_html(study: Study, sentences: Sequence[Sentence]) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> html.Table:
-  """A table of rows whose first is the head."""
+  """Makes a table of rows, of which the first is the head."""
   return html.Table(rows[0], rows[1:])
 
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
   numbers = json.dumps(finding["numbers"], indent=1, ensure_ascii=False)
-  return {**finding, "numbers": numbers, "reasons": tables.why(finding)}
+  return {**finding, "numbers": numbers, "reasons": tables.all_reasons(finding)}
 
 
 def _plots(
   study: Study, systems: Mapping[str, Any], names: Iterable[str]
 ) -> list[html.Picture]:
-  """A plot a measure of every system's mean and interval, the originals dashed."""
+  """Draws a plot a measure of every system's mean and interval."""
   truth = study["references"].get("ground_truth", {})
   pictures = []
   for name in names:
@@ -85,7 +85,7 @@ def _generation(study: Study) -> dict[str, Any]:
     {
       "slm": slm,
       "measures": _table(tables.measure_rows(study, systems)),
-      "ended": tables.ended(study, slm),
+      "ended": tables.describe_endings(study, slm),
     }
     for slm, systems in by_slm.items()
   ]
@@ -119,12 +119,12 @@ def _differences(study: Study) -> html.Table:
 
 
 def _scatters(study: Study) -> list[html.Picture]:
-  """Reconstruction against each generation measure that the findings are about."""
+  """Plots reconstruction against each generation measure of the findings."""
   measures = study["settings"]["measures"]
   first = measures["reconstruction"]
   pictures = []
   for second in (measures[role] for role in GENERATED):
-    if tables.have(study, first, second):
+    if tables.both_measured(study, first, second):
       source = scatter(study["reconstruction"], study["generation"], first, second)
       pictures.append(html.Picture(source, alt=f"{second} generated against {first}"))
   return pictures
