@@ -1,4 +1,4 @@
-"""Speech-like signals and a work directory made of them."""
+"""Makes speech-like signals, and a work directory of them."""
 
 import json
 
@@ -23,7 +23,7 @@ TEXTS = (
 
 
 def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-  """Harmonics with a moving pitch and a syllable-like envelope, float32."""
+  """Makes harmonics with a moving pitch and a syllable-like envelope, float32."""
   rng = np.random.default_rng(seed)
   t = np.arange(int(seconds * rate)) / rate
   pitch = rng.uniform(90, 220) * (
@@ -36,7 +36,7 @@ def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
 
 
 def clip(seed: int = 0, *, noise: float = 0.01, **changes) -> EvalClip:
-  """An utterance whose audio is its reference with white noise."""
+  """Makes an utterance whose audio is its reference with white noise."""
   reference = voice(seed)
   rng = np.random.default_rng(seed + 1000)
   fields = {
@@ -53,7 +53,7 @@ def clip(seed: int = 0, *, noise: float = 0.01, **changes) -> EvalClip:
 
 
 def make_workdir(folder, *, generated: bool = True, count: int = 3):
-  """An experiment's work directory with results of fake audio."""
+  """Writes an experiment's work directory with results of fake audio."""
   clips = [clip(seed) for seed in range(count)]
   clips[-1] = clip(count - 1, audio=0 * clips[-1].reference)
   metrics = make_metrics(METRICS, spec=SPEC)
@@ -112,10 +112,10 @@ def _write_stages(folder, clips, *, generated):
       if step % 200 == 0:
         line["eval/mel"] = 3 * np.exp(-step / 500) + 0.2
       file.write(json.dumps(line) + "\n")
-  for i in clips:
-    base = folder / "evaluate" / "audio" / i.id
-    soundfile.write(f"{base}.original.wav", i.reference, RATE)
-    soundfile.write(f"{base}.reconstruction.wav", i.audio, RATE)
+  for c in clips:
+    base = folder / "evaluate" / "audio" / c.id
+    soundfile.write(f"{base}.original.wav", c.reference, RATE)
+    soundfile.write(f"{base}.reconstruction.wav", c.audio, RATE)
   if generated:
     with open(folder / "generate" / "index.jsonl", "w") as file:
       for i in clips[:2]:

@@ -1,4 +1,4 @@
-"""A study's finished cells, made up."""
+"""Writes the finished cells of a made-up study."""
 
 import json
 import zlib
@@ -47,7 +47,7 @@ def settings(**changes):
 
 
 def write_cells(cells, **changes):
-  """The stages that each cell should have finished."""
+  """Writes the stages that each cell should have finished."""
   for cell in cells:
     if cell.slm is None:
       stages.run_stage(cell.workdir, "tokens", {}, lambda f, c=cell: _tokens(f, c))
@@ -84,7 +84,7 @@ def _evaluate(folder, results):
 
 
 def fake_results(cell, *, utterances=10, config=None):
-  """results.json of a cell: DAC's parts are better, reconstruction is the codec's."""
+  """Returns a cell's results.json, in which DAC's parts are better than others."""
   lead = cell.codec.count("dac")
   rng = _rng(cell.codec, cell.seed)
   evaluations = {
@@ -125,7 +125,7 @@ def _evaluation(rng, utterances, metrics, lead):
 
 
 def write_sounds(cells, utterances=2):
-  """The audio of the cells' first utterances, and the files that name it."""
+  """Writes sounds of the cells' first utterances, and the files that name them."""
   for cell in cells:
     if cell.slm is None:
       continue

@@ -81,7 +81,10 @@ def _experiment(wanted=True):
   settings = {
     "opus": wanted,
     "reconstruction": ("stoi", "codebook_usage", "bitrate_kbps"),
-    **{"asr": "", "speaker": "", "utmos": None, "threads": 1},
+    "asr": "",
+    "speaker": "",
+    "utmos": None,
+    "threads": 1,
   }
   return types.SimpleNamespace(spec=SPEC, config={"evaluate": settings})
 

@@ -137,11 +137,9 @@ def test_nothing_decides_nothing():
 
 
 def test_verdicts_of_intervals():
-  assert [clear_sign(ci) for ci in ([0.1, 1], [-1, 0], [-2, -1], [None, None])] == [
-    *(1, 0, -1, 0)
-  ]
-  intervals = ([-0.1, 0.1], [0.3, 0.5], [0.1, 0.3], [-0.5, -0.3], [None, None])
-  assert [within(ci, 0.2) for ci in intervals] == [
-    *("supported", "contradicted", "undecided", "contradicted", "undecided")
-  ]
+  signs = [clear_sign(ci) for ci in ([0.1, 1], [-1, 0], [-2, -1], [None, None])]
+  assert signs == [1, 0, -1, 0]
+  assert within([-0.1, 0.1], 0.2) == "supported"
+  assert within([0.3, 0.5], 0.2) == within([-0.5, -0.3], 0.2) == "contradicted"
+  assert within([0.1, 0.3], 0.2) == within([None, None], 0.2) == "undecided"
   assert unanimous([]) == "undecided"

@@ -133,7 +133,9 @@ def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
     "encodecq_dac-s0": "failed",
     "encodecq_dac-maskgit-s0": "not run",
     "encodecq_dac-other-s0": "not run",
-    **{name: "done" for name in ("dac-s0", "dac-maskgit-s0", "dac-other-s0")},
+    "dac-s0": "done",
+    "dac-maskgit-s0": "done",
+    "dac-other-s0": "done",
   }
   reason = status["encodecq_dac-s0"]["reason"]
   assert reason.startswith("error: data.path: no such folder (exit code 1; ")
@@ -225,7 +227,9 @@ def test_what_a_cell_would_refuse_is_refused_first(override, message):
   command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
   done = subprocess.run(
     [*command, "--dry_run", f"--set={override}"],
-    **dict(cwd=ROOT, capture_output=True, text=True),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
   )
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith(f"error: {message}")
