@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from jaxcodec import files
 from jaxcodec.build.check import check
+from jaxcodec.build.codec import make_codec
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
@@ -59,7 +60,8 @@ def _study() -> int:
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   program = pathlib.Path(sys.argv[0]).with_name("main.py")
   cells = grid.plan(settings, workdir, str(program))
-  grid.check_matched({cell.name: _config_of(cell, settings) for cell in cells})
+  configs = {cell.name: _config_of(cell, settings) for cell in cells}
+  grid.check_matched(configs, {name: _spec_of(c) for name, c in configs.items()})
   if _DRY_RUN.value:
     again = [arg for arg in sys.argv if arg.lstrip("-") != "dry_run"]
     print(grid.as_lines(cells, f"python {shlex.join(again)}"))
@@ -87,6 +89,16 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
   except ConfigError as error:
     raise grid.StudyError(f"{error} (in {cell.config})") from error
   return values
+
+
+def _spec_of(config: dict) -> dict:
+  """What `grid.check_matched` asks of the tokens that a config's codec makes."""
+  spec = make_codec(config).spec
+  return {
+    "num_codebooks": spec.num_codebooks,
+    "frame_rate": spec.frame_rate,
+    "bitrate": spec.bitrate,
+  }
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:

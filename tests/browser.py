@@ -10,9 +10,15 @@ import threading
 import pytest
 
 _FLAGS = (
-  *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-  *("--disable-background-networking", "--disable-component-update"),
-  *("--disable-sync", "--mute-audio", "--remote-debugging-port=0"),
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--mute-audio",
+  "--remote-debugging-port=0",
   "--autoplay-policy=no-user-gesture-required",
 )
 _CATCH = """<script>window.errors = [];
@@ -27,9 +33,9 @@ await fetch("/found", {method: "POST", body: JSON.stringify({found, errors})});
 
 
 def ask(page: str, script: str, tmp_path, *, size):
-  """What `script` returns at the end of the page, and the page's errors.
+  """Runs a script at the end of the page, and returns its result and the page's errors.
 
-  Skips where there is no Chromium.
+  Skips the test if there is no Chromium.
   """
   chromium = shutil.which("chromium") or shutil.which("google-chrome")
   if chromium is None:

@@ -1,12 +1,12 @@
-"""Speech-like signals and a work directory made of them."""
+"""Makes speech-like signals, and a work directory of them."""
 
 import json
 
 import numpy as np
 import soundfile
 
-from jaxcodec.evals.evaluate import Evaluation, evaluate, load_metrics
-from jaxcodec.evals.metric import Item
+from jaxcodec.evals.evaluate import SetMeasures, evaluate, load_metrics
+from jaxcodec.evals.metric import EvalClip
 from jaxcodec.evals.registry import make_metrics
 from jaxcodec.evals.results import build_results, write_results
 from jaxcodec.types import TokenSpec
@@ -23,7 +23,7 @@ TEXTS = (
 
 
 def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-  """Harmonics with a moving pitch and a syllable-like envelope, float32."""
+  """Makes harmonics with a moving pitch and a syllable-like envelope, float32."""
   rng = np.random.default_rng(seed)
   t = np.arange(int(seconds * rate)) / rate
   pitch = rng.uniform(90, 220) * (
@@ -35,8 +35,8 @@ def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
   return (0.1 * x * envelope + 1e-3 * rng.standard_normal(len(t))).astype(np.float32)
 
 
-def item(seed: int = 0, *, noise: float = 0.01, **changes) -> Item:
-  """An utterance whose audio is its reference with white noise."""
+def clip(seed: int = 0, *, noise: float = 0.01, **changes) -> EvalClip:
+  """Makes an utterance whose audio is its reference with white noise."""
   reference = voice(seed)
   rng = np.random.default_rng(seed + 1000)
   fields = {
@@ -49,18 +49,18 @@ def item(seed: int = 0, *, noise: float = 0.01, **changes) -> Item:
     "prompt": voice(seed, 3.0),
     "codes_TxK": rng.integers(0, 64, (100, 4)),
   }
-  return Item(**(fields | changes))
+  return EvalClip(**(fields | changes))
 
 
 def make_workdir(folder, *, generated: bool = True, count: int = 3):
-  """An experiment's work directory with results of fake audio."""
-  items = [item(seed) for seed in range(count)]
-  items[-1] = item(count - 1, audio=0 * items[-1].reference)
+  """Writes an experiment's work directory with results of fake audio."""
+  clips = [clip(seed) for seed in range(count)]
+  clips[-1] = clip(count - 1, audio=0 * clips[-1].reference)
   metrics = make_metrics(METRICS, spec=SPEC)
   loaded = load_metrics(metrics)
-  evaluations = {"reconstruction": evaluate(items, loaded.metrics)}
+  evaluations = {"reconstruction": evaluate(clips, loaded.metrics)}
   if generated:
-    evaluations |= _fake_generation(items)
+    evaluations |= _fake_generation(clips)
   results = build_results(
     evaluations,
     make_metrics((*METRICS, "wer", "speaker_similarity", "distillmos"), spec=SPEC),
@@ -70,15 +70,15 @@ def make_workdir(folder, *, generated: bool = True, count: int = 3):
     absent={"distillmos": "pip install distillmos"},
   )
   write_results(folder / "results.json", results)
-  _write_stages(folder, items, generated=generated)
+  _write_stages(folder, clips, generated=generated)
   return folder
 
 
-def _fake_generation(items):
+def _fake_generation(clips):
   rows = [
     {"id": i.id, "speaker": i.speaker, "text": i.text, "seconds": 2.0, "wer": 0.25 * k,
      "speaker_similarity": 0.8, "transcript": "the <i>birch", "failed": {}}
-    for k, i in enumerate(items)
+    for k, i in enumerate(clips)
   ]  # fmt: skip
   summary = {
     "wer": {"mean": 0.25, "ci95": [0.125, 0.375], "n": 3, "n_failed": 0},
@@ -87,12 +87,12 @@ def _fake_generation(items):
   ceiling = {"wer": {"mean": 0.0625, "ci95": [0.0, 0.1875], "n": 3, "n_failed": 0}}
   originals = [row | {"wer": 0.0625, "transcript": "the birch canoe"} for row in rows]
   return {
-    "generation": Evaluation(summary, rows),
-    "ground_truth": Evaluation(ceiling, originals),
+    "generation": SetMeasures(summary, rows),
+    "ground_truth": SetMeasures(ceiling, originals),
   }
 
 
-def _write_stages(folder, items, *, generated):
+def _write_stages(folder, clips, *, generated):
   record = {
     "config": {"seed": 0, "codec": {"preset": "</script><script>alert(1)</script>"}},
     "command": "python launch/main.py --config=configs/dac_maskgit.py:runlocal",
@@ -112,13 +112,13 @@ def _write_stages(folder, items, *, generated):
       if step % 200 == 0:
         line["eval/mel"] = 3 * np.exp(-step / 500) + 0.2
       file.write(json.dumps(line) + "\n")
-  for i in items:
-    base = folder / "evaluate" / "audio" / i.id
-    soundfile.write(f"{base}.original.wav", i.reference, RATE)
-    soundfile.write(f"{base}.reconstruction.wav", i.audio, RATE)
+  for c in clips:
+    base = folder / "evaluate" / "audio" / c.id
+    soundfile.write(f"{base}.original.wav", c.reference, RATE)
+    soundfile.write(f"{base}.reconstruction.wav", c.audio, RATE)
   if generated:
     with open(folder / "generate" / "index.jsonl", "w") as file:
-      for i in items[:2]:
+      for i in clips[:2]:
         soundfile.write(folder / "generate" / f"{i.id}.wav", i.audio, RATE)
         line = {"id": i.id, "speaker": i.speaker, "text": i.text, "seed": 0,
                 "prompt_id": "utt-9", "prompt_seconds": 3.0,

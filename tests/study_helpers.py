@@ -1,4 +1,4 @@
-"""A study's finished cells, made up."""
+"""Writes the finished cells of a made-up study."""
 
 import json
 import zlib
@@ -8,7 +8,7 @@ import soundfile
 
 from jaxcodec import files, presets, stages
 from jaxcodec.data.token_store import write_tokens
-from jaxcodec.evals.evaluate import Evaluation
+from jaxcodec.evals.evaluate import SetMeasures
 from jaxcodec.evals.registry import make_metrics
 from jaxcodec.evals.results import build_results, read_results, write_results
 from jaxcodec.stats import means
@@ -47,7 +47,7 @@ def settings(**changes):
 
 
 def write_cells(cells, **changes):
-  """The stages that each cell should have finished."""
+  """Writes the stages that each cell should have finished."""
   for cell in cells:
     if cell.slm is None:
       stages.run_stage(cell.workdir, "tokens", {}, lambda f, c=cell: _tokens(f, c))
@@ -84,7 +84,7 @@ def _evaluate(folder, results):
 
 
 def fake_results(cell, *, utterances=10, config=None):
-  """results.json of a cell: DAC's parts are better, reconstruction is the codec's."""
+  """Returns a cell's results.json, in which DAC's parts are better than others."""
   lead = cell.codec.count("dac")
   rng = _rng(cell.codec, cell.seed)
   evaluations = {
@@ -121,11 +121,11 @@ def _evaluation(rng, utterances, metrics, lead):
     values = np.array([row[metric] for row in rows])
     counts = {"n": utterances, "n_failed": 0}
     summary[metric] = {**means.estimate(values, weights), **counts}
-  return Evaluation(summary, rows)
+  return SetMeasures(summary, rows)
 
 
 def write_sounds(cells, utterances=2):
-  """The audio of the cells' first utterances, and the files that name it."""
+  """Writes sounds of the cells' first utterances, and the files that name them."""
   for cell in cells:
     if cell.slm is None:
       continue

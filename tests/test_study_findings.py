@@ -9,16 +9,16 @@ from jaxcodec.report.study.reasons import reasons
 from jaxcodec.stats import significance
 from jaxcodec.stats.bootstrap import Aligned
 from jaxcodec.study import findings
-from jaxcodec.study.evidence import Codec, Evidence, clear_sign, unanimous, within
+from jaxcodec.study.evidence import CodecParts, Evidence, clear_sign, unanimous, within
 from jaxcodec.study.findings import FINDINGS, judge_all
 
 CODECS = (
-  Codec("baseline", "ema", "seanet"),
-  Codec("encodecq_vocos", "ema", "vocos"),
-  Codec("encodecq_dac", "ema", "dac"),
-  Codec("dacq_seanet", "factorized", "seanet"),
-  Codec("dacq_vocos", "factorized", "vocos"),
-  Codec("dac", "factorized", "dac"),
+  CodecParts("baseline", "ema", "seanet"),
+  CodecParts("encodecq_vocos", "ema", "vocos"),
+  CodecParts("encodecq_dac", "ema", "dac"),
+  CodecParts("dacq_seanet", "factorized", "seanet"),
+  CodecParts("dacq_vocos", "factorized", "vocos"),
+  CodecParts("dac", "factorized", "dac"),
 )
 FLAT = (0.0,) * 6
 BY_DECODER = (0.0, 1.0, 1.0, 0.0, 1.0, 1.0)
@@ -137,11 +137,9 @@ def test_nothing_decides_nothing():
 
 
 def test_verdicts_of_intervals():
-  assert [clear_sign(ci) for ci in ([0.1, 1], [-1, 0], [-2, -1], [None, None])] == [
-    *(1, 0, -1, 0)
-  ]
-  intervals = ([-0.1, 0.1], [0.3, 0.5], [0.1, 0.3], [-0.5, -0.3], [None, None])
-  assert [within(ci, 0.2) for ci in intervals] == [
-    *("supported", "contradicted", "undecided", "contradicted", "undecided")
-  ]
+  signs = [clear_sign(ci) for ci in ([0.1, 1], [-1, 0], [-2, -1], [None, None])]
+  assert signs == [1, 0, -1, 0]
+  assert within([-0.1, 0.1], 0.2) == "supported"
+  assert within([0.3, 0.5], 0.2) == within([-0.5, -0.3], 0.2) == "contradicted"
+  assert within([0.1, 0.3], 0.2) == within([None, None], 0.2) == "undecided"
   assert unanimous([]) == "undecided"

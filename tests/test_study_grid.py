@@ -15,6 +15,7 @@ import pytest
 from study_helpers import CODEC_TRAIN, fake_config, plan
 
 from jaxcodec import stages
+from jaxcodec.build.codec import make_codec
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.recipes.args import literal
@@ -83,17 +84,41 @@ def test_bad_settings_are_named(tmp_path, changes, message):
     plan(tmp_path, **changes)
 
 
+def specs(configs):
+  """The token spec of every config's codec, as results.json has it."""
+  found = {n: make_codec({"codec": c["codec"]}).spec for n, c in configs.items()}
+  return {
+    name: {
+      "num_codebooks": spec.num_codebooks,
+      "frame_rate": spec.frame_rate,
+      "bitrate": spec.bitrate,
+    }
+    for name, spec in found.items()
+  }
+
+
 def test_cells_must_match_in_what_they_share():
   configs = {name: fake_config(name) for name in ("dac", "encodec", "encodecq_vocos")}
-  grid.check_matched(configs)
+  grid.check_matched(configs, specs(configs))
   configs["encodec"]["codec"]["quantizer"]["num_codebooks"] = 4
   with pytest.raises(grid.StudyError, match="dac and encodec differ: tokens.kbps: 4.0"):
-    grid.check_matched(configs)
+    grid.check_matched(configs, specs(configs))
   configs["encodec"] = fake_config("encodec") | {
     "codec_train": CODEC_TRAIN | {"steps": 9}
   }
   with pytest.raises(grid.StudyError, match="codec_train.steps: 3 -> 9"):
-    grid.check_matched(configs)
+    grid.check_matched(configs, specs(configs))
+
+
+def test_a_codec_without_codebooks_matches_by_its_bitrate():
+  """FSQ's config has levels in place of a codebook's size."""
+  configs = {name: fake_config(name) for name in ("dac", "dacq_vocos")}
+  quantizer = {"name": "fsq", "num_codebooks": 8, "levels": (8, 8, 4, 4)}
+  configs["dacq_vocos"]["codec"]["quantizer"] = quantizer
+  grid.check_matched(configs, specs(configs))
+  quantizer["levels"] = (8, 8, 4, 3)
+  with pytest.raises(grid.StudyError, match="tokens.kbps: 4.0 -> 3.83"):
+    grid.check_matched(configs, specs(configs))
 
 
 def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
@@ -108,7 +133,9 @@ def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
     "encodecq_dac-s0": "failed",
     "encodecq_dac-maskgit-s0": "not run",
     "encodecq_dac-other-s0": "not run",
-    **{name: "done" for name in ("dac-s0", "dac-maskgit-s0", "dac-other-s0")},
+    "dac-s0": "done",
+    "dac-maskgit-s0": "done",
+    "dac-other-s0": "done",
   }
   reason = status["encodecq_dac-s0"]["reason"]
   assert reason.startswith("error: data.path: no such folder (exit code 1; ")
@@ -174,7 +201,7 @@ def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
     values = dict(override.split("=") for override in chosen["overrides"])
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
     configs[cell.name] = json.loads(config.to_json())
-  grid.check_matched(configs)
+  grid.check_matched(configs, specs(configs))
 
 
 def test_a_language_model_has_values_of_its_own(tmp_path):
@@ -200,7 +227,9 @@ def test_what_a_cell_would_refuse_is_refused_first(override, message):
   command = [sys.executable, "launch/study.py", "--config=configs/study.py:runlocal"]
   done = subprocess.run(
     [*command, "--dry_run", f"--set={override}"],
-    **dict(cwd=ROOT, capture_output=True, text=True),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
   )
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith(f"error: {message}")

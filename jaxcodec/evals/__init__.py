@@ -1,1 +1,1 @@
-"""Measures of reconstructed and generated speech."""
+"""Measures reconstructed and generated speech."""

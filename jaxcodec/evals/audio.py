@@ -1,9 +1,9 @@
-"""Audio as the metrics want it: checked, at their rate, as long as the reference."""
+"""Prepares audio for metrics: checked, at their rate, as long as its reference."""
 
 import numpy as np
 import soxr
 
-from jaxcodec.evals.metric import Item, MetricFailed
+from jaxcodec.evals.metric import EvalClip, MetricFailed
 
 # A codec pads to whole frames, so lengths may differ by a frame of at most 50 ms.
 MAX_LENGTH_DIFFERENCE_S = 0.05
@@ -11,21 +11,24 @@ SILENCE_DBFS = -70.0
 
 
 def prepare(
-  signal: np.ndarray | None, item: Item, name: str, *, rate: int, min_seconds: float
+  signal: np.ndarray | None, clip: EvalClip, name: str, *, rate: int, min_seconds: float
 ) -> np.ndarray:
-  """Checks one signal of an item and resamples it.
+  """Checks one of a clip's signals and resamples it.
 
-  Values beyond +-1 are clipped, as a sound file clips them.
+  Values beyond +-1 are clipped, as they would be in a sound file.
 
   Args:
-    signal: (N,) float audio at item.sample_rate.
-    item: the item that it belongs to.
-    name: how errors call the signal.
-    rate: the rate wanted, Hz.
+    signal: (N,) float audio at clip.sample_rate.
+    clip: the clip that it belongs to.
+    name: of the signal, for errors.
+    rate: the metric's sample rate, Hz.
     min_seconds: the shortest signal that the metric is defined on.
 
+  Returns:
+    (N,) float32 at `rate`.
+
   Raises:
-    MetricFailed: absent, not mono, not finite, too short, or silent.
+    MetricFailed: the signal is absent, not mono, not finite, too short, or silent.
   """
   if signal is None:
     raise MetricFailed(f"no {name} for this utterance")
@@ -36,28 +39,28 @@ def prepare(
     )
   if not np.all(np.isfinite(signal)):
     raise MetricFailed(f"{name} holds NaN or infinity")
-  seconds = len(signal) / item.sample_rate
+  seconds = len(signal) / clip.sample_rate
   if seconds < min_seconds:
     raise MetricFailed(f"{name} too short: {seconds:.2f} s, needs {min_seconds:.2f} s")
   if loudness_dbfs(signal) < SILENCE_DBFS:
     raise MetricFailed(f"{name} is silent (below {SILENCE_DBFS:.0f} dBFS)")
-  return resample(np.clip(signal, -1, 1), item.sample_rate, rate)
+  return resample(np.clip(signal, -1, 1), clip.sample_rate, rate)
 
 
 def prepare_pair(
-  item: Item, *, rate: int, min_seconds: float
+  clip: EvalClip, *, rate: int, min_seconds: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The item's reference and audio, checked, resampled, and of equal length.
+  """Returns a clip's reference and audio, checked, resampled, and of equal length.
 
-  Both are cut to the shorter one when they differ by MAX_LENGTH_DIFFERENCE_S at most.
+  If their lengths differ by MAX_LENGTH_DIFFERENCE_S at most, the longer one is cut.
 
   Raises:
-    MetricFailed: as `prepare`, or the lengths differ by more.
+    MetricFailed: see `prepare`; or the lengths differ by more.
   """
   reference = prepare(
-    item.reference, item, "reference", rate=rate, min_seconds=min_seconds
+    clip.reference, clip, "reference", rate=rate, min_seconds=min_seconds
   )
-  audio = prepare(item.audio, item, "audio", rate=rate, min_seconds=min_seconds)
+  audio = prepare(clip.audio, clip, "audio", rate=rate, min_seconds=min_seconds)
   difference = abs(len(reference) - len(audio)) / rate
   if difference > MAX_LENGTH_DIFFERENCE_S:
     raise MetricFailed(
@@ -69,7 +72,7 @@ def prepare_pair(
 
 
 def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-  """float32 at to_rate Hz; soxr never goes beyond half the lower rate."""
+  """Returns a signal at `to_rate` Hz, float32 in [-1, 1]."""
   signal = signal.astype(np.float32)
   if from_rate == to_rate:
     return signal
@@ -77,6 +80,6 @@ def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def loudness_dbfs(signal: np.ndarray) -> float:
-  """Root mean square over the signal, dB relative to full scale."""
+  """Returns the signal's root mean square in dB relative to full scale."""
   power = np.mean(np.square(signal, dtype=np.float64)) if len(signal) else 0.0
   return float(10 * np.log10(max(power, 1e-30)))

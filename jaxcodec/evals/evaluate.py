@@ -1,20 +1,20 @@
-"""Runs metrics over utterances and says which could not be computed, and why."""
+"""Runs metrics over clips, and records why one could not be computed."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxcodec.evals.metric import Item, Metric, MetricAbsent, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent, MetricFailed, Score
 
 
 class Loaded(NamedTuple):
-  """What `load_metrics` found.
+  """The metrics that can run here, and those that can't.
 
   Attributes:
     metrics: ready to run.
-    absent: by metric name, the line that installs what is missing.
-    models: sha256 of the weights by model name.
+    absent: the line that installs what a metric lacks, by metric name.
+    models: sha256 of the weights, by model name.
   """
 
   metrics: list[Metric]
@@ -22,14 +22,15 @@ class Loaded(NamedTuple):
   models: dict[str, str]
 
 
-class Evaluation(NamedTuple):
-  """What `evaluate` measured.
+class SetMeasures(NamedTuple):
+  """Holds what `evaluate` measured on one set of clips.
 
   Attributes:
-    summary: by metric name {mean, ci95, n, n_failed}.
-    rows: one dict an utterance: id, speaker, text, seconds, each metric's value (None
-      where it failed) and as `<metric>_weight` its share in the mean where that isn't
-      1 (the reference's words), and `failed`, the reasons by metric name.
+    summary: {mean, ci95, n, n_failed} by metric name.
+    rows: one dict an utterance: id, speaker, text, seconds, `wavs` where its sounds
+      are kept, each metric's value (None where it failed), its weight in the mean as
+      `<metric>_weight` where that isn't 1 (of the WER, the reference's words), and
+      `failed`, the reasons by metric name.
   """
 
   summary: dict[str, dict[str, Any]]
@@ -37,7 +38,7 @@ class Evaluation(NamedTuple):
 
 
 def load_metrics(metrics: Sequence[Metric]) -> Loaded:
-  """Loads every metric's packages and weights, before any run starts."""
+  """Loads the metrics' packages and weights."""
   loaded = Loaded([], {}, {})
   for metric in metrics:
     try:
@@ -49,60 +50,66 @@ def load_metrics(metrics: Sequence[Metric]) -> Loaded:
 
 
 def evaluate(
-  items: Sequence[Item],
+  clips: Sequence[EvalClip],
   metrics: Sequence[Metric],
   *,
   progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-  """Measures every item with every metric.
+) -> SetMeasures:
+  """Measures every clip with every metric.
 
   Args:
-    items: utterances.
-    metrics: loaded ones.
-    progress: called with (items done, items in all).
+    clips: at least one.
+    metrics: from `load_metrics`.
+    progress: called with (clips done, clips in all) after each clip.
 
   Raises:
-    ValueError: there are no items.
+    ValueError: there are no clips.
   """
-  if not items:
+  if not clips:
     raise ValueError("there are no utterances to evaluate")
   rows, scores = [], {metric.name: [] for metric in metrics}
-  for done, item in enumerate(items, 1):
-    row, found = score_item(item, metrics)
+  for done, clip in enumerate(clips, 1):
+    row, found = score_clip(clip, metrics)
     rows.append(row)
     for name, score in found.items():
       scores[name].append(score)
     if progress:
-      progress(done, len(items))
+      progress(done, len(clips))
   summary = {}
   for metric in metrics:
     n = len(scores[metric.name])
-    counts = {"n": n, "n_failed": len(items) - n}
+    counts = {"n": n, "n_failed": len(clips) - n}
     summary[metric.name] = {**metric.summarise(scores[metric.name]), **counts}
-  return Evaluation(summary, rows)
+  return SetMeasures(summary, rows)
 
 
-def score_item(
-  item: Item, metrics: Sequence[Metric]
+def score_clip(
+  clip: EvalClip, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Any], dict[str, Score]]:
-  """One utterance's row, and the scores of the metrics that did not fail on it."""
+  """Measures one clip.
+
+  Returns:
+    its row, and the scores of the metrics that did not fail on it.
+  """
   row = {
-    "id": item.id,
-    "speaker": item.speaker,
-    "text": item.text,
-    "seconds": round(len(item.audio) / item.sample_rate, 3),
+    "id": clip.id,
+    "speaker": clip.speaker,
+    "text": clip.text,
+    "seconds": round(len(clip.audio) / clip.sample_rate, 3),
   }
+  if clip.wavs:
+    row["wavs"] = dict(clip.wavs)
   failed, scores = {}, {}
   for metric in metrics:
     try:
-      if item.failed is not None:
-        raise MetricFailed(item.failed)
-      score = metric.score(item)
+      if clip.failed is not None:
+        raise MetricFailed(clip.failed)
+      score = metric.score(clip)
       if not math.isfinite(score.value):
         raise MetricFailed(f"not a finite number: {score.value}")
     except MetricFailed as reason:
       failed[metric.name] = str(reason)
-    except Exception as error:  # Whatever a metric's package raises is its failure.
+    except Exception as error:  # whatever the metric's package raises
       failed[metric.name] = f"{type(error).__name__}: {error}"
     else:
       scores[metric.name] = score
@@ -113,10 +120,12 @@ def score_item(
   return {**row, "failed": failed}, scores
 
 
-def ground_truth(items: Sequence[Item]) -> list[Item]:
-  """The items with their references as the audio: what a perfect system would score."""
+def ground_truth(clips: Sequence[EvalClip]) -> list[EvalClip]:
+  """Returns the clips with their references as audio: what a perfect system outputs."""
   return [
-    dataclasses.replace(item, audio=item.reference, codes_TxK=None, failed=None)
-    for item in items
-    if item.reference is not None
+    dataclasses.replace(
+      clip, audio=clip.reference, codes_TxK=None, failed=None, wavs={}
+    )
+    for clip in clips
+    if clip.reference is not None
   ]

@@ -1,4 +1,4 @@
-"""What a metric is, what it is given, and the two ways of having no value."""
+"""The interface of a metric: what it is given, returns, and raises."""
 
 import abc
 import dataclasses
@@ -6,7 +6,8 @@ import importlib
 import re
 import shlex
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,22 +15,22 @@ from jaxcodec.stats import means
 
 
 def install_line(packages: tuple[str, ...]) -> str:
-  """The shell line that installs pip requirements."""
+  """Returns the shell line that installs pip requirements."""
   return "pip install " + " ".join(shlex.quote(p) for p in packages)
 
 
 def require(requirement: str, *modules: str) -> list[Any]:
-  """Imports modules.
+  """Imports modules and returns them.
 
   Raises:
-    MetricAbsent: one does not import; with the line that installs it.
+    MetricAbsent: one does not import; the message is `requirement`.
   """
   try:
     with warnings.catch_warnings():
-      # What another package's import warns of is not for our users to mend.
+      # Our users can't fix what another package's import warns of.
       warnings.simplefilter("ignore")
       return [importlib.import_module(name) for name in modules]
-  # OSError: installed, but its shared libraries do not load.
+  # OSError: the package is installed, but its shared libraries don't load.
   except (ImportError, OSError) as error:
     raise MetricAbsent(requirement) from error
 
@@ -43,20 +44,22 @@ class MetricAbsent(Exception):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Item:
-  """One utterance to measure.
+class EvalClip:
+  """An utterance to measure, with what metrics compare it with.
 
   Attributes:
     id: the utterance's id.
-    speaker: who speaks.
-    text: what is said; None where unknown.
-    sample_rate: of all three signals, Hz.
+    speaker: the speaker's id.
+    text: the transcript; None where unknown.
+    sample_rate: of `audio`, `reference` and `prompt`, Hz.
     audio: the signal under test, (N,) float in [-1, 1].
-    reference: the time-aligned original, for metrics that compare with one.
-    prompt: speech of the speaker whom `audio` should sound like.
+    reference: the time-aligned original, for metrics that need one.
+    prompt: other speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
-    bits: how many carried the audio, of a codec without a token spec.
-    failed: why no metric has a value, e.g. a generation of no frames.
+    bits: the size of the coded audio, for a codec without a token spec.
+    failed: why every metric fails, e.g. nothing was generated.
+    wavs: where its sound files are, relative to the work directory, by kind: one of
+      `original`, `reconstruction`, `generated`. Recorded in the utterance's row.
   """
 
   id: str
@@ -69,6 +72,7 @@ class Item:
   codes_TxK: np.ndarray | None = None
   bits: int | None = None
   failed: str | None = None
+  wavs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Score(NamedTuple):
@@ -76,9 +80,9 @@ class Score(NamedTuple):
 
   Attributes:
     value: the number in the utterance's row.
-    weight: its share in the mean (reference words for the WER).
-    row: what else the utterance's row should show.
-    detail: what `summarise` needs beyond values and weights.
+    weight: of the value in the set's mean (of the WER, the reference's words).
+    row: further fields of the utterance's row.
+    detail: what `summarise` needs besides values and weights.
   """
 
   value: float
@@ -87,15 +91,47 @@ class Score(NamedTuple):
   detail: Any = None
 
 
+class Spec(Protocol):
+  """The fields of `jaxcodec.types.TokenSpec` that metrics read."""
+
+  num_codebooks: int
+  codebook_size: int
+  bitrate: float
+
+
+class MetricSettings(NamedTuple):
+  """What a config says of metrics. Each takes from it what it needs.
+
+  Attributes:
+    spec: the codec's token spec; None where no metric is to need it.
+    asr: the recogniser, `evaluate.asr`.
+    speaker_model: `evaluate.speaker`.
+    utmos: the model's file, `evaluate.utmos`.
+    threads: CPU threads of a neural metric, `evaluate.threads`.
+  """
+
+  spec: Spec | None
+  asr: str
+  speaker_model: str
+  utmos: str | None
+  threads: int
+
+
 class Metric(abc.ABC):
   """One named measure. A subclass sets the attributes and implements `score`.
 
+  A metric that is made from the config's settings also implements `make`.
+
   Attributes:
     name: key in results.json.
-    unit: unit of the value; "" for a plain number.
+    unit: of the value; "" for a plain number.
     better: "higher", "lower", or "" where neither is better.
-    measures: one sentence for the report.
-    packages: pip requirements that it runs on.
+    measures: its definition in one sentence, for the report.
+    packages: its pip requirements.
+    of_codes: whether it measures a codec's codes, of which there are none in the
+      recordings and in what another codec made.
+    of_the_set: whether `summarise` gives something else than the mean of the
+      utterances' values, so that utterances can't be compared one by one.
   """
 
   name: str
@@ -103,10 +139,21 @@ class Metric(abc.ABC):
   better: str = ""
   measures: str = ""
   packages: tuple[str, ...] = ()
+  of_codes: bool = False
+  of_the_set: bool = False
+
+  @classmethod
+  def make(cls, settings: MetricSettings) -> "Metric":
+    """Makes the metric, without loading what it runs on.
+
+    Raises:
+      ConfigError, ValueError: the settings lack what it needs.
+    """
+    return cls()
 
   @property
   def requirement(self) -> str:
-    """The line that installs what the metric runs on."""
+    """The line that installs the metric's packages."""
     return install_line(self.packages)
 
   @property
@@ -115,32 +162,36 @@ class Metric(abc.ABC):
     return tuple(re.split(r"[<>=!~\[;]", p)[0] for p in self.packages)
 
   def load(self) -> dict[str, str]:
-    """Loads packages and weights; returns the weights' sha256 by model name.
+    """Loads packages and weights.
+
+    Returns:
+      sha256 of the weights, by model name.
 
     Raises:
       MetricAbsent: a package is not installed.
-      FileNotFoundError, ValueError: a model path given by the user is wrong.
+      FileNotFoundError, ValueError: a model's path in the config is wrong.
     """
     return {}
 
   @abc.abstractmethod
-  def score(self, item: Item) -> Score:
-    """Measures one utterance.
+  def score(self, clip: EvalClip) -> Score:
+    """Measures one clip.
 
     Raises:
-      MetricFailed: it has no value there.
+      MetricFailed: the metric has no value on it.
     """
 
   def summarise(self, scores: list[Score]) -> dict[str, Any]:
-    """{mean, ci95} over utterances that did not fail."""
+    """Returns {mean, ci95} of a set, given the scores of clips that did not fail."""
     return means.estimate(
       np.array([s.value for s in scores]), np.array([s.weight for s in scores])
     )
 
-  def describe(self) -> dict[str, str]:
-    """What the report says about the metric."""
-    return {"unit": self.unit, "better": self.better, "measures": self.measures}
+  def describe(self) -> dict[str, Any]:
+    """Returns what results.json says about the metric."""
+    about = {"unit": self.unit, "better": self.better, "measures": self.measures}
+    return about | {"of_the_set": True} if self.of_the_set else about
 
   def require(self, *modules: str) -> list[Any]:
-    """Imports modules; MetricAbsent with the install line if one does not import."""
+    """Imports modules; raises MetricAbsent with the install line if one is missing."""
     return require(self.requirement, *modules)

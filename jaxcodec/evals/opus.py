@@ -1,4 +1,4 @@
-"""Opus, a codec of today, as a yardstick: speech through libopus at a given bitrate."""
+"""Codes speech with Opus at a given bitrate, as a reference for neural codecs."""
 
 import dataclasses
 import io
@@ -9,38 +9,43 @@ import numpy as np
 import soundfile
 
 from jaxcodec.evals.audio import resample
-from jaxcodec.evals.metric import Item, MetricAbsent, install_line
+from jaxcodec.evals.metric import EvalClip, MetricAbsent, install_line
 
 PACKAGES = ("av>=14",)
-# libopus takes no less, and uses 4 to 5 kbit/s where it is asked for less than that.
+# libopus accepts no less. Asked for less than 4 to 5 kbit/s, it uses 4 to 5 kbit/s.
 MIN_BITRATE = 500
-# Of Opus: the rates that it codes at.
+# The sample rates of Opus, Hz.
 _RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _INT16 = 32_768.0
 
 
-class Coded(NamedTuple):
-  """Audio (N,) float32 that went through Opus, and the bits that it took."""
+class OpusAudio(NamedTuple):
+  """Audio (N,) float32 as Opus decoded it, and the size of its packets in bits."""
 
   audio_N: np.ndarray
   bits: int
 
 
-def opus_items(items: Sequence[Item], bitrate: float) -> list[Item]:
-  """The items with their references through Opus as the audio, and its bits.
+def opus_clips(clips: Sequence[EvalClip], bitrate: float) -> list[EvalClip]:
+  """Returns the clips with their references, coded and decoded by Opus, as audio.
 
   Raises:
     MetricAbsent: PyAV isn't installed, or has no libopus.
   """
-  _load()
-  coded = [through_opus(i.reference, i.sample_rate, bitrate) for i in items]
+  load()
+  coded = [through_opus(c.reference, c.sample_rate, bitrate) for c in clips]
   return [
-    dataclasses.replace(item, audio=c.audio_N, bits=c.bits, codes_TxK=None)
-    for item, c in zip(items, coded, strict=True)
+    dataclasses.replace(clip, audio=c.audio_N, bits=c.bits, codes_TxK=None, wavs={})
+    for clip, c in zip(clips, coded, strict=True)
   ]
 
 
-def _load() -> None:
+def load() -> None:
+  """Finds libopus.
+
+  Raises:
+    MetricAbsent: PyAV isn't installed, or has no libopus.
+  """
   try:
     import av
 
@@ -49,35 +54,35 @@ def _load() -> None:
     raise MetricAbsent(install_line(PACKAGES)) from error
 
 
-def through_opus(audio_N: np.ndarray, sample_rate: int, bitrate: float) -> Coded:
-  """Mono audio coded and decoded by libopus, as long as it was and not delayed.
+def through_opus(audio_N: np.ndarray, sample_rate: int, bitrate: float) -> OpusAudio:
+  """Codes and decodes mono audio with libopus; keeps its length and removes the delay.
 
-  Variable bitrate, 20 ms frames, tuned for speech, full complexity. The bits are those
-  of Opus's packets, without a container's.
+  Settings: variable bitrate, 20 ms frames, tuned for speech, full complexity. Bits are
+  counted in Opus's packets, without the container.
 
   Args:
     audio_N: float samples in [-1, 1].
-    sample_rate: Hz; other rates than Opus's own are resampled to the next higher one.
+    sample_rate: Hz; audio is resampled to the next higher rate of Opus.
     bitrate: bits per second that the encoder is asked for.
 
   Raises:
-    ValueError: a bitrate below MIN_BITRATE.
+    ValueError: the bitrate is below MIN_BITRATE.
   """
   if bitrate < MIN_BITRATE:
     raise ValueError(f"opus: expected {MIN_BITRATE} bit/s or more, got {bitrate}")
   rate = next((r for r in _RATES if r >= sample_rate), _RATES[-1])
   samples = resample(audio_N, sample_rate, rate)
   content, bits = _encode(samples, rate, int(bitrate))
-  # Opus's delay is cut off by the reader, as the file says.
+  # The file states Opus's delay, and the reader cuts it off.
   decoded_N, decoded_rate = soundfile.read(io.BytesIO(content), dtype="float32")
   decoded = resample(decoded_N, decoded_rate, sample_rate)
   padded = np.zeros(len(audio_N), np.float32)
   padded[: len(decoded)] = decoded[: len(audio_N)]
-  return Coded(padded, bits)
+  return OpusAudio(padded, bits)
 
 
 def _encode(samples: np.ndarray, rate: int, bitrate: int) -> tuple[bytes, int]:
-  """An Ogg file and the bits of its packets."""
+  """Returns an Ogg file's content, and the size of its packets in bits."""
   import av
 
   options = {"application": "voip", "vbr": "on", "frame_duration": "20"}

@@ -1,4 +1,4 @@
-"""results.json: what an experiment measured, in a layout that other programs read."""
+"""Reads and writes results.json, which holds what an experiment measured."""
 
 import dataclasses
 import importlib.metadata
@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import files
-from jaxcodec.evals.evaluate import Evaluation
-from jaxcodec.evals.metric import Metric
-from jaxcodec.evals.metrics.codebooks import Spec
+from jaxcodec.evals.evaluate import SetMeasures
+from jaxcodec.evals.metric import Metric, Spec
 
-# Those that every results.json has, be they empty, and those that are asked for.
+# Every results.json has the first three sets, though one may be empty.
 _ALWAYS = ("reconstruction", "generation", "ground_truth")
 SETS = (*_ALWAYS, "opus", "opus_double")
 
 
 def build_results(
-  evaluations: Mapping[str, Evaluation],
+  evaluations: Mapping[str, SetMeasures],
   metrics: Sequence[Metric],
   *,
   token_spec: Spec,
@@ -30,18 +29,19 @@ def build_results(
   models: Mapping[str, str],
   absent: Mapping[str, str],
 ) -> dict[str, Any]:
-  """The content of results.json.
+  """Returns the content of results.json.
 
   Args:
-    evaluations: by name from SETS; of the first three, one that is missing becomes {}.
-    metrics: all metrics that were asked for, absent ones too.
+    evaluations: the sets' measures, by a name of SETS; one of the first three that is
+      missing becomes {}.
+    metrics: all metrics that were asked for, also the absent ones.
     token_spec: of the codec.
     config: the experiment's, as plain data.
-    models: sha256 by name, of evaluation models and of the experiment's own weights.
-    absent: install line by name of the metrics that did not run.
+    models: sha256 by name, of the metrics' models and the experiment's own weights.
+    absent: the install lines of metrics that could not run, by name.
 
   Raises:
-    ValueError: an unknown set.
+    ValueError: a set is unknown.
   """
   if unknown := set(evaluations) - set(SETS):
     raise ValueError(f"unknown evaluation sets {sorted(unknown)}; known: {SETS}")
@@ -66,7 +66,7 @@ def build_results(
 
 
 def package_versions(metrics: Sequence[Metric]) -> dict[str, str]:
-  """Versions of Python, of this package and of what the metrics run on."""
+  """Returns the versions of Python, this package and the metrics' packages."""
   names = {name for metric in metrics for name in metric.distributions}
   versions = {"python": platform.python_version()}
   for name in sorted({"jaxcodec", "jax", "numpy", "scipy", "soxr", *names}):
@@ -78,7 +78,7 @@ def package_versions(metrics: Sequence[Metric]) -> dict[str, str]:
 
 
 def to_json(results: Mapping[str, Any]) -> str:
-  """Strict JSON (no NaN, no infinity), keys in the order in which they were built.
+  """Returns strict JSON (no NaN, no infinity), keys in their own order.
 
   Raises:
     ValueError: a number is not finite.
@@ -91,17 +91,21 @@ def to_json(results: Mapping[str, Any]) -> str:
 
 
 def write_results(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
-  """Writes results.json so that a reader never sees half of it."""
+  """Writes results.json atomically."""
   files.write_text(path, to_json(results))
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
-  """What `write_results` wrote."""
+  """Reads a results.json.
+
+  Raises:
+    ValueError: the file is not JSON.
+  """
   return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
 def _plain(value: Any) -> Any:
-  """numpy scalars and arrays, paths."""
+  """Converts numpy scalars, arrays and paths to plain data."""
   if isinstance(value, np.generic | np.ndarray):
     return value.tolist()
   if isinstance(value, os.PathLike):

@@ -1,4 +1,4 @@
-"""Reads what the stages of an experiment left in its work directory."""
+"""Reads what the stages of an experiment wrote to its work directory."""
 
 import json
 import pathlib
@@ -6,16 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-KINDS = ("original", "reconstruction", "generated")
+# The kinds of audio files, and the set of results.json that measures each.
+SET_OF_KIND = {
+  "original": "ground_truth",
+  "reconstruction": "reconstruction",
+  "generated": "generation",
+}
 
 
-class Utterance(NamedTuple):
-  """One row of the listening section.
+class UtteranceResults(NamedTuple):
+  """An utterance's measures and sound files.
 
   Attributes:
-    id: utterance id.
-    rows: its rows of results.json by evaluation set.
-    sounds: audio files by kind, from KINDS; only those that exist.
+    id: the utterance's id.
+    rows: its rows of results.json, by set.
+    sounds: its sound files by a kind of SET_OF_KIND; only those that exist.
     generation: its line of generate/index.jsonl, {} if it was not generated.
   """
 
@@ -26,37 +31,42 @@ class Utterance(NamedTuple):
 
   @property
   def about(self) -> dict[str, Any]:
-    """Any row that has the id, the speaker and the text."""
+    """A row with the utterance's id, speaker and text."""
     return next(iter(self.rows.values()), self.generation)
 
 
-class Experiment(NamedTuple):
-  """What the report is made of.
+class WorkdirContents(NamedTuple):
+  """Holds what a report is made of.
 
   Attributes:
     name: of the work directory.
-    record: config.json.
-    results: results.json.
-    curves: by stage, by metric name: steps (P,) and values (P,) or (P, codebooks).
-    utterances: those with audio, generated ones first.
+    record: the content of config.json.
+    results: the content of results.json.
+    curves: by stage and metric name, steps (P,) and values (P,) or (P, K).
+    utterances: those with sound files, generated ones first.
   """
 
   name: str
   record: dict[str, Any]
   results: dict[str, Any]
   curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
-  utterances: list[Utterance]
+  utterances: list[UtteranceResults]
 
 
-def read_workdir(workdir: pathlib.Path) -> Experiment:
-  """Reads a work directory; config.json and results.json must be there."""
+def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
+  """Reads a work directory.
+
+  Raises:
+    FileNotFoundError: config.json or results.json is missing.
+    ValueError: a file is malformed; names it.
+  """
   results = _read_json(workdir / "results.json")
   curves = {
     stage: curve
     for stage in ("codec", "slm")
     if (curve := read_curves(workdir / stage / "metrics.jsonl"))
   }
-  return Experiment(
+  return WorkdirContents(
     workdir.resolve().name,
     _read_json(workdir / "config.json"),
     results,
@@ -66,9 +76,9 @@ def read_workdir(workdir: pathlib.Path) -> Experiment:
 
 
 def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Steps and values of every metric in a metrics.jsonl; {} if there is no file.
+  """Reads the steps and values of every metric in a metrics.jsonl; {} without a file.
 
-  Lines repeat steps after a run was interrupted and resumed; the last one counts.
+  A run that was interrupted and resumed may repeat steps; their last line counts.
   """
   points: dict[str, dict[int, Any]] = {}
   for line in _read_lines(path):
@@ -81,8 +91,10 @@ def read_curves(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   }
 
 
-def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utterance]:
-  """Generated utterances in the index's order, then the other measured ones."""
+def _utterances(
+  workdir: pathlib.Path, results: dict[str, Any]
+) -> list[UtteranceResults]:
+  """Returns generated utterances in the index's order, then the other measured ones."""
   generated = {
     line["id"]: line for line in _read_lines(workdir / "generate" / "index.jsonl")
   }
@@ -92,14 +104,32 @@ def _utterances(workdir: pathlib.Path, results: dict[str, Any]) -> list[Utteranc
   found = []
   for name, by_set in rows.items():
     line = generated.get(name, {})
-    folder = workdir / "evaluate" / "audio"
-    paths = {kind: folder / f"{name}.{kind}.wav" for kind in KINDS[:2]}
+    paths = _recorded_wavs(by_set) or _unrecorded_wavs(name)
     if line.get("wav"):
-      paths["generated"] = workdir / "generate" / line["wav"]
-    sounds = {kind: path for kind, path in paths.items() if path.is_file()}
+      paths["generated"] = f"generate/{line['wav']}"
+    sounds = {
+      kind: workdir / paths[kind]
+      for kind in SET_OF_KIND
+      if kind in paths and (workdir / paths[kind]).is_file()
+    }
     if sounds:
-      found.append(Utterance(name, by_set, sounds, line))
+      found.append(UtteranceResults(name, by_set, sounds, line))
   return found
+
+
+def _recorded_wavs(by_set: dict[str, dict[str, Any]]) -> dict[str, str]:
+  """Returns the paths in an utterance's rows, by kind."""
+  return {
+    kind: path for row in by_set.values() for kind, path in row.get("wavs", {}).items()
+  }
+
+
+def _unrecorded_wavs(utterance_id: str) -> dict[str, str]:
+  """Returns the paths that earlier revisions used, which didn't record them."""
+  name = utterance_id.replace("/", "_").replace("\\", "_")
+  return {
+    kind: f"evaluate/audio/{name}.{kind}.wav" for kind in ("original", "reconstruction")
+  }
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -110,7 +140,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Objects of a JSON lines file, in order; none if there is no file."""
+  """Returns the objects of a JSON lines file, in order; none without a file."""
   if not path.is_file():
     return []
   lines = []

@@ -1,18 +1,27 @@
 """The evaluate stage: measures reconstructions, generations and originals alike."""
 
+import functools
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
+import jaxcodec
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.evals import registry
-from jaxcodec.evals.evaluate import evaluate, ground_truth, load_metrics
-from jaxcodec.evals.metric import Item, Metric, MetricAbsent
-from jaxcodec.evals.opus import opus_items
-from jaxcodec.evals.results import build_results, write_results
-from jaxcodec.pipeline.experiment import PARAMS, Experiment, read_wav, safe_name
+from jaxcodec.evals import opus, registry
+from jaxcodec.evals.evaluate import SetMeasures, evaluate, ground_truth, load_metrics
+from jaxcodec.evals.kept import measure_once
+from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent
+from jaxcodec.evals.results import build_results, package_versions, write_results
+from jaxcodec.pipeline.experiment import (
+  PARAMS,
+  Experiment,
+  data_inputs,
+  read_wav,
+  safe_name,
+)
 from jaxcodec.pipeline.generate import INDEX
 from jaxcodec.progress import Progress
 
@@ -24,24 +33,21 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   reconstructed, audio = _reconstruct(experiment, folder)
   generated = _load_generated(experiment)
   originals = ground_truth(generated)
-  opus, absent = opus_sets(experiment, reconstructed)
+  coded, absent = opus_sets(experiment, reconstructed)
   sets = (
-    ("reconstruction", "reconstruction", reconstructed),
-    ("generation", "generation", generated),
-    ("ground_truth", "generation", originals),
-    *opus,
+    ("reconstruction", "reconstruction", lambda: reconstructed),
+    ("generation", "generation", lambda: generated),
+    ("ground_truth", "generation", lambda: originals),
+    *coded,
   )
   evaluations, asked, models = {}, {}, _own_weights(experiment)
-  for name, metrics_of, items in sets:
+  for name, metrics_of, clips in sets:
     metrics = metrics_of_set(experiment, metrics_of)
     loaded = load_metrics(metrics)
     asked |= {metric.name: metric for metric in metrics}
     absent |= loaded.absent
     models |= loaded.models
-    with Progress(len(items), f"measure {name}", unit="clips") as progress:
-      evaluations[name] = evaluate(
-        items, loaded.metrics, progress=lambda done, total, p=progress: p.update()
-      )
+    evaluations[name] = _measure(experiment, name, clips, loaded)
   results = build_results(
     evaluations,
     list(asked.values()),
@@ -56,6 +62,32 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   return [RESULTS, *audio]
 
 
+def _measure(experiment, name, clips, loaded) -> SetMeasures:
+  """Measures a set; one of the codec alone once for all language models on it."""
+
+  def measure():
+    made = clips()
+    with Progress(len(made), f"measure {name}", unit="clips") as progress:
+      advance = lambda done, total: progress.update()  # noqa: E731
+      return evaluate(made, loaded.metrics, progress=advance)
+
+  codec_home = experiment.done["codec"].folder.resolve().parent
+  shared = codec_home != experiment.workdir.resolve()
+  if not shared or name in ("generation", "ground_truth"):
+    return measure()
+  inputs = {
+    "version": jaxcodec.__version__,
+    "evaluate": experiment.config["evaluate"],
+    "codec": experiment.config["codec"],
+    "data": data_inputs(experiment),
+    "stages": {s: experiment.done[s].as_input() for s in ("codec", "tokens")},
+    "models": loaded.models,
+    "absent": loaded.absent,
+    "packages": package_versions(loaded.metrics),
+  }
+  return measure_once(codec_home / "measured", name, inputs, measure)
+
+
 def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
   """Makes the metrics of `evaluate.reconstruction` or `evaluate.generation`.
 
@@ -63,9 +95,7 @@ def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
   """
   settings = experiment.config["evaluate"]
   names = settings["reconstruction" if name == "opus" else name]
-  if name == "opus":
-    names = [name for name in names if name not in registry.OF_CODES]
-  return registry.make_metrics(
+  metrics = registry.make_metrics(
     names,
     spec=experiment.spec,
     asr=settings["asr"],
@@ -73,48 +103,52 @@ def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
     utmos=settings["utmos"],
     threads=settings["threads"],
   )
+  return [metric for metric in metrics if name != "opus" or not metric.of_codes]
 
 
 def opus_sets(
-  experiment: Experiment, items: list[Item]
-) -> tuple[list[tuple[str, str, list[Item]]], dict[str, str]]:
+  experiment: Experiment, clips: list[EvalClip]
+) -> tuple[list[tuple[str, str, Callable[[], list[EvalClip]]]], dict[str, str]]:
   """Passes the originals through Opus at the codec's bitrate and twice that, if asked.
 
   Returns:
-    (name of the set, name of its metrics, items) of each, and by `opus` how to install
-    Opus where it is missing.
+    (name of the set, name of its metrics, function that makes its clips) of each, and
+    by `opus` how to install Opus where it is missing.
   """
   if not experiment.config["evaluate"]["opus"]:
     return [], {}
   bitrate = experiment.spec.bitrate
   try:
-    sets = [
-      (name, "opus", opus_items(items, times * bitrate))
-      for name, times in (("opus", 1), ("opus_double", 2))
-    ]
+    opus.load()
   except MetricAbsent as absent:
     return [], {"opus": str(absent)}
+  sets = [
+    (name, "opus", functools.partial(opus.opus_clips, clips, times * bitrate))
+    for name, times in (("opus", 1), ("opus_double", 2))
+  ]
   return sets, {}
 
 
 def _reconstruct(experiment, folder):
-  """Codes the first test utterances; returns items to measure, and their wav files."""
+  """Codes the first test utterances; returns clips to measure, and their wav files."""
   spec, source = experiment.spec, experiment.source
   records = TokenSource(experiment.done["tokens"].folder / "test.array_record")
   count = min(len(records), experiment.config["evaluate"]["num_utterances"])
   index_of = experiment.index_of()
   codes = [records[i]["codes_TxK"].astype(np.int32) for i in range(count)]
-  items, files = [], []
+  clips, files = [], []
   for i, decoded_N in enumerate(experiment.codec.decode(codes)):
     index = index_of[records.labels[i]["id"]]
     utterance, original_N = source.utterances[index], experiment.audio(index)
     decoded_N = decoded_N[: len(original_N)]
+    wavs = {}
     for kind, audio_N in (("original", original_N), ("reconstruction", decoded_N)):
       file = f"audio/{safe_name(utterance.id)}.{kind}.wav"
       write_wav(folder / file, audio_N, spec.sample_rate)
       files.append(file)
-    items.append(
-      Item(
+      wavs[kind] = f"evaluate/{file}"
+    clips.append(
+      EvalClip(
         id=utterance.id,
         speaker=utterance.speaker,
         text=utterance.text,
@@ -122,24 +156,25 @@ def _reconstruct(experiment, folder):
         audio=decoded_N,
         reference=original_N,
         codes_TxK=codes[i],
+        wavs=wavs,
       )
     )
-  return items, files
+  return clips, files
 
 
 def _load_generated(experiment):
-  """Returns the generate stage's utterances as items to measure."""
+  """Returns the generate stage's utterances as clips to measure."""
   folder, spec = experiment.done["generate"].folder, experiment.spec
   index_of = experiment.index_of()
-  items = []
+  clips = []
   for line in (folder / INDEX).read_text().splitlines():
     row = json.loads(line)
     prompt_N = None
     if row["prompt_id"] is not None:
       samples = round(row["prompt_seconds"] * spec.sample_rate)
       prompt_N = experiment.audio(index_of[row["prompt_id"]])[:samples]
-    items.append(
-      Item(
+    clips.append(
+      EvalClip(
         id=row["id"],
         speaker=row["speaker"],
         text=row["text"],
@@ -148,9 +183,10 @@ def _load_generated(experiment):
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,
         failed=_why_failed(row),
+        wavs={"generated": f"generate/{row['wav']}"} if row["wav"] else {},
       )
     )
-  return items
+  return clips
 
 
 def _why_failed(row) -> str | None:

@@ -202,5 +202,9 @@ def read_wav(path: str | os.PathLike) -> np.ndarray:
 
 
 def safe_name(utterance_id: str) -> str:
-  """Turns an id into a file name."""
-  return utterance_id.replace("/", "_").replace("\\", "_")
+  """Returns the id as a file name, a different one for every id.
+
+  Slashes are percent-encoded, as is the percent sign.
+  """
+  encoded = utterance_id.replace("%", "%25")
+  return encoded.replace("/", "%2F").replace("\\", "%5C")

@@ -13,7 +13,8 @@ def use_codec_of(source: str | os.PathLike, workdir: str | os.PathLike) -> None:
   """Links the finished codec and tokens of `source` into `workdir`.
 
   The links are relative, so that both can be moved together. The experiment should run
-  the stages after them only, which don't write there.
+  the stages after them only, which don't write there. `evaluate` keeps what it measures
+  of the codec alone in `source`'s folder `measured`, for the next experiment on it.
 
   Raises:
     ConfigError: `source` hasn't finished them, or `workdir` has ones of its own.

@@ -1,4 +1,4 @@
-"""The report's figures, as data URIs; each reads in grey and at a phone's width."""
+"""Draws the reports' figures as data URIs, legible in grey and on a phone."""
 
 import base64
 import contextlib
@@ -10,8 +10,7 @@ import soundfile
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jaxcodec.evals.metrics.spectrum import N_FFT, log_mel
-from jaxcodec.nn.dsp import mel_filters
+from jaxcodec.evals.metrics.spectrum import log_mel
 
 INK, ACCENT, MUTED = "#1b1f24", "#0b5a8a", "#b4561f"
 _MAX_POINTS = 300
@@ -42,30 +41,34 @@ _STYLE = {
 
 @contextlib.contextmanager
 def new_axes(width: float, height: float):
-  """A figure with one axes in the report's style, without a display."""
+  """Yields (figure, axes) in the reports' style; needs no display.
+
+  Args:
+    width, height: inches.
+  """
   with matplotlib.rc_context(_STYLE):
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure, figure.add_subplot()
 
 
 def svg(figure: Figure) -> str:
-  """The figure as the address of an SVG; the same figure gives the same bytes."""
+  """Returns the figure as an SVG's data URI; the same figure gives the same bytes."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
   return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
 def data_uri(content: bytes, mime: str) -> str:
-  """Content embedded in an address."""
+  """Returns content as a data URI."""
   return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
-  """One metric against the step: `train` solid, `eval` dashed with markers (SVG).
+  """Draws one metric against the step, `train` solid, `eval` dashed (SVG).
 
   Args:
-    name: the metric's.
-    series: steps and values by split; (P, codebooks) values draw one line a codebook.
+    name: of the metric.
+    series: steps (P,) and values (P,) by split; values (P, K) give one line a codebook.
   """
   looks = {
     "train": {"color": ACCENT, "linewidth": 1.3},
@@ -86,7 +89,7 @@ def training_curve(name: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """At most _MAX_POINTS points, each the mean of a run of neighbours."""
+  """Averages runs of neighbours so that at most _MAX_POINTS points are left."""
   parts = min(len(steps), _MAX_POINTS)
   splits = np.array_split(np.arange(len(steps)), parts)
   return (
@@ -96,7 +99,13 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def codebook_bars(values: list[float], *, label: str, top: float) -> str:
-  """One bar a codebook, coarse to fine (SVG)."""
+  """Draws one bar a codebook, coarse to fine (SVG).
+
+  Args:
+    values: one a codebook.
+    label: of the vertical axis.
+    top: the largest possible value.
+  """
   with new_axes(4.2, 2.6) as (figure, axes):
     books = np.arange(1, len(values) + 1)
     bars = axes.bar(books, values, color=ACCENT, width=0.7)
@@ -108,29 +117,34 @@ def codebook_bars(values: list[float], *, label: str, top: float) -> str:
 
 
 def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
-  """Log-mel spectrogram over the 80 dB below `peak` (PNG).
+  """Draws a log-mel spectrogram by librosa, over the 80 dB below `peak` (PNG).
 
   Args:
     audio: (N,) samples.
     sample_rate: Hz.
-    peak: the value of `log_mel` that is drawn brightest, shared by compared signals.
+    peak: the value of `log_mel` that is drawn brightest; the same for compared clips.
   """
-  mel = 20 * (log_mel(audio, sample_rate, hop=_hop(len(audio))) - peak)
+  import librosa.display  # with numba and scipy.stats, which no start waits for
+
+  hop = _hop(len(audio))
+  mel_TxM = 20 * (log_mel(audio, sample_rate, hop=hop) - peak)
   with new_axes(4.2, 2.2) as (figure, axes):
-    seconds, bands = len(audio) / sample_rate, mel.shape[1]
-    axes.imshow(
-      mel.T,
-      origin="lower",
-      aspect="auto",
-      interpolation="nearest",
-      extent=(0, seconds, 0, bands),
+    librosa.display.specshow(
+      mel_TxM.T,
+      sr=sample_rate,
+      hop_length=hop,
+      x_axis="s",
+      y_axis="mel",
+      fmax=sample_rate / 2,
       vmin=-_RANGE_DB,
       vmax=0,
       cmap="magma",
+      ax=axes,
     )
     ticks = [k for k in (0.5, 1, 2, 4, 8, 16) if k * 2000 <= sample_rate]
     axes.set(xlabel="time (s)", ylabel="frequency (kHz)")
-    axes.set_yticks([_band(k * 1000, sample_rate, bands) for k in ticks], ticks)
+    axes.set_yticks([k * 1000 for k in ticks], ticks)
+    axes.minorticks_off()
     axes.grid(visible=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
@@ -138,18 +152,12 @@ def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
 
 
 def _hop(samples: int) -> int:
-  """The picture is about 400 pixels wide; more frames would only add bytes."""
+  """Returns a hop that gives about 400 frames, as many as the picture's pixels."""
   return max(256, samples // 400)
 
 
-def _band(hz: float, sample_rate: int, bands: int) -> float:
-  """Where a frequency lies on an axis of `log_mel`'s bands."""
-  peaks = mel_filters(sample_rate, N_FFT, bands).argmax(axis=0) * sample_rate / N_FFT
-  return float(np.interp(hz, peaks, np.arange(bands) + 0.5))
-
-
 def _palette(png: io.BytesIO) -> bytes:
-  """The same picture in 128 colours, a third of the bytes."""
+  """Reduces a picture to 128 colours, which take a third of the bytes."""
   small = io.BytesIO()
   image = Image.open(png).convert("RGB").quantize(128)
   image.save(small, format="png", optimize=True)
@@ -157,7 +165,7 @@ def _palette(png: io.BytesIO) -> bytes:
 
 
 def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
-  """16-bit FLAC: lossless, and every current browser plays it."""
+  """Returns audio as 16-bit FLAC, which is lossless and which current browsers play."""
   buffer = io.BytesIO()
   soundfile.write(buffer, audio, sample_rate, format="FLAC", subtype="PCM_16")
   return data_uri(buffer.getvalue(), "audio/flac")

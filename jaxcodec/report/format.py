@@ -1,26 +1,27 @@
-"""The result table for the terminal and for Markdown."""
+"""Formats results as tables for the terminal and for Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
 
 HEADER = ("metric", "mean", "95% CI", "n", "failed")
-_TITLES = {
+# The sets of results.json, in the order in which reports show them.
+SET_TITLES = {
   "reconstruction": "Reconstruction",
   "generation": "Generation",
-  "ground_truth": "Ground truth (the originals)",
+  "ground_truth": "Originals",
   "opus": "Opus at the codec's bitrate",
   "opus_double": "Opus at twice the codec's bitrate",
 }
 
 
 def format_table(results: Mapping[str, Any]) -> str:
-  """Aligned Markdown tables of all sets, absent metrics with their install lines.
+  """Returns Markdown tables of all sets, and absent metrics with their install lines.
 
   Args:
     results: the content of results.json.
   """
   parts = []
-  for name, title in _TITLES.items():
+  for name, title in SET_TITLES.items():
     if results.get(name):
       rows = table_rows(results[name], results["metrics"])
       parts.append(f"{title}\n\n{align([HEADER, *rows])}")
@@ -33,7 +34,7 @@ def format_table(results: Mapping[str, Any]) -> str:
 def table_rows(
   summary: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> list[tuple[str, ...]]:
-  """Cells of one set's rows, in HEADER's order."""
+  """Returns the cells of one set's rows, in HEADER's order."""
   return [
     (
       metric_label(name, metrics[name]),
@@ -47,26 +48,34 @@ def table_rows(
 
 
 def metric_label(name: str, about: Mapping[str, str]) -> str:
-  """A metric's name with its unit and an arrow towards better."""
-  arrow = {"higher": " ↑", "lower": " ↓"}.get(about["better"], "")
-  return name + (f" ({about['unit']})" if about["unit"] else "") + arrow
+  """Returns a metric's name with its unit and an arrow towards better."""
+  return name + (f" ({about['unit']})" if about["unit"] else "") + arrow(about)
+
+
+def arrow(about: Mapping[str, str]) -> str:
+  """Returns a space and an arrow towards better; "" where neither is better."""
+  return {"higher": " ↑", "lower": " ↓"}.get(about["better"], "")
 
 
 def number(value: float | None) -> str:
-  """Three decimals, fewer for large numbers; a dash for no value."""
+  """Formats a value with three decimals, large ones with one; a dash for None."""
   if value is None:
     return "–"
   return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def interval(bounds: list[float | None]) -> str:
-  """`low to high`, or a dash where there are too few values."""
+  """Formats an interval as `low to high`; a dash for one without bounds."""
   low, high = bounds
   return "–" if low is None else f"{number(low)} to {number(high)}"
 
 
 def align(rows: list[tuple[str, ...]]) -> str:
-  """A Markdown table: first column left, the others right."""
+  """Returns a Markdown table, its first column left-aligned, the others right.
+
+  Args:
+    rows: cells; the first row is the head.
+  """
   widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
   lines = []
   for row in rows:

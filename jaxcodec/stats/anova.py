@@ -1,10 +1,10 @@
-"""What of a measure is due to the quantiser and what to the decoder."""
+"""Analysis of variance: how much quantiser and decoder each explain of a measure."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats.bootstrap import Aligned, interval
 
@@ -14,11 +14,11 @@ def attribution(
 ) -> dict[str, Any]:
   """Two-way analysis of variance of the systems' measures, without interaction.
 
-  The grid is unbalanced (not every pair of parts is a codec), so sums of squares are of
-  type II: what a factor explains beyond the other one. The unit is a system; its
-  training is one draw, and the interaction can't be told from it. The interval of
-  `quantizer_less_decoder`, the difference of the mean squares, is over utterances. Mean
-  squares, as noise adds to a sum of squares in proportion to the factor's levels.
+  Sums of squares are of type II (what a factor explains beyond the other one), as the
+  grid is unbalanced: not every pair of parts is a codec. With one value a system,
+  interaction can't be separated from the chance of its training.
+  `quantizer_less_decoder` compares mean squares, as noise adds to a sum of squares in
+  proportion to the factor's levels; its interval is over utterances.
 
   Args:
     aligned: one measure of the systems.
@@ -28,20 +28,20 @@ def attribution(
   Returns:
     {"quantizer", "decoder": {"ss", "df", "ms", "eta_squared", "f", "p"}, "residual",
     "total", "quantizer_less_decoder": {"value", "ci95", "n"}}. `f` and `p` are None
-    without residual degrees of freedom, `ms` and `eta_squared` of a factor without any
-    of its own.
+    without residual degrees of freedom; `ms` and `eta_squared` are None for a factor
+    that has none of its own.
   """
-  fitted = _Model(quantizers, decoders)
-  squares = fitted.squares(aligned.means())
+  model = _Model(quantizers, decoders)
+  squares = model.squares(aligned.means())
   total = float(squares["total"])
-  residual = {"ss": float(squares["residual"]), "df": fitted.residual_df}
+  residual = {"ss": float(squares["residual"]), "df": model.residual_df}
   table = {
-    name: _row(float(squares[name]), fitted.df[name], residual, total)
+    name: _row(float(squares[name]), model.df[name], residual, total)
     for name in ("quantizer", "decoder")
   }
-  replicates = fitted.mean_square_difference(aligned.resampled())
+  replicates = model.mean_square_difference(aligned.resampled())
   contrast = {
-    "value": _plain(fitted.mean_square_difference(aligned.means())),
+    "value": _finite_or_none(model.mean_square_difference(aligned.means())),
     "ci95": interval(replicates, len(aligned.ids)),
     "n": len(aligned.ids),
   }
@@ -55,7 +55,7 @@ def attribution(
 
 
 class _Model:
-  """Least squares on the two factors' levels, for many sets of measures at once."""
+  """Least-squares fits on the two factors' levels, for many measures at once."""
 
   def __init__(self, quantizers: Sequence[str], decoders: Sequence[str]):
     count = len(quantizers)
@@ -79,8 +79,8 @@ class _Model:
     self.residual_df = count - rank["both"]
 
   def squares(self, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Sums of squares of (..., M) measures."""
-    # Centred, so that rounding is relative to what varies.
+    """Returns the sums of squares (...) of measures (..., M), by factor."""
+    # Centred first, so that rounding errors are relative to the variation.
     values = values - values.mean(-1, keepdims=True)
     rest = {
       name: np.square(values @ maker).sum(-1)
@@ -94,7 +94,10 @@ class _Model:
     }
 
   def mean_square_difference(self, values: np.ndarray) -> np.ndarray:
-    """The quantiser's mean square less the decoder's; NaN if one has no freedom."""
+    """Returns the quantiser's mean square less the decoder's, (...).
+
+    NaN if one of them has no degree of freedom.
+    """
     if not all(self.df.values()):
       return np.full(np.shape(values)[:-1], np.nan)
     squares = self.squares(values)
@@ -105,7 +108,7 @@ class _Model:
 
 
 def _levels(names: Sequence[str]) -> np.ndarray:
-  """One column a level."""
+  """Returns indicators of a factor's levels, (M, levels)."""
   kinds = sorted(set(names))
   return np.array([[float(name == kind) for kind in kinds] for name in names])
 
@@ -115,13 +118,16 @@ def _row(ss: float, df: int, residual: dict[str, Any], total: float) -> dict[str
   f = p = None
   if df and residual["df"] and residual["ss"] > 1e-12 * max(total, 1e-300):
     f = ms / (residual["ss"] / residual["df"])
-    p = float(stats.f.sf(f, df, residual["df"]))
+    p = float(scipy.stats.f.sf(f, df, residual["df"]))
   return {
-    **{"ss": ss, "df": df, "ms": ms},
+    "ss": ss,
+    "df": df,
+    "ms": ms,
     "eta_squared": ss / total if df and total > 0 else None,
-    **{"f": f, "p": p},
+    "f": f,
+    "p": p,
   }
 
 
-def _plain(value: np.ndarray) -> float | None:
+def _finite_or_none(value: np.ndarray) -> float | None:
   return float(value) if np.isfinite(value) else None

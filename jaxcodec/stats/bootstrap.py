@@ -1,10 +1,10 @@
-"""Paired bootstrap intervals: every system is measured on the same resamples."""
+"""Paired bootstrap intervals: all systems share the resamples of utterances."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats.means import SEED, expanded_tail, resamples
 
@@ -12,12 +12,12 @@ from jaxcodec.stats.means import SEED, expanded_tail, resamples
 class Aligned(NamedTuple):
   """One measure of M systems on the same U utterances, as ratios of sums.
 
-  The measure of a system is its sum of `top_UxM` over that of `bottom_UxM`: a corpus's
-  errors over its words, or values over ones. Values of one utterance under several
-  seeds are summed, as they aren't independent.
+  A system's measure is the sum of its `top_UxM` over the sum of its `bottom_UxM`: a
+  corpus's errors over its words, or values over their number. An utterance's values
+  under several seeds are summed, as they aren't independent.
 
   Attributes:
-    ids: of the utterances.
+    ids: the utterances' ids.
     top_UxM: sums of values times weights.
     bottom_UxM: sums of weights.
   """
@@ -27,11 +27,11 @@ class Aligned(NamedTuple):
   bottom_UxM: np.ndarray
 
   def means(self) -> np.ndarray:
-    """The measure of each system (M,)."""
+    """Returns each system's measure, (M,)."""
     return self.top_UxM.sum(0) / self.bottom_UxM.sum(0)
 
   def resampled(self) -> np.ndarray:
-    """The measure of each system in each resample of the utterances (R, M)."""
+    """Returns each system's measure in each resample of the utterances, (R, M)."""
     count = len(self.ids)
     parts = []
     for chosen in resamples(count):
@@ -42,7 +42,7 @@ class Aligned(NamedTuple):
     return np.concatenate(parts)
 
   def columns(self, *systems: int) -> "Aligned":
-    """The same utterances, fewer systems."""
+    """Returns some of the systems on the same utterances."""
     chosen = list(systems)
     return Aligned(self.ids, self.top_UxM[:, chosen], self.bottom_UxM[:, chosen])
 
@@ -50,16 +50,17 @@ class Aligned(NamedTuple):
 def interval(
   replicates_R: np.ndarray, count: int, *, level: float = 0.95
 ) -> list[float | None]:
-  """Percentile interval of a statistic's replicates, widened for few utterances.
+  """Percentile interval of a statistic's replicates, widened for small samples.
 
   Args:
-    replicates_R: the statistic in each resample; replicates that have no value (a
-      correlation of equal numbers) are left out.
-    count: how many things were resampled.
-    level: how often it should cover the true value.
+    replicates_R: the statistic in each resample; those that are not finite (the
+      correlation of a constant) are left out.
+    count: the number of utterances, or of systems, that were resampled.
+    level: how often the interval should cover the true value.
 
   Returns:
-    [low, high], or [None, None] of fewer than two things or if half have no value.
+    [low, high]; [None, None] if `count` is below two or more than half of the
+    replicates are not finite.
   """
   valid = replicates_R[np.isfinite(replicates_R)]
   if count < 2 or 2 * len(valid) < len(replicates_R):
@@ -72,11 +73,11 @@ def interval(
 def statistic(
   aligned: Aligned, function: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, Any]:
-  """A function of the systems' measures with its interval over utterances.
+  """Returns a function of the systems' measures with its interval over utterances.
 
   Args:
-    aligned: the systems' measure.
-    function: (..., M) measures to (...) values.
+    aligned: one measure of the systems.
+    function: maps measures (..., M) to values (...).
 
   Returns:
     {"value", "ci95", "n"}.
@@ -87,33 +88,31 @@ def statistic(
 
 
 def difference(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
-  """System a's measure less system b's on the same utterances, as `statistic`."""
+  """Returns system a's measure less system b's, as `statistic` does."""
   return statistic(aligned.columns(a, b), lambda m: m[..., 0] - m[..., 1])
-
-
-_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
 
 
 def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
   """Correlation over systems, with intervals of two kinds.
 
-  `ci95` resamples the systems; `fisher95` is Fisher's, with the variance of Bonett and
-  Wright 2000 for ranks. The first is too narrow for a handful of systems, the second
-  assumes a bivariate normal: believe what both say. `p` is of the exact permutation
-  test up to 8 systems, of 9999 random permutations beyond.
+  `ci95` resamples the systems and is too narrow for a handful of them. `fisher95` is
+  Fisher's interval (for ranks with the variance of Bonett and Wright 2000) and assumes
+  a bivariate normal distribution. Rely on what both say. `p` is exact up to 8 systems,
+  by all permutations; beyond, by 9999 random ones.
 
   Args:
     x_M, y_M: one value a system.
     kind: "pearson" or "spearman".
 
   Returns:
-    {"value", "ci95", "fisher95", "p", "n"}; None where there are fewer than three
-    systems or one of the variables doesn't vary.
+    {"value", "ci95", "fisher95", "p", "n"}; values are None if there are fewer than
+    three systems or a variable is constant.
   """
   if len(x_M) < 3 or np.ptp(x_M) == 0 or np.ptp(y_M) == 0:
     none = [None, None]
     return dict(value=None, ci95=none, fisher95=none, p=None, n=len(x_M))
-  value = float(_CORRELATIONS[kind](x_M, y_M).statistic)
+  correlate = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr}
+  value = float(correlate[kind](x_M, y_M).statistic)
   replicates = resampled_correlations(x_M, y_M[:, None], kind)[:, 0]
   return {
     "value": value,
@@ -125,15 +124,15 @@ def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
 
 
 def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.ndarray:
-  """Correlations of x with each column of y in resamples of the systems (R, Y).
+  """Returns the correlations of x and each column of y in resamples of systems, (R, Y).
 
-  NaN where a resample's x or y doesn't vary.
+  NaN where a resample's x or y is constant.
   """
   both = np.column_stack([x_M, y_MxY])
   chosen = np.concatenate(list(resamples(len(x_M))))
   drawn = both[chosen]
   if kind == "spearman":
-    drawn = stats.rankdata(drawn, axis=1)
+    drawn = scipy.stats.rankdata(drawn, axis=1)
   centred = drawn - drawn.mean(axis=1, keepdims=True)
   spread = np.sqrt((centred**2).sum(axis=1))
   spread[np.ptp(drawn, axis=1) == 0] = np.nan
@@ -142,23 +141,28 @@ def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.
 
 
 def fisher_interval(value: float, count: int, kind: str) -> list[float | None]:
-  """95% interval by Fisher's transform.
+  """Returns the 95% interval of a correlation by Fisher's transform.
 
-  [None, None] below four systems and of a perfect correlation, where it has no width.
+  [None, None] below four systems, and of a perfect correlation, where it has no width.
+
+  Args:
+    value: the correlation.
+    count: how many systems.
+    kind: "pearson" or "spearman".
   """
   if count < 4 or abs(value) > 1 - 1e-9:
     return [None, None]
   variance = (1 + value**2 / 2 if kind == "spearman" else 1.0) / (count - 3)
-  half = stats.norm.ppf(0.975) * np.sqrt(variance)
+  half = scipy.stats.norm.ppf(0.975) * np.sqrt(variance)
   z = np.arctanh(value)
   return [float(np.tanh(z - half)), float(np.tanh(z + half))]
 
 
 def _permutation_p(x_M, y_M, kind) -> float:
   if kind == "spearman":
-    x_M, y_M = stats.rankdata(x_M), stats.rankdata(y_M)
-  x_M, y_M = stats.zscore(x_M), stats.zscore(y_M)
-  found = stats.permutation_test(
+    x_M, y_M = scipy.stats.rankdata(x_M), scipy.stats.rankdata(y_M)
+  x_M, y_M = scipy.stats.zscore(x_M), scipy.stats.zscore(y_M)
+  found = scipy.stats.permutation_test(
     (x_M,),
     lambda x, axis: (x * y_M).mean(axis=axis),
     permutation_type="pairings",

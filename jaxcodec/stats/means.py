@@ -16,15 +16,21 @@ def estimate(
 ) -> dict[str, Any]:
   """Weighted mean over utterances and its bootstrap percentile interval.
 
-  With the reference's word counts as weights, the mean of per-utterance word error
-  rates is the corpus-level rate. Resampling is over utterances with a fixed seed, so
-  equal values give equal intervals. The percentiles are widened for small samples
-  (Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3): the
-  plain ones cover 95% only for large n.
+  With the reference's word counts as weights, the mean of utterances' word error rates
+  is the corpus-level rate. Utterances are resampled with a fixed seed, so that equal
+  values have equal intervals. Percentiles are widened for small samples, where plain
+  ones cover too little.
+
+  Source: Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3.
+
+  Args:
+    values: one an utterance, (U,).
+    weights: theirs, (U,); None for equal ones.
+    level: how often the interval should cover the true mean.
 
   Returns:
-    {"mean", "ci95": [lo, hi]}; None for the mean of nothing and for the interval of
-    fewer than two values.
+    {"mean", "ci95": [low, high]}; the mean of no values is None, as are the bounds for
+    fewer than two.
   """
   values = np.asarray(values, np.float64)
   weights = np.ones_like(values) if weights is None else np.asarray(weights, np.float64)
@@ -40,7 +46,7 @@ def estimate(
 
 
 def bootstrap_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """Weighted means of RESAMPLES resamples with replacement."""
+  """Returns the weighted means of RESAMPLES resamples with replacement, (R,)."""
   means = []
   for chosen in resamples(len(values)):
     drawn = weights[chosen]
@@ -49,9 +55,9 @@ def bootstrap_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def resamples(n: int) -> Iterator[np.ndarray]:
-  """Indices of RESAMPLES resamples of n things, (rows, n) at a time; always the same.
+  """Yields the indices of RESAMPLES resamples of n things, in blocks (rows, n).
 
-  What is computed on the same n utterances is thereby paired.
+  They are the same for the same n, which pairs whatever is computed on n utterances.
   """
   rng = np.random.default_rng(SEED)
   rows = max(1, _CHUNK // n)
@@ -60,21 +66,23 @@ def resamples(n: int) -> Iterator[np.ndarray]:
 
 
 def expanded_tail(n: int, level: float) -> float:
-  """What to cut off each end so that an interval from n values covers `level`."""
+  """Returns the share to cut off each end for n values' interval to cover `level`."""
   t = special.stdtrit(n - 1, (1 - level) / 2)
   return float(special.ndtr(t * np.sqrt(n / (n - 1))))
 
 
 def jackknife(full: float, left_out: np.ndarray, *, upper: float) -> dict[str, Any]:
-  """A statistic of the whole set with its delete-one jackknife normal interval.
+  """Returns a statistic of a set with its delete-one jackknife normal interval.
 
-  For statistics that count distinct things, where resampling with replacement is
-  biased downwards.
+  For statistics that count distinct things: resamples with replacement have fewer.
 
   Args:
     full: the statistic over all utterances.
     left_out: the statistic without each utterance in turn.
-    upper: its largest possible value, where the interval is cut.
+    upper: the statistic's largest possible value, which bounds the interval.
+
+  Returns:
+    {"mean", "ci95": [low, high]}.
   """
   n = len(left_out)
   if n < 2:

@@ -1,4 +1,4 @@
-"""How well a code is predicted by what stands before it: held-out cross-entropy."""
+"""How well codes are predicted by their contexts: held-out cross-entropy of n-grams."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ Sequences = Sequence[np.ndarray]
 def held_out_bits(
   train: Sequence[np.ndarray], held_out: Sequence[np.ndarray], size: int
 ) -> float:
-  """Bits per symbol of held-out symbols, by counts of the training ones.
+  """Returns the cross-entropy of held-out symbols by training counts, bits per symbol.
 
-  An upper bound on the conditional entropy: unlike that of the counts themselves it
-  does not fall with the number of contexts, which makes it honest for large codebooks.
-  Contexts back off from long to short to uniform, interpolated by Witten and Bell.
+  It is an upper bound on the conditional entropy. The entropy of the counts themselves
+  is too low for large codebooks, as it falls with the number of contexts. Probabilities
+  are interpolated from long contexts to short ones to uniform, by Witten and Bell.
 
   Args:
-    train: symbols (n,) and then their contexts (n,) from short to long, integers from
-      0. Each must tell apart what the one before it does.
+    train: the symbols (n,), then their contexts (n,) from short to long, all integers
+      from 0. Symbols with different short contexts must have different long ones.
     held_out: the same of other data.
-    size: how many symbols there are.
+    size: the number of symbols.
 
   Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for
   language modeling", section 2.4.
@@ -33,12 +33,16 @@ def held_out_bits(
     *zip(contexts, seen_in, strict=True),
   ]
   for context, asked in levels:
-    probability = _interpolated(context, symbols, asked, wanted, size, probability)
+    probability = _interpolate(context, symbols, asked, wanted, size, probability)
   return float(-np.log2(probability).mean())
 
 
-def _interpolated(context, symbols, asked, wanted, size, shorter) -> np.ndarray:
-  """(count(h, w) + kinds(h) shorter) / (count(h) + kinds(h)); `shorter` of unseen h."""
+def _interpolate(context, symbols, asked, wanted, size, shorter) -> np.ndarray:
+  """Returns (count(h, w) + kinds(h) shorter) / (count(h) + kinds(h)) for history h.
+
+  `kinds(h)` is the number of different symbols after h, `shorter` the probability given
+  the shorter context, which is returned for an unseen h.
+  """
   pairs, pair_counts = np.unique(context * size + symbols, return_counts=True)
   histories, history_counts = np.unique(context, return_counts=True)
   kinds = np.unique(pairs // size, return_counts=True)[1]
@@ -51,26 +55,32 @@ def _interpolated(context, symbols, asked, wanted, size, shorter) -> np.ndarray:
 
 
 def _look_up(keys, values, wanted) -> np.ndarray:
-  """The value of each wanted key, 0 for those that aren't there; keys are sorted."""
+  """Returns the values of the wanted keys, 0 for unknown ones; keys are sorted."""
   places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
   return np.where(keys[places] == wanted, values[places], 0)
 
 
 def ngrams(sequences: Sequences, size: int, order: int) -> list[np.ndarray]:
-  """Symbols and their contexts of 1 to `order` - 1 symbols before, for `held_out_bits`.
+  """Returns symbols and their contexts of up to `order` - 1, for `held_out_bits`.
 
-  Contexts don't reach over a sequence's start, which is a symbol of its own.
+  At a sequence's start, contexts are padded by a symbol of their own.
+
+  Args:
+    sequences: symbols (T,) of each sequence, integers from 0 below `size`.
+    size: the number of symbols.
+    order: of the n-grams.
   """
   columns = [np.concatenate(sequences).astype(np.int64)]
   context = np.zeros(len(columns[0]), np.int64)
   for back in range(1, order):
-    before = np.concatenate([_delayed(s, back, size) for s in sequences])
+    before = np.concatenate([_delay(s, back, size) for s in sequences])
     context = context * (size + 1) + before
     columns.append(context)
   return columns
 
 
-def _delayed(sequence_T, back: int, start: int) -> np.ndarray:
+def _delay(sequence_T, back: int, start: int) -> np.ndarray:
+  """Returns what stands `back` symbols before each symbol, (T,)."""
   delayed_T = np.full(len(sequence_T), start, np.int64)
   delayed_T[back:] = sequence_T[: max(0, len(sequence_T) - back)]
   return delayed_T

@@ -1,24 +1,25 @@
-"""Paired tests between systems on the same utterances, and many tests at once."""
+"""Paired tests between systems on the same utterances, and Holm's correction."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported at first use
 
 from jaxcodec.stats import means
 from jaxcodec.stats.bootstrap import Aligned, difference
 
-# Up to 13 utterances all 2^n exchanges are tried, beyond that as many random ones.
+# Up to 13 utterances all 2^n exchanges are tried, beyond that this many random ones.
 _EXCHANGES = 9999
 
 
 def compare(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
-  """System a against system b: the difference, its interval and two tests' p-values.
+  """Compares system a with system b: the difference, its interval, and two p-values.
 
-  `p_permutation` exchanges the two systems within utterances, its statistic is the
-  difference of the corpus-level measures. `p_wilcoxon` is the signed-rank test of the
-  utterances' own values, by its normal approximation. Both are two-sided.
+  `p_permutation` is of exchanging the two systems within utterances, with the
+  difference of the corpus-level measures as statistic. `p_wilcoxon` is of the
+  signed-rank test on the utterances' own values, by its normal approximation. Both are
+  two-sided.
 
   Returns:
     {"value", "ci95", "n", "p_permutation", "p_wilcoxon"}.
@@ -32,18 +33,18 @@ def compare(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
 
 
 def permutation_p(pair: Aligned) -> float:
-  """Two-sided p-value of the exchange of two systems within utterances.
+  """Returns the two-sided p-value of exchanging two systems within utterances.
 
   Raises:
-    ValueError: the two have other weights; corpus-level rates are then no function of
-      the utterances' differences.
+    ValueError: the two systems' weights differ, so that corpus-level rates don't depend
+      on the utterances' differences alone.
   """
   weights = pair.bottom_UxM
   if not np.array_equal(weights[:, 0], weights[:, 1]):
     raise ValueError("the two systems' weights differ: align them by utterance first")
-  if len(weights) == 1:  # both exchanges are as extreme
+  if len(weights) == 1:  # both of its exchanges are equally extreme
     return 1.0
-  found = stats.permutation_test(
+  found = scipy.stats.permutation_test(
     (pair.top_UxM[:, 0], pair.top_UxM[:, 1]),
     lambda x, y, axis: (x - y).sum(axis=axis),
     permutation_type="samples",
@@ -59,13 +60,13 @@ def _wilcoxon_p(pair: Aligned) -> float:
   change = values[:, 0] - values[:, 1]
   if not np.any(change):
     return 1.0
-  # Zeros split their ranks (Pratt), so that ties count against a difference.
-  found = stats.wilcoxon(change, zero_method="pratt", method="asymptotic")
+  # Zeros are ranked too (Pratt), so that ties weaken a difference.
+  found = scipy.stats.wilcoxon(change, zero_method="pratt", method="asymptotic")
   return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """p-values adjusted for their number, in the same order.
+  """Returns p-values adjusted for their number, in the same order.
 
   Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
   """

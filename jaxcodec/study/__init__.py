@@ -1,4 +1,4 @@
-"""The study: its grid of experiments, and what can be said of their results.
+"""The study: its grid of experiments, and the conclusions from their results.
 
 Arrays have suffixes of their own here: U utterances, M systems, R resamples.
 """

@@ -1,4 +1,4 @@
-"""study.json: what the finished cells of a study say together."""
+"""Puts the results of a study's finished cells together into study.json."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,22 @@ import jaxcodec
 from jaxcodec import stages
 from jaxcodec.study import findings, setting
 from jaxcodec.study.grid import Cell, check_matched
-from jaxcodec.study.relations import attributions, comparisons, correlations, evidence
+from jaxcodec.study.relations import (
+  attribute_measures,
+  compare_codecs,
+  correlate_measures,
+  gather_evidence,
+)
 from jaxcodec.study.runner import DONE
 from jaxcodec.study.summary import summarise
 from jaxcodec.study.systems import (
   System,
-  endings,
-  models,
-  places,
+  codec_parts,
+  count_endings,
   read_slms,
-  reconstructing,
-  references,
+  results_of_codecs,
+  summarise_references,
+  weights_of_metrics,
 )
 from jaxcodec.study.token_stats import read_records, token_statistics
 
@@ -30,65 +35,67 @@ def collect(
   cells: Sequence[Cell],
   status: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-  """The content of study.json; cells that aren't done are named and left out.
+  """Returns the content of study.json; cells that aren't done are named and left out.
 
   Args:
     settings: the study's config, as plain data.
     cells: from `grid.plan`.
-    status: what `runner.run_cells` made of them; may be empty, if another program ran
-      them.
+    status: from `runner.run_cells`; may be empty, if another program ran the cells.
 
   Raises:
-    StudyError: no cell with a language model is done, or those that are differ in more
+    StudyError: no cell with a language model is done, or finished cells differ in more
       than codec, language model and seed.
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
   slms = read_slms(done, settings["slms"])
   results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
-  check_matched({str(index): r["config"] for index, r in enumerate(results)})
-  codecs = reconstructing(slms, settings["codecs"])
+  check_matched(
+    {str(index): r["config"] for index, r in enumerate(results)},
+    {str(index): r["token_spec"] for index, r in enumerate(results)},
+  )
+  codecs = results_of_codecs(slms, settings["codecs"])
   about = {name: m for r in results for name, m in r["metrics"].items()}
   return {
     "settings": dict(settings),
     "setting": setting.of_config(results[0]["config"]),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
-    "models": models(results),
+    "models": weights_of_metrics(results),
     "cells": states,
-    "codecs": {codec.name: codec._asdict() for codec in places(codecs)},
+    "codecs": {codec.name: codec._asdict() for codec in codec_parts(codecs)},
     "measures": about,
     **_systems(codecs, slms),
     "tokens": _tokens(done),
-    "comparisons": comparisons(codecs, slms, about),
-    "correlations": correlations(slms, about),
-    "attribution": attributions(codecs, slms, about),
+    "comparisons": compare_codecs(codecs, slms, about),
+    "correlations": correlate_measures(slms, about),
+    "attribution": attribute_measures(codecs, slms, about),
     "findings": findings.judge_all(
-      {slm: evidence(settings, s, about) for slm, s in slms.items()}
+      {slm: gather_evidence(settings, s, about) for slm, s in slms.items()}
     ),
   }
 
 
 def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
-  """What was measured of each system by itself."""
+  """Returns the measures of each system by itself."""
   generation = {
     slm: {codec: summarise(r, "generation") for codec, r in systems.items()}
     for slm, systems in slms.items()
   }
   ended = {
-    slm: {codec: endings(by_seed) for codec, by_seed in systems.items()}
+    slm: {codec: count_endings(by_seed) for codec, by_seed in systems.items()}
     for slm, systems in slms.items()
   }
   return {
     "reconstruction": {c: summarise(r, "reconstruction") for c, r in codecs.items()},
     "generation": generation,
     "endings": ended,
-    "references": references(codecs),
+    "references": summarise_references(codecs),
   }
 
 
 def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
-  """`done` if its last stage is, and the last run of it didn't fail."""
+  """Returns a cell's state: done if its last stage is and its last run didn't fail."""
   about = {"codec": cell.codec, "slm": cell.slm, "seed": cell.seed}
   command = " ".join(("python", *cell.command))
   last = "evaluate" if cell.slm else "tokens"
@@ -101,7 +108,7 @@ def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _tokens(done: Sequence[Cell]) -> dict[str, Any]:
-  """Token statistics of each codec with its lowest seed."""
+  """Returns each codec's token statistics, of its lowest seed."""
   found: dict[str, Any] = {}
   for cell in sorted(done, key=lambda cell: cell.seed):
     if cell.slm is None and cell.codec not in found:

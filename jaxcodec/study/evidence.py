@@ -1,4 +1,4 @@
-"""What a finding is judged by, and the verdicts that an interval allows."""
+"""The data that findings are judged by, and verdicts from intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,8 +9,8 @@ SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 GENERATED = ("naturalness", "intelligibility", "speaker")
 
 
-class Codec(NamedTuple):
-  """A system's place in the grid."""
+class CodecParts(NamedTuple):
+  """The parts of a codec, its place in the study's grid."""
 
   name: str
   quantizer: str
@@ -18,29 +18,29 @@ class Codec(NamedTuple):
 
 
 class Evidence(NamedTuple):
-  """What the systems with one language model measured; higher is better in all of it.
+  """The measures of the systems with one language model; higher is always better.
 
   Attributes:
-    codecs: the systems.
-    reconstruction: how well the codecs reconstruct.
-    generation: by name from GENERATED, on the same utterances.
-    margins: by the same names, differences that don't matter.
+    codecs: the systems' codecs.
+    reconstruction: of the codecs.
+    generation: by a name from GENERATED; all on the same utterances.
+    margins: by the same names, the differences below which systems count as equal.
   """
 
-  codecs: Sequence[Codec]
+  codecs: Sequence[CodecParts]
   reconstruction: Aligned
   generation: Mapping[str, Aligned]
   margins: Mapping[str, float]
 
 
 def unanimous(verdicts: Iterable[str]) -> str:
-  """The verdict that all share, else `undecided`."""
+  """Returns the verdict if there is only one, else `undecided`."""
   kinds = set(verdicts)
   return kinds.pop() if len(kinds) == 1 else UNDECIDED
 
 
 def clear_sign(ci: Sequence[float | None]) -> int:
-  """1 or -1 if the whole interval is of that sign, else 0."""
+  """Returns 1 or -1 if the whole interval has that sign, else 0."""
   low, high = ci
   if low is None or low <= 0 <= high:
     return 0
@@ -48,7 +48,10 @@ def clear_sign(ci: Sequence[float | None]) -> int:
 
 
 def within(ci: Sequence[float | None], margin: float) -> str:
-  """Whether an interval is inside of plus and minus a margin, or all outside."""
+  """Returns `supported` if an interval is within +-margin, `contradicted` if outside.
+
+  One that is partly inside, or has no bounds, is `undecided`.
+  """
   low, high = ci
   if low is None:
     return UNDECIDED

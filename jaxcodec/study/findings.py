@@ -1,7 +1,7 @@
-"""The paper's five findings, each judged here by intervals and not by point estimates.
+"""The paper's five findings, and verdicts on them from this study's intervals.
 
-Every language model is judged by itself; a finding is `supported` or `contradicted` if
-it is so for every one of them, and `undecided` otherwise.
+Each language model is judged by itself. A finding is `supported` or `contradicted` if
+it is for all of them, else `undecided`.
 
 Source of the findings: arXiv 2409.04016.
 """
@@ -13,7 +13,7 @@ from jaxcodec.study import judges
 from jaxcodec.study.evidence import UNDECIDED, Evidence, unanimous
 
 
-class Finding(NamedTuple):
+class PaperFinding(NamedTuple):
   """A claim, the rule that decides on it, and the function that applies the rule."""
 
   claim: str
@@ -22,10 +22,10 @@ class Finding(NamedTuple):
 
 
 def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
-  """Every finding's verdict, the rule behind it, and the numbers by language model.
+  """Returns each finding's verdict, its rule, and the numbers by language model.
 
   Args:
-    evidence: by language model; None, which decides nothing, where a measure lacks.
+    evidence: by language model; None, which decides nothing, if a measure is missing.
   """
   rows = []
   for number, finding in enumerate(FINDINGS, 1):
@@ -48,28 +48,28 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
 
 
 FINDINGS = (
-  Finding(
+  PaperFinding(
     "Better reconstruction does not guarantee better generation.",
     "Supported if some codec reconstructs better than another and generates worse by"
     " some measure, both with p < 0.05 by the paired permutation test after Holm's"
     " correction over all pairs and measures. Contradicted if every pair that differs"
     " in reconstruction differs in every generation measure in the same direction.",
-    judges.reversals,
+    judges.judge_reversals,
   ),
-  Finding(
+  PaperFinding(
     "The decoder decides naturalness.",
     "By the 95% interval of the quantiser's mean square less the decoder's (two-way"
     " analysis of variance of generated naturalness): supported if all of it is below"
     " zero, contradicted if above.",
-    judges.attributed("naturalness", -1),
+    judges.attribution_judge("naturalness", -1),
   ),
-  Finding(
+  PaperFinding(
     "The quantiser decides intelligibility.",
     "By the same interval for intelligibility: supported if all of it is above zero,"
     " contradicted if below.",
-    judges.attributed("intelligibility", 1),
+    judges.attribution_judge("intelligibility", 1),
   ),
-  Finding(
+  PaperFinding(
     "DAC does best overall, and Vocos' decoder is about as good as DAC's.",
     "Overall is the mean of the generation measures in standard deviations between"
     " systems. Supported if DAC's lead over the mean of the others is above zero by its"
@@ -77,15 +77,15 @@ FINDINGS = (
     " interval of Vocos' decoder less DAC's with the same quantiser is inside of the"
     " margins. Contradicted if a codec is ahead or one of those differences is outside"
     " of its margin (both Bonferroni).",
-    judges.best,
+    judges.judge_dac,
   ),
-  Finding(
+  PaperFinding(
     "Reconstruction correlates with generated naturalness, not with speaker similarity"
     " or intelligibility.",
     "Supported if Pearson's correlation over codecs with naturalness is above zero by"
     " both the bootstrap's and Fisher's 95% interval, and above the other two by the"
     " bootstrap's. Contradicted if it is below zero, or one of the others above zero,"
     " by both intervals.",
-    judges.correlates,
+    judges.judge_correlations,
   ),
 )

@@ -1,7 +1,6 @@
-"""The study's cells: which experiments it is made of, and the command of each."""
+"""The study's cells: the experiments that it consists of, and each one's command."""
 
 import dataclasses
-import math
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from jaxcodec.stages import changed_fields
 
 CODEC_STAGES = "codec,tokens"
 SLM_STAGES = "slm,generate,evaluate,report"
-# What makes cells what they are.
+# Fields that the grid sets for each cell.
 _OWN = ("seed", "stages")
 
 
@@ -24,14 +23,14 @@ class Cell:
   """One experiment: a codec with its tokens, or a language model on them.
 
   Attributes:
-    name: its folder's.
-    codec: the preset.
-    slm: the language model; None of a codec's own cell.
+    name: of the cell and its folder.
+    codec: name of the codec's preset.
+    slm: the language model; None for a codec's cell.
     seed: of training, data split and generation.
-    needs: the name of the codec's cell that it uses; None of a codec's own.
-    workdir: where it works.
-    config: the file and argument of its config.
-    command: what runs it, after the Python interpreter.
+    needs: name of the codec's cell that it builds on; None for a codec's cell.
+    workdir: its work directory.
+    config: file and argument of its config, as `--config` takes them.
+    command: the arguments of the Python interpreter that run it.
   """
 
   name: str
@@ -47,7 +46,7 @@ class Cell:
 def plan(
   settings: Mapping[str, Any], workdir: pathlib.Path, program: str
 ) -> list[Cell]:
-  """The cells in an order in which they can run: a codec before what uses it.
+  """Returns the cells in an order in which they can run.
 
   Args:
     settings: the fields of configs/study.py, as plain data.
@@ -107,55 +106,62 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 def _parts(override: str) -> tuple[str | None, str, str | None]:
-  """Language model, field and value of `name=value` or `slm:name=value`."""
+  """Splits `name=value` or `slm:name=value` into language model, field and value."""
   left, equals, value = override.partition("=")
   slm, colon, name = left.rpartition(":")
   return slm if colon else None, name, value if equals else None
 
 
 def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
-  """The overrides, as name=value, of a language model's cells or (None) of codecs."""
+  """Returns a language model's overrides, or (None) the codecs', as `name=value`."""
   found = map(_parts, settings["overrides"])
   return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
 
 
-def check_matched(configs: Mapping[str, Mapping[str, Any]]) -> None:
-  """The cells' configs agree in all but codec, language model and seed.
+def check_matched(
+  configs: Mapping[str, Mapping[str, Any]], specs: Mapping[str, Mapping[str, Any]]
+) -> None:
+  """Checks that the cells differ in codec, language model and seed alone.
 
   Args:
-    configs: by cell.
+    configs: each cell's config, by the cell's name.
+    specs: each cell's token spec, with at least `num_codebooks`, `frame_rate` (Hz) and
+      `bitrate` (bits per second), as in results.json.
 
   Raises:
     StudyError: naming the first field that differs, and the cells.
   """
-  first, *others = configs
+  shared = {name: _shared(config, specs[name]) for name, config in configs.items()}
+  first, *others = shared
   for name in others:
-    differing = changed_fields(_shared(configs[first]), _shared(configs[name]))
+    differing = changed_fields(shared[first], shared[name])
     if differing:
       raise StudyError(f"cells {first} and {name} differ: {'; '.join(differing[:3])}")
 
 
-def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The data, the losses, the steps and the bitrate of a cell."""
-  codec, slm = config["codec"], config["slm_train"]
-  hop = math.prod(codec["encoder"]["strides"])
-  bits = codec["quantizer"]["num_codebooks"] * math.log2(
-    codec["quantizer"]["codebook_size"]
-  )
+def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what all cells must share: data, losses, steps, bitrate, prompts."""
   return {
-    **{name: config[name] for name in ("data", "codec_train", "evaluate")},
-    "slm_train": {"steps": slm["steps"]},
+    "data": config["data"],
+    "codec_train": config["codec_train"],
+    "evaluate": config["evaluate"],
+    "slm_train": {"steps": config["slm_train"]["steps"]},
     "tokens": {
-      "kbps": round(codec["sample_rate"] / hop * bits / 1000, 6),
-      "frame_rate": codec["sample_rate"] / hop,
-      "num_codebooks": codec["quantizer"]["num_codebooks"],
+      "kbps": round(spec["bitrate"] / 1000, 6),
+      "frame_rate": spec["frame_rate"],
+      "num_codebooks": spec["num_codebooks"],
     },
     "prompt_seconds": config["generate"]["prompt_seconds"],
   }
 
 
 def as_lines(cells: Sequence[Cell], again: str) -> str:
-  """A shell command a cell, with what it must wait for, and the one that collects."""
+  """Returns a shell command a cell, what it must wait for, and the one that collects.
+
+  Args:
+    cells: from `plan`.
+    again: the command line that this study was started with.
+  """
   lines = [
     f"python {shlex.join(cell.command)}  # {cell.name}"
     + (f", after {cell.needs}" if cell.needs else "")

@@ -1,6 +1,6 @@
-"""The rules that decide on the paper's findings, for one language model each.
+"""The rules that decide on the paper's findings, for one language model at a time.
 
-Each gives a verdict and the numbers behind it.
+Each rule returns a verdict and the numbers behind it.
 """
 
 import itertools
@@ -30,8 +30,8 @@ from jaxcodec.study.evidence import (
 ALPHA = 0.05
 
 
-def reversals(evidence: Evidence) -> tuple[str, Any]:
-  """Pairs of codecs: what reconstruction says and what generation says."""
+def judge_reversals(evidence: Evidence) -> tuple[str, Any]:
+  """Judges whether a codec that reconstructs better than another generates worse."""
   tests = []
   for a, b in itertools.combinations(range(len(evidence.codecs)), 2):
     names = (evidence.codecs[a].name, evidence.codecs[b].name)
@@ -53,8 +53,13 @@ def reversals(evidence: Evidence) -> tuple[str, Any]:
   return (CONTRADICTED if agree else UNDECIDED), tests
 
 
-def attributed(measure: str, sign: int) -> Callable[[Evidence], tuple[str, Any]]:
-  """A judge of which factor moves a measure more; sign 1 expects the quantiser."""
+def attribution_judge(measure: str, sign: int) -> Callable[[Evidence], tuple[str, Any]]:
+  """Returns a judge of which factor explains more of a measure.
+
+  Args:
+    measure: a name from GENERATED.
+    sign: the claim, 1 for the quantiser and -1 for the decoder.
+  """
 
   def judge(evidence: Evidence) -> tuple[str, Any]:
     quantizers = [codec.quantizer for codec in evidence.codecs]
@@ -66,10 +71,10 @@ def attributed(measure: str, sign: int) -> Callable[[Evidence], tuple[str, Any]]
   return judge
 
 
-def best(evidence: Evidence) -> tuple[str, Any]:
-  """DAC against the others, and Vocos' decoder against DAC's."""
-  lead = _dac_leads(evidence)
-  equal = _decoders_equal(evidence)
+def judge_dac(evidence: Evidence) -> tuple[str, Any]:
+  """Judges whether DAC leads the others, and Vocos' decoder equals DAC's."""
+  lead = _compare_dac(evidence)
+  equal = _compare_decoders(evidence)
   verdicts = {lead["verdict"], equal["verdict"]}
   numbers = {"dac_leads": lead, "vocos_equals_dac_decoder": equal}
   if CONTRADICTED in verdicts:
@@ -78,14 +83,15 @@ def best(evidence: Evidence) -> tuple[str, Any]:
 
 
 def _find(evidence: Evidence, quantizer: str, decoder: str) -> int | None:
+  """Returns the index of the codec with these parts, None if there is none."""
   for index, codec in enumerate(evidence.codecs):
     if (codec.quantizer, codec.decoder) == (quantizer, decoder):
       return index
   return None
 
 
-def _dac_leads(evidence: Evidence) -> dict[str, Any]:
-  """The overall score of DAC less each other codec's, and less the others' mean."""
+def _compare_dac(evidence: Evidence) -> dict[str, Any]:
+  """Compares DAC's overall score with each other codec's, and with the others' mean."""
   dac, others = _find(evidence, "factorized", "dac"), len(evidence.codecs) - 1
   if dac is None or not others:
     return {"verdict": UNDECIDED, "why": "no DAC, or nothing to compare it with"}
@@ -114,10 +120,10 @@ def _dac_leads(evidence: Evidence) -> dict[str, Any]:
 def overall_scores(
   generation: Mapping[str, Aligned],
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Means over the measures, each in standard deviations between the systems.
+  """Averages the measures, each in standard deviations between the systems.
 
   Returns:
-    the systems' scores in every resample (R, M) and as measured (M,).
+    the systems' scores in every resample (R, M), and as measured (M,).
   """
   replicates, found = [], []
   for aligned in generation.values():
@@ -128,11 +134,11 @@ def overall_scores(
   return np.mean(replicates, axis=0), np.mean(found, axis=0)
 
 
-def _equal(pair: Aligned, margin: float, count: int) -> dict[str, Any]:
-  """Two systems' difference against a margin, as one of `count` tests.
+def _compare_with_margin(pair: Aligned, margin: float, count: int) -> dict[str, Any]:
+  """Compares two systems' difference with a margin, as one of `count` tests.
 
-  All must be inside, for which each may be tested at 95%; one outside is enough, for
-  which the interval is Bonferroni's.
+  A finding is supported if all differences are inside, for which each can be tested at
+  95%. It is contradicted if one is outside, for which Bonferroni's interval is used.
   """
   found = compare(pair, 0, 1)
   resampled_RxM = pair.resampled()
@@ -146,8 +152,8 @@ def _equal(pair: Aligned, margin: float, count: int) -> dict[str, Any]:
   return {**found, "ci_bonferroni": wide, "verdict": verdict}
 
 
-def _decoders_equal(evidence: Evidence) -> dict[str, Any]:
-  """Vocos' decoder less DAC's behind the same quantiser, measure by measure."""
+def _compare_decoders(evidence: Evidence) -> dict[str, Any]:
+  """Compares Vocos' decoder with DAC's behind the same quantiser, by every measure."""
   tests = []
   pairs = {
     quantizer: [_find(evidence, quantizer, decoder) for decoder in ("vocos", "dac")]
@@ -159,7 +165,9 @@ def _decoders_equal(evidence: Evidence) -> dict[str, Any]:
     for measure, aligned in evidence.generation.items():
       margin = evidence.margins[measure]
       row = {"quantizer": quantizer, "measure": measure, "margin": margin}
-      tests.append({**row, **_equal(aligned.columns(*pair), margin, count)})
+      tests.append(
+        {**row, **_compare_with_margin(aligned.columns(*pair), margin, count)}
+      )
   verdicts = {test["verdict"] for test in tests}
   if CONTRADICTED in verdicts:
     verdict = CONTRADICTED
@@ -168,8 +176,8 @@ def _decoders_equal(evidence: Evidence) -> dict[str, Any]:
   return {"verdict": verdict, "tests": tests}
 
 
-def correlates(evidence: Evidence) -> tuple[str, Any]:
-  """Reconstruction with naturalness, and with naturalness more than with the rest."""
+def judge_correlations(evidence: Evidence) -> tuple[str, Any]:
+  """Judges whether reconstruction correlates with naturalness alone."""
   x_M = evidence.reconstruction.means()
   y_MxY = np.stack([evidence.generation[name].means() for name in GENERATED], axis=1)
   found = {
@@ -189,6 +197,6 @@ def correlates(evidence: Evidence) -> tuple[str, Any]:
 
 
 def _correlation_sign(found: Mapping[str, Any]) -> int:
-  """The sign that both intervals have."""
+  """Returns the sign that both intervals have, 0 if they have none in common."""
   signs = {clear_sign(found["ci95"]), clear_sign(found["fisher95"])}
   return signs.pop() if len(signs) == 1 else 0

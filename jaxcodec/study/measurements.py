@@ -1,4 +1,4 @@
-"""Utterances' values from results.json, lined up between systems."""
+"""Reads utterances' values from results.json, and aligns them between systems."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,22 +10,33 @@ from jaxcodec.study.grid import StudyError
 
 # {(seed, utterance id): (value, weight)} of one system's measure.
 Measurement = dict[tuple[int, str], tuple[float, float]]
-# Their mean in results.json is of the whole set's counts, not of the rows.
-OF_THE_SET = ("codebook_usage", "codebook_perplexity")
+# Metrics of the whole set in results.json of earlier revisions, which don't say it.
+_OF_THE_SET = ("codebook_usage", "codebook_perplexity")
+
+
+def is_of_the_set(results: Mapping[int, Mapping[str, Any]], metric: str) -> bool:
+  """Whether a metric's mean is of the whole set's counts, and not of the rows' values.
+
+  Args:
+    results: contents of results.json by seed.
+    metric: its name there.
+  """
+  about = next(iter(results.values()))["metrics"].get(metric, {})
+  return about.get("of_the_set", metric in _OF_THE_SET)
 
 
 def measurement(
   results: Mapping[int, Mapping[str, Any]], group: str, metric: str
 ) -> Measurement:
-  """One system's values, without the utterances where the metric failed.
+  """Returns one system's values, without utterances on which the metric failed.
 
   Args:
     results: contents of results.json by seed.
-    group: a set of results.json, `reconstruction` or `generation`, say.
+    group: a set of results.json, such as `reconstruction`.
     metric: its name there.
 
   Raises:
-    StudyError: the rows' mean isn't the file's, so they lack the weights behind it.
+    StudyError: the rows' mean isn't the file's, so that they lack its weights.
   """
   found: Measurement = {}
   for seed, result in results.items():
@@ -52,9 +63,9 @@ def _check(rows: Measurement, summary: Mapping[str, Any], name: str) -> None:
 
 
 def align(measurements: Sequence[Measurement]) -> Aligned:
-  """Systems on the utterances (and seeds) that all of them have; none may be common.
+  """Aligns systems on the utterances (and seeds) that all have, which may be none.
 
-  An utterance under several seeds is one unit, as its values aren't independent.
+  An utterance's values under several seeds are one unit, as they aren't independent.
   """
   common = set.intersection(*(set(m) for m in measurements))
   ids = sorted({name for _, name in common})
@@ -69,13 +80,13 @@ def align(measurements: Sequence[Measurement]) -> Aligned:
 
 
 def directed(aligned: Aligned, better: str) -> Aligned:
-  """The measure with its sign changed if lower is better, so that higher is."""
+  """Returns the measure, negated if lower is better, so that higher is better."""
   sign = -1.0 if better == "lower" else 1.0
   return aligned._replace(top_UxM=sign * aligned.top_UxM)
 
 
 def on_common(measures: Mapping[str, Aligned]) -> dict[str, Aligned]:
-  """The measures on the utterances that all of them have."""
+  """Returns the measures on the utterances that all of them have."""
   common = set.intersection(*(set(a.ids) for a in measures.values()))
   kept = {}
   for name, aligned in measures.items():

@@ -1,4 +1,4 @@
-"""How systems and measures of a study stand to each other."""
+"""Compares a study's systems with each other, and its measures."""
 
 import itertools
 from collections.abc import Mapping
@@ -9,28 +9,28 @@ from jaxcodec.stats.bootstrap import correlation
 from jaxcodec.stats.significance import compare, holm
 from jaxcodec.study.evidence import GENERATED, Evidence
 from jaxcodec.study.measurements import directed, on_common
-from jaxcodec.study.systems import System, aligned, measured, places
+from jaxcodec.study.systems import System, align_measure, align_measures, codec_parts
 
 Slms = Mapping[str, System]
 About = Mapping[str, Mapping[str, str]]
 
 
 def _sets(codecs: System, slms: Slms):
-  """(set, language model, systems): reconstruction by codec, generation by model."""
+  """Yields (set, language model, systems): reconstruction, then each generation."""
   yield "reconstruction", None, codecs
   for slm, systems in slms.items():
     yield "generation", slm, systems
 
 
-def comparisons(codecs: System, slms: Slms, about: About) -> list[dict[str, Any]]:
-  """Every pair of codecs by every measure, a's less b's, in the measure's own unit.
+def compare_codecs(codecs: System, slms: Slms, about: About) -> list[dict[str, Any]]:
+  """Compares every pair of codecs by every measure: a's less b's, in its own unit.
 
-  `p_holm` adjusts `p_permutation` for the pairs of one measure.
+  `p_holm` is `p_permutation`, adjusted for the pairs of one measure.
   """
   rows = []
   for group, slm, systems in _sets(codecs, slms):
     pairs = list(itertools.combinations(enumerate(systems), 2))
-    for metric, together in measured(systems, group, about):
+    for metric, together in align_measures(systems, group, about):
       found = [
         {"set": group, "slm": slm, "measure": metric, "a": first, "b": second,
          **compare(together, a, b)}
@@ -41,22 +41,24 @@ def comparisons(codecs: System, slms: Slms, about: About) -> list[dict[str, Any]
   return rows
 
 
-def attributions(codecs: System, slms: Slms, about: About) -> list[dict[str, Any]]:
-  """What of every measure is due to the quantiser and to the decoder."""
+def attribute_measures(
+  codecs: System, slms: Slms, about: About
+) -> list[dict[str, Any]]:
+  """Returns how much of every measure is due to quantiser and decoder."""
   rows = []
   for group, slm, systems in _sets(codecs, slms):
-    grid = places(systems)
+    grid = codec_parts(systems)
     factors = [codec.quantizer for codec in grid], [codec.decoder for codec in grid]
-    for metric, together in measured(systems, group, about):
+    for metric, together in align_measures(systems, group, about):
       found = attribution(together, *factors)
       rows.append({"set": group, "slm": slm, "measure": metric, **found})
   return rows
 
 
-def correlations(slms: Slms, about: About) -> list[dict[str, Any]]:
-  """Every reconstruction measure with every generation measure, over codecs.
+def correlate_measures(slms: Slms, about: About) -> list[dict[str, Any]]:
+  """Correlates every reconstruction measure with every generation measure, over codecs.
 
-  Signs are such that higher is better in both: a positive correlation says that better
+  Measures are signed such that higher is better: in a positive correlation, better
   reconstruction goes with better generation.
   """
   rows = []
@@ -72,18 +74,18 @@ def correlations(slms: Slms, about: About) -> list[dict[str, Any]]:
 def _means(systems: System, group: str, about: About):
   return {
     metric: directed(together, about[metric]["better"]).means()
-    for metric, together in measured(systems, group, about)
+    for metric, together in align_measures(systems, group, about)
   }
 
 
-def evidence(
+def gather_evidence(
   settings: Mapping[str, Any], systems: System, about: About
 ) -> Evidence | None:
-  """What the findings are judged by; None if one of the measures is missing."""
+  """Returns what findings are judged by; None if one of the measures is missing."""
 
   def role(name: str, group: str):
     metric = settings["measures"][name]
-    if metric not in about or (found := aligned(systems, group, metric)) is None:
+    if metric not in about or (found := align_measure(systems, group, metric)) is None:
       return None
     return directed(found, about[metric]["better"])
 
@@ -94,4 +96,4 @@ def evidence(
   together = on_common(generation)
   if not next(iter(together.values())).ids:
     return None
-  return Evidence(places(systems), reconstruction, together, settings["margins"])
+  return Evidence(codec_parts(systems), reconstruction, together, settings["margins"])

@@ -1,4 +1,4 @@
-"""Runs the cells one after the other, each as a program of its own."""
+"""Runs the cells one after the other, each in a process of its own."""
 
 import collections
 import json
@@ -19,23 +19,28 @@ DONE, FAILED, NOT_RUN = "done", "failed", "not run"
 
 
 class Stopped(SystemExit):
-  """A signal stopped the study; `code` is 128 + the signal's number."""
+  """Raised when a signal stopped the study; `code` is 128 + the signal's number."""
 
 
 def run_cells(
   cells: Sequence[Cell], workdir: pathlib.Path, say: Callable[[str], None] = print
 ) -> dict[str, dict[str, Any]]:
-  """Runs every cell, whatever becomes of the others; a cell's own program resumes it.
+  """Runs every cell; one that failed doesn't stop the others, unless it is their codec.
 
-  A cell whose codec failed isn't run. What each printed is in `logs/<name>.log`, what
-  became of it in `status.json`, which is written after each.
+  A cell that was interrupted goes on where it was. Its output is in `logs/<name>.log`.
+  `status.json` is written after each cell.
+
+  Args:
+    cells: from `grid.plan`.
+    workdir: the study's folder.
+    say: called with a line of progress.
 
   Returns:
-    by cell {"state", "seconds", "reason"}: `done`, `failed` or `not run`; the reason is
-    the last line that it printed, None of a cell that is done.
+    {"state", "seconds", "reason"} by cell. The state is `done`, `failed` or `not run`;
+    the reason is the last line that the cell printed, None if it is done.
 
   Raises:
-    Stopped: by SIGINT or SIGTERM, once the cell that ran has saved its work.
+    Stopped: by SIGINT or SIGTERM, after the running cell saved its work.
     WorkdirInUse: another process runs the study.
   """
   with stages.lock_workdir(workdir):
@@ -55,7 +60,7 @@ def run_cells(
 
 
 def read_status(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """What `run_cells` wrote; {} if it hasn't run here."""
+  """Reads the status that `run_cells` wrote; {} if it hasn't run here."""
   path = workdir / STATUS
   return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -68,7 +73,7 @@ def _run(cell: Cell, log: pathlib.Path) -> dict[str, Any]:
       [sys.executable, *cell.command],
       stdout=file,
       stderr=subprocess.STDOUT,
-      # Signals of the terminal reach it through this program alone, each once.
+      # In its own session it gets the terminal's signals once, from this process.
       start_new_session=True,
     )
     code = _wait(process)
@@ -79,7 +84,14 @@ def _run(cell: Cell, log: pathlib.Path) -> dict[str, Any]:
 
 
 def _wait(process: subprocess.Popen) -> int:
-  """The exit code; passes SIGINT and SIGTERM on and stops after the process did."""
+  """Waits for a process, and passes SIGINT and SIGTERM on to it.
+
+  Returns:
+    its exit code.
+
+  Raises:
+    Stopped: a signal was passed on.
+  """
   caught: list[int] = []
 
   def pass_on(number: int, frame: types.FrameType | None) -> None:
@@ -99,7 +111,7 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def last_line(log: pathlib.Path) -> str:
-  """The last line that says something; progress bars overwrite theirs."""
+  """Returns a log's last line that isn't blank; of progress bars, the last state."""
   with open(log, errors="replace") as file:
     lines = collections.deque((line for line in file if line.strip()), maxlen=1)
   return lines[0].rsplit("\r", 1)[-1].strip() if lines else "no output"

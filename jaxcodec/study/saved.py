@@ -1,4 +1,4 @@
-"""A study that was written to a folder, with the rows behind its numbers."""
+"""Loads a finished study from its folder, with the rows behind its numbers."""
 
 import json
 import os
@@ -18,14 +18,14 @@ _SETTINGS = ("codecs", "codecs_of", "slms", "seeds", "arg", "overrides", "listen
 
 
 class SavedStudy(NamedTuple):
-  """What `launch/study.py` left in a folder.
+  """Holds what `launch/study.py` wrote to a folder.
 
   Attributes:
-    folder: where it is.
+    folder: of the study.
     numbers: the content of study.json.
     cells: those that are done.
-    codecs: by codec, the results.json by seed that has its reconstruction.
-    slms: by language model and codec, the results.json by seed.
+    codecs: by codec and seed, a results.json with the codec's reconstruction.
+    slms: by language model, codec and seed, the results.json.
   """
 
   folder: pathlib.Path
@@ -35,34 +35,36 @@ class SavedStudy(NamedTuple):
   slms: Mapping[str, systems.System]
 
   def aligned(self, measure: str, slm: str | None = None) -> Aligned:
-    """All codecs' values of a measure, on the utterances where all of them have one.
+    """Returns all codecs' values of a measure, on utterances where all have one.
 
-    The columns are in the order of `codecs`, or of `slms[slm]`.
+    Columns are in the order of `codecs`, or of `slms[slm]`.
 
     Args:
       measure: its name in results.json.
-      slm: the language model, of generation; None for reconstruction.
+      slm: the language model; None for reconstruction.
 
     Raises:
-      StudyError: there is no such language model, or no such values.
+      StudyError: there is no such language model, or there are no such values.
     """
     if slm is not None and slm not in self.slms:
       raise StudyError(f"slm: {slm!r} is none of {list(self.slms)}")
     group = "generation" if slm else "reconstruction"
-    together = systems.aligned(self.slms[slm] if slm else self.codecs, group, measure)
+    together = systems.align_measure(
+      self.slms[slm] if slm else self.codecs, group, measure
+    )
     if together is None:
       raise StudyError(f"measure: no utterance has {group}.{measure} of every codec")
     return together
 
   def comparison(self, measure: str, a: str, b: str, slm: str | None = None) -> dict:
-    """What study.json says of codec a less codec b.
+    """Returns study.json's comparison of codec a with codec b.
 
     Args:
-      measure, slm: as of `aligned`.
-      a, b: codecs, in the order in which the study has them.
+      measure, slm: see `aligned`.
+      a, b: codecs, in the study's order.
 
     Raises:
-      StudyError: it says nothing of them.
+      StudyError: there is no such comparison.
     """
     wanted = {"slm": slm, "measure": measure, "a": a, "b": b}
     for row in self.numbers["comparisons"]:
@@ -71,25 +73,25 @@ class SavedStudy(NamedTuple):
     raise StudyError(f"{self.folder}/{FILE}: there is no comparison {wanted}")
 
   def sentences(self) -> list[Sentence]:
-    """Sentences with the sound files that are in the folder; [] if there are none."""
+    """Returns the sentences whose sound files are in the folder; [] without any."""
     cells = [c for c in self.cells if c.slm and (c.workdir / "generate").is_dir()]
     return read_sentences(cells) if cells else []
 
 
 def load(folder: str | os.PathLike) -> SavedStudy:
-  """Reads study.json and the results.json of each cell that is done.
+  """Reads study.json and the results.json of each finished cell.
 
-  The folder may have been moved or thinned out: of a cell, results.json is enough.
+  The folder may have been moved, and files other than these removed.
 
   Raises:
-    StudyError: naming the file that is missing or is none of a study.
+    StudyError: a file is missing or isn't a study's; names it.
   """
   folder = pathlib.Path(folder)
   numbers = _read(folder / FILE)
   planned = grid.plan(numbers["settings"], folder, "launch/main.py")
   done = [c for c in planned if numbers["cells"].get(c.name, {}).get("state") == DONE]
   slms = systems.read_slms(done, numbers["settings"]["slms"])
-  codecs = systems.reconstructing(slms, numbers["settings"]["codecs"])
+  codecs = systems.results_of_codecs(slms, numbers["settings"]["codecs"])
   return SavedStudy(folder, numbers, done, codecs, slms)
 
 

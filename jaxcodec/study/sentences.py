@@ -1,10 +1,10 @@
-"""The same sentences by every system, as sound files of the finished cells."""
+"""Finds the same sentences by every system among the finished cells' sound files."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxcodec.evals.workdir import read_workdir
+from jaxcodec.evals.workdir import SET_OF_KIND, UtteranceResults, read_workdir
 from jaxcodec.study.grid import Cell
 
 ORIGINAL = "original"
@@ -14,9 +14,9 @@ class Clip(NamedTuple):
   """One system's rendering of a sentence.
 
   Attributes:
-    system: who speaks.
+    system: name of the system, or ORIGINAL.
     path: its wav file.
-    heard: what the recogniser heard, if it was asked.
+    heard: the recogniser's transcript; None without one.
   """
 
   system: str
@@ -25,7 +25,7 @@ class Clip(NamedTuple):
 
 
 class Sentence(NamedTuple):
-  """A sentence with everything that spoke it, the original first."""
+  """A sentence with its renderings, the original first."""
 
   id: str
   text: str | None
@@ -35,12 +35,12 @@ class Sentence(NamedTuple):
 def read_sentences(
   cells: Sequence[Cell], *, sentences: int = 6, originals: bool = True
 ) -> list[Sentence]:
-  """Sentences of the finished cells with a language model, of the lowest seed.
+  """Returns sentences of the finished cells with a language model, of the lowest seed.
 
   Args:
     cells: those that are done.
-    sentences: how many; those first that the most systems speak.
-    originals: whether the recordings are among the clips.
+    sentences: how many at most; those with the most renderings come first.
+    originals: whether to include the recordings.
   """
   users = [cell for cell in cells if cell.slm]
   seed = min(cell.seed for cell in users)
@@ -65,19 +65,12 @@ def read_sentences(
   ]
 
 
-_SETS = {
-  "original": "ground_truth",
-  "reconstruction": "reconstruction",
-  "generated": "generation",
-}
-
-
-def _clips(cell: Cell, utterance: Any) -> Iterator[Clip]:
+def _clips(cell: Cell, utterance: UtteranceResults) -> Iterator[Clip]:
   names = {
     "original": ORIGINAL,
     "reconstruction": f"{cell.codec}, reconstructed",
     "generated": f"{cell.codec}, {cell.slm}",
   }
   for kind, path in utterance.sounds.items():
-    row: Mapping[str, Any] = utterance.rows.get(_SETS[kind], {})
+    row: Mapping[str, Any] = utterance.rows.get(SET_OF_KIND[kind], {})
     yield Clip(names[kind], path, row.get("transcript"))

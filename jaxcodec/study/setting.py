@@ -1,13 +1,11 @@
-"""What a study was made on, and what that scale cannot show, in sentences."""
+"""The data, steps and batches of a study."""
 
 from collections.abc import Mapping
 from typing import Any
 
-Study = Mapping[str, Any]
-
 
 def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The part of a cell's config that all cells share and a reader asks for first."""
+  """Returns what all cells share of their config and readers ask for first."""
   codec, slm, data = config["codec_train"], config["slm_train"], config["data"]
   return {
     "data": data["source"],

@@ -1,4 +1,4 @@
-"""Means with intervals of every system, from the results of its seeds."""
+"""A system's means with intervals, over its seeds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.stats.bootstrap import statistic
-from jaxcodec.study.measurements import OF_THE_SET, align, measurement
+from jaxcodec.study.measurements import align, is_of_the_set, measurement
 
 
 def summarise(results: Mapping[int, Mapping[str, Any]], group: str) -> dict[str, Any]:
-  """A set's measures of one system.
+  """Returns one system's measures of a set.
 
-  With one seed they are results.json's own. With several, values are pooled over seeds
-  and the interval is over utterances, each with all its seeds; it says nothing of how
-  training varies, which `seeds` shows.
+  With one seed they are those of results.json. With several, values are pooled over
+  seeds, and the interval is over utterances, each with all its seeds. How much training
+  varies is not in the interval: `seeds` has each seed's mean.
 
   Args:
     results: contents of results.json by seed.
     group: a set of results.json.
 
   Returns:
-    by metric {"mean", "ci95", "n", "n_failed", "seeds": {seed: mean}}.
+    {"mean", "ci95", "n", "n_failed", "seeds": {seed: mean}} by metric.
   """
   first = next(iter(results.values()))
   return {
@@ -42,7 +42,7 @@ def _pooled(results, group: str, metric: str) -> dict[str, Any]:
     return {name: found[0][name] for name in ("mean", "ci95", "n", "n_failed")}
   counts = {name: sum(one[name] for one in found) for name in ("n", "n_failed")}
   means = [one["mean"] for one in found if one["mean"] is not None]
-  if metric in OF_THE_SET or not means:
+  if is_of_the_set(results, metric) or not means:
     mean = float(np.mean(means)) if means else None
     return {"mean": mean, "ci95": [None, None], **counts}
   pooled = statistic(align([measurement(results, group, metric)]), lambda m: m[..., 0])

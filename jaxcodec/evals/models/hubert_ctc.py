@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.evals.models import choose
+from jaxcodec import files
 from jaxcodec.evals.models.waveform import Waveform, wants_normalised
 from jaxcodec.porting import hubert, readers
 
@@ -23,13 +23,13 @@ class HubertCtc:
   """transformers' HubertForCTC in a local folder, run by JAX; greedy."""
 
   def __init__(self, folder: pathlib.Path, name: str):
-    """Reads the folder.
+    """Reads the model from its folder.
 
     Raises:
-      FileNotFoundError, ValueError: naming the file that can't be used.
+      FileNotFoundError, ValueError: a file can't be used; names it.
     """
     self.name = name
-    self.sha256 = choose.sha256(readers.weights_file(folder))
+    self.sha256 = files.sha256(readers.weights_file(folder))
     found = hubert.load_ctc(folder)
     self.symbols = read_symbols(folder, len(found.head["bias"]))
     self._model = found.model
@@ -47,7 +47,7 @@ class HubertCtc:
     )
 
   def logits(self, audio: np.ndarray) -> np.ndarray:
-    """What each frame says of each symbol, (T, V), of (N,) audio at 16 kHz."""
+    """Returns the logits of every frame's symbol, (T, V), for (N,) audio at 16 kHz."""
     samples = max(len(audio), self._model.window)
     return self._logits(audio)[: self._model.num_frames(samples)]
 
@@ -56,12 +56,12 @@ class HubertCtc:
 
 
 class Symbols(NamedTuple):
-  """What a recogniser tells apart.
+  """The symbols that a recogniser outputs.
 
   Attributes:
-    names: by number.
-    blank: the name of no symbol.
-    space: the name of the gap between words.
+    names: the symbols, by number.
+    blank: CTC's blank symbol.
+    space: the symbol between words.
   """
 
   names: tuple[str, ...]
@@ -69,7 +69,7 @@ class Symbols(NamedTuple):
   space: str
 
   def text(self, numbers: Iterable[int]) -> str:
-    """The symbols of all frames as text: runs are one symbol, blanks none.
+    """Collapses the frames' symbols to text: repeats become one, blanks are dropped.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", section 3.1.
     """
@@ -79,13 +79,13 @@ class Symbols(NamedTuple):
 
 
 def read_symbols(folder: pathlib.Path, count: int) -> Symbols:
-  """The symbols of a folder's `vocab.json`.
+  """Reads the symbols of a folder's `vocab.json`.
 
-  Blank and space are `<pad>` and `|` unless the tokeniser's files, which need not be
-  there, say otherwise.
+  Blank and space are `<pad>` and `|`, unless the tokeniser's files name others.
 
   Raises:
-    ValueError: naming the file, which does not name `count` symbols and the blank.
+    ValueError: the file, which the message names, doesn't have `count` symbols or lacks
+      the blank.
   """
   said: dict[str, Any] = {}
   for name in _TOKENISER:
@@ -114,5 +114,5 @@ def _object(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _content(token: str | Mapping[str, Any]) -> str:
-  """A token, which may be written with its settings."""
+  """Returns a token's text; the file may hold it alone or with its settings."""
   return token.get("content") if isinstance(token, Mapping) else token

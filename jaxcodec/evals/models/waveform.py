@@ -1,4 +1,4 @@
-"""A network on one clip after another, with a handful of compiled shapes."""
+"""Runs a network on one clip after another, with a handful of compiled shapes."""
 
 import json
 import pathlib
@@ -17,10 +17,11 @@ _PREPROCESSOR = "preprocessor_config.json"
 
 
 class Waveform:
-  """What a function makes of 16 kHz audio, whose padding it is told.
+  """A jitted function of one clip at 16 kHz.
 
-  Clips are padded to `inference.bucket`s of frames. Products are in float32 on every
-  device, whose default may be less.
+  Clips are padded to a bucket's number of frames (`inference.codec.bucket`), so that
+  few shapes are compiled. Matrix products are float32 on every device, though some
+  devices default to less.
   """
 
   def __init__(
@@ -31,13 +32,14 @@ class Waveform:
     *,
     normalise: bool,
   ):
-    """See the class.
+    """Compiles nothing yet.
 
     Args:
-      function: of parameters, audio_BxN and length_B, which ignores padding.
+      function: takes parameters, audio_BxN and length_B (valid samples), and must
+        ignore the padding behind them.
       params: its first argument.
-      model: whose frames are counted.
-      normalise: whether it is given audio of mean 0 and variance 1.
+      model: has the hop and the window, samples, that buckets are computed from.
+      normalise: whether to scale clips to mean 0 and variance 1 first.
     """
     self._params, self._model = jax.device_put(params), model
 
@@ -50,7 +52,7 @@ class Waveform:
     self._run = run
 
   def __call__(self, audio_N: np.ndarray) -> np.ndarray:
-    """The function's result for one clip, zeros following a clip of no frame."""
+    """Returns the function's result for one clip, padded to at least one frame."""
     length = max(len(audio_N), self._model.window)
     padded = codec.bucket(-(-length // self._model.hop)) * self._model.hop
     audio_1xN = np.pad(audio_N.astype(np.float32), (0, padded - len(audio_N)))[None]
@@ -59,12 +61,13 @@ class Waveform:
 
 
 def wants_normalised(folder: pathlib.Path) -> bool:
-  """Whether a folder's model was trained on audio of mean 0 and variance 1.
+  """Reads whether a folder's model takes audio of mean 0 and variance 1.
 
   Source: transformers' Wav2Vec2FeatureExtractor.
 
   Raises:
-    ValueError: naming the file, which can't be read or is of another rate.
+    ValueError: the file, which the message names, can't be read, or the model takes
+      another sample rate.
   """
   path = folder / _PREPROCESSOR
   try:

@@ -1,4 +1,4 @@
-"""Speaker vectors by WavLM, the measure of voice in VALL-E's line of papers.
+"""Speaker embeddings by WavLM, as in VALL-E's line of papers.
 
 Source: Chen et al. 2022 (arXiv 2110.13900) and transformers' WavLMForXVector.
 """
@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from jaxcodec.evals.models import choose
+from jaxcodec import files
 from jaxcodec.evals.models.waveform import Waveform, wants_normalised
 from jaxcodec.porting import readers, wavlm
 
@@ -16,13 +16,13 @@ class WavLmXVector:
   """transformers' WavLMForXVector in a local folder, run by JAX."""
 
   def __init__(self, folder: pathlib.Path, name: str):
-    """Reads the folder.
+    """Reads the model from its folder.
 
     Raises:
-      FileNotFoundError, ValueError: naming the file that can't be used.
+      FileNotFoundError, ValueError: a file can't be used; names it.
     """
     self.name = name
-    self.sha256 = choose.sha256(readers.weights_file(folder))
+    self.sha256 = files.sha256(readers.weights_file(folder))
     found = wavlm.load_xvector(folder)
 
     def vector(params, audio_BxN, length_B):
@@ -40,5 +40,5 @@ class WavLmXVector:
     )
 
   def embed(self, audio: np.ndarray) -> np.ndarray:
-    """The vector, (D,) of any length, of (N,) audio at 16 kHz."""
+    """Returns the embedding (D,) of (N,) audio at 16 kHz, of any length."""
     return self._vector(audio)

@@ -1,4 +1,4 @@
-"""The report of an experiment: report.html and report.md from its work directory."""
+"""Writes an experiment's report.html and report.md from its work directory."""
 
 import os
 import pathlib
@@ -13,11 +13,11 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """Writes report.html (self-contained) and report.md; returns the former's path.
 
   Raises:
-    FileNotFoundError: config.json or results.json is not there.
-    ValueError: one of the files read is malformed; the message names it.
+    FileNotFoundError: config.json or results.json is missing.
+    ValueError: a file is malformed; names it.
   """
   workdir = pathlib.Path(workdir)
-  experiment = read_workdir(workdir)
-  files.write_text(workdir / "report.md", render_markdown(experiment))
-  files.write_text(workdir / "report.html", render_html(experiment))
+  contents = read_workdir(workdir)
+  files.write_text(workdir / "report.md", render_markdown(contents))
+  files.write_text(workdir / "report.html", render_html(contents))
   return workdir / "report.html"

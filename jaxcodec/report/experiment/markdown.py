@@ -1,24 +1,24 @@
-"""The Markdown report: the same numbers, for reading in a terminal or a repository."""
+"""The experiment's report in Markdown, for a terminal or a repository."""
 
 import json
 
-from jaxcodec.evals.workdir import Experiment
+from jaxcodec.evals.workdir import WorkdirContents
 from jaxcodec.report.format import align, format_table, number
 
 
-def render_markdown(experiment: Experiment) -> str:
-  """The whole report."""
-  record, results = experiment.record, experiment.results
+def render_markdown(contents: WorkdirContents) -> str:
+  """Returns the whole report."""
+  record, results = contents.record, contents.results
   spec = results["token_spec"]
   parts = [
-    f"# {experiment.name}",
+    f"# {contents.name}",
     f"Tokens: {spec['num_codebooks']} codebooks of {spec['codebook_size']},"
     f" {spec['frame_rate']:g} frames/s, {spec['bitrate'] / 1000:.2f} kbit/s at"
     f" {spec['sample_rate']} Hz.",
     "## Results",
     format_table(results),
     *_failures(results),
-    *_training(experiment),
+    *_training(contents),
     "## Command",
     f"```sh\n{record['command']}\n```",
     "## Config",
@@ -43,11 +43,11 @@ def _failures(results) -> list[str]:
   return ["## Failed measurements", "\n".join(lines)] if lines else []
 
 
-def _training(experiment: Experiment) -> list[str]:
-  """The last value of every training metric; codebooks averaged."""
+def _training(contents: WorkdirContents) -> list[str]:
+  """Returns the last value of every training metric, averaged over codebooks."""
   rows = [
     (f"{stage} {name}", str(steps[-1]), number(float(values[-1].mean())))
-    for stage, names in experiment.curves.items()
+    for stage, names in contents.curves.items()
     for name, (steps, values) in names.items()
   ]
   if not rows:

@@ -1,128 +1,106 @@
-"""The HTML report: one file with everything in it, nothing fetched from elsewhere."""
+"""The experiment's report as one HTML file that fetches nothing."""
 
-import importlib.resources
 import json
-import string
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jaxcodec
-from jaxcodec.evals.workdir import Experiment
+from jaxcodec.evals.workdir import WorkdirContents
+from jaxcodec.report import html
 from jaxcodec.report.experiment import listening, measures
 from jaxcodec.report.figures import codebook_bars, training_curve
 from jaxcodec.report.format import interval, number
-from jaxcodec.report.markup import figure, fragment, table, tag
 
 
-def render_html(experiment: Experiment) -> str:
-  """The whole report."""
-  sections = {
-    "Results": measures.section(experiment.results),
-    "Listening": listening.section(experiment.utterances),
-    "Training": _training(experiment.curves),
-    "Codebooks": _codebooks(experiment.results),
-    "Utterances": measures.utterances(experiment.results),
-    "Provenance": _provenance(experiment),
-  }
-  sections = {name: body for name, body in sections.items() if body}
-  return string.Template(_resource("template.html")).substitute(
-    title=fragment(experiment.name),
-    style=_resource("style.css"),
-    version=fragment(jaxcodec.__version__),
-    facts=_facts(experiment.results),
-    nav="".join(tag("a", s, href=f"#{s.lower()}") for s in sections),
-    sections="\n".join(
-      f'<section id="{name.lower()}"><h2>{name}</h2>\n{body}\n</section>'
-      for name, body in sections.items()
-    ),
+class Fact(NamedTuple):
+  """A figure of the page's head, with its label above and a note below."""
+
+  label: str
+  value: str
+  note: str
+
+
+# (set, metric, label) of the head's figures.
+_HEADLINES = (
+  ("reconstruction", "stoi", "STOI, codec"),
+  ("reconstruction", "pesq_wb", "PESQ-WB, codec"),
+  ("generation", "wer", "WER, generated"),
+  ("generation", "speaker_similarity", "Speaker sim."),
+  ("generation", "dnsmos_ovrl", "DNSMOS, generated"),
+)
+
+
+def render_html(contents: WorkdirContents) -> str:
+  """Returns the whole page."""
+  record, results = contents.record, contents.results
+  articles = listening.make_articles(contents.utterances)
+  return html.render(
+    "experiment.html",
+    title=contents.name,
+    version=jaxcodec.__version__,
+    facts=_facts(results),
+    set_tables=measures.set_tables(results),
+    absent=measures.absent(results),
+    failures=measures.failures(results),
+    glossary=measures.glossary(results),
+    articles=articles,
+    articles_left=len(contents.utterances) - len(articles),
+    curves=_curves(contents.curves),
+    codebook_bars=_codebook_bars(results),
+    codebook_size=results["token_spec"]["codebook_size"],
+    utterance_tables=measures.utterance_tables(results),
+    command=record["command"],
+    config=json.dumps(record["config"], indent=2, ensure_ascii=False),
+    versions=html.versions({**results["versions"], **record["versions"]}.items()),
+    weights=html.digests(results["models"]),
   )
 
 
-def _resource(name: str) -> str:
-  return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _facts(results: dict[str, Any]) -> str:
-  """The tokens and the headline figures."""
+def _facts(results: Mapping[str, Any]) -> list[Fact]:
+  """Returns the tokens, and the headline figures that were measured."""
   spec = results["token_spec"]
   tokens = f"{spec['num_codebooks']} x {spec['codebook_size']}"
   facts = [
-    ("Tokens", tokens, f"{spec['frame_rate']:g} frames/s"),
-    ("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"),
+    Fact("Tokens", tokens, f"{spec['frame_rate']:g} frames/s"),
+    Fact("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"),
   ]
-  for group, name, label in (
-    ("reconstruction", "stoi", "STOI, codec"),
-    ("reconstruction", "pesq_wb", "PESQ-WB, codec"),
-    ("generation", "wer", "WER, generated"),
-    ("generation", "speaker_similarity", "Speaker sim."),
-    ("generation", "dnsmos_ovrl", "DNSMOS, generated"),
-  ):
-    if (m := results[group].get(name)) and m["mean"] is not None:
-      ceiling = results["ground_truth"].get(name, {}).get("mean")
+  for name, metric, label in _HEADLINES:
+    m = results[name].get(metric)
+    if m and m["mean"] is not None:
+      ceiling = results["ground_truth"].get(metric, {}).get("mean")
       note = interval(m["ci95"])
-      if group == "generation" and ceiling is not None:
+      if name == "generation" and ceiling is not None:
         note = f"originals: {number(ceiling)}"
-      facts.append((label, number(m["mean"]), note))
-  cells = (
-    f"<div><dt>{fragment(label)}</dt><dd>{fragment(value)}"
-    f"<small>{fragment(note)}</small></dd></div>"
-    for label, value, note in facts
-  )
-  return f'<dl class="facts">{"".join(cells)}</dl>'
+      facts.append(Fact(label, number(m["mean"]), note))
+  return facts
 
 
-def _training(curves: dict[str, Any]) -> str:
-  parts = []
+def _curves(curves: Mapping[str, Any]) -> dict[str, list[html.Picture]]:
+  """Returns a panel for every metric, with training and held-out curves, by stage."""
+  pictures = {}
   for stage, names in curves.items():
     panels: dict[str, dict[str, Any]] = {}
     for name, series in names.items():
       split, _, short = name.partition("/")
       panels.setdefault(short or name, {})[split] = series
-    drawn = [
-      figure(
+    pictures[stage] = [
+      html.Picture(
         training_curve(short, series),
         alt=f"{stage} {short} against training step ({' and '.join(series)})",
       )
       for short, series in panels.items()
     ]
-    parts.append(f'<h3>{fragment(stage)}</h3><div class="grid">{"".join(drawn)}</div>')
-  if not parts:
-    return ""
-  note = (
-    "Solid: training batches. Dashed with markers: held-out utterances. Where there is"
-    " one line a codebook, darker is coarser."
-  )
-  return tag("p", note) + "\n".join(parts)
+  return pictures
 
 
-def _codebooks(results: dict[str, Any]) -> str:
+def _codebook_bars(results: Mapping[str, Any]) -> list[html.Picture]:
   size = results["token_spec"]["codebook_size"]
-  drawn = []
+  pictures = []
   for name, label, top in (
     ("codebook_usage", "share of entries used", 1.0),
     ("codebook_perplexity", "perplexity (codes)", float(size)),
   ):
     if values := results["reconstruction"].get(name, {}).get("per_codebook"):
       alt = f"{name} of each codebook: " + ", ".join(f"{v:.3g}" for v in values)
-      drawn.append(figure(codebook_bars(values, label=label, top=top), alt=alt))
-  if not drawn:
-    return ""
-  note = f"Over all evaluated utterances, coarse to fine; {size} entries a codebook."
-  return tag("p", note) + f'<div class="grid">{"".join(drawn)}</div>'
-
-
-def _provenance(experiment: Experiment) -> str:
-  record, results = experiment.record, experiment.results
-  config = json.dumps(record["config"], indent=2, ensure_ascii=False)
-  versions = {**results["versions"], **record["versions"]}
-  return "\n".join(
-    (
-      "<h3>Command</h3>" + tag("pre", record["command"]),
-      f"<details><summary>Config</summary>{tag('pre', config)}</details>",
-      "<details><summary>Versions</summary>"
-      + table(("package", "version"), sorted(versions.items()))
-      + "</details>",
-      "<details><summary>Weights</summary>"
-      + table(("model", "sha256"), results["models"].items(), code=(1,))
-      + "</details>",
-    )
-  )
+      pictures.append(html.Picture(codebook_bars(values, label=label, top=top), alt))
+  return pictures

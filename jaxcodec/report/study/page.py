@@ -1,173 +1,138 @@
-"""The study's report: one HTML file with everything in it, nothing fetched."""
+"""The study's report as one HTML file that fetches nothing."""
 
-import importlib.resources
 import json
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jaxcodec.report import html
 from jaxcodec.report.format import interval, metric_label, number
-from jaxcodec.report.markup import figure, fragment, table, tag
 from jaxcodec.report.study import listening, setting, tables
 from jaxcodec.report.study.plots import interval_plot, scatter
+from jaxcodec.study.evidence import GENERATED
+from jaxcodec.study.sentences import Sentence
 from jaxcodec.study.token_stats import MEASURES
 
 Study = Mapping[str, Any]
+_NOTES = {
+  "intervals": tables.INTERVALS,
+  "codebooks": tables.CODEBOOKS,
+  "correlated": tables.CORRELATED,
+  "attributed": tables.ATTRIBUTED,
+}
 
 
-def render_html(study: Study, sentences: Sequence[listening.Sentence]) -> str:
-  """The whole report.
+def render_html(study: Study, sentences: Sequence[Sentence]) -> str:
+  """Returns the whole page.
 
   Args:
     study: the content of study.json.
-    sentences: from `listening.read_sentences`.
+    sentences: from `study.sentences.read_sentences`.
   """
-  sections = {
-    "Findings": _findings(study),
-    "Generation": _generation(study),
-    "Reconstruction": _reconstruction(study),
-    "Listening": listening.section(sentences),
-    "Differences": _differences(study),
-    "Relations": _relations(study),
-    "Parts": _parts(study),
-    "Tokens": _tokens(study),
-    "Cells": _cells(study),
-  }
-  return string.Template(_resource(__package__, "page.html")).substitute(
-    style=_resource("jaxcodec.report.experiment", "style.css")
-    + _resource(__package__, "page.css"),
-    script=_resource(__package__, "page.js"),
-    version=fragment(study["version"]),
-    nav="".join(tag("a", name, href=f"#{name.lower()}") for name in sections),
-    sections="\n".join(
-      f'<section id="{name.lower()}"><h2>{name}</h2>\n{body}\n</section>'
-      for name, body in sections.items()
+  return html.render(
+    "study.html",
+    version=study["version"],
+    notes=_NOTES,
+    setting=setting.sentences(study),
+    findings=[_finding(finding) for finding in study["findings"]],
+    generation=_generation(study),
+    reconstruction=_reconstruction(study),
+    level_dbfs=f"{listening.LEVEL_DBFS:.0f}",
+    articles=listening.make_articles(sentences),
+    differences=_differences(study),
+    scatters=_scatters(study),
+    correlations=_table(tables.correlation_rows(study)),
+    attribution=_table(tables.attribution_rows(study)),
+    tokens=_table(tables.token_rows(study)),
+    token_statistics=html.Table(
+      ("statistic", "what it is"), list(MEASURES.items()), words=(1,)
     ),
+    cells=_cells(study),
+    models=html.digests(study["models"]),
+    versions=html.versions(study["versions"].items()),
   )
 
 
-def _resource(package: str, name: str) -> str:
-  return importlib.resources.files(package).joinpath(name).read_text("utf-8")
+def _table(rows: Sequence[Sequence[str]]) -> html.Table:
+  """Makes a table of rows, of which the first is the head."""
+  return html.Table(rows[0], rows[1:])
 
 
-def _sortable(head: Sequence[str], rows: Iterable[Sequence[str]], **options) -> str:
-  return f'<div class="sortable">{table(head, rows, **options)}</div>'
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+  numbers = json.dumps(finding["numbers"], indent=1, ensure_ascii=False)
+  return {**finding, "numbers": numbers, "reasons": tables.all_reasons(finding)}
 
 
-def _setting(study: Study) -> str:
-  return "".join(tag("p", text) for text in setting.sentences(study))
-
-
-def _findings(study: Study) -> str:
-  parts = [_setting(study)]
-  for finding in study["findings"]:
-    verdict = finding["verdict"]
-    numbers = json.dumps(finding["numbers"], indent=1, ensure_ascii=False)
-    by_slm = ", ".join(f"{slm}: {one}" for slm, one in finding["by_slm"].items())
-    shown = f'<span class="verdict {verdict}">{verdict}</span>'
-    parts.append(
-      f"<h3>{finding['number']}. {fragment(finding['claim'])}</h3>"
-      f"<p>{shown} here ({fragment(by_slm)})</p>"
-      + tag("p", finding["rule"])
-      + f"<ul>{''.join(tag('li', text) for text in tables.why(finding))}</ul>"
-      + f"<details><summary>The numbers</summary>{tag('pre', numbers)}</details>"
-    )
-  return "\n".join(parts)
-
-
-def _measures(study: Study, systems: Mapping[str, Mapping[str, Any]]) -> str:
-  head, *rows = tables.measure_rows(study, systems)
-  return _sortable(head, rows)
-
-
-def _plots(study: Study, systems: Mapping[str, Any], names: Iterable[str]) -> str:
+def _plots(
+  study: Study, systems: Mapping[str, Any], names: Iterable[str]
+) -> list[html.Picture]:
+  """Draws a plot a measure of every system's mean and interval."""
   truth = study["references"].get("ground_truth", {})
-  drawn = []
+  pictures = []
   for name in names:
     label = metric_label(name, study["measures"][name])
     reference = truth.get(name, {}).get("mean")
     source = interval_plot(systems, name, label, reference)
-    drawn.append(figure(source, alt=f"{name} of every codec with 95% intervals"))
-  return f'<div class="grid">{"".join(drawn)}</div>'
+    pictures.append(
+      html.Picture(source, alt=f"{name} of every codec with 95% intervals")
+    )
+  return pictures
 
 
-def _generation(study: Study) -> str:
-  parts = [tag("p", tables.INTERVALS)]
-  systems = study["generation"]
-  first = next(iter(next(iter(systems.values())).values()))
-  parts.append(_plots(study, systems, first))
-  for slm, found in systems.items():
-    parts.append(tag("h3", slm) + _measures(study, found))
-    parts.append(tag("p", tables.ended(study, slm)))
-  return "\n".join(parts)
+def _generation(study: Study) -> dict[str, Any]:
+  by_slm = study["generation"]
+  first = next(iter(next(iter(by_slm.values())).values()))
+  systems = [
+    {
+      "slm": slm,
+      "measures": _table(tables.measure_rows(study, systems)),
+      "ended": tables.describe_endings(study, slm),
+    }
+    for slm, systems in by_slm.items()
+  ]
+  return {"plots": _plots(study, by_slm, first), "systems": systems}
 
 
-def _reconstruction(study: Study) -> str:
+def _reconstruction(study: Study) -> dict[str, Any]:
   systems = study["reconstruction"]
   names = [n for n in next(iter(systems.values())) if study["measures"][n]["better"]]
-  plots = _plots(study, {"reconstruction": systems}, names)
-  return plots + _measures(study, systems)
+  return {
+    "plots": _plots(study, {"reconstruction": systems}, names),
+    "measures": _table(tables.measure_rows(study, systems)),
+  }
 
 
-def _differences(study: Study) -> str:
+def _differences(study: Study) -> html.Table:
   head = ("measure", "pair", "difference", "95% CI", "p", "p (Holm)", "p (Wilcoxon)")
-  rows = []
-  for row in study["comparisons"]:
-    tests = (row[p] for p in ("p_permutation", "p_holm", "p_wilcoxon"))
-    rows.append(
-      (
-        f"{row['slm'] or 'reconstruction'} {row['measure']}",
-        f"{row['a']} less {row['b']}",
-        *(number(row["value"]), interval(row["ci95"])),
-        *map(tables.p_value, tests),
-      )
+  rows = [
+    (
+      f"{row['slm'] or 'reconstruction'} {row['measure']}",
+      f"{row['a']} less {row['b']}",
+      number(row["value"]),
+      interval(row["ci95"]),
+      tables.p_value(row["p_permutation"]),
+      tables.p_value(row["p_holm"]),
+      tables.p_value(row["p_wilcoxon"]),
     )
-  note = "Every pair on the same utterances; p by paired permutation."
-  return tag("p", note) + _sortable(head, rows)
+    for row in study["comparisons"]
+  ]
+  return html.Table(head, rows)
 
 
-def _relations(study: Study) -> str:
+def _scatters(study: Study) -> list[html.Picture]:
+  """Plots reconstruction against each generation measure of the findings."""
   measures = study["settings"]["measures"]
-  drawn = []
   first = measures["reconstruction"]
-  for role in ("naturalness", "intelligibility", "speaker"):
-    second = measures[role]
-    if tables.have(study, first, second):
+  pictures = []
+  for second in (measures[role] for role in GENERATED):
+    if tables.both_measured(study, first, second):
       source = scatter(study["reconstruction"], study["generation"], first, second)
-      drawn.append(figure(source, alt=f"{second} generated against {first}"))
-  head, *rows = tables.correlation_rows(study)
-  return (
-    f'<div class="grid">{"".join(drawn)}</div>'
-    + tag("p", tables.CORRELATED)
-    + _sortable(head, rows)
-  )
+      pictures.append(html.Picture(source, alt=f"{second} generated against {first}"))
+  return pictures
 
 
-def _parts(study: Study) -> str:
-  head, *rows = tables.attribution_rows(study)
-  return tag("p", tables.ATTRIBUTED) + _sortable(head, rows)
-
-
-def _tokens(study: Study) -> str:
-  head, *rows = tables.token_rows(study)
-  meanings = table(("statistic", "what it is"), MEASURES.items(), words=(1,))
-  return (
-    tag("p", tables.CODEBOOKS)
-    + _sortable(head, rows)
-    + f"<details><summary>What the statistics are</summary>{meanings}</details>"
-  )
-
-
-def _cells(study: Study) -> str:
+def _cells(study: Study) -> html.Table:
   rows = [
     (name, cell["state"], cell.get("reason") or "", cell["command"])
     for name, cell in study["cells"].items()
   ]
-  cells = _sortable(("cell", "state", "why", "command"), rows, words=(2, 3), code=(3,))
-  models = table(("model", "sha256"), study["models"].items(), code=(1,))
-  versions = table(("package", "version"), sorted(study["versions"].items()))
-  return (
-    cells
-    + f"<details><summary>Models that measured</summary>{models}</details>"
-    + f"<details><summary>Versions</summary>{versions}</details>"
-  )
+  return html.Table(("cell", "state", "why", "command"), rows, words=(2, 3), code=(3,))

@@ -1,4 +1,4 @@
-"""The study's plots; markers and labels tell systems apart, not colours."""
+"""Draws the study's plots; systems differ in markers and labels, not only colours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Measures = Mapping[str, Mapping[str, Any]]
 def interval_plot(
   systems: Mapping[str, Measures], measure: str, label: str, reference: float | None
 ) -> str:
-  """`draw_intervals` in a figure of its own (SVG)."""
+  """Returns `draw_intervals` as a figure (SVG); `label` names the horizontal axis."""
   rows = len({codec for found in systems.values() for codec in found})
   with new_axes(4.6, 0.9 + 0.42 * rows) as (figure, axes):
     draw_intervals(axes, systems, measure, reference)
@@ -27,13 +27,13 @@ def interval_plot(
 def draw_intervals(
   axes: Axes, systems: Mapping[str, Measures], measure: str, reference: float | None
 ) -> None:
-  """Means and intervals, one row a codec, one marker a language model.
+  """Draws means and intervals, one row a codec, one marker a language model.
 
   Args:
     axes: to draw on.
-    systems: by language model (or set), by codec, the measure's {mean, ci95}.
+    systems: {mean, ci95} by language model (or set), codec and measure.
     measure: its name.
-    reference: of the originals, a dashed line.
+    reference: the originals' mean, drawn as a dashed line; None for no line.
   """
   codecs = list(dict.fromkeys(codec for found in systems.values() for codec in found))
   for index, (name, found) in enumerate(systems.items()):
@@ -47,21 +47,21 @@ def draw_intervals(
       continue
     heights, means = [row for row, _ in rows], [m["mean"] for _, m in rows]
     errors = list(zip(*(_error(m) for _, m in rows), strict=True))
-    look = _look(index) | dict(capsize=2.5, linewidth=1.2)
-    axes.errorbar(means, heights, xerr=errors, label=name, **look)
+    style = _style(index) | dict(capsize=2.5, linewidth=1.2)
+    axes.errorbar(means, heights, xerr=errors, label=name, **style)
   if reference is not None:
     axes.axvline(reference, color=INK, linestyle="--", linewidth=1, label="originals")
   axes.set_yticks(range(len(codecs)), codecs)
   axes.set(ylim=(len(codecs) - 0.5, -0.5))
 
 
-def _look(index: int) -> dict[str, Any]:
+def _style(index: int) -> dict[str, Any]:
   marker, color = _LOOKS[index % len(_LOOKS)]
   return dict(fmt=marker, color=color, markersize=5)
 
 
 def _error(m: Mapping[str, Any]) -> tuple[float, float]:
-  """How far the interval reaches below and above the mean; 0 without one."""
+  """Returns how far the interval reaches below and above the mean; 0 without one."""
   low, high = m["ci95"]
   if low is None:
     return 0.0, 0.0
@@ -74,7 +74,7 @@ def scatter(
   first: str,
   second: str,
 ) -> str:
-  """`draw_scatter` in a figure of its own (SVG)."""
+  """Returns `draw_scatter` as a figure (SVG)."""
   with new_axes(4.6, 3.4) as (figure, axes):
     draw_scatter(axes, reconstruction, generation, first, second)
     if axes.get_legend_handles_labels()[1]:
@@ -89,13 +89,13 @@ def draw_scatter(
   first: str,
   second: str,
 ) -> None:
-  """A reconstruction measure against a generation measure, labelled points.
+  """Draws a reconstruction measure against a generation measure, a point a system.
 
   Args:
     axes: to draw on.
-    reconstruction: by codec, its measures' {mean, ci95}.
-    generation: the same by language model and codec.
-    first, second: the measures' names.
+    reconstruction: {mean, ci95} by codec and measure.
+    generation: {mean, ci95} by language model, codec and measure.
+    first, second: the reconstruction's and the generation's measure.
   """
   for index, (slm, systems) in enumerate(generation.items()):
     points = [
@@ -103,11 +103,11 @@ def draw_scatter(
       for codec, measures in systems.items()
       if None not in (reconstruction[codec][first]["mean"], measures[second]["mean"])
     ]
-    look = _look(index) | dict(linewidth=0.8)
+    style = _style(index) | dict(linewidth=0.8)
     for number, (codec, x, y) in enumerate(points):
       errors = {f"{k}err": [[e] for e in _error(m)] for k, m in (("x", x), ("y", y))}
       label = None if number else slm
-      axes.errorbar(x["mean"], y["mean"], **errors, **look, label=label)
+      axes.errorbar(x["mean"], y["mean"], **errors, **style, label=label)
       place = dict(textcoords="offset points", xytext=(5, 4), fontsize=7.5)
       axes.annotate(codec, (x["mean"], y["mean"]), color=INK, **place)
   axes.set(xlabel=f"{first}, reconstructed", ylabel=f"{second}, generated")

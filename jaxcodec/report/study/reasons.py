@@ -1,4 +1,4 @@
-"""Why a finding is judged as it is, in words, from the numbers in study.json."""
+"""Says in words why a finding is judged as it is, from the numbers in study.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _FIRST = "reconstruction"
 
 
 def reasons(finding: Mapping[str, Any], slm: str) -> list[str]:
-  """What decided, or did not, with one language model.
+  """Returns sentences about what decided a finding, or why nothing did.
 
   Args:
     finding: one of study.json's `findings`.

@@ -1,4 +1,4 @@
-"""What a study was made on, and what that scale cannot show, in sentences."""
+"""Says in words what a study was made on, and what that scale can't show."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 Study = Mapping[str, Any]
 
 
-# A word error rate from which on the words of a sentence are not said.
+# At this word or character error rate, sentences can't be understood.
 UNINTELLIGIBLE = 0.9
 
 
 def sentences(study: Study) -> list[str]:
-  """What was trained on what, for how long, and warnings that follow from that."""
+  """Returns sentences about the data, the training and the seeds, and warnings."""
   s, seeds = study["setting"], list(study["settings"]["seeds"])
   said = [
     f"Data: {s['data']}. Codecs: {s['codec_steps']} steps of {s['codec_batch']} x"
@@ -22,8 +22,8 @@ def sentences(study: Study) -> list[str]:
   ]
   if len(seeds) == 1:
     said.append(
-      "With one seed the intervals are over sentences only: how much another training"
-      " of the same system would differ is not seen."
+      "With one seed the intervals are over sentences only: they don't show how much"
+      " another training of the same system would differ."
     )
   return said + [
     text for slm in study["generation"] for text in _speechless(study, slm)
@@ -31,7 +31,7 @@ def sentences(study: Study) -> list[str]:
 
 
 def _speechless(study: Study, slm: str) -> list[str]:
-  """A warning where no system says the words."""
+  """Returns a warning if no system's words can be understood."""
   measure = study["settings"]["measures"]["intelligibility"]
   rates = [
     m[measure]["mean"] for m in study["generation"][slm].values() if measure in m

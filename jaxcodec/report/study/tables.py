@@ -1,23 +1,17 @@
-"""study.json as Markdown and as CSV."""
+"""Writes study.json as tables, in Markdown and CSV."""
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxcodec.report.format import align, interval, metric_label, number
+from jaxcodec.report.format import SET_TITLES, align, interval, metric_label, number
 from jaxcodec.report.study import setting
 from jaxcodec.report.study.reasons import reasons
 from jaxcodec.study.token_stats import MEASURES
 
 Study = Mapping[str, Any]
 COLUMNS = ("set", "slm", "system", "measure", "mean", "low", "high", "n", "n_failed")
-_TITLES = {
-  "ground_truth": "originals",
-  "opus": "Opus, the bitrate asked for",
-  "opus_double": "Opus, twice that",
-}
-
 
 INTERVALS = (
   "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
@@ -25,18 +19,18 @@ INTERVALS = (
 )
 CODEBOOKS = "Codebook 0 / mean over codebooks."
 CORRELATED = (
-  "Signs are such that positive says: better reconstruction, better generation. In"
-  " brackets Fisher's 95% interval; p is Pearson's, by permutation; n counts codecs."
+  "Positive means that codecs which reconstruct better generate better. In brackets is"
+  " Fisher's 95% interval; p is Pearson's, by permutation; n counts codecs."
 )
 ATTRIBUTED = (
-  "Shares of the variance between systems that a part explains beyond the other one"
+  "The share of the variance between systems that each part explains beyond the other"
   " (type II), F tests, and the quantiser's mean square less the decoder's with its 95%"
   " interval over utterances."
 )
 
 
 def to_csv(study: Study) -> str:
-  """One line a system and measure; numbers in full."""
+  """Returns CSV with one line a system and measure, numbers in full precision."""
   buffer = io.StringIO()
   writer = csv.writer(buffer, lineterminator="\n")
   writer.writerow(COLUMNS)
@@ -59,7 +53,7 @@ def _rows(study: Study) -> Iterator[tuple[str, str | None, str, Mapping[str, Any
 
 
 def to_markdown(study: Study) -> str:
-  """All tables: cells, measures with intervals, tokens, relations, findings."""
+  """Returns the study's report in Markdown."""
   parts = [
     "# The study",
     *setting.sentences(study),
@@ -71,7 +65,7 @@ def to_markdown(study: Study) -> str:
   ]
   for slm, systems in study["generation"].items():
     parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
-    parts += [ended(study, slm)]
+    parts += [describe_endings(study, slm)]
   parts += [
     INTERVALS,
     "## Differences",
@@ -100,19 +94,19 @@ def _cells(study: Study) -> str:
 def measure_rows(
   study: Study, systems: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, ...]]:
-  """Systems below each other, then the originals where they have the measure."""
+  """Returns a row a system, then the originals and Opus if they have a measure."""
   names = list(next(iter(systems.values())))
   head = ("codec", *(metric_label(name, study["measures"][name]) for name in names))
   rows = [head]
-  references = {_TITLES.get(k, k): v for k, v in study["references"].items()}
+  references = {SET_TITLES[k]: v for k, v in study["references"].items()}
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
       rows.append((system, *(estimate(measures.get(name)) for name in names)))
   return rows
 
 
-def ended(study: Study, slm: str) -> str:
-  """Which systems' generations did not all end by themselves."""
+def describe_endings(study: Study, slm: str) -> str:
+  """Says which systems' generations did not all end by themselves."""
   bad = [
     f"{codec} {counts['cut']} cut, {counts['empty']} of no sound"
     for codec, counts in study["endings"][slm].items()
@@ -123,15 +117,15 @@ def ended(study: Study, slm: str) -> str:
   return f"Generations that did not end by themselves: {'; '.join(bad)}."
 
 
-def have(study: Study, first: str, second: str) -> bool:
-  """Whether every system has a reconstruction and a generation measure."""
+def both_measured(study: Study, first: str, second: str) -> bool:
+  """Whether every system has this reconstruction and this generation measure."""
   generated = [m for s in study["generation"].values() for m in s.values()]
   reconstructed = study["reconstruction"].values()
   return all(first in m for m in reconstructed) and all(second in m for m in generated)
 
 
 def estimate(m: Mapping[str, Any] | None) -> str:
-  """`mean (low to high)`, or a dash."""
+  """Formats `mean (low to high)`; a dash for no value."""
   if m is None or m["mean"] is None:
     return "–"
   bounds = interval(m["ci95"])
@@ -139,7 +133,7 @@ def estimate(m: Mapping[str, Any] | None) -> str:
 
 
 def _comparisons(study: Study) -> str:
-  """The pairs that differ after Holm's correction; study.json has the others."""
+  """Returns the pairs that differ after Holm's correction; study.json has all pairs."""
   rows = [("measure", "pair", "difference", "p (Holm)")]
   for row in study["comparisons"]:
     if row["p_holm"] < 0.05:
@@ -156,14 +150,14 @@ def _comparisons(study: Study) -> str:
 
 
 def p_value(p: float | None) -> str:
-  """Three decimals at least, a dash for none."""
+  """Formats a p-value with three decimals; a dash for None."""
   if p is None:
     return "–"
   return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def token_rows(study: Study) -> list[tuple[str, ...]]:
-  """Each statistic of codebook 0 and its mean over codebooks."""
+  """Returns each statistic of codebook 0 and its mean over codebooks."""
   rows = [("statistic", *study["tokens"])]
   for name in MEASURES:
     values = [tokens[name] for tokens in study["tokens"].values()]
@@ -173,7 +167,7 @@ def token_rows(study: Study) -> list[tuple[str, ...]]:
 
 
 def correlation_rows(study: Study) -> list[tuple[str, ...]]:
-  """Every reconstruction measure with every generation measure."""
+  """Returns a row for each reconstruction measure with each generation measure."""
   rows = [("slm", "reconstruction", "generation", "Pearson", "Spearman", "p", "n")]
   for row in study["correlations"]:
     cells = [_correlation(row[kind]) for kind in ("pearson", "spearman")]
@@ -188,7 +182,7 @@ def _correlation(found: Mapping[str, Any]) -> str:
 
 
 def attribution_rows(study: Study) -> list[tuple[str, ...]]:
-  """What of each measure the two parts of a codec explain."""
+  """Returns how much of each measure the two parts of a codec explain."""
   head = ("measure", "quantiser", "decoder", "p quantiser", "p decoder", "difference")
   rows = [head]
   for row in study["attribution"]:
@@ -212,15 +206,15 @@ def _findings(study: Study) -> str:
     by_slm = (finding["by_slm"][slm] for slm in study["generation"])
     claim = f"{finding['number']}. {finding['claim']}"
     rows.append((claim, finding["verdict"], *by_slm))
-  rules = "\n".join(
-    "\n".join([f"{f['number']}. {f['rule']}", *(f"   - {text}" for text in why(f))])
-    for f in study["findings"]
-  )
-  return f"{align(rows)}\n\n{rules}"
+  rules = []
+  for finding in study["findings"]:
+    rules.append(f"{finding['number']}. {finding['rule']}")
+    rules += [f"   - {text}" for text in all_reasons(finding)]
+  return "\n\n".join([align(rows), "\n".join(rules)])
 
 
-def why(finding: Mapping[str, Any]) -> list[str]:
-  """What decided with each language model."""
+def all_reasons(finding: Mapping[str, Any]) -> list[str]:
+  """Returns the reasons of a finding's verdict with each language model."""
   return [
     f"{slm}: {reason}" for slm in finding["by_slm"] for reason in reasons(finding, slm)
   ]
