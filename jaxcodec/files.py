@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whenever the process dies."""
+"""Files that appear whole or not at all whenever the process dies; the cache folder."""
 
 import contextlib
 import hashlib
@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 PathLike = str | os.PathLike
+
+
+def cache_folder() -> pathlib.Path:
+  """The folder of what can be made again: `JAXCODEC_CACHE` or `~/.cache/jaxcodec`."""
+  root = os.environ.get("JAXCODEC_CACHE") or "~/.cache/jaxcodec"
+  return pathlib.Path(root).expanduser()
 
 
 @contextlib.contextmanager

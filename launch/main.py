@@ -30,7 +30,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcodec import cache, pipeline, progress
+from jaxcodec import files, pipeline, progress
 from jaxcodec.dry_run.command import run as run_dry
 from jaxcodec.parallel import processes, rendezvous
 
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_ours_or_serious)
   if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR
-    jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "xla"))
+    jax.config.update("jax_compilation_cache_dir", str(files.cache_folder() / "xla"))
   config = _CONFIG.value
   try:
     if _DRY_RUN.value:

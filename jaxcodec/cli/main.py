@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxcodec import __version__, cache, files, token_file
+from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
 from jaxcodec.cli import synthesize
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 def script() -> None:
   """What the installed command runs: `main`, with compiled programs kept."""
   # Not every command imports JAX, which reads this when it is.
-  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla"))
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(files.cache_folder() / "xla"))
   sys.exit(main(sys.argv[1:]))
 
 

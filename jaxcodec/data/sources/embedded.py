@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from absl import logging
 
-from jaxcodec import cache, files
+from jaxcodec import files
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.sources.folder import load_item
@@ -74,7 +74,7 @@ def open_embedded(
 
 def cache_folder() -> pathlib.Path:
   """Where the spoken corpus is kept: below `JAXCODEC_CACHE` or `~/.cache/jaxcodec`."""
-  return cache.folder() / f"embedded-v{VERSION}"
+  return files.cache_folder() / f"embedded-v{VERSION}"
 
 
 def script(folder: pathlib.Path) -> list[Item]:
