@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from jaxcodec import files
-from jaxcodec.data.audio import damage
+from jaxcodec.data.audio import integrity
 from jaxcodec.data.source import DataError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
@@ -41,7 +41,7 @@ def read_channels(path: pathlib.Path) -> tuple[np.ndarray, int]:
   with _opened(path) as file:
     audio_NxC = file.read(dtype="float32", always_2d=True)
     _check_length(path, len(audio_NxC), file.frames)
-    checksum = damage.FlacSum(path)
+    checksum = integrity.FlacChecksum(path)
     checksum.update(audio_NxC)
     checksum.check()
     return check_samples(audio_NxC, str(path)), file.samplerate
@@ -51,7 +51,7 @@ def scan_audio(path: pathlib.Path) -> AudioInfo:
   """Reads a file through without keeping it; raises as `read_audio` does."""
   total = 0
   with _opened(path) as file:
-    checksum = damage.FlacSum(path)
+    checksum = integrity.FlacChecksum(path)
     for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
       total += len(check_samples(block, str(path)))
       checksum.update(block)
@@ -92,7 +92,7 @@ def resampled_length(num_samples: int, source_rate: int, rate: int) -> int:
 @contextlib.contextmanager
 def _opened(path):
   try:
-    damage.check_file(path)
+    integrity.check_file(path)
     with soundfile.SoundFile(path) as file:
       yield file
   except (OSError, soundfile.LibsndfileError) as error:

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from jaxcodec import files
 from jaxcodec.data.audio.files import read_rate
 from jaxcodec.data.prepare import set_files, shard_plan, shard_writer
-from jaxcodec.data.prepare.shard_plan import Shard
-from jaxcodec.data.prepare.shard_writer import Job, Written
+from jaxcodec.data.prepare.shard_plan import ShardPlan
+from jaxcodec.data.prepare.shard_writer import BuildSettings, FinishedShard
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import AudioFile, Problems
 from jaxcodec.data.sources.checked import raise_first
 from jaxcodec.data.sources.layouts import list_folder
-from jaxcodec.data.sources.recording import Item, Problems
 from jaxcodec.progress import Progress
 
 BUILD = "build.json"
@@ -79,7 +79,7 @@ def build(
   folder = pathlib.Path(out).expanduser().absolute() / name / set_files.VERSION
   with _only_builder(folder):
     plan = _plan(folder, splits, root, shard_mb=shard_mb, sample_rate=sample_rate)
-    job = Job(
+    job = BuildSettings(
       *(root, folder, name, plan["sample_rate"]),
       resample=sample_rate is not None,
       has_text=any(item.text for item in items),
@@ -111,7 +111,7 @@ def _name(root: pathlib.Path, name: str | None) -> str:
   return name
 
 
-def _list(root: pathlib.Path, on_error: str) -> tuple[list[Item], Problems]:
+def _list(root: pathlib.Path, on_error: str) -> tuple[list[AudioFile], Problems]:
   items, problems = list_folder(root)
   items, doubles = shard_plan.unique(items)
   failures = [*problems, *doubles]
@@ -162,7 +162,7 @@ def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
   return plan
 
 
-def _first_rate(splits: dict[str, list[Item]]) -> int:
+def _first_rate(splits: dict[str, list[AudioFile]]) -> int:
   """The rate that a set has which isn't resampled."""
   errors = []
   for item in itertools.chain.from_iterable(splits.values()):
@@ -173,10 +173,10 @@ def _first_rate(splits: dict[str, list[Item]]) -> int:
   raise DataError(f"no usable recording; {'; '.join(errors[:3])}")
 
 
-def _write_all(job, shards, processes) -> tuple[list[Written], int]:
+def _write_all(job, shards, processes) -> tuple[list[FinishedShard], int]:
   """Every shard's result, in order, and how many were there."""
   total = sum(len(shard.items) for shard in shards)
-  results: dict[Shard, Written] = {}
+  results: dict[ShardPlan, FinishedShard] = {}
   with (
     _pool(min(processes or os.cpu_count() or 1, len(shards))) as pool,
     Progress(total, "build", unit="recordings") as progress,

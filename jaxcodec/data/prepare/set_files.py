@@ -9,10 +9,10 @@ from typing import Any
 
 from jaxcodec import files
 from jaxcodec.data.prepare import shard_writer
-from jaxcodec.data.prepare.shard_plan import Shard
-from jaxcodec.data.prepare.shard_writer import Job, Written
+from jaxcodec.data.prepare.shard_plan import ShardPlan
+from jaxcodec.data.prepare.shard_writer import BuildSettings, FinishedShard
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import Problems
+from jaxcodec.data.sources.audio_file import Problems
 
 VERSION = "1.0.0"
 MANIFEST, FAILURES = "manifest.jsonl", "failures.jsonl"
@@ -22,7 +22,10 @@ _INFO = "dataset_info.json"
 
 
 def write_all(
-  job: Job, shards: Sequence[Shard], written: Sequence[Written], failures: Problems
+  job: BuildSettings,
+  shards: Sequence[ShardPlan],
+  written: Sequence[FinishedShard],
+  failures: Problems,
 ) -> dict[str, int]:
   """Writes all that is not a shard; returns the number of recordings by split.
 
@@ -30,7 +33,7 @@ def write_all(
     DataError: a split has no recording.
   """
   results = list(zip(shards, written, strict=True))
-  splits: dict[str, list[Written]] = {}
+  splits: dict[str, list[FinishedShard]] = {}
   for shard, one in results:
     splits.setdefault(shard.split, []).append(one)
   counts = {
@@ -93,7 +96,7 @@ def _json_lines(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _write_metadata(
-  folder: pathlib.Path, job: Job, splits: dict[str, list[Written]]
+  folder: pathlib.Path, job: BuildSettings, splits: dict[str, list[FinishedShard]]
 ) -> None:
   """TFDS's description, which makes a set of the shards."""
   import tensorflow_datasets as tfds

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources import libri
-from jaxcodec.data.sources.recording import Item, Problems, problem
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
+class ShardPlan:
   """One file to write: shard `index` of the `count` of a split."""
 
   split: str
   index: int
   count: int
-  items: tuple[Item, ...]
+  items: tuple[AudioFile, ...]
 
   @property
   def label(self) -> str:
@@ -41,7 +41,9 @@ class Shard:
     return total.hexdigest()
 
 
-def by_split(items: Iterable[Item], root: pathlib.Path) -> dict[str, list[Item]]:
+def by_split(
+  items: Iterable[AudioFile], root: pathlib.Path
+) -> dict[str, list[AudioFile]]:
   """The items of each split, in the order of their ids' hashes, as TFDS shuffles.
 
   Folders at the top with names of subsets are the splits (`train-clean-100` becomes
@@ -57,14 +59,14 @@ def by_split(items: Iterable[Item], root: pathlib.Path) -> dict[str, list[Item]]
       f"{root}: {sorted(subsets)[0]} is a split, but {sorted(others)[0]} beside it is"
       " not: build from folders of the same kind"
     )
-  splits: dict[str, list[Item]] = {}
+  splits: dict[str, list[AudioFile]] = {}
   for item in sorted(tops, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
     name = tops[item].replace("-", "_") if subsets else "train"
     splits.setdefault(name, []).append(item)
   return dict(sorted(splits.items()))
 
 
-def listing(splits: dict[str, list[Item]], root: pathlib.Path) -> str:
+def listing(splits: dict[str, list[AudioFile]], root: pathlib.Path) -> str:
   """Hash of which recordings there are, and where below `root`."""
   total = hashlib.sha256()
   for split, items in splits.items():
@@ -74,7 +76,7 @@ def listing(splits: dict[str, list[Item]], root: pathlib.Path) -> str:
   return total.hexdigest()
 
 
-def shard_lengths(items: Sequence[Item], max_bytes: int) -> list[int]:
+def shard_lengths(items: Sequence[AudioFile], max_bytes: int) -> list[int]:
   """How many of the items, in order, each shard takes: up to `max_bytes` of files."""
   lengths, size = [0], 0
   for item in items:
@@ -88,22 +90,22 @@ def shard_lengths(items: Sequence[Item], max_bytes: int) -> list[int]:
 
 
 def make_shards(
-  splits: dict[str, list[Item]], lengths: dict[str, list[int]]
-) -> list[Shard]:
+  splits: dict[str, list[AudioFile]], lengths: dict[str, list[int]]
+) -> list[ShardPlan]:
   """The shards of all splits, from the lengths of each one's."""
   shards = []
   for split, items in splits.items():
     start = 0
     for index, length in enumerate(lengths[split]):
       part = tuple(items[start : start + length])
-      shards.append(Shard(split, index, len(lengths[split]), part))
+      shards.append(ShardPlan(split, index, len(lengths[split]), part))
       start += length
   return shards
 
 
-def unique(items: Iterable[Item]) -> tuple[list[Item], Problems]:
+def unique(items: Iterable[AudioFile]) -> tuple[list[AudioFile], Problems]:
   """The items without those whose id another one has before them."""
-  seen: dict[str, Item] = {}
+  seen: dict[str, AudioFile] = {}
   problems = []
   for item in items:
     if item.id in seen:

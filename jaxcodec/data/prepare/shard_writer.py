@@ -14,16 +14,16 @@ from array_record.python import array_record_module
 
 from jaxcodec import files
 from jaxcodec.data.audio.files import resample, to_int16
-from jaxcodec.data.prepare.shard_plan import Shard
+from jaxcodec.data.prepare.shard_plan import ShardPlan
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.folder import load_item
-from jaxcodec.data.sources.recording import Item, Problems, problem
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
+from jaxcodec.data.sources.folder import read_recording
 
 RECORDS = "shards"  # folder of the shards' records
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class BuildSettings:
   """What all shards of a build have in common.
 
   Attributes:
@@ -44,12 +44,12 @@ class Job:
   has_text: bool
   on_error: str
 
-  def record_path(self, shard: Shard) -> pathlib.Path:
+  def record_path(self, shard: ShardPlan) -> pathlib.Path:
     return self.folder / RECORDS / f"{shard.label}.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class FinishedShard:
   """A finished shard: the entries of the manifest, and what could not be used."""
 
   recordings: list[dict[str, Any]]
@@ -72,7 +72,7 @@ def features(has_text: bool) -> Any:
   return tfds.features.FeaturesDict({"audio": audio, **texts})
 
 
-def finished(job: Job, shard: Shard) -> Written | None:
+def finished(job: BuildSettings, shard: ShardPlan) -> FinishedShard | None:
   """A shard that is there, with the bytes that were written, from the same inputs."""
   try:
     record = files.read_checked_json(job.record_path(shard))
@@ -81,12 +81,12 @@ def finished(job: Job, shard: Shard) -> Written | None:
     if job.on_error == "raise" and record["failures"]:
       return None
     whole = files.sha256(job.folder / shard.file(job.name)) == record["sha256"]
-    return Written(**record) if whole else None
+    return FinishedShard(**record) if whole else None
   except (OSError, ValueError):
     return None  # none, or damaged: it is written again
 
 
-def write(job: Job, shard: Shard) -> Written:
+def write(job: BuildSettings, shard: ShardPlan) -> FinishedShard:
   """Writes a shard and then its record, each whole or not.
 
   Raises:
@@ -113,7 +113,7 @@ def write(job: Job, shard: Shard) -> Written:
       recordings.append({**entry, "shard": path.name})
     writer.close()
     digest = files.sha256(part)
-  written = Written(recordings, failures, num_bytes, digest)
+  written = FinishedShard(recordings, failures, num_bytes, digest)
   record = {**dataclasses.asdict(written), "inputs": inputs}
   files.write_checked_json(job.record_path(shard), record)
   return written
@@ -131,9 +131,11 @@ def start_worker() -> None:
   threading.Thread(target=watch, daemon=True).start()
 
 
-def _example(job: Job, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
+def _example(
+  job: BuildSettings, item: AudioFile
+) -> tuple[dict[str, Any], dict[str, Any]]:
   """What goes into the shard, and into the manifest."""
-  recording = load_item(item)
+  recording = read_recording(item)
   rate, audio_N = recording.sample_rate, recording.audio_N
   if rate != job.sample_rate and not job.resample:
     raise DataError(

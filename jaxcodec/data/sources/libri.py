@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import Item, Problems, problem, read_text
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem, read_text
 
 TTS_TEXTS = (".normalized.txt", ".original.txt")
 _TTS_STEM = re.compile(r"\d+_\d+_\d+_\d+")
@@ -39,7 +39,7 @@ def is_librilight(path: pathlib.Path) -> bool:
 
 def from_transcripts(
   transcripts: Sequence[pathlib.Path], audio: Iterable[pathlib.Path]
-) -> tuple[list[Item], Problems]:
+) -> tuple[list[AudioFile], Problems]:
   """LibriSpeech: a line of each chapter's transcript is an id and its text."""
   by_id = {(path.parent, path.stem): path for path in audio}
   items, problems = [], []
@@ -48,7 +48,7 @@ def from_transcripts(
       key, _, text = line.strip().partition(" ")
       path = by_id.pop((transcript.parent, key), None)
       if key and path and text.strip():
-        items.append(Item(path, key, key.split("-")[0], text.strip()))
+        items.append(AudioFile(path, key, key.split("-")[0], text.strip()))
       elif key:
         what = "has no text" if path else "has no audio file beside it"
         problems.append(problem(key, f"{transcript}:{number}: {key!r} {what}"))
@@ -59,7 +59,7 @@ def from_transcripts(
   return items, problems
 
 
-def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[Item], Problems]:
+def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[AudioFile], Problems]:
   """Libri-Light: ids are speaker/book/file, wherever in the tree the source begins."""
   items, problems = [], []
   for path in audio:
@@ -69,7 +69,7 @@ def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[Item], Problems
       problems.append(problem(path, str(error)))
     else:
       key = "/".join([*path.parts[-3:-1], path.stem])
-      items.append(Item(path, key, speaker, None))
+      items.append(AudioFile(path, key, speaker, None))
   return items, problems
 
 

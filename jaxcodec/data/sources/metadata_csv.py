@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import read_text
+from jaxcodec.data.sources.audio_file import read_text
 
 _ID = {"id", "file", "filename", "file_name", "path", "audio", "utterance_id"}
 _TEXT = {"text", "transcript", "transcription", "sentence"}

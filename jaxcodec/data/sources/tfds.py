@@ -12,8 +12,8 @@ from array_record.python import array_record_module
 from jaxcodec.data.audio.files import check_samples
 from jaxcodec.data.prepare import set_files
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import UNKNOWN_SPEAKER
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.sources.recording import UNKNOWN_SPEAKER
 
 _AUDIO = ("audio", "speech")
 _TEXT = ("text_normalized", "normalized_text", "text", "transcript", "transcription")
@@ -124,7 +124,7 @@ def _find_set(path, name):
     found = ", ".join(str(folder) for folder in sets) or "none"
     raise DataError(
       f"data.path: expected one prepared TFDS set {name!r} under {root}, found {found};"
-      " data.name picks one"
+      " data.options.name picks one"
     )
   return next(iter(sets.values()))
 
@@ -184,7 +184,7 @@ def _columns(directory, features, native_rate):
   if not rate:
     raise DataError(
       f"{directory}: the feature {audio!r} does not tell its sample rate;"
-      " set data.native_rate"
+      " set data.options.native_rate"
     )
   return _Columns(features, audio, find(_TEXT), find(_SPEAKER), find(_ID), int(rate))
 

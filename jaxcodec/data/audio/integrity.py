@@ -37,7 +37,7 @@ def check_file(path: pathlib.Path) -> None:
       raise DataError(f"{path}: {problem}")
 
 
-class FlacSum:
+class FlacChecksum:
   """The MD5 of a FLAC file's samples; for files without one, nothing."""
 
   def __init__(self, path: pathlib.Path):

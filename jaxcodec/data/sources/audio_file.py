@@ -12,7 +12,7 @@ Problems = list[dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Item:
+class AudioFile:
   """An audio file and its labels. Prints as its path."""
 
   path: pathlib.Path
