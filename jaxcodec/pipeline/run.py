@@ -18,6 +18,7 @@ from jaxcodec.parallel import processes
 from jaxcodec.pipeline import evaluate, train_options
 from jaxcodec.pipeline.checks import check, needs, wanted_stages
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.pipeline.packages import check_packages
 from jaxcodec.pipeline.stage_table import PUBLISHED, STAGES
 from jaxcodec.report.format import format_table
 
@@ -35,8 +36,10 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = with_front_end(plain(config)), pathlib.Path(workdir)
+  config, workdir = plain(config), pathlib.Path(workdir)
   wanted = wanted_stages(config["stages"])
+  check_packages(config, workdir, wanted)
+  config = with_front_end(config)
   with contextlib.ExitStack() as stack:
     with processes.together():
       if processes.is_first():

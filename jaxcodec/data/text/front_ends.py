@@ -70,18 +70,24 @@ def front_end(name: str) -> FrontEnd:
     DataError: an unknown name, or (`MissingPackage`) it is not installed.
   """
   if name != "auto":
-    return _open(FRONT_ENDS.lookup(name))
+    return _load(FRONT_ENDS.lookup(name))
   normalise.load_grammars()  # which all of them need
   for own in OWN:
     try:
-      return _open(FRONT_ENDS[own])
+      return _load(FRONT_ENDS[own])
     except MissingPackage as error:
       logging.warning("%s; trying the next", error)
   raise AssertionError("characters need nothing else")
 
 
+def forget() -> None:
+  """Makes the next `front_end` load again, as after packages were installed."""
+  _load.cache_clear()
+  normalise.load_grammars.cache_clear()
+
+
 @functools.cache
-def _open(load: Callable[[], FrontEnd]) -> FrontEnd:
-  opened = load()
+def _load(loader: Callable[[], FrontEnd]) -> FrontEnd:
+  loaded = loader()
   normalise.load_grammars()
-  return opened
+  return loaded
