@@ -24,7 +24,7 @@ def token_batches(
   """Endless shuffled batches of random windows of `frames` frames.
 
   A record is drawn once an epoch for each whole window that fits into it, and at least
-  once; shorter ones are padded. See `reading.endless` for shards and resuming.
+  once; shorter ones are padded. See `grain_options.endless` for shards and resuming.
 
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, index_B int32}; codes

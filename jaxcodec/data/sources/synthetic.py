@@ -39,7 +39,7 @@ def synthetic_crops(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Endless batches of white noise, of `pipeline.crops`' form."""
+  """Returns endless batches of white noise like those of `crops.crops`'."""
 
   def make(rng):
     shape = (batch_size, crop_samples)
@@ -62,7 +62,7 @@ def synthetic_tokens(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Endless batches of random tokens, of `token_batches.token_batches`' form."""
+  """Returns endless batches of random tokens like those of `token_windows.token_batches`'."""
 
   def make(rng):
     shape = (batch_size, frames)
