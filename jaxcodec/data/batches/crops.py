@@ -26,8 +26,8 @@ def crops(
 ) -> grain.IterDataset | WorkerBatches:
   """Returns endless shuffled batches of random crops.
 
-  In an epoch an utterance is drawn once for each whole crop that fits into it, so all
-  parts of the corpus are heard about equally often. See `grain_options.endless` for
+  In an epoch an utterance is drawn once for each whole crop that fits into it, so that
+  all parts of the corpus occur about equally often. See `grain_options.endless` for
   how shards and resuming behave.
 
   Args:
@@ -78,7 +78,7 @@ def eval_crops(
 ) -> grain.IterDataset:
   """Returns one pass over the middle of each utterance, always the same.
 
-  Batches as from `crops`; short utterances are padded, and rows that only fill up the
+  Batches as from `crops`; short utterances are padded, and rows that fill up the
   last batch have length 0 and index -1.
   """
   return grain_options.one_pass(
@@ -133,7 +133,7 @@ def long_enough(
 
 @dataclasses.dataclass(frozen=True)
 class _Loader:
-  """Reads an utterance and cuts a crop out: at random, or of the middle without rng."""
+  """Reads an utterance and cuts out a crop, in the middle where there is no `rng`."""
 
   source: Source
   sample_rate: int
