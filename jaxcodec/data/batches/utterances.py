@@ -62,9 +62,9 @@ def _batch(source, bucket, index_B):
   }
   records = [source[i] if i >= 0 else nothing for i in index_B.tolist()]
   texts = [wrapped(record["text_S"]) for record in records]
-  codes_BxTxK, mask_BxT = _stacked([r["codes_TxK"] for r in records], bucket.frames)
-  semantic_BxT, _ = _stacked([r["semantic_T"] for r in records], bucket.frames)
-  text_BxS, text_mask_BxS = _stacked(texts, bucket.symbols + len(wrapped()))
+  codes_BxTxK, mask_BxT = _pad([r["codes_TxK"] for r in records], bucket.frames)
+  semantic_BxT, _ = _pad([r["semantic_T"] for r in records], bucket.frames)
+  text_BxS, text_mask_BxS = _pad(texts, bucket.symbols + len(wrapped()))
   return {
     "codes_BxTxK": codes_BxTxK,
     "semantic_BxT": semantic_BxT,
@@ -75,7 +75,7 @@ def _batch(source, bucket, index_B):
   }
 
 
-def _stacked(arrays, length):
+def _pad(arrays, length):
   """Pads arrays with zeros to one int32 array; returns it and the mask of values."""
   stacked = np.zeros((len(arrays), length, *arrays[0].shape[1:]), np.int32)
   mask = np.zeros((len(arrays), length), bool)

@@ -1,4 +1,4 @@
-"""Which recording goes into which shard: the same whatever the number of processes."""
+"""Assigns recordings to shards, the same ones for any number of processes."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,14 @@ from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
 
 @dataclasses.dataclass(frozen=True)
 class ShardPlan:
-  """One file to write: shard `index` of the `count` of a split."""
+  """A shard to write.
+
+  Attributes:
+    split: of the set.
+    index: of the shard in its split.
+    count: of the split's shards.
+    items: the recordings, in order.
+  """
 
   split: str
   index: int
@@ -21,14 +28,15 @@ class ShardPlan:
 
   @property
   def label(self) -> str:
+    """Name of the shard in its set."""
     return f"{self.split}-{self.index:05d}"
 
   def file(self, name: str) -> str:
-    """TFDS's file name of it in the set `name`."""
+    """Returns TFDS's file name of the shard in the set `name`."""
     return f"{name}-{self.split}.array_record-{self.index:05d}-of-{self.count:05d}"
 
   def inputs(self, root: pathlib.Path) -> str:
-    """Hash of all that its bytes depend on; files by size and time of change."""
+    """Returns a hash of what its bytes depend on; files by size and time of change."""
     total = hashlib.sha256()
     for item in self.items:
       try:
@@ -44,10 +52,10 @@ class ShardPlan:
 def by_split(
   items: Iterable[AudioFile], root: pathlib.Path
 ) -> dict[str, list[AudioFile]]:
-  """The items of each split, in the order of their ids' hashes, as TFDS shuffles.
+  """Returns the items of each split, in the order of their ids' hashes, like TFDS.
 
-  Folders at the top with names of subsets are the splits (`train-clean-100` becomes
-  `train_clean_100`, as in TFDS's catalogue); without any, all is `train`.
+  Top folders that are named like subsets are the splits (`train-clean-100` becomes
+  `train_clean_100`, as in TFDS's catalogue); without such folders all is `train`.
 
   Raises:
     DataError: some folders at the top are subsets and others are not.
@@ -67,7 +75,7 @@ def by_split(
 
 
 def listing(splits: dict[str, list[AudioFile]], root: pathlib.Path) -> str:
-  """Hash of which recordings there are, and where below `root`."""
+  """Returns a hash of the recordings' ids and where below `root` they are."""
   total = hashlib.sha256()
   for split, items in splits.items():
     for item in items:
@@ -77,7 +85,7 @@ def listing(splits: dict[str, list[AudioFile]], root: pathlib.Path) -> str:
 
 
 def shard_lengths(items: Sequence[AudioFile], max_bytes: int) -> list[int]:
-  """How many of the items, in order, each shard takes: up to `max_bytes` of files."""
+  """Returns how many items, in order, each shard takes: up to `max_bytes` of files."""
   lengths, size = [0], 0
   for item in items:
     own = item.path.stat().st_size if item.path.is_file() else 0
@@ -92,7 +100,7 @@ def shard_lengths(items: Sequence[AudioFile], max_bytes: int) -> list[int]:
 def make_shards(
   splits: dict[str, list[AudioFile]], lengths: dict[str, list[int]]
 ) -> list[ShardPlan]:
-  """The shards of all splits, from the lengths of each one's."""
+  """Returns the shards of all splits, given the numbers of items in each."""
   shards = []
   for split, items in splits.items():
     start = 0
@@ -104,7 +112,7 @@ def make_shards(
 
 
 def unique(items: Iterable[AudioFile]) -> tuple[list[AudioFile], Problems]:
-  """The items without those whose id another one has before them."""
+  """Drops items whose id an earlier one has; returns the rest and the problems."""
   seen: dict[str, AudioFile] = {}
   problems = []
   for item in items:

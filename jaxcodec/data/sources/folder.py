@@ -17,7 +17,7 @@ def open_folder(
   on_error: str = "raise",
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """Every wav, flac, mp3 and ogg under `path`, in one of `list_folder`'s layouts."""
+  """Opens all wav, flac, mp3 and ogg files in `path`; `list_folder` has the layouts."""
   if not path:
     raise DataError("data.path: data.source='folder' needs the folder of audio files")
   root = pathlib.Path(path).expanduser()

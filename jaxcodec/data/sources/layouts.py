@@ -1,4 +1,4 @@
-"""Which recordings a folder holds, with their texts and speakers, by its layout."""
+"""Lists the recordings of a folder, with texts and speakers, in any known layout."""
 
 import collections
 import pathlib
@@ -19,12 +19,12 @@ _TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt")
 
 
 def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
-  """Recordings under `root`, in order, and what is wrong with the listing.
+  """Returns the recordings under `root`, in order, and the problems in listing them.
 
-  The first of these that fits: `metadata.csv` in `root` (files that it does not list
-  are not part of the set); LibriSpeech's `*.trans.txt`; a `.txt` beside each file, as
-  in LibriTTS; Libri-Light's `.json`; no text at all. But for the Libri corpora, the
-  speaker is the first folder below `root` that isn't a subset, as `train` is.
+  The layout is the first of these that fits: `metadata.csv` in `root` (files that it
+  does not list are left out); LibriSpeech's `*.trans.txt`; a `.txt` beside each file,
+  as in LibriTTS; Libri-Light's `.json`; no text at all. Except in the Libri corpora,
+  the speaker is the first folder below `root` that isn't named like a subset (`train`).
 
   Raises:
     DataError: no such folder, no audio in it, or an unreadable table.

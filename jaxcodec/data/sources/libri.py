@@ -16,31 +16,31 @@ from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem, read_
 
 TTS_TEXTS = (".normalized.txt", ".original.txt")
 _TTS_STEM = re.compile(r"\d+_\d+_\d+_\d+")
-# Folders that are parts of a corpus and not speakers.
+# Names of folders that are parts of a corpus, not speakers.
 _SUBSET = re.compile(
   r"(train|dev|valid|validation|test)([-_].*)?|small|medium|large|duplicate"
 )
 
 
 def is_subset(folder: str) -> bool:
-  """Whether a folder's name is that of a part of a corpus, as `train-clean-100`."""
+  """Tells whether a folder is named like a part of a corpus, as `train-clean-100`."""
   return _SUBSET.fullmatch(folder) is not None
 
 
 def is_libritts(path: pathlib.Path) -> bool:
-  """Whether a file's name is reader, book, paragraph and sentence, as in LibriTTS."""
+  """Tells whether a file is named reader_book_paragraph_sentence, as in LibriTTS."""
   return _TTS_STEM.fullmatch(path.stem) is not None
 
 
 def is_librilight(path: pathlib.Path) -> bool:
-  """Whether a file has Libri-Light's metadata beside it."""
+  """Tells whether a file has Libri-Light's metadata beside it."""
   return path.suffix == ".flac" and path.with_suffix(".json").is_file()
 
 
 def from_transcripts(
   transcripts: Sequence[pathlib.Path], audio: Iterable[pathlib.Path]
 ) -> tuple[list[AudioFile], Problems]:
-  """LibriSpeech: a line of each chapter's transcript is an id and its text."""
+  """Lists LibriSpeech: a line of a chapter's transcript is an id and its text."""
   by_id = {(path.parent, path.stem): path for path in audio}
   items, problems = [], []
   for transcript in transcripts:
@@ -60,7 +60,7 @@ def from_transcripts(
 
 
 def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[AudioFile], Problems]:
-  """Libri-Light: ids are speaker/book/file, wherever in the tree the source begins."""
+  """Lists Libri-Light: ids are speaker/book/file, from any folder of the tree."""
   items, problems = [], []
   for path in audio:
     try:

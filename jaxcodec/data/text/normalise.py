@@ -1,4 +1,4 @@
-"""Written English to words: numbers, dates, money and abbreviations spoken out."""
+"""Turns written English into words: numbers, dates, money, abbreviations."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ from jaxcodec.data import extras
 from jaxcodec.data.source import DataError
 
 MARKS = ",.;:!?"
-_READ = frozenset(string.printable + "£€¥°")
+_READABLE = frozenset(string.printable + "£€¥°")
 _SPOKEN = frozenset(f"{MARKS}'- ")
 # Quotes are not heard; brackets and dashes are pauses.
 _TYPOGRAPHY = str.maketrans(
@@ -23,7 +23,7 @@ _TYPOGRAPHY = str.maketrans(
   }
 )
 _DASH = re.compile(r"\s-+\s|--+")
-# What the grammars misread: 1990s as seconds, and 1,234 without its "one".
+# The grammars read 1990s as seconds, and leave out the "one" of 1,234.
 _DECADE = re.compile(r"(\d{3}0)s\b")
 _THOUSAND = re.compile(r"(?<![\d.,$£€¥])1,(\d{3})(?![.,]?\d)")
 _CLAUSE = re.compile(rf"([^{MARKS}]+)([{MARKS}]?)")
@@ -42,7 +42,7 @@ def spoken(text: str) -> str:
   plain = " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
   if not plain:
     raise DataError("the text is empty")
-  _check(plain, text, _READ)
+  _check(plain, text, _READABLE)
   try:
     words = load_grammars()(_THOUSAND.sub(_thousand, _DECADE.sub(r"\1's", plain)))
   except AssertionError as error:  # the grammars know no reading

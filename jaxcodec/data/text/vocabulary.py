@@ -1,4 +1,4 @@
-"""Symbols to numbers: the part of a text front end that a model depends on."""
+"""Numbers the symbols of a text front end; a trained model depends on the numbers."""
 
 import dataclasses
 import functools
@@ -23,9 +23,9 @@ _FIRST = 3
 class Vocabulary:
   """The symbols of a front end in the order of their ids, which begin at 3.
 
-  It is the front end's whole inventory, not what the training texts happen to have: a
-  new word cannot meet an unknown symbol, and the size is known without any data. Ids
-  0, 1 and 2 pad, begin and end a text.
+  It has the front end's whole inventory, not only the symbols of the training texts: so
+  new words have no unknown symbols, and the size is known without data. Ids 0, 1 and 2
+  pad, begin and end a text.
 
   Attributes:
     front_end: its name.
