@@ -83,7 +83,7 @@ def test_both_readers_give_the_samples_back(tree, built):
 
 
 def test_killed_and_started_again_gives_the_same_bytes(tree, built, tmp_path):
-  command = [sys.executable, "-c", "from jaxcodec import cli; cli.script()"]
+  command = [sys.executable, "-m", "jaxcodec"]
   command += ["data", "build", str(tree), "--out", str(tmp_path), "--processes=2"]
   process = subprocess.Popen(
     [*command, "--name=tones", f"--shard-mb={SMALL}"],

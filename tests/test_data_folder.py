@@ -216,10 +216,10 @@ def test_missing_and_empty_folders(tmp_path, on_error):
 @pytest.mark.parametrize(
   ("arguments", "reason"),
   [
-    ({"source": "folders"}, r"'folders' is unknown; known: \['embedded', 'folder'"),
+    ({"source": "folders"}, r"data.source must be one of \['embedded', .*'folders'"),
     ({"on_error": "ignore"}, "data.on_error must be 'raise' or 'skip'"),
     ({"sample_rate": 0}, "data.sample_rate must be a positive integer"),
-    ({"split": "train"}, "data.split: not an option of data.source='folder'"),
+    ({"split": "train"}, "data.options.split: not an option of .*='folder'"),
     ({"path": None}, "data.path: data.source='folder' needs the folder"),
   ],
 )

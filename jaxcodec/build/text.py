@@ -23,7 +23,7 @@ def with_front_end(config: Config) -> Config:
   try:
     name = front_end(text["front_end"]).name
   except DataError as error:
-    raise ConfigError(f"text.front_end: {error}") from error
+    raise ConfigError(str(error)) from error
   return {**config, "text": {**text, "front_end": name}}
 
 

@@ -1,4 +1,4 @@
-"""Which utterances are held out: decided by hash, so that new files move no others."""
+"""Splits utterances by hash, so that new files leave the others where they were."""
 
 import collections
 import hashlib
@@ -10,8 +10,8 @@ from jaxcodec import files
 from jaxcodec.data.source import DataError, Utterance
 
 PARTS = ("train", "valid", "test")
-# Shorter texts are words (digits, commands), which every part needs; longer ones are
-# sentences, which a model must not have heard from anybody before it is tested.
+# Texts of fewer words (digits, commands) occur in every part. Longer ones are sentences
+# and stay in one part, whoever says them.
 SENTENCE_WORDS = 3
 
 
@@ -22,7 +22,7 @@ def make_split(
   valid: float = 0.05,
   test: float = 0.05,
 ) -> dict[str, list[int]]:
-  """Indices of the `train`, `valid` and `test` utterances.
+  """Returns the indices of the `train`, `valid` and `test` utterances.
 
   The same sentence by several speakers stays in one part. Each part has at least one
   utterance, and each speaker with two or more that could be trained on is in `train`.
@@ -30,8 +30,8 @@ def make_split(
   Args:
     utterances: of a source.
     seed: another seed, another split.
-    valid: about this share of the sentences.
-    test: about this share of the sentences.
+    valid: approximate share of the sentences.
+    test: approximate share of the sentences.
 
   Raises:
     DataError: fewer than three different sentences, or shares that leave no training.
@@ -73,7 +73,7 @@ def write_split(
 
 
 def _groups(utterances):
-  """Indices by sentence; what has no sentence is a group by itself."""
+  """Returns indices by sentence; an utterance without one is its own group."""
   groups = collections.defaultdict(list)
   for index, utterance in enumerate(utterances):
     words = re.findall(r"\w+", (utterance.text or "").lower())
@@ -83,13 +83,13 @@ def _groups(utterances):
 
 
 def _hash(seed, key):
-  """A number in [0, 1)."""
+  """Returns a number in [0, 1)."""
   digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
   return int.from_bytes(digest[:8]) / 2**64
 
 
 def _give_every_speaker_training(utterances, groups, parts):
-  """Moves a sentence to training for each speaker who has several and none there."""
+  """Moves a sentence to training for each speaker with several of them, none there."""
   count = collections.Counter(utterance.speaker for utterance in utterances)
   for speaker in sorted(name for name, number in count.items() if number > 1):
     has = lambda key: any(utterances[i].speaker == speaker for i in groups[key])  # noqa: E731, B023

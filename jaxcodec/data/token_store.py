@@ -1,4 +1,4 @@
-"""Token records on disk: array_record files of msgpack, whole or not there."""
+"""Token records on disk: array_record files of msgpack, written in one step."""
 
 import os
 import pathlib
@@ -21,9 +21,9 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
 
   Args:
     path: the file; its folder is made.
-    records: dicts with the fields in `REQUIRED` and any others that msgpack or numpy
-      know: `codes_TxK` and `semantic_T` are integer arrays of one length T > 0,
-      `text_S`, the ids of the text's symbols, is one of its own length S > 0.
+    records: dicts with the fields in `REQUIRED`, and any others of types that msgpack
+      or numpy have. `codes_TxK` and `semantic_T` are integer arrays of one length
+      T > 0. `text_S`, where present, has the ids of the text's symbols, S > 0.
 
   Raises:
     DataError: a record lacks a field or its arrays do not fit, or there are none.
@@ -42,7 +42,7 @@ def write_tokens(path: str | os.PathLike, records: Iterable[dict]) -> int:
 
 
 def join_tokens(path: str | os.PathLike, parts: Sequence[str | os.PathLike]) -> None:
-  """Writes the records of files of `write_tokens` to one, as if written there.
+  """Joins files of `write_tokens`: the bytes are those of one written at once.
 
   Raises:
     DataError: there are no parts, or one is not a whole token file; names it.
@@ -62,7 +62,7 @@ def join_tokens(path: str | os.PathLike, parts: Sequence[str | os.PathLike]) -> 
 
 
 class TokenSource:
-  """Random access to the records of one file, all of them read once and checked.
+  """The records of a file by index; opening it reads all of them once.
 
   Attributes:
     labels: for each record its `id`, `speaker`, `text` and `frames`, and
@@ -92,7 +92,7 @@ class TokenSource:
     return self._length
 
   def __getitem__(self, index: int) -> dict:
-    """The record as it was written."""
+    """Returns a record as it was written."""
     try:
       with self._lock:
         data = self._reader.read([index])[0]
@@ -115,7 +115,7 @@ class TokenSource:
 
 
 def _writer(path):
-  # Groups of one record make each readable by itself.
+  # Groups of one record make each readable on its own.
   return array_record_module.ArrayRecordWriter(str(path), "group_size:1")
 
 

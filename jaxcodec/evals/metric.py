@@ -4,19 +4,23 @@ import abc
 import dataclasses
 import importlib
 import re
-import shlex
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jaxcodec.data import extras
 from jaxcodec.stats import means
 
 
 def install_line(packages: tuple[str, ...]) -> str:
   """Returns the shell line that installs pip requirements."""
-  return "pip install " + " ".join(shlex.quote(p) for p in packages)
+  return extras.install_line(map(_name, packages))
+
+
+def _name(requirement: str) -> str:
+  return re.split(r"[<>=!~\[;]", requirement)[0]
 
 
 def require(requirement: str, *modules: str) -> list[Any]:
@@ -159,7 +163,7 @@ class Metric(abc.ABC):
   @property
   def distributions(self) -> tuple[str, ...]:
     """Names of the packages, without versions."""
-    return tuple(re.split(r"[<>=!~\[;]", p)[0] for p in self.packages)
+    return tuple(map(_name, self.packages))
 
   def load(self) -> dict[str, str]:
     """Loads packages and weights.

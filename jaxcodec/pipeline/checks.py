@@ -31,7 +31,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
   """
   for name in ("reconstruction", "generation"):
     try:
-      evaluate.metrics_of_set(experiment, name)
+      evaluate.metrics_of_set(experiment.config, experiment.spec, name)
     except ConfigError:
       raise
     except ValueError as error:

@@ -3,7 +3,8 @@
 import functools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from jaxcodec.pipeline.experiment import (
 )
 from jaxcodec.pipeline.generate import INDEX
 from jaxcodec.progress import Progress
+from jaxcodec.types import TokenSpec
 
 RESULTS = "results.json"
 
@@ -42,7 +44,7 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   )
   evaluations, asked, models = {}, {}, _own_weights(experiment)
   for name, metrics_of, clips in sets:
-    metrics = metrics_of_set(experiment, metrics_of)
+    metrics = metrics_of_set(experiment.config, experiment.spec, metrics_of)
     loaded = load_metrics(metrics)
     asked |= {metric.name: metric for metric in metrics}
     absent |= loaded.absent
@@ -88,16 +90,18 @@ def _measure(experiment, name, clips, loaded) -> SetMeasures:
   return measure_once(codec_home / "measured", name, inputs, measure)
 
 
-def metrics_of_set(experiment: Experiment, name: str) -> list[Metric]:
+def metrics_of_set(
+  config: Mapping[str, Any], spec: TokenSpec, name: str
+) -> list[Metric]:
   """Makes the metrics of `evaluate.reconstruction` or `evaluate.generation`.
 
   `opus` has the reconstruction's, without those that need codes.
   """
-  settings = experiment.config["evaluate"]
+  settings = config["evaluate"]
   names = settings["reconstruction" if name == "opus" else name]
   metrics = registry.make_metrics(
     names,
-    spec=experiment.spec,
+    spec=spec,
     asr=settings["asr"],
     speaker_model=settings["speaker"],
     utmos=settings["utmos"],

@@ -22,7 +22,7 @@ from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.source import Source, open_source
 from jaxcodec.data.sources import synthetic
 from jaxcodec.data.text import Vocabulary
-from jaxcodec.data.text.corpus import encode_all
+from jaxcodec.data.text.corpus import EncodedTexts, encode_all
 from jaxcodec.inference.codec import CodecRunner
 from jaxcodec.parallel import sharding
 from jaxcodec.semantic.mfcc import Mfcc
@@ -116,11 +116,16 @@ class Experiment:
       return clusters
     return {**clusters, "hubert": self.semantic_features.config}
 
-  @functools.cached_property
+  @property
   def text_ids(self) -> dict[int, np.ndarray]:
     """Symbol ids of the recordings' texts, by index; empty without `text`."""
+    return self.texts.ids
+
+  @functools.cached_property
+  def texts(self) -> EncodedTexts:
+    """The recordings' texts, and those that are left out."""
     if self.vocabulary is None:
-      return {}
+      return EncodedTexts({}, [])
     return encode_all(
       self.vocabulary,
       self.source.utterances,
@@ -181,6 +186,9 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
   data = dict(experiment.config["data"])
   for name in ("path", "workers"):
     data.pop(name)
+  # Configs of earlier versions lack the option; what they recorded still counts.
+  if data["options"].get("voices", 0) is None:
+    data["options"] = {k: v for k, v in data["options"].items() if k != "voices"}
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 

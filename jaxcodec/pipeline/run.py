@@ -11,13 +11,15 @@ from absl import logging
 import jaxcodec
 from jaxcodec import files, stages
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.build.resolve import resolve
+from jaxcodec.build.resolve import import_modules
+from jaxcodec.build.text import with_front_end
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.results import read_results
 from jaxcodec.parallel import processes
 from jaxcodec.pipeline import evaluate, train_options
 from jaxcodec.pipeline.checks import check, needs, wanted_stages
 from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.pipeline.packages import check_packages
 from jaxcodec.pipeline.stage_table import PUBLISHED, STAGES
 from jaxcodec.report.format import format_table
 
@@ -35,8 +37,11 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = resolve(plain(config)), pathlib.Path(workdir)
+  config, workdir = plain(config), pathlib.Path(workdir)
+  import_modules(config)
   wanted = wanted_stages(config["stages"])
+  check_packages(config, wanted)
+  config = with_front_end(config)
   with contextlib.ExitStack() as stack:
     with processes.together():
       if processes.is_first():

@@ -19,7 +19,7 @@ from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
 from jaxcodec.semantic import tokenizer as semantic
 
-SPEC = "spec.json"
+SPEC, SKIPPED_TEXTS = "spec.json", "skipped.json"
 # Recordings that are encoded together and written to one file, a piece; the pieces of a
 # part are joined when all are there.
 _CHUNK, PIECES = 64, "pieces"
@@ -45,7 +45,7 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     outputs.append(name)
   processes.on_first(lambda: _write_spec(experiment, folder))
   if experiment.vocabulary is not None:
-    outputs.append(VOCABULARY)
+    outputs += [VOCABULARY, SKIPPED_TEXTS]
   return outputs
 
 
@@ -74,6 +74,7 @@ def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
   files.write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
   if experiment.vocabulary is not None:
     experiment.vocabulary.save(folder / VOCABULARY)
+    files.write_json(folder / SKIPPED_TEXTS, experiment.texts.skipped)
   shutil.rmtree(folder / PIECES, ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ from jaxcodec.recipes import base
 def full(config: ConfigDict) -> None:
   """Adds the fields: two stacks of 12 layers of 1024."""
   config.text = dict(
-    front_end="auto",  # or espeak, dictionary, characters
+    front_end="auto",  # or hibari, espeak, dictionary, characters
     max_symbols=400,  # of a text
   )
   config.slm = base.transformer("valle")

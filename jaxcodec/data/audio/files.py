@@ -1,4 +1,4 @@
-"""Audio files, read strictly: what is not whole and finite is an error."""
+"""Reading and writing of audio files; a file that is damaged or odd is an error."""
 
 import contextlib
 import pathlib
@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from jaxcodec import files
-from jaxcodec.data.audio import damage
+from jaxcodec.data.audio import integrity
 from jaxcodec.data.source import DataError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
@@ -19,7 +19,7 @@ _BLOCK = 1 << 20  # samples
 
 
 class AudioInfo(NamedTuple):
-  """What a sound file holds; `sample_rate` in Hz."""
+  """Size of a sound file's content; `sample_rate` is in Hz."""
 
   num_samples: int
   num_channels: int
@@ -27,7 +27,7 @@ class AudioInfo(NamedTuple):
 
 
 def read_audio(path: pathlib.Path) -> tuple[np.ndarray, int]:
-  """Mono float32 samples and their rate in Hz; channels are averaged.
+  """Returns mono float32 samples (N,) and their rate in Hz; channels are averaged.
 
   Raises:
     DataError: unreadable, truncated, empty, or with NaN, Inf or huge samples.
@@ -37,21 +37,21 @@ def read_audio(path: pathlib.Path) -> tuple[np.ndarray, int]:
 
 
 def read_channels(path: pathlib.Path) -> tuple[np.ndarray, int]:
-  """Float32 samples (N, C) and their rate in Hz; raises as `read_audio` does."""
-  with _opened(path) as file:
+  """Returns float32 samples (N, C) and their rate in Hz; raises as `read_audio`."""
+  with _open(path) as file:
     audio_NxC = file.read(dtype="float32", always_2d=True)
     _check_length(path, len(audio_NxC), file.frames)
-    checksum = damage.FlacSum(path)
+    checksum = integrity.FlacChecksum(path)
     checksum.update(audio_NxC)
     checksum.check()
     return check_samples(audio_NxC, str(path)), file.samplerate
 
 
 def scan_audio(path: pathlib.Path) -> AudioInfo:
-  """Reads a file through without keeping it; raises as `read_audio` does."""
+  """Reads a file through without keeping its samples; raises as `read_audio`."""
   total = 0
-  with _opened(path) as file:
-    checksum = damage.FlacSum(path)
+  with _open(path) as file:
+    checksum = integrity.FlacChecksum(path)
     for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
       total += len(check_samples(block, str(path)))
       checksum.update(block)
@@ -61,38 +61,38 @@ def scan_audio(path: pathlib.Path) -> AudioInfo:
 
 
 def read_rate(path: pathlib.Path) -> int:
-  """A file's sample rate in Hz, by its header; raises as `read_audio` does."""
-  with _opened(path) as file:
+  """Returns the sample rate in Hz of a file's header; raises as `read_audio`."""
+  with _open(path) as file:
     return file.samplerate
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
-  """Float samples as 16-bit integers, clipped: exact for what 16-bit files hold."""
+  """Returns samples as 16-bit integers, clipped: exact for those of 16-bit files."""
   return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def write_wav(path: files.PathLike, audio: np.ndarray, sample_rate: int) -> None:
-  """Writes 16-bit audio (N,) or (N, C) in [-1, 1], clipped beyond, whole or not."""
+  """Writes audio (N,) or (N, C) in 16 bits, clipped to [-1, 1], in one step."""
   with files.replacing(path) as temporary:
     soundfile.write(temporary, np.clip(audio, -1, 1), sample_rate, "PCM_16")
 
 
 def resample(audio: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
-  """Audio (N,) or (N, C) at `rate` Hz by soxr HQ: see `resampled_length`."""
+  """Resamples audio (N,) or (N, C) by soxr HQ; `resampled_length` gives the length."""
   if source_rate == rate:
     return audio
   return soxr.resample(audio, source_rate, rate, quality="HQ")
 
 
 def resampled_length(num_samples: int, source_rate: int, rate: int) -> int:
-  """Samples that `resample` gives: the same duration, rounded, half up."""
+  """Returns how many samples `resample` gives: the same duration, rounded half up."""
   return (2 * num_samples * rate + source_rate) // (2 * source_rate)
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _open(path):
   try:
-    damage.check_file(path)
+    integrity.check_file(path)
     with soundfile.SoundFile(path) as file:
       yield file
   except (OSError, soundfile.LibsndfileError) as error:

@@ -1,4 +1,4 @@
-"""Utterances behind others of their speaker, as they are generated behind a prompt."""
+"""Pairs of utterances of one speaker, for models that continue a prompt."""
 
 import collections
 
@@ -8,20 +8,21 @@ from jaxcodec.data.token_store import TokenSource
 
 
 class Continuations:
-  """A token file's records, and each of them some times behind another one.
+  """A token file's records, followed by pairs of them joined into one record each.
 
-  A model that has only met single utterances takes the end of its prompt for the end
-  of all it is to say. Can be used in a `TokenSource`'s place; the first `len(source)`
-  records are those of the source.
+  A model that is trained on single utterances alone takes the end of its prompt for the
+  end of everything. This stands in for a `TokenSource`; the first `len(source)` records
+  are the source's own.
 
   Args:
     source: the file.
-    times: how often an utterance with a text follows another one with a text, where
-      its speaker has one.
-    seed: of which it follows.
+    times: pairs in which each utterance with a text is the second one, where its
+      speaker has several.
+    seed: of the choice of the first one.
 
   Attributes:
-    path, num_codebooks: of the source.
+    path: of the source's file.
+    num_codebooks: K, of the source.
     labels: of each record its `id`, `speaker`, `frames` and, with text, `symbols`.
   """
 
@@ -36,7 +37,7 @@ class Continuations:
     return len(self._members)
 
   def __getitem__(self, index: int) -> dict:
-    """The record, or the arrays of two, one behind the other."""
+    """Returns a record of the source, or the joined arrays of two."""
     records = [self._source[member] for member in self._members[index]]
     if len(records) == 1:
       return records[0]
@@ -51,7 +52,7 @@ class Continuations:
 
 
 def _pairs(source, times, rng):
-  """(earlier, later): each follows the one before it in a circle of its speaker."""
+  """Returns (first, second): neighbours in a random circle of a speaker's records."""
   speakers = collections.defaultdict(list)
   for index, label in enumerate(source.labels):
     if "symbols" in label:

@@ -1,5 +1,6 @@
 """Batches of audio crops from a source, for training and for evaluation."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -23,11 +24,11 @@ def crops(
   shard_count: int = 1,
   workers: int = 0,
 ) -> grain.IterDataset | WorkerBatches:
-  """Endless shuffled batches of random crops.
+  """Returns endless shuffled batches of random crops.
 
-  In an epoch an utterance is drawn once for each whole crop that fits into it, so all
-  parts of the corpus are heard about equally often. See `reading.endless` for how
-  shards and resuming behave.
+  In an epoch an utterance is drawn once for each whole crop that fits into it, so that
+  all parts of the corpus occur about equally often. See `grain_options.endless` for
+  how shards and resuming behave.
 
   Args:
     source: where the audio comes from.
@@ -53,14 +54,9 @@ def crops(
     for _ in range(max(1, _num_samples(source, index, sample_rate) // crop_samples))
   ]
 
-  def load(index, rng):
-    audio_N = source.audio(index, sample_rate)
-    start = rng.integers(max(1, len(audio_N) - crop_samples + 1))
-    return audio_N[start : start + crop_samples], index
-
   return grain_options.endless(
     draws,
-    load,
+    _Loader(source, sample_rate, crop_samples),
     functools.partial(_collate, crop_samples=crop_samples),
     batch_size=batch_size,
     seed=seed,
@@ -80,22 +76,14 @@ def eval_crops(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """One pass over the middle of each utterance, always the same.
+  """Returns one pass over the middle of each utterance, always the same.
 
-  Batches as from `crops`; short utterances are padded, and rows that only fill up the
+  Batches as from `crops`; short utterances are padded, and rows that fill up the
   last batch have length 0 and index -1.
   """
-
-  def load(index):
-    if index < 0:
-      return np.zeros(0, np.float32), index
-    audio_N = source.audio(index, sample_rate)
-    start = max(0, (len(audio_N) - crop_samples) // 2)
-    return audio_N[start : start + crop_samples], index
-
   return grain_options.one_pass(
     indices,
-    load,
+    _Loader(source, sample_rate, crop_samples),
     functools.partial(_collate, crop_samples=crop_samples),
     batch_size=batch_size,
     shard_index=shard_index,
@@ -111,23 +99,27 @@ def long_enough(
   crop_samples: int,
   on_error: str = "raise",
 ) -> tuple[list[int], list[dict[str, str]]]:
-  """The indices whose utterances fill a crop, and those left out, as in `skipped`.
+  """Parts the indices whose utterances fill a crop from those that don't.
+
+  Returns:
+    The former, and the latter as entries of `Source.skipped`.
 
   Raises:
     DataError: nothing is left, or (`raise`) an utterance is shorter than a crop.
   """
+  wanted = f"the crop of {crop_samples / sample_rate:.3f} s"
   kept, skipped = [], []
   for index in indices:
-    if (samples := _num_samples(source, index, sample_rate)) >= crop_samples:
+    samples, name = (
+      _num_samples(source, index, sample_rate),
+      source.utterances[index].id,
+    )
+    if samples >= crop_samples:
       kept.append(index)
     else:
-      reason = f"{samples / sample_rate:.3f} s"
-      skipped.append({"item": source.utterances[index].id, "reason": reason})
-  wanted = f"the crop of {crop_samples / sample_rate:.3f} s"
-  skipped = [
-    {**short, "reason": f"{short['item']}: {short['reason']} is shorter than {wanted}"}
-    for short in skipped
-  ]
+      seconds = f"{samples / sample_rate:.3f} s"
+      reason = f"{name}: {seconds} is shorter than {wanted}"
+      skipped.append({"item": name, "reason": reason})
   if skipped and on_error == "raise":
     some = "; ".join(short["reason"] for short in skipped[:5])
     raise DataError(
@@ -137,6 +129,23 @@ def long_enough(
   if not kept:
     raise DataError(f"none of {len(indices)} utterances fills {wanted}")
   return kept, skipped
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loader:
+  """Reads an utterance and cuts out a crop, in the middle where there is no `rng`."""
+
+  source: Source
+  sample_rate: int
+  crop_samples: int
+
+  def __call__(self, index, rng=None):
+    if index < 0:
+      return np.zeros(0, np.float32), index
+    audio_N = self.source.audio(index, self.sample_rate)
+    spare = max(0, len(audio_N) - self.crop_samples)
+    start = rng.integers(spare + 1) if rng else spare // 2
+    return audio_N[start : start + self.crop_samples], index
 
 
 def _num_samples(source, index, sample_rate):

@@ -1,4 +1,4 @@
-"""The grain settings that every batch iterator here shares."""
+"""Grain's settings for every batch iterator."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,13 +25,14 @@ def endless(
   shard_count: int,
   workers: int = 0,
 ) -> grain.IterDataset | WorkerBatches:
-  """Endless shuffled batches; each epoch has a new order and new `load(index, rng)`.
+  """Returns endless shuffled batches, in another order in every epoch.
 
-  An epoch is every index once, or several times where there are few.
-  The stream of elements does not depend on `shard_count`: all shards' batches one
-  after another are one process's batch.
-  Iterators resume exactly through `get_state` and `set_state`, and neither batches nor
-  states depend on `workers`, the processes that load (0: threads of this one).
+  `load(index, rng)` makes an element and `collate` a batch of a list of them. An epoch
+  has every index once, or several times where there are few. The stream of elements
+  does not depend on `shard_count`: the batches of all shards, one behind the other, are
+  the batch of one process. Iterators resume exactly through `get_state` and
+  `set_state`. Neither batches nor states depend on `workers`, the processes that load;
+  with 0, threads of this process do.
   """
   epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
   dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
@@ -49,9 +50,10 @@ def one_pass(
   shard_index: int,
   shard_count: int,
 ) -> grain.IterDataset:
-  """Each index once and in order; `load(-1)` fills the batches up.
+  """Returns batches of each index once and in order.
 
-  Every shard gets the same number of batches, all full.
+  Every shard gets the same number of batches, all full: `load(-1)` makes the elements
+  that fill the last one up.
   """
   short = -len(indices) % (batch_size * shard_count)
   dataset = grain.MapDataset.source([*indices, *([-1] * short)]).map(load)
@@ -62,7 +64,7 @@ def one_pass(
 def numbered(
   count: int, load: Callable[[int], Any], *, repeat: bool
 ) -> grain.IterDataset:
-  """What `load(number)` makes: 0 to `count` - 1, or without end if `repeat`.
+  """Returns `load(0)` to `load(count - 1)`; numbers go on without end if `repeat`.
 
   Iterators resume exactly through `get_state` and `set_state`.
   """
@@ -73,7 +75,7 @@ def numbered(
 
 
 def _batches(elements, collate, batch_size, shard_index, shard_count):
-  """A shard's rows of each batch of all shards."""
+  """Returns a shard's rows of each batch of all shards."""
 
   def batch(number):
     first = (number * shard_count + shard_index) * batch_size

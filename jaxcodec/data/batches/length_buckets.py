@@ -1,4 +1,4 @@
-"""Utterances of like length put into batches of about equally many frames."""
+"""Buckets of utterances of similar length, so that batches have little padding."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from absl import logging
 from jaxcodec.data.source import DataError
 from jaxcodec.data.token_store import TokenSource
 
-# Padded lengths are multiples of it.
+# Padded lengths are multiples of this.
 _FRAME_STEP = 8
 
 
@@ -20,9 +20,9 @@ class Bucket:
   """One shape of batches and the records that come in it.
 
   Attributes:
-    frames: T, that every record is padded to.
-    symbols: S of the longest text.
-    rows: B, those that only fill up included.
+    frames: T, to which every record is padded.
+    symbols: S, of the longest text.
+    rows: B, including empty rows that fill a batch up.
     members: indices of the records.
   """
 
@@ -41,18 +41,18 @@ def make_buckets(
   num_buckets: int,
   rows_multiple: int = 1,
 ) -> list[Bucket]:
-  """At most `num_buckets` shapes, each for as many records as the others.
+  """Returns at most `num_buckets` buckets with about equally many records.
 
-  Records longer than `max_frames` and those without the ids of a text are left out;
-  how many, and the shapes, is logged.
+  Records longer than `max_frames` and those without the ids of a text are left out; the
+  log says how many, and the shapes.
 
   Args:
     source: whose records have `text_S`.
     indices: of the records to use; all if None.
-    budget: no batch has more padded frames than this, counted over all rows.
+    budget: the most frames of a batch, rows times padded length.
     max_frames: the longest record to use.
-    num_buckets: each shape is a program to compile; few shapes are much padding.
-    rows_multiple: batches have a multiple of so many rows: the devices that share one.
+    num_buckets: more of them mean less padding, and a program to compile for each.
+    rows_multiple: rows of a batch are a multiple of it: the devices that share one.
 
   Raises:
     DataError: no record is left, or the budget is too small for the longest.
@@ -81,7 +81,7 @@ def make_buckets(
 
 
 class Plan:
-  """Which records make up which batch: `plan[n]` is batch n of an endless series.
+  """Assigns records to batches: `plan[n]` is batch n of an endless series.
 
   `len(plan)` batches are an epoch and have every record once; the batches of a bucket
   differ by at most one record in size.
@@ -97,7 +97,7 @@ class Plan:
     return self._length
 
   def __getitem__(self, number: int) -> tuple[Bucket, np.ndarray]:
-    """The bucket of batch `number` and its records' indices, -1 for empty rows."""
+    """Returns the bucket of batch `number` and its records, -1 for empty rows."""
     epoch, step = divmod(number, self._length)
     return self._epoch(epoch)[step]
 
@@ -113,7 +113,7 @@ class Plan:
 
 
 def _edges(padded, num_buckets):
-  """Padded lengths that part the sorted lengths into equally large groups."""
+  """Returns padded lengths that part the sorted ones into equally large groups."""
   last = np.ceil(len(padded) * np.arange(1, num_buckets + 1) / num_buckets) - 1
   return np.unique(np.sort(padded)[last.astype(int)])
 
@@ -125,7 +125,7 @@ def _rows(source, frames, members, budget, multiple):
       f"{source.path}: a batch of {budget} frames cannot hold {multiple} rows of"
       f" {frames}; allow more frames in a batch or fewer in an utterance"
     )
-  # No more than it takes for as few batches.
+  # As many batches as with full ones, but of about equal size.
   fair = math.ceil(members / math.ceil(members / rows))
   return math.ceil(fair / multiple) * multiple
 

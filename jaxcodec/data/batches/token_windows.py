@@ -21,10 +21,10 @@ def token_batches(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Endless shuffled batches of random windows of `frames` frames.
+  """Returns endless shuffled batches of random windows of `frames` frames.
 
   A record is drawn once an epoch for each whole window that fits into it, and at least
-  once; shorter ones are padded. See `reading.endless` for shards and resuming.
+  once; shorter ones are padded. See `grain_options.endless` for shards and resuming.
 
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, index_B int32}; codes
@@ -61,9 +61,9 @@ def eval_token_batches(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """One pass over the first `frames` frames of each record, always the same.
+  """Returns one pass over the first `frames` frames of each record, always the same.
 
-  Rows that only fill up the last batch are masked out and have index -1.
+  Rows that fill up the last batch are masked out and have index -1.
   """
   return grain_options.one_pass(
     _indices(source, indices),

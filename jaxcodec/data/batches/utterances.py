@@ -1,4 +1,4 @@
-"""Batches of whole utterances with their texts, to a budget of frames."""
+"""Batches of whole utterances with their texts, of limited numbers of frames."""
 
 from collections.abc import Sequence
 
@@ -21,20 +21,22 @@ def utterance_batches(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Shuffled batches of whole utterances, every one of them once an epoch.
+  """Returns shuffled batches of whole utterances, each once an epoch.
 
   Args:
     source: what the buckets were made from.
     buckets: from `make_buckets`.
     seed: of the order, which is another one in every epoch.
-    repeat: without end, or (for evaluation) one pass that is always the same.
-    shard_index, shard_count: process s of n gets the s-th n-th of every batch's rows,
-      so that all are at the same shape at the same time.
+    repeat: whether to go on without end; otherwise (for evaluation) one pass, always
+      the same.
+    shard_index: this process, below `shard_count`.
+    shard_count: processes that train. Each gets its rows of every batch, so that all
+      run the same shape at the same time.
 
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, text_BxS int32,
     text_mask_BxS bool, index_B int32}. Texts stand between begin and end. Where a mask
-    is False there are zeros. Rows that only fill up have index -1, no frames and the
+    is False there are zeros. Rows that fill a batch up have index -1, no frames and the
     empty text.
 
   Raises:
@@ -60,9 +62,9 @@ def _batch(source, bucket, index_B):
   }
   records = [source[i] if i >= 0 else nothing for i in index_B.tolist()]
   texts = [wrapped(record["text_S"]) for record in records]
-  codes_BxTxK, mask_BxT = _stacked([r["codes_TxK"] for r in records], bucket.frames)
-  semantic_BxT, _ = _stacked([r["semantic_T"] for r in records], bucket.frames)
-  text_BxS, text_mask_BxS = _stacked(texts, bucket.symbols + len(wrapped()))
+  codes_BxTxK, mask_BxT = _pad([r["codes_TxK"] for r in records], bucket.frames)
+  semantic_BxT, _ = _pad([r["semantic_T"] for r in records], bucket.frames)
+  text_BxS, text_mask_BxS = _pad(texts, bucket.symbols + len(wrapped()))
   return {
     "codes_BxTxK": codes_BxTxK,
     "semantic_BxT": semantic_BxT,
@@ -73,8 +75,8 @@ def _batch(source, bucket, index_B):
   }
 
 
-def _stacked(arrays, length):
-  """int32 arrays with zeros behind them, and where they are."""
+def _pad(arrays, length):
+  """Pads arrays with zeros to one int32 array; returns it and the mask of values."""
   stacked = np.zeros((len(arrays), length, *arrays[0].shape[1:]), np.int32)
   mask = np.zeros((len(arrays), length), bool)
   for row, array in enumerate(arrays):

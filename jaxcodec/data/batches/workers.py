@@ -1,4 +1,4 @@
-"""Batches made in other processes, with a position that does not know of them."""
+"""Batches made in other processes; saved positions don't depend on how many."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ _BUFFER = 2
 
 
 class WorkerBatches:
-  """The elements of a dataset, in its order, made by `workers` processes.
+  """Elements of a dataset, in its order, made by `workers` processes.
 
-  Its iterators' positions are those of the dataset itself: what was saved with some
-  workers is gone on from with any other number, or with none.
+  An iterator's position is that of the dataset itself: a run that was saved with some
+  workers resumes with any other number, or with none.
 
   Args:
     dataset: batches by number; pickled to every worker.
@@ -36,8 +36,8 @@ class _WorkerIterator:
     return self
 
   def __next__(self) -> Any:
-    # The first batch is made here: a look at the data starts no process, and training
-    # compiles while they start.
+    # The first batch is made here: a look at the data starts no process, and processes
+    # start while training compiles.
     if self._others is None:
       element = self._dataset[self._next]
       self._others = iter(())
@@ -49,7 +49,7 @@ class _WorkerIterator:
     return element
 
   def _start(self):
-    if not flags.FLAGS.is_parsed():  # as grain's workers want them
+    if not flags.FLAGS.is_parsed():  # which grain's workers require
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(self._workers, _BUFFER)
     return iter(self._dataset[self._next :].to_iter_dataset().mp_prefetch(options))
@@ -63,7 +63,7 @@ class _WorkerIterator:
       self._next = state["next_index"]
 
   def close(self) -> None:
-    """Ends the processes; the next element would start them again."""
+    """Ends the processes; asking for another element starts new ones."""
     if isinstance(self._others, grain.DatasetIterator):
       self._others.close()
     self._others = None

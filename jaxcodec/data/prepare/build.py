@@ -1,4 +1,4 @@
-"""A folder of speech to a TFDS set of array_record shards, in parallel, restartable."""
+"""Builds a TFDS set of array_record shards from a folder, in parallel, restartable."""
 
 import concurrent.futures
 import contextlib
@@ -13,21 +13,31 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 from jaxcodec import files
+from jaxcodec.data import extras
 from jaxcodec.data.audio.files import read_rate
 from jaxcodec.data.prepare import set_files, shard_plan, shard_writer
-from jaxcodec.data.prepare.shard_plan import Shard
-from jaxcodec.data.prepare.shard_writer import Job, Written
+from jaxcodec.data.prepare.shard_plan import ShardPlan
+from jaxcodec.data.prepare.shard_writer import BuildSettings, FinishedShard
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import AudioFile, Problems
 from jaxcodec.data.sources.checked import raise_first
 from jaxcodec.data.sources.layouts import list_folder
-from jaxcodec.data.sources.recording import Item, Problems
 from jaxcodec.progress import Progress
 
 BUILD = "build.json"
 
 
 class Summary(NamedTuple):
-  """A finished build: recordings by split, and how many shards were there before."""
+  """A finished build.
+
+  Attributes:
+    folder: of the set.
+    splits: recordings by split.
+    hours: of audio.
+    failures: recordings that were left out.
+    kept_shards: how many shards an earlier build had finished.
+    shards: how many there are.
+  """
 
   folder: pathlib.Path
   splits: dict[str, int]
@@ -49,24 +59,25 @@ def build(
 ) -> Summary:
   """Writes the set OUT/NAME/1.0.0 from a folder in one of `list_folder`'s layouts.
 
-  Killed at any moment and started again, it goes on: shards that are there, by their
-  checksums and inputs, are kept. The bytes depend on neither that nor the processes.
+  A build that was killed resumes when started again: it keeps the shards whose
+  checksums and inputs fit. The bytes depend neither on that nor on `processes`.
 
   Args:
     source: the folder; see `shard_plan.by_split` for what becomes the splits.
     out: TFDS's data directory.
     name: of the set, as TFDS wants them: a letter, then letters, digits, underscores;
       from the folder's name where None.
-    processes: at a time; all cores where None.
+    processes: how many run in parallel; one per core where None.
     shard_mb: megabytes of source files in a shard.
     sample_rate: Hz, to which all is resampled; where None, all must have one rate.
-    on_error: `raise` at the first bad recording or `skip` and list them all.
+    on_error: `raise` at the first bad recording, or `skip` and list them all.
 
   Raises:
     DataError: bad settings, nothing usable, another build in that place, or (`raise`)
       a bad recording.
-    ValueError: the plan of a build that was begun is damaged.
-    OSError: what is written cannot be, or a process died.
+    MissingPackage: tensorflow-datasets is not installed.
+    ValueError: the plan of an unfinished build is damaged.
+    OSError: a file cannot be written, or a process died.
   """
   root = pathlib.Path(source).expanduser().absolute()
   name = _name(root, name)
@@ -79,16 +90,19 @@ def build(
   folder = pathlib.Path(out).expanduser().absolute() / name / set_files.VERSION
   with _only_builder(folder):
     plan = _plan(folder, splits, root, shard_mb=shard_mb, sample_rate=sample_rate)
-    job = Job(
-      *(root, folder, name, plan["sample_rate"]),
+    settings = BuildSettings(
+      root=root,
+      folder=folder,
+      name=name,
+      sample_rate=plan["sample_rate"],
       resample=sample_rate is not None,
       has_text=any(item.text for item in items),
       on_error=on_error,
     )
     shards = shard_plan.make_shards(splits, plan["shards"])
-    written, kept = _write_all(job, shards, processes)
+    written, kept = _write_all(settings, shards, processes)
     failures += [failure for one in written for failure in one.failures]
-    counts = set_files.write_all(job, shards, written, failures)
+    counts = set_files.write_all(settings, shards, written, failures)
   seconds = sum(entry["seconds"] for one in written for entry in one.recordings)
   return Summary(folder, counts, seconds / 3600, failures, kept, len(shards))
 
@@ -101,7 +115,12 @@ def _name(root: pathlib.Path, name: str | None) -> str:
       f"the set's name must be a small letter, then small letters, digits and"
       f" underscores, got {name!r}"
     )
-  import tensorflow_datasets as tfds
+  (tfds,) = extras.import_modules(
+    "tensorflow-datasets",
+    "tensorflow_datasets",
+    field="a build of a TFDS set",
+    extra="tfds",
+  )
 
   if name in tfds.list_builders(with_community_datasets=False):
     raise DataError(
@@ -111,7 +130,7 @@ def _name(root: pathlib.Path, name: str | None) -> str:
   return name
 
 
-def _list(root: pathlib.Path, on_error: str) -> tuple[list[Item], Problems]:
+def _list(root: pathlib.Path, on_error: str) -> tuple[list[AudioFile], Problems]:
   items, problems = list_folder(root)
   items, doubles = shard_plan.unique(items)
   failures = [*problems, *doubles]
@@ -124,7 +143,7 @@ def _list(root: pathlib.Path, on_error: str) -> tuple[list[Item], Problems]:
 
 @contextlib.contextmanager
 def _only_builder(folder: pathlib.Path) -> Iterator[None]:
-  """Makes the folder and holds it; removes what a killed build left half-written."""
+  """Makes the folder and locks it; removes half-written files of a killed build."""
   if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").is_file():
     raise DataError(f"{folder}: is there and was not made by this command")
   folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +158,7 @@ def _only_builder(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
-  """The plan of the build in `folder`, which must be this one, or a new one."""
+  """Returns the plan of the build in `folder`, a new one if none was begun there."""
   wanted = {
     "recordings": shard_plan.listing(splits, root),
     "resampled_to": sample_rate,
@@ -162,8 +181,8 @@ def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
   return plan
 
 
-def _first_rate(splits: dict[str, list[Item]]) -> int:
-  """The rate that a set has which isn't resampled."""
+def _first_rate(splits: dict[str, list[AudioFile]]) -> int:
+  """Returns the rate of the first readable file, for a set that isn't resampled."""
   errors = []
   for item in itertools.chain.from_iterable(splits.values()):
     try:
@@ -173,20 +192,25 @@ def _first_rate(splits: dict[str, list[Item]]) -> int:
   raise DataError(f"no usable recording; {'; '.join(errors[:3])}")
 
 
-def _write_all(job, shards, processes) -> tuple[list[Written], int]:
-  """Every shard's result, in order, and how many were there."""
+def _write_all(settings, shards, processes) -> tuple[list[FinishedShard], int]:
+  """Writes the missing shards; returns all, in order, and how many were kept."""
   total = sum(len(shard.items) for shard in shards)
-  results: dict[Shard, Written] = {}
+  results: dict[ShardPlan, FinishedShard] = {}
   with (
     _pool(min(processes or os.cpu_count() or 1, len(shards))) as pool,
     Progress(total, "build", unit="recordings") as progress,
   ):
-    checks = {pool.submit(shard_writer.finished, job, shard): shard for shard in shards}
+    checks = {
+      pool.submit(shard_writer.read_finished, settings, shard): shard
+      for shard in shards
+    }
     _collect(checks, results, progress)
     kept = len(results)
     progress.restart_clock()
     missing = [shard for shard in shards if shard not in results]
-    writes = {pool.submit(shard_writer.write, job, shard): shard for shard in missing}
+    writes = {
+      pool.submit(shard_writer.write, settings, shard): shard for shard in missing
+    }
     _collect(writes, results, progress)
   return [results[shard] for shard in shards], kept
 
@@ -207,7 +231,7 @@ def _collect(futures, results, progress) -> None:
 
 @contextlib.contextmanager
 def _pool(processes: int) -> Iterator[concurrent.futures.Executor]:
-  """Processes that know nothing of this one's threads (one: a thread of this one)."""
+  """Yields a pool of fresh processes, or for one process a thread of this one."""
   if processes == 1:
     pool = concurrent.futures.ThreadPoolExecutor(1)
   else:

@@ -1,4 +1,4 @@
-"""What describes a built set as a whole: TFDS's metadata, manifest, checksums."""
+"""Files of a built set beside its shards: TFDS's metadata, manifest, checksums."""
 
 import json
 import os
@@ -9,28 +9,31 @@ from typing import Any
 
 from jaxcodec import files
 from jaxcodec.data.prepare import shard_writer
-from jaxcodec.data.prepare.shard_plan import Shard
-from jaxcodec.data.prepare.shard_writer import Job, Written
+from jaxcodec.data.prepare.shard_plan import ShardPlan
+from jaxcodec.data.prepare.shard_writer import BuildSettings, FinishedShard
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import Problems
+from jaxcodec.data.sources.audio_file import Problems
 
 VERSION = "1.0.0"
 MANIFEST, FAILURES = "manifest.jsonl", "failures.jsonl"
 CHECKSUMS = "checksums.json"
-# Readers look for it, so it comes last.
+# Readers look for this file, so it is written last.
 _INFO = "dataset_info.json"
 
 
 def write_all(
-  job: Job, shards: Sequence[Shard], written: Sequence[Written], failures: Problems
+  settings: BuildSettings,
+  shards: Sequence[ShardPlan],
+  written: Sequence[FinishedShard],
+  failures: Problems,
 ) -> dict[str, int]:
-  """Writes all that is not a shard; returns the number of recordings by split.
+  """Writes all files but the shards; returns the number of recordings by split.
 
   Raises:
     DataError: a split has no recording.
   """
   results = list(zip(shards, written, strict=True))
-  splits: dict[str, list[Written]] = {}
+  splits: dict[str, list[FinishedShard]] = {}
   for shard, one in results:
     splits.setdefault(shard.split, []).append(one)
   counts = {
@@ -39,29 +42,31 @@ def write_all(
   for split, count in counts.items():
     if not count:
       some = "; ".join(failure["reason"] for failure in failures[:3])
-      raise DataError(f"{job.root}: no usable recording for the split {split}; {some}")
-  temporary = job.folder / ".metadata"
+      raise DataError(
+        f"{settings.root}: no usable recording for the split {split}; {some}"
+      )
+  temporary = settings.folder / ".metadata"
   shutil.rmtree(temporary, ignore_errors=True)
   temporary.mkdir()
   recordings = [entry for one in written for entry in one.recordings]
   (temporary / MANIFEST).write_text(_json_lines(recordings), encoding="utf-8")
   (temporary / FAILURES).write_text(_json_lines(failures), encoding="utf-8")
-  _write_metadata(temporary, job, splits)
+  _write_metadata(temporary, settings, splits)
   names = sorted(path.name for path in temporary.iterdir())
   checksums = {name: files.sha256(temporary / name) for name in names}
-  checksums |= {shard.file(job.name): one.sha256 for shard, one in results}
-  files.write_json(job.folder / CHECKSUMS, checksums)
+  checksums |= {shard.file(settings.name): one.sha256 for shard, one in results}
+  files.write_json(settings.folder / CHECKSUMS, checksums)
   for name in sorted(names, key=lambda name: name == _INFO):
-    os.replace(temporary / name, job.folder / name)
+    os.replace(temporary / name, settings.folder / name)
   temporary.rmdir()
   return counts
 
 
 def check(folder: pathlib.Path) -> None:
-  """Compares the metadata of a set with its checksums, where it has any.
+  """Checks the metadata of a set, and its checksums where it has any.
 
   Raises:
-    DataError: naming the file that is no JSON or has changed.
+    DataError: naming the file that isn't JSON or has changed.
   """
   for name in (_INFO, "features.json", "metadata.json"):
     if (folder / name).is_file():
@@ -93,21 +98,21 @@ def _json_lines(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _write_metadata(
-  folder: pathlib.Path, job: Job, splits: dict[str, list[Written]]
+  folder: pathlib.Path, settings: BuildSettings, splits: dict[str, list[FinishedShard]]
 ) -> None:
-  """TFDS's description, which makes a set of the shards."""
+  """Writes TFDS's description, by which it finds the shards."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import dataset_info
   from tensorflow_datasets.core.file_adapters import FileFormat
 
   identity = dataset_info.DatasetIdentity(
-    job.name, tfds.core.Version(VERSION), str(job.folder), module_name=""
+    settings.name, tfds.core.Version(VERSION), str(settings.folder), module_name=""
   )
   info = tfds.core.DatasetInfo(
     builder=identity,
-    features=shard_writer.features(job.has_text),
+    features=shard_writer.features(settings.has_text),
     description="Speech: mono, 16 bits.",
-    metadata=tfds.core.MetadataDict(sample_rate=job.sample_rate),
+    metadata=tfds.core.MetadataDict(sample_rate=settings.sample_rate),
   )
   info.set_file_format(FileFormat.ARRAY_RECORD)
   info.set_splits(
@@ -118,8 +123,8 @@ def _write_metadata(
           shard_lengths=[len(one.recordings) for one in parts],
           num_bytes=sum(one.num_bytes for one in parts),
           filename_template=tfds.core.ShardedFileTemplate(
-            data_dir=job.folder,
-            dataset_name=job.name,
+            data_dir=settings.folder,
+            dataset_name=settings.name,
             split=split,
             filetype_suffix="array_record",
           ),

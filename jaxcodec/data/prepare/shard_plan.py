@@ -1,4 +1,4 @@
-"""Which recording goes into which shard: the same whatever the number of processes."""
+"""Assigns recordings to shards, the same ones for any number of processes."""
 
 import dataclasses
 import hashlib
@@ -7,28 +7,36 @@ from collections.abc import Iterable, Sequence
 
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources import libri
-from jaxcodec.data.sources.recording import Item, Problems, problem
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-  """One file to write: shard `index` of the `count` of a split."""
+class ShardPlan:
+  """A shard to write.
+
+  Attributes:
+    split: of the set.
+    index: of the shard in its split.
+    count: of the split's shards.
+    items: the recordings, in order.
+  """
 
   split: str
   index: int
   count: int
-  items: tuple[Item, ...]
+  items: tuple[AudioFile, ...]
 
   @property
   def label(self) -> str:
+    """Name of the shard in its set."""
     return f"{self.split}-{self.index:05d}"
 
   def file(self, name: str) -> str:
-    """TFDS's file name of it in the set `name`."""
+    """Returns TFDS's file name of the shard in the set `name`."""
     return f"{name}-{self.split}.array_record-{self.index:05d}-of-{self.count:05d}"
 
   def inputs(self, root: pathlib.Path) -> str:
-    """Hash of all that its bytes depend on; files by size and time of change."""
+    """Returns a hash of what its bytes depend on; files by size and time of change."""
     total = hashlib.sha256()
     for item in self.items:
       try:
@@ -41,11 +49,13 @@ class Shard:
     return total.hexdigest()
 
 
-def by_split(items: Iterable[Item], root: pathlib.Path) -> dict[str, list[Item]]:
-  """The items of each split, in the order of their ids' hashes, as TFDS shuffles.
+def by_split(
+  items: Iterable[AudioFile], root: pathlib.Path
+) -> dict[str, list[AudioFile]]:
+  """Returns the items of each split, in the order of their ids' hashes, like TFDS.
 
-  Folders at the top with names of subsets are the splits (`train-clean-100` becomes
-  `train_clean_100`, as in TFDS's catalogue); without any, all is `train`.
+  Top folders that are named like subsets are the splits (`train-clean-100` becomes
+  `train_clean_100`, as in TFDS's catalogue); without such folders all is `train`.
 
   Raises:
     DataError: some folders at the top are subsets and others are not.
@@ -57,15 +67,15 @@ def by_split(items: Iterable[Item], root: pathlib.Path) -> dict[str, list[Item]]
       f"{root}: {sorted(subsets)[0]} is a split, but {sorted(others)[0]} beside it is"
       " not: build from folders of the same kind"
     )
-  splits: dict[str, list[Item]] = {}
+  splits: dict[str, list[AudioFile]] = {}
   for item in sorted(tops, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
     name = tops[item].replace("-", "_") if subsets else "train"
     splits.setdefault(name, []).append(item)
   return dict(sorted(splits.items()))
 
 
-def listing(splits: dict[str, list[Item]], root: pathlib.Path) -> str:
-  """Hash of which recordings there are, and where below `root`."""
+def listing(splits: dict[str, list[AudioFile]], root: pathlib.Path) -> str:
+  """Returns a hash of the recordings' ids and where below `root` they are."""
   total = hashlib.sha256()
   for split, items in splits.items():
     for item in items:
@@ -74,8 +84,8 @@ def listing(splits: dict[str, list[Item]], root: pathlib.Path) -> str:
   return total.hexdigest()
 
 
-def shard_lengths(items: Sequence[Item], max_bytes: int) -> list[int]:
-  """How many of the items, in order, each shard takes: up to `max_bytes` of files."""
+def shard_lengths(items: Sequence[AudioFile], max_bytes: int) -> list[int]:
+  """Returns how many items, in order, each shard takes: up to `max_bytes` of files."""
   lengths, size = [0], 0
   for item in items:
     own = item.path.stat().st_size if item.path.is_file() else 0
@@ -88,22 +98,22 @@ def shard_lengths(items: Sequence[Item], max_bytes: int) -> list[int]:
 
 
 def make_shards(
-  splits: dict[str, list[Item]], lengths: dict[str, list[int]]
-) -> list[Shard]:
-  """The shards of all splits, from the lengths of each one's."""
+  splits: dict[str, list[AudioFile]], lengths: dict[str, list[int]]
+) -> list[ShardPlan]:
+  """Returns the shards of all splits, given the numbers of items in each."""
   shards = []
   for split, items in splits.items():
     start = 0
     for index, length in enumerate(lengths[split]):
       part = tuple(items[start : start + length])
-      shards.append(Shard(split, index, len(lengths[split]), part))
+      shards.append(ShardPlan(split, index, len(lengths[split]), part))
       start += length
   return shards
 
 
-def unique(items: Iterable[Item]) -> tuple[list[Item], Problems]:
-  """The items without those whose id another one has before them."""
-  seen: dict[str, Item] = {}
+def unique(items: Iterable[AudioFile]) -> tuple[list[AudioFile], Problems]:
+  """Drops items whose id an earlier one has; returns the rest and the problems."""
+  seen: dict[str, AudioFile] = {}
   problems = []
   for item in items:
     if item.id in seen:

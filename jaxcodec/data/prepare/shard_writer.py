@@ -1,4 +1,4 @@
-"""One shard of a TFDS set, written by one process, with a record of what is in it."""
+"""Writes a shard of a TFDS set, and a record of its content by which it is kept."""
 
 import dataclasses
 import multiprocessing
@@ -14,24 +14,24 @@ from array_record.python import array_record_module
 
 from jaxcodec import files
 from jaxcodec.data.audio.files import resample, to_int16
-from jaxcodec.data.prepare.shard_plan import Shard
+from jaxcodec.data.prepare.shard_plan import ShardPlan
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.folder import load_item
-from jaxcodec.data.sources.recording import Item, Problems, problem
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
+from jaxcodec.data.sources.folder import read_recording
 
 RECORDS = "shards"  # folder of the shards' records
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-  """What all shards of a build have in common.
+class BuildSettings:
+  """Settings that all shards of a build have in common.
 
   Attributes:
-    root: of the source.
+    root: folder of the recordings.
     folder: of the set: NAME/VERSION.
     name: of the set.
-    sample_rate: of what is written, Hz.
-    resample: or refuse files of other rates.
+    sample_rate: Hz, of the set.
+    resample: whether to resample files of other rates, which else are errors.
     has_text: whether the set has texts.
     on_error: `raise` or `skip`.
   """
@@ -44,13 +44,21 @@ class Job:
   has_text: bool
   on_error: str
 
-  def record_path(self, shard: Shard) -> pathlib.Path:
+  def record_path(self, shard: ShardPlan) -> pathlib.Path:
+    """Returns where the record of a shard is."""
     return self.folder / RECORDS / f"{shard.label}.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
-  """A finished shard: the entries of the manifest, and what could not be used."""
+class FinishedShard:
+  """The content of a shard.
+
+  Attributes:
+    recordings: entries of the manifest.
+    failures: recordings that were left out.
+    num_bytes: of the records.
+    sha256: hex digest of the file.
+  """
 
   recordings: list[dict[str, Any]]
   failures: Problems
@@ -59,10 +67,10 @@ class Written:
 
 
 def features(has_text: bool) -> Any:
-  """The features of a set, as TFDS's.
+  """Returns TFDS's features of a set.
 
-  Audio is a tensor and not TFDS's Audio, which cannot be read without TensorFlow, in
-  bytes: TFDS's plain integers take up to ten bytes a sample.
+  Audio is a tensor, because TFDS's Audio cannot be read without TensorFlow, and encoded
+  in bytes, because TFDS's plain integers take up to ten bytes a sample.
   """
   import tensorflow_datasets as tfds
 
@@ -72,40 +80,42 @@ def features(has_text: bool) -> Any:
   return tfds.features.FeaturesDict({"audio": audio, **texts})
 
 
-def finished(job: Job, shard: Shard) -> Written | None:
-  """A shard that is there, with the bytes that were written, from the same inputs."""
+def read_finished(settings: BuildSettings, shard: ShardPlan) -> FinishedShard | None:
+  """Returns a shard that an earlier build wrote of the same inputs, None if damaged."""
   try:
-    record = files.read_checked_json(job.record_path(shard))
-    if record.pop("inputs") != shard.inputs(job.root):
+    record = files.read_checked_json(settings.record_path(shard))
+    if record.pop("inputs") != shard.inputs(settings.root):
       return None
-    if job.on_error == "raise" and record["failures"]:
+    if settings.on_error == "raise" and record["failures"]:
       return None
-    whole = files.sha256(job.folder / shard.file(job.name)) == record["sha256"]
-    return Written(**record) if whole else None
+    whole = (
+      files.sha256(settings.folder / shard.file(settings.name)) == record["sha256"]
+    )
+    return FinishedShard(**record) if whole else None
   except (OSError, ValueError):
-    return None  # none, or damaged: it is written again
+    return None  # it is written again
 
 
-def write(job: Job, shard: Shard) -> Written:
-  """Writes a shard and then its record, each whole or not.
+def write(settings: BuildSettings, shard: ShardPlan) -> FinishedShard:
+  """Writes a shard and then its record, each in one step.
 
   Raises:
     DataError: (`raise`) a bad recording.
   """
-  inputs = shard.inputs(job.root)
-  encode = _encoder(features(job.has_text))
+  inputs = shard.inputs(settings.root)
+  encode = _encoder(features(settings.has_text))
   recordings, failures, num_bytes = [], [], 0
-  path = job.folder / shard.file(job.name)
+  path = settings.folder / shard.file(settings.name)
   with files.replacing(path) as part:
     # Groups of one record make each readable by itself.
     writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
     for item in shard.items:
       try:
-        example, entry = _example(job, item)
+        example, entry = _example(settings, item)
       except DataError as error:
-        if job.on_error == "raise":
+        if settings.on_error == "raise":
           raise
-        failures.append(problem(item.path.relative_to(job.root), str(error)))
+        failures.append(problem(item.path.relative_to(settings.root), str(error)))
         continue
       data = encode(example)
       writer.write(data)
@@ -113,14 +123,14 @@ def write(job: Job, shard: Shard) -> Written:
       recordings.append({**entry, "shard": path.name})
     writer.close()
     digest = files.sha256(part)
-  written = Written(recordings, failures, num_bytes, digest)
+  written = FinishedShard(recordings, failures, num_bytes, digest)
   record = {**dataclasses.asdict(written), "inputs": inputs}
-  files.write_checked_json(job.record_path(shard), record)
+  files.write_checked_json(settings.record_path(shard), record)
   return written
 
 
 def start_worker() -> None:
-  """Leaves Ctrl-C to what started this process, and ends with it if it is killed."""
+  """Makes this process ignore Ctrl-C, and end when the one that started it does."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   parent = multiprocessing.parent_process()
 
@@ -131,24 +141,26 @@ def start_worker() -> None:
   threading.Thread(target=watch, daemon=True).start()
 
 
-def _example(job: Job, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
-  """What goes into the shard, and into the manifest."""
-  recording = load_item(item)
+def _example(
+  settings: BuildSettings, item: AudioFile
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns what goes into the shard, and into the manifest."""
+  recording = read_recording(item)
   rate, audio_N = recording.sample_rate, recording.audio_N
-  if rate != job.sample_rate and not job.resample:
+  if rate != settings.sample_rate and not settings.resample:
     raise DataError(
-      f"{item}: has {rate} Hz and the set {job.sample_rate}; a given sample rate"
+      f"{item}: has {rate} Hz and the set {settings.sample_rate}; a given sample rate"
       " resamples all to it"
     )
-  audio_N = to_int16(resample(audio_N, rate, job.sample_rate))
+  audio_N = to_int16(resample(audio_N, rate, settings.sample_rate))
   example = {"audio": audio_N, "id": item.id, "speaker": item.speaker}
-  if job.has_text:
+  if settings.has_text:
     example["text"] = item.text or ""
   entry = {
     "id": item.id,
-    "path": item.path.relative_to(job.root).as_posix(),
+    "path": item.path.relative_to(settings.root).as_posix(),
     "speaker": item.speaker,
-    "seconds": round(len(audio_N) / job.sample_rate, 6),
+    "seconds": round(len(audio_N) / settings.sample_rate, 6),
     "sample_rate": rate,
     "sha256": recording.digest,
   }
@@ -156,7 +168,7 @@ def _example(job: Job, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _encoder(features):
-  """Examples to bytes, the same in every process: TFDS's own leave the order open."""
+  """Returns a serializer with a fixed order of features, which TFDS leaves open."""
   from tensorflow_datasets.core import example_serializer
 
   serializer = example_serializer.ExampleSerializer(features.get_serialized_info())

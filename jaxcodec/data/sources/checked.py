@@ -1,4 +1,4 @@
-"""A source whose every recording has been decoded once and found sound."""
+"""A source that decodes every recording once when it is opened."""
 
 import collections
 import concurrent.futures
@@ -19,7 +19,16 @@ DEFAULT_CACHE_BYTES = 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-  """One decoded recording: mono float32 audio at its own rate, and its labels."""
+  """A decoded recording.
+
+  Attributes:
+    id: unique in its source.
+    speaker: who speaks.
+    text: what is said; None where unknown.
+    audio_N: mono float32.
+    sample_rate: Hz, of the file.
+    digest: hex digest of the file's content.
+  """
 
   id: str
   speaker: str
@@ -30,13 +39,13 @@ class Recording:
 
 
 def resample(audio_N: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
-  """Mono float32 at `rate` Hz, clipped to [-1, 1]."""
+  """Returns mono float32 (N,) at `rate` Hz, clipped to [-1, 1]."""
   audio_N = files.resample(audio_N, source_rate, rate)
   return np.clip(audio_N, -1, 1).astype(np.float32, copy=False)
 
 
 class AudioCache:
-  """Least recently used arrays up to a number of bytes. Thread-safe."""
+  """Keeps the arrays that were used last, up to a number of bytes. Thread-safe."""
 
   def __init__(self, max_bytes: int):
     self._max_bytes, self._bytes = max_bytes, 0
@@ -44,16 +53,18 @@ class AudioCache:
     self._lock = threading.Lock()
 
   def __reduce__(self):
-    """Another process begins with an empty one."""
+    """Pickles it without its arrays: another process begins with none."""
     return AudioCache, (self._max_bytes,)
 
   def get(self, key) -> np.ndarray | None:
+    """Returns the array of `key`, None where it isn't kept."""
     with self._lock:
       if key in self._arrays:
         self._arrays.move_to_end(key)
       return self._arrays.get(key)
 
   def put(self, key, array: np.ndarray) -> None:
+    """Keeps an array and drops those that were not used for longest."""
     with self._lock:
       if key in self._arrays or array.nbytes > self._max_bytes:
         return
@@ -64,18 +75,18 @@ class AudioCache:
 
 
 class CheckedSource:
-  """A `Source` over `items`, which `load` turns into recordings.
+  """A `Source` of recordings that `load` decodes.
 
-  Opening it decodes everything once, in threads: that finds what is broken,
-  gives lengths and the fingerprint, and fills the cache at `sample_rate`.
+  Opening it decodes everything once, in threads. That finds bad recordings, gives the
+  lengths and the fingerprint, and fills the cache at `sample_rate`.
 
   Args:
-    name: what the error says is empty.
-    items: in the order of the utterances; `str(item)` names it in errors.
-    load: raises `DataError` naming the item where it is bad. Thread-safe.
+    name: of the source, for errors.
+    items: what `load` takes, in the order of the utterances; errors show `str(item)`.
+    load: raises `DataError` naming the item if it is bad. Thread-safe.
     sample_rate: Hz at which the cache is filled.
     on_error: `raise` or `skip`.
-    problems: {"item", "reason"} found before, while listing the items.
+    problems: what was found while the items were listed, as in `Source.skipped`.
     cache_bytes: memory for decoded and resampled audio.
   """
 
@@ -106,7 +117,7 @@ class CheckedSource:
     self.fingerprint = _fingerprint(self.utterances, [digest for *_, digest in kept])
 
   def audio(self, index: int, sample_rate: int) -> np.ndarray:
-    """Mono float32 samples in [-1, 1] at `sample_rate` Hz. Read-only."""
+    """Returns mono float32 samples (N,) in [-1, 1] at `sample_rate` Hz, read-only."""
     position = self._positions[index]
     audio_N = self._cache.get((position, sample_rate))
     if audio_N is None:
@@ -121,7 +132,7 @@ class CheckedSource:
     return audio_N
 
   def _check(self, position):
-    """The utterance and its digest, or the error; the audio goes to the cache."""
+    """Returns the utterance and its digest, or the error; caches the audio."""
     try:
       recording = self._load(self._items[position])
     except DataError as error:
@@ -147,7 +158,7 @@ class CheckedSource:
 
 
 def in_threads(function: Callable, items: Sequence) -> list:
-  """`[function(item) for item in items]` on every core; stops at the first error."""
+  """Returns `[function(item) for item in items]`, on all cores; stops at an error."""
   with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
     try:
       return list(pool.map(function, items))
@@ -157,7 +168,7 @@ def in_threads(function: Callable, items: Sequence) -> list:
 
 
 def raise_first(problems: Sequence[dict[str, str]]) -> None:
-  """Raises `DataError` with the first problem, counting the others."""
+  """Raises `DataError` with the first problem and the number of others, if any."""
   if problems:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     advice = "; data.on_error='skip' leaves such recordings out"

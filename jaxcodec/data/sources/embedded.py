@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import importlib.resources
 import pathlib
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -11,13 +12,14 @@ from absl import logging
 
 from jaxcodec import files
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
-from jaxcodec.data.sources.folder import load_item
-from jaxcodec.data.sources.recording import Item
-from jaxcodec.data.sources.voices import VOICES, speak
+from jaxcodec.data.sources.folder import read_recording
+from jaxcodec.data.sources.voices import VOICES, load_model, speak
 
 # Part of the folder's name: raise it whenever the same id would sound different.
-VERSION = 1
+VERSION = 2
+NUM_VOICES = 4
 RMS_DBFS, MAX_PEAK = -23.0, 0.9
 MARGIN_SECONDS, SILENCE_DB = 0.1, -40.0
 _VOICES = {voice.name: voice for voice in VOICES}
@@ -29,19 +31,21 @@ def open_embedded(
   sample_rate: int,
   on_error: str = "raise",
   max_utterances: int | None = None,
+  voices: int = NUM_VOICES,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """Read English speech of four voices, 25 minutes; made in about two on two cores.
+  """Opens read English speech, which is made on first use.
 
   Args:
     path: must be None.
     sample_rate: see `open_source`.
     on_error: nothing to skip here: a broken file is spoken again.
-    max_utterances: only the first ones; all voices occur from four on.
+    max_utterances: only the first ones; all voices occur once there are as many.
+    voices: how many say every sentence, at most 8; about 19 minutes of speech each.
     cache_bytes: memory for decoded audio.
 
   Raises:
-    DataError: bad settings, or the synthesiser is not installed.
+    DataError: bad settings, or hibari-tts is not installed.
   """
   if path:
     raise DataError(
@@ -49,44 +53,50 @@ def open_embedded(
       " set data.source='folder'"
     )
   if max_utterances is not None and max_utterances < 1:
-    raise DataError(f"data.max_utterances must be positive, got {max_utterances}")
-  folder = cache_folder()
-  items = script(folder)[:max_utterances]
-  _speak(folder, items, lambda item: not item.path.exists())
+    raise DataError(
+      f"data.options.max_utterances must be positive, got {max_utterances}"
+    )
+  if not 1 <= voices <= len(VOICES):
+    raise DataError(f"data.options.voices must be 1 to {len(VOICES)}, got {voices}")
+  folder = corpus_folder()
+  utterances = list_utterances(folder, voices)[:max_utterances]
+  _speak(folder, utterances, lambda utterance: not utterance.path.exists())
 
-  def checked():
+  def open_checked():
     return CheckedSource(
       "the embedded corpus",
-      items,
-      load_item,
+      utterances,
+      read_recording,
       sample_rate=sample_rate,
       on_error="raise",
       cache_bytes=cache_bytes,
     )
 
   try:
-    return checked()
+    return open_checked()
   except DataError as error:
     logging.warning("Repairing the embedded corpus: %s", error)
-    _speak(folder, items, _is_broken)
-    return checked()
+    _speak(folder, utterances, _is_broken)
+    return open_checked()
 
 
-def cache_folder() -> pathlib.Path:
-  """Where the spoken corpus is kept: below `JAXCODEC_CACHE` or `~/.cache/jaxcodec`."""
+def corpus_folder() -> pathlib.Path:
+  """Returns where the spoken corpus is kept, below `files.cache_folder`."""
   return files.cache_folder() / f"embedded-v{VERSION}"
 
 
-def script(folder: pathlib.Path) -> list[Item]:
-  """Who says what: every sentence once, every third one by a second voice too."""
+def list_utterances(folder: pathlib.Path, num_voices: int) -> list[AudioFile]:
+  """Returns who says what, in an order that fewer utterances are a good choice of.
+
+  The sentences once, each by the next voice in turn, then again with the voices moved
+  on by one, until every voice has said every sentence.
+  """
   lines = importlib.resources.files(__package__).joinpath("sentences.txt")
   sentences = lines.read_text(encoding="utf-8").splitlines()
-  once = list(enumerate(sentences))
-  parts = [(line, 0, text) for line, text in once]
-  parts += [(line, 1 + line // 3 % 3, text) for line, text in once[::3]]
   return [
-    _item(folder, VOICES[(line + shift) % len(VOICES)].name, line, text)
-    for line, shift, text in parts
+    _utterance(folder, VOICES[(line + turn) % num_voices].name, line, text)
+    for turn in range(num_voices)
+    for line, text in enumerate(sentences)
   ]
 
 
@@ -102,38 +112,43 @@ def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
   return audio_N * min(gain, MAX_PEAK / np.max(np.abs(audio_N)))
 
 
-def _item(folder, speaker, line, text):
-  key = f"{speaker}-{line + 1:03d}"
-  return Item(folder / f"{key}.flac", key, speaker, text)
+def _utterance(folder: pathlib.Path, voice: str, line: int, text: str) -> AudioFile:
+  key = f"{voice}-{line + 1:03d}"
+  return AudioFile(folder / f"{key}.flac", key, voice, text)
 
 
-def _speak(folder, items, needed):
-  """Speaks the `needed` items; a second process waits and then finds them done."""
-  if not any(map(needed, items)):
+def _speak(
+  folder: pathlib.Path,
+  utterances: Sequence[AudioFile],
+  is_needed: Callable[[AudioFile], bool],
+) -> None:
+  """Speaks what is needed; a second process waits and then finds it done."""
+  if not any(map(is_needed, utterances)):
     return
+  load_model()
   folder.mkdir(parents=True, exist_ok=True)
   with _lock(folder / ".lock"):
-    items = [item for item in items if needed(item)]
-    logging.info("Speaking %d sentences into %s", len(items), folder)
-    in_threads(_write, items)
+    needed = [utterance for utterance in utterances if is_needed(utterance)]
+    logging.info("Speaking %d sentences into %s", len(needed), folder)
+    in_threads(_write, needed)
 
 
-def _is_broken(item):
+def _is_broken(utterance: AudioFile) -> bool:
   try:
-    load_item(item)
+    read_recording(utterance)
   except DataError:
     return True
   return False
 
 
-def _write(item):
-  audio_N, rate = speak(item.text, _VOICES[item.speaker])
-  with files.replacing(item.path) as part:
+def _write(utterance: AudioFile) -> None:
+  audio_N, rate = speak(utterance.text, _VOICES[utterance.speaker])
+  with files.replacing(utterance.path) as part:
     soundfile.write(part, master(audio_N, rate), rate, format="FLAC", subtype="PCM_16")
 
 
 @contextlib.contextmanager
-def _lock(path):
+def _lock(path: pathlib.Path) -> Iterator[None]:
   with open(path, "w") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield

@@ -5,9 +5,9 @@ import pathlib
 
 from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
 from jaxcodec.data.sources.layouts import list_folder
-from jaxcodec.data.sources.recording import Item
 
 
 def open_folder(
@@ -17,7 +17,7 @@ def open_folder(
   on_error: str = "raise",
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """Every wav, flac, mp3 and ogg under `path`, in one of `list_folder`'s layouts."""
+  """Opens all wav, flac, mp3 and ogg files in `path`; `list_folder` has the layouts."""
   if not path:
     raise DataError("data.path: data.source='folder' needs the folder of audio files")
   root = pathlib.Path(path).expanduser()
@@ -25,7 +25,7 @@ def open_folder(
   return CheckedSource(
     str(root),
     items,
-    load_item,
+    read_recording,
     sample_rate=sample_rate,
     on_error=on_error,
     problems=problems,
@@ -33,7 +33,7 @@ def open_folder(
   )
 
 
-def load_item(item: Item) -> Recording:
+def read_recording(item: AudioFile) -> Recording:
   """Reads one file; raises `DataError` naming it where it is bad."""
   try:
     with open(item.path, "rb") as file:

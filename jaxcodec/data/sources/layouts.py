@@ -1,4 +1,4 @@
-"""Which recordings a folder holds, with their texts and speakers, by its layout."""
+"""Lists the recordings of a folder, with texts and speakers, in any known layout."""
 
 import collections
 import pathlib
@@ -6,25 +6,25 @@ import pathlib
 from jaxcodec.data.audio.files import SUFFIXES
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources import libri
-from jaxcodec.data.sources.metadata_csv import read_metadata
-from jaxcodec.data.sources.recording import (
+from jaxcodec.data.sources.audio_file import (
   UNKNOWN_SPEAKER,
-  Item,
+  AudioFile,
   Problems,
   problem,
   read_text,
 )
+from jaxcodec.data.sources.metadata_csv import read_metadata
 
 _TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt")
 
 
-def list_folder(root: pathlib.Path) -> tuple[list[Item], Problems]:
-  """Recordings under `root`, in order, and what is wrong with the listing.
+def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
+  """Returns the recordings under `root`, in order, and the problems in listing them.
 
-  The first of these that fits: `metadata.csv` in `root` (files that it does not list
-  are not part of the set); LibriSpeech's `*.trans.txt`; a `.txt` beside each file, as
-  in LibriTTS; Libri-Light's `.json`; no text at all. But for the Libri corpora, the
-  speaker is the first folder below `root` that isn't a subset, as `train` is.
+  The layout is the first of these that fits: `metadata.csv` in `root` (files that it
+  does not list are left out); LibriSpeech's `*.trans.txt`; a `.txt` beside each file,
+  as in LibriTTS; Libri-Light's `.json`; no text at all. Except in the Libri corpora,
+  the speaker is the first folder below `root` that isn't named like a subset (`train`).
 
   Raises:
     DataError: no such folder, no audio in it, or an unreadable table.
@@ -48,7 +48,7 @@ def list_folder(root: pathlib.Path) -> tuple[list[Item], Problems]:
   if any(map(libri.is_librilight, audio)):
     return libri.from_librilight(audio)
   return [
-    Item(path, _stem(path, root), _speaker(path, root), None) for path in audio
+    AudioFile(path, _stem(path, root), _speaker(path, root), None) for path in audio
   ], []
 
 
@@ -63,7 +63,7 @@ def _from_metadata(root, audio):
     found = by_stem.get(row.id, [])
     if len(found) == 1:
       speaker = row.speaker or UNKNOWN_SPEAKER
-      items.append(Item(found[0], row.id, speaker, row.text))
+      items.append(AudioFile(found[0], row.id, speaker, row.text))
     else:
       what = "has several audio files" if found else "has no audio file"
       where = f"{root / 'metadata.csv'}:{row.line}"
@@ -77,9 +77,9 @@ def _from_texts_beside(root, audio):
     beside = _text_beside(path)
     text = " ".join(read_text(beside).split()) if beside else ""
     if text and libri.is_libritts(path):
-      items.append(Item(path, path.stem, path.stem.split("_")[0], text))
+      items.append(AudioFile(path, path.stem, path.stem.split("_")[0], text))
     elif text:
-      items.append(Item(path, _stem(path, root), _speaker(path, root), text))
+      items.append(AudioFile(path, _stem(path, root), _speaker(path, root), text))
     else:
       reason = f"{beside}: is empty" if beside else f"{path}: has no .txt beside it"
       problems.append(problem(path, reason))

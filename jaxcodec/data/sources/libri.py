@@ -12,35 +12,35 @@ import re
 from collections.abc import Iterable, Sequence
 
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import Item, Problems, problem, read_text
+from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem, read_text
 
 TTS_TEXTS = (".normalized.txt", ".original.txt")
 _TTS_STEM = re.compile(r"\d+_\d+_\d+_\d+")
-# Folders that are parts of a corpus and not speakers.
+# Names of folders that are parts of a corpus, not speakers.
 _SUBSET = re.compile(
   r"(train|dev|valid|validation|test)([-_].*)?|small|medium|large|duplicate"
 )
 
 
 def is_subset(folder: str) -> bool:
-  """Whether a folder's name is that of a part of a corpus, as `train-clean-100`."""
+  """Tells whether a folder is named like a part of a corpus, as `train-clean-100`."""
   return _SUBSET.fullmatch(folder) is not None
 
 
 def is_libritts(path: pathlib.Path) -> bool:
-  """Whether a file's name is reader, book, paragraph and sentence, as in LibriTTS."""
+  """Tells whether a file is named reader_book_paragraph_sentence, as in LibriTTS."""
   return _TTS_STEM.fullmatch(path.stem) is not None
 
 
 def is_librilight(path: pathlib.Path) -> bool:
-  """Whether a file has Libri-Light's metadata beside it."""
+  """Tells whether a file has Libri-Light's metadata beside it."""
   return path.suffix == ".flac" and path.with_suffix(".json").is_file()
 
 
 def from_transcripts(
   transcripts: Sequence[pathlib.Path], audio: Iterable[pathlib.Path]
-) -> tuple[list[Item], Problems]:
-  """LibriSpeech: a line of each chapter's transcript is an id and its text."""
+) -> tuple[list[AudioFile], Problems]:
+  """Lists LibriSpeech: a line of a chapter's transcript is an id and its text."""
   by_id = {(path.parent, path.stem): path for path in audio}
   items, problems = [], []
   for transcript in transcripts:
@@ -48,7 +48,7 @@ def from_transcripts(
       key, _, text = line.strip().partition(" ")
       path = by_id.pop((transcript.parent, key), None)
       if key and path and text.strip():
-        items.append(Item(path, key, key.split("-")[0], text.strip()))
+        items.append(AudioFile(path, key, key.split("-")[0], text.strip()))
       elif key:
         what = "has no text" if path else "has no audio file beside it"
         problems.append(problem(key, f"{transcript}:{number}: {key!r} {what}"))
@@ -59,8 +59,8 @@ def from_transcripts(
   return items, problems
 
 
-def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[Item], Problems]:
-  """Libri-Light: ids are speaker/book/file, wherever in the tree the source begins."""
+def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[AudioFile], Problems]:
+  """Lists Libri-Light: ids are speaker/book/file, from any folder of the tree."""
   items, problems = [], []
   for path in audio:
     try:
@@ -69,7 +69,7 @@ def from_librilight(audio: Sequence[pathlib.Path]) -> tuple[list[Item], Problems
       problems.append(problem(path, str(error)))
     else:
       key = "/".join([*path.parts[-3:-1], path.stem])
-      items.append(Item(path, key, speaker, None))
+      items.append(AudioFile(path, key, speaker, None))
   return items, problems
 
 

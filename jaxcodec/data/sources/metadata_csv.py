@@ -1,11 +1,11 @@
-"""LJSpeech's `metadata.csv` and its cousins: which column is what."""
+"""Reads LJSpeech's `metadata.csv` and tables like it."""
 
 import dataclasses
 import pathlib
 import re
 
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.recording import read_text
+from jaxcodec.data.sources.audio_file import read_text
 
 _ID = {"id", "file", "filename", "file_name", "path", "audio", "utterance_id"}
 _TEXT = {"text", "transcript", "transcription", "sentence"}
@@ -15,7 +15,7 @@ _SPEAKER = {"speaker", "speaker_id", "speaker_name"}
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One line: `speaker` is None where the table has no such column."""
+  """A recording's line; `speaker` is None where the table has no such column."""
 
   line: int
   id: str
@@ -24,7 +24,7 @@ class Row:
 
 
 def read_metadata(path: pathlib.Path) -> tuple[list[Row], list[dict[str, str]]]:
-  """The rows of a `|`-separated table, and the malformed lines as problems.
+  """Returns the rows of a `|`-separated table, and the malformed lines as problems.
 
   Columns are named by a header line (`id|text|speaker`, any order) if there is one.
   Without it they are `id|text`, `id|text|normalised text` or `id|text|speaker`; see
@@ -46,7 +46,7 @@ def read_metadata(path: pathlib.Path) -> tuple[list[Row], list[dict[str, str]]]:
 
 
 def third_column(pairs: list[tuple[str, str]]) -> str:
-  """Whether a third column is `normalised` text, a `speaker`, or `unknown`.
+  """Returns what a third column is: `normalised` text, a `speaker`, or `unknown`.
 
   Normalising rewrites numbers and abbreviations and leaves most plain words as they
   were; a speaker's name has nothing to do with what was said. So each pair votes:
@@ -71,7 +71,7 @@ def third_column(pairs: list[tuple[str, str]]) -> str:
 
 
 def _header(fields):
-  """Column positions by role if `fields` is a header, else None."""
+  """Returns column positions by role if `fields` is a header, else None."""
   roles = {"id": _ID, "text": _TEXT, "normalised": _NORMALISED, "speaker": _SPEAKER}
   names = [re.sub(r"\s+", "_", field.strip().lower()) for field in fields]
   columns = {

@@ -1,4 +1,4 @@
-"""Noise in place of data, to time training without reading any."""
+"""Noise in place of data, to time training without reading files."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxcodec.data.source import DataError, Utterance
 
 NAME = "synthetic"
-_POOL = 4  # batches that are made, and given again and again
+_POOL = 4  # different batches, which repeat
 
 
 class Synthetic:
@@ -25,7 +25,7 @@ class Synthetic:
 
 
 def open_synthetic(path: str | None, *, sample_rate: int, on_error: str) -> Synthetic:
-  """The source; see `synthetic_crops` and `synthetic_tokens` for its batches."""
+  """Returns the source; `synthetic_crops` and `synthetic_tokens` make its batches."""
   if path is not None:
     raise DataError(f"data.path: data.source={NAME} reads nothing, got {path!r}")
   return Synthetic()
@@ -39,7 +39,7 @@ def synthetic_crops(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Endless batches of white noise, of `pipeline.crops`' form."""
+  """Returns endless batches of white noise, with the fields of `crops.crops`."""
 
   def make(rng):
     shape = (batch_size, crop_samples)
@@ -62,7 +62,7 @@ def synthetic_tokens(
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
-  """Endless batches of random tokens, of `token_batches.token_batches`' form."""
+  """Returns endless batches of random tokens, with the fields of `token_batches`."""
 
   def make(rng):
     shape = (batch_size, frames)

@@ -9,11 +9,12 @@ import pathlib
 import numpy as np
 from array_record.python import array_record_module
 
+from jaxcodec.data import extras
 from jaxcodec.data.audio.files import check_samples
 from jaxcodec.data.prepare import set_files
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import UNKNOWN_SPEAKER
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.sources.recording import UNKNOWN_SPEAKER
 
 _AUDIO = ("audio", "speech")
 _TEXT = ("text_normalized", "normalized_text", "text", "transcript", "transcription")
@@ -31,10 +32,10 @@ def open_tfds(
   native_rate: int | None = None,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """A set that was prepared with `file_format="array_record"`.
+  """Opens a set that was prepared with `file_format="array_record"`.
 
-  Audio, text, speaker and id are the features with the usual names; only audio must be
-  there. Integer samples are taken as 16-bit, which is what TFDS stores.
+  Audio, text, speaker and id are the features with the usual names, of which only audio
+  is required. Integer samples are taken as 16-bit, as TFDS stores them.
 
   Args:
     path: the set's own folder or any above it; TFDS's default where None.
@@ -77,7 +78,7 @@ class _Example:
 
 @dataclasses.dataclass(frozen=True)
 class _Columns:
-  """Which feature is what; None where the set has none."""
+  """Names of the features by what they hold; None where the set has none."""
 
   features: dict
   audio: str
@@ -111,7 +112,7 @@ class _Columns:
 
 
 def _find_set(path, name):
-  """The newest version of the only set below `path` whose folder fits `name`."""
+  """Returns the newest version of the only set below `path` that fits `name`."""
   default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
   root = pathlib.Path(path or default).expanduser()
   if not root.is_dir():
@@ -124,7 +125,7 @@ def _find_set(path, name):
     found = ", ".join(str(folder) for folder in sets) or "none"
     raise DataError(
       f"data.path: expected one prepared TFDS set {name!r} under {root}, found {found};"
-      " data.name picks one"
+      " data.options.name picks one"
     )
   return next(iter(sets.values()))
 
@@ -134,8 +135,12 @@ def _version(folder):
 
 
 def _open(directory, split):
-  import tensorflow_datasets as tfds
-
+  tfds = extras.import_modules(
+    "tensorflow-datasets",
+    "tensorflow_datasets",
+    field="data.source='tfds'",
+    extra="tfds",
+  )[0]
   _patch_audio_feature()
   try:
     builder = tfds.builder_from_directory(directory)
@@ -152,7 +157,7 @@ def _open(directory, split):
 
 
 def _check_length(path, expected):
-  """TFDS believes what it is told; a shard that holds more or less was damaged."""
+  """Raises `DataError` if a shard has lost records, which TFDS doesn't check."""
   try:
     found = array_record_module.ArrayRecordReader(str(path)).num_records()
   except Exception as error:  # the reader has no exceptions of its own
@@ -164,7 +169,7 @@ def _check_length(path, expected):
 
 
 def _read(examples, item):
-  """One example; raises `DataError` where the record or what is in it is damaged."""
+  """Returns an example; raises `DataError` if its record or a value is damaged."""
   try:
     return examples[item.index]
   except Exception as error:  # TFDS raises whatever its parts raise.
@@ -184,13 +189,13 @@ def _columns(directory, features, native_rate):
   if not rate:
     raise DataError(
       f"{directory}: the feature {audio!r} does not tell its sample rate;"
-      " set data.native_rate"
+      " set data.options.native_rate"
     )
   return _Columns(features, audio, find(_TEXT), find(_SPEAKER), find(_ID), int(rate))
 
 
 def _patch_audio_feature():
-  """Lets TFDS build its Audio feature, which asks TensorFlow for a mere dtype."""
+  """Lets TFDS build its Audio feature without TensorFlow, asked only for a dtype."""
   if importlib.util.find_spec("tensorflow"):
     return
   from tensorflow_datasets.core.features import audio_feature

@@ -1,4 +1,4 @@
-"""Text as a speech language model reads it: normalised, spoken out, numbered."""
+"""Text for speech language models: normalised, spelled in symbols, numbered."""
 
 from jaxcodec.data.text.front_ends import FrontEnd, front_end
 from jaxcodec.data.text.vocabulary import Vocabulary, wrapped

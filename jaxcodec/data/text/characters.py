@@ -9,7 +9,8 @@ LETTERS = string.ascii_lowercase + "'"
 
 
 def load() -> FrontEnd:
-  return FrontEnd("characters", (" ", *MARKS, *LETTERS), _speak)
+  """Returns the front end, which spells words as their letters."""
+  return FrontEnd("characters", (" ", *MARKS, *LETTERS), _speak, ("wetext",))
 
 
 def _speak(clause):

@@ -1,6 +1,7 @@
-"""The texts of a corpus as ids, all of them checked before any work."""
+"""Texts of a corpus to ids of symbols, all of them checked before any work."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -9,14 +10,27 @@ from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text.vocabulary import Vocabulary
 
 
+class EncodedTexts(NamedTuple):
+  """The texts of a corpus.
+
+  Attributes:
+    ids: of the symbols, (S,) int32, by the index of the utterance; those without a
+      usable text are absent.
+    skipped: texts that were left out, as in `Source.skipped`.
+  """
+
+  ids: dict[int, np.ndarray]
+  skipped: list[dict[str, str]]
+
+
 def encode_all(
   vocabulary: Vocabulary,
   utterances: Sequence[Utterance],
   *,
   max_symbols: int,
   on_error: str,
-) -> dict[int, np.ndarray]:
-  """Ids of the texts, by the index of their utterances; those without text are absent.
+) -> EncodedTexts:
+  """Spells every text of a corpus.
 
   Args:
     vocabulary: of the front end to use.
@@ -27,22 +41,25 @@ def encode_all(
   Raises:
     DataError: naming the utterance.
   """
-  encoded, skipped = {}, 0
+  ids, skipped = {}, []
   for index, utterance in enumerate(utterances):
     if utterance.text is None:
       continue
     try:
-      encoded[index] = _encode(vocabulary, utterance.text, max_symbols)
+      ids[index] = _encode(vocabulary, utterance.text, max_symbols)
     except DataError as error:
       if on_error == "raise":
         raise DataError(f"utterance {utterance.id!r}: {error}") from error
       logging.warning("Utterance %r has no usable text: %s", utterance.id, error)
-      skipped += 1
+      skipped.append({"item": utterance.id, "reason": str(error)})
   logging.info(
-    "%d of %d utterances have texts, spoken out by %r; %d texts are left out",
-    *(len(encoded), len(utterances), vocabulary.front_end, skipped),
+    "%d of %d utterances have texts, spelled by %r; %d texts are left out",
+    len(ids),
+    len(utterances),
+    vocabulary.front_end,
+    len(skipped),
   )
-  return encoded
+  return EncodedTexts(ids, skipped)
 
 
 def _encode(vocabulary, text, max_symbols):

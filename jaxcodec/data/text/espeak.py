@@ -9,40 +9,51 @@ import logging
 import string
 import unicodedata
 
+from jaxcodec.data import extras
 from jaxcodec.data.text.front_ends import FrontEnd
 from jaxcodec.data.text.normalise import MARKS
 
-# The block of IPA extensions, letters from other blocks, modifiers, and diacritics.
-_IPA = (
-  "".join(map(chr, range(0x250, 0x2B0)))
-  + "æðøħŋœβθχᵻᵊ"
-  + "ˈˌːˑʰʲʷʼ˞ˤⁿˠ"
-  + "".join(map(chr, (*(0x303, 0x306, 0x308, 0x30A, 0x318, 0x319), 0x31A)))
-  + "".join(map(chr, (0x31E, 0x31D, 0x320, 0x325, 0x327, 0x329, 0x32A, 0x32C, 0x32F)))
+_EXTENSIONS = "".join(map(chr, range(0x250, 0x2B0)))  # Unicode's block of IPA
+_OTHER_LETTERS = "æðøħŋœβθχᵻᵊ"
+_MODIFIERS = "ˈˌːˑʰʲʷʼ˞ˤⁿˠ"
+_DIACRITICS = (
+  "\u0303\u0306\u0308\u030a\u0318\u0319\u031a\u031e\u031d\u0320\u0325\u0327\u0329"
+  "\u032a\u032c\u032f"
 )
+_IPA = _EXTENSIONS + _OTHER_LETTERS + _MODIFIERS + _DIACRITICS
 
 
 def load() -> FrontEnd:
-  import espeakng_loader
-  from phonemizer.backend import EspeakBackend
-  from phonemizer.backend.espeak.wrapper import EspeakWrapper
-  from phonemizer.separator import Separator
-
-  EspeakWrapper.set_library(espeakng_loader.get_library_path())
-  EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-  # Its warnings are of words that are spoken as one or as several.
+  """Raises `MissingPackage` without phonemizer or espeakng-loader, both GPL-3."""
+  field = "text.front_end='espeak'"
+  (library,) = extras.import_modules(
+    "espeakng-loader", "espeakng_loader", field=field, extra="espeak"
+  )
+  backends, wrapper, separators = extras.import_modules(
+    "phonemizer",
+    "phonemizer.backend",
+    "phonemizer.backend.espeak.wrapper",
+    "phonemizer.separator",
+    field=field,
+    extra="espeak",
+  )
+  wrapper.EspeakWrapper.set_library(library.get_library_path())
+  wrapper.EspeakWrapper.set_data_path(library.get_data_path())
+  # It warns of words that are spoken as one or as several.
   logger = logging.getLogger(__name__)
   logger.setLevel(logging.ERROR)
-  backend = EspeakBackend(
+  backend = backends.EspeakBackend(
     "en-us",
     with_stress=True,
     language_switch="remove-flags",
     logger=logger,
   )
-  separator = Separator(phone="", word=" ")
+  separator = separators.Separator(phone="", word=" ")
 
   def speak(clause):
     (phones,) = backend.phonemize([clause], separator, strip=True)
     return list(unicodedata.normalize("NFD", phones))
 
-  return FrontEnd("espeak", (" ", *MARKS, *string.ascii_lowercase, *_IPA), speak)
+  inventory = (" ", *MARKS, *string.ascii_lowercase, *_IPA)
+  packages = ("phonemizer", "espeakng-loader", "wetext")
+  return FrontEnd("espeak", inventory, speak, packages)

@@ -1,18 +1,17 @@
-"""What a text front end is, and the one way to open one by name."""
+"""What a text front end is, and how a config opens one by name."""
 
 import dataclasses
 import functools
-import importlib
 import threading
 from collections.abc import Callable
 
 from absl import logging
 
+from jaxcodec.data.extras import MissingPackage
 from jaxcodec.data.source import DataError
-from jaxcodec.data.text.normalise import clauses, spoken
+from jaxcodec.data.text import normalise
+from jaxcodec.registry import Registry
 
-# In the order in which `auto` tries them.
-NAMES = ("espeak", "dictionary", "characters")
 # eSpeak has one state for all threads.
 _LOCK = threading.Lock()
 
@@ -22,24 +21,26 @@ class FrontEnd:
   """Turns text into symbols, the same ones for the same text, from any thread.
 
   Attributes:
-    name: one of `NAMES`.
+    name: its name in `FRONT_ENDS`.
     inventory: every symbol that can occur.
-    speak: the symbols of one clause without punctuation.
+    speak: gives the symbols of one clause without punctuation.
+    packages: what decides the symbols, by the names on PyPI.
   """
 
   name: str
   inventory: tuple[str, ...]
   speak: Callable[[str], list[str]]
+  packages: tuple[str, ...] = ()
 
   def symbols(self, text: str) -> list[str]:
-    """Symbols of normalised text: clauses with their marks, spaces between words.
+    """Returns the symbols of a text: clauses with their marks, spaces between words.
 
     Raises:
       DataError: the text is empty, has no words, or cannot be spoken; it shows why.
     """
     found = []
     with _LOCK:
-      for clause, mark in clauses(spoken(text)):
+      for clause, mark in normalise.clauses(normalise.spoken(text)):
         if said := self.speak(clause):
           found += [*([" "] if found else []), *said, *mark]
     if not found:
@@ -47,27 +48,46 @@ class FrontEnd:
     return found
 
 
-@functools.cache
+# Functions without arguments that return a `FrontEnd`, or raise `MissingPackage`. The
+# package's own are in the order in which `auto` tries them.
+FRONT_ENDS: Registry[Callable[[], FrontEnd]] = Registry(
+  "text.front_end",
+  {
+    "hibari": "jaxcodec.data.text.hibari:load",
+    "espeak": "jaxcodec.data.text.espeak:load",
+    "dictionary": "jaxcodec.data.text.dictionary:load",
+    "characters": "jaxcodec.data.text.characters:load",
+  },
+  DataError,
+)
+OWN = tuple(FRONT_ENDS)
+
+
 def front_end(name: str) -> FrontEnd:
-  """The front end called `name`; `auto` is the first of `NAMES` that is installed.
+  """Returns the front end called `name`; `auto` is the first of `OWN` installed.
 
   Raises:
-    DataError: an unknown name, or it is not installed.
+    DataError: an unknown name, or (`MissingPackage`) it is not installed.
   """
-  if name == "auto":
-    return _first_installed()
-  if name not in NAMES:
-    raise DataError(f"{name!r} is unknown; known: {['auto', *NAMES]}")
-  try:
-    return importlib.import_module(f"jaxcodec.data.text.{name}").load()
-  except ImportError as error:
-    raise DataError(f"{name!r} is not installed ({error})") from error
-
-
-def _first_installed():
-  for name in NAMES:
+  if name != "auto":
+    return _load(FRONT_ENDS.lookup(name))
+  normalise.load_grammars()  # which all of them need
+  for own in OWN:
     try:
-      return front_end(name)
-    except DataError as error:
-      logging.warning("Text front end: %s; trying the next", error)
-  raise AssertionError("characters need nothing")
+      return _load(FRONT_ENDS[own])
+    except MissingPackage as error:
+      logging.warning("%s; trying the next", error)
+  raise AssertionError("characters need nothing else")
+
+
+def forget() -> None:
+  """Makes the next `front_end` load again, as after packages were installed."""
+  _load.cache_clear()
+  normalise.load_grammars.cache_clear()
+
+
+@functools.cache
+def _load(loader: Callable[[], FrontEnd]) -> FrontEnd:
+  loaded = loader()
+  normalise.load_grammars()
+  return loaded

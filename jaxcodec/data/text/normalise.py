@@ -1,15 +1,16 @@
-"""Written English to words: numbers, dates, money and abbreviations spoken out."""
+"""Turns written English into words: numbers, dates, money, abbreviations."""
 
 import functools
 import re
 import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from jaxcodec.data import extras
 from jaxcodec.data.source import DataError
 
 MARKS = ",.;:!?"
-_READ = frozenset(string.printable + "£€¥°")
+_READABLE = frozenset(string.printable + "£€¥°")
 _SPOKEN = frozenset(f"{MARKS}'- ")
 # Quotes are not heard; brackets and dashes are pauses.
 _TYPOGRAPHY = str.maketrans(
@@ -22,14 +23,14 @@ _TYPOGRAPHY = str.maketrans(
   }
 )
 _DASH = re.compile(r"\s-+\s|--+")
-# What the grammars misread: 1990s as seconds, and 1,234 without its "one".
+# The grammars read 1990s as seconds, and leave out the "one" of 1,234.
 _DECADE = re.compile(r"(\d{3}0)s\b")
 _THOUSAND = re.compile(r"(?<![\d.,$£€¥])1,(\d{3})(?![.,]?\d)")
 _CLAUSE = re.compile(rf"([^{MARKS}]+)([{MARKS}]?)")
 
 
 def spoken(text: str) -> str:
-  """The words of `text` and their punctuation.
+  """Returns the words of `text` and their punctuation.
 
   Numbers, dates, money, units and abbreviations become words by WeTextProcessing's
   English grammars; what comes out is letters, `'`, `-`, spaces and `MARKS`.
@@ -41,9 +42,9 @@ def spoken(text: str) -> str:
   plain = " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
   if not plain:
     raise DataError("the text is empty")
-  _check(plain, text, _READ)
+  _check(plain, text, _READABLE)
   try:
-    words = _normalizer()(_THOUSAND.sub(_thousand, _DECADE.sub(r"\1's", plain)))
+    words = load_grammars()(_THOUSAND.sub(_thousand, _DECADE.sub(r"\1's", plain)))
   except AssertionError as error:  # the grammars know no reading
     raise DataError(f"cannot read the numbers in the text {text!r}") from error
   _check(words, text, _SPOKEN)
@@ -51,14 +52,14 @@ def spoken(text: str) -> str:
 
 
 def clauses(words: str) -> Iterator[tuple[str, str]]:
-  """Pieces of `spoken` text with the mark that ends each, empty if none does."""
+  """Yields pieces of `spoken` text with the mark that ends each, empty if none does."""
   for match in _CLAUSE.finditer(words):
     if clause := match[1].strip():
       yield clause, match[2]
 
 
 def plain_letters(words: str) -> list[str]:
-  """Lower-case words without accents and hyphens."""
+  """Returns lower-case words without accents and hyphens."""
   decomposed = unicodedata.normalize("NFKD", words.lower())
   letters = "".join(c for c in decomposed if not unicodedata.combining(c))
   return letters.replace("-", " ").split()
@@ -80,7 +81,13 @@ def _is_latin_letter(symbol):
 
 
 @functools.cache
-def _normalizer():
-  import wetext
+def load_grammars() -> Callable[[str], str]:
+  """Returns what speaks out numbers, dates, money and abbreviations.
 
+  Raises:
+    MissingPackage: wetext is not installed.
+  """
+  (wetext,) = extras.import_modules(
+    "wetext", "wetext", field="text.front_end", extra="text"
+  )
   return wetext.Normalizer(lang="en", operator="tn").normalize

@@ -1,13 +1,17 @@
-"""Symbols to numbers: the part of a text front end that a model depends on."""
+"""Numbers the symbols of a text front end; a trained model depends on the numbers."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
+from absl import logging
 
 from jaxcodec import files
+from jaxcodec.data import extras
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text.front_ends import FrontEnd, front_end
 
@@ -19,21 +23,24 @@ _FIRST = 3
 class Vocabulary:
   """The symbols of a front end in the order of their ids, which begin at 3.
 
-  It is the front end's whole inventory, not what the training texts happen to have: a
-  new word cannot meet an unknown symbol, and the size is known without any data. Ids
-  0, 1 and 2 pad, begin and end a text.
+  It has the front end's whole inventory, not only the symbols of the training texts: so
+  new words have no unknown symbols, and the size is known without data. Ids 0, 1 and 2
+  pad, begin and end a text.
 
   Attributes:
     front_end: its name.
     symbols: without repetitions.
+    packages: versions of what the texts were spelled by; empty where none is recorded.
   """
 
   front_end: str
   symbols: tuple[str, ...]
+  packages: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
   @classmethod
   def of(cls, text: FrontEnd) -> "Vocabulary":
-    return cls(text.name, text.inventory)
+    """Returns the vocabulary of a front end, with the versions installed here."""
+    return cls(text.name, text.inventory, extras.versions(text.packages))
 
   def __post_init__(self):
     if len(set(self.symbols)) != len(self.symbols):
@@ -43,7 +50,7 @@ class Vocabulary:
     return _FIRST + len(self.symbols)
 
   def encode(self, text: str) -> np.ndarray:
-    """Ids (S,) int32 of the symbols of `text`, without begin and end.
+    """Returns ids (S,) int32 of the symbols of `text`, without begin and end.
 
     Raises:
       DataError: the front end cannot speak it, or says what is not in the vocabulary.
@@ -59,7 +66,7 @@ class Vocabulary:
     return np.array([ids[symbol] for symbol in symbols], np.int32)
 
   def decode(self, ids_S: np.ndarray) -> list[str]:
-    """The symbols of ids; those that pad, begin and end are left out."""
+    """Returns the symbols of ids; those that pad, begin and end are left out."""
     return [self.symbols[i - _FIRST] for i in ids_S if i >= _FIRST]
 
   def save(self, path: str | os.PathLike) -> None:
@@ -68,18 +75,39 @@ class Vocabulary:
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "Vocabulary":
-    """What `save` wrote.
+    """Reads what `save` wrote; warns once of packages of other versions.
 
     Raises:
       DataError: there is no such file, or it is something else.
     """
     try:
       fields = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-      return cls(fields["front_end"], tuple(fields["symbols"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+      # Earlier files do not record the packages.
+      packages = dict(fields.get("packages", {}))
+      vocabulary = cls(fields["front_end"], tuple(fields["symbols"]), packages)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
       raise DataError(f"{path}: is not a vocabulary: {error}") from error
+    _warn_of_other_versions(vocabulary.front_end, tuple(sorted(packages.items())))
+    return vocabulary
+
+
+@functools.cache
+def _warn_of_other_versions(name: str, recorded: tuple[tuple[str, str], ...]) -> None:
+  """Says, once in a process, that texts may be spelled otherwise than in training."""
+  installed = extras.versions(package for package, _ in recorded)
+  others = [
+    f"{package} {installed[package]} in place of {version}"
+    for package, version in recorded
+    if installed.get(package, version) != version
+  ]
+  if others:
+    logging.warning(
+      "Text front end %r: a model was trained on what other versions spelled: %s",
+      name,
+      ", ".join(others),
+    )
 
 
 def wrapped(*texts: np.ndarray) -> np.ndarray:
-  """Texts' ids, one behind the other, between the ids that begin and end a text."""
+  """Returns the ids of texts in a row, between those that begin and end a text."""
   return np.concatenate([[BOS], *texts, [EOS]]).astype(np.int32)

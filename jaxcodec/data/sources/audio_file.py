@@ -1,4 +1,4 @@
-"""An audio file of a folder with its labels, and how a listing says what is wrong."""
+"""Audio files of a folder with their labels, and problems found while listing them."""
 
 import dataclasses
 import pathlib
@@ -12,8 +12,8 @@ Problems = list[dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Item:
-  """An audio file and its labels. Prints as its path."""
+class AudioFile:
+  """An audio file, not yet read, and its labels. `str` gives its path."""
 
   path: pathlib.Path
   id: str
@@ -25,12 +25,12 @@ class Item:
 
 
 def problem(item: object, reason: str) -> dict[str, str]:
-  """An entry of `Source.skipped`."""
+  """Returns an entry of `Source.skipped`."""
   return {"item": str(item), "reason": reason}
 
 
 def read_text(path: pathlib.Path) -> str:
-  """A whole text file; raises `DataError` naming it where it isn't UTF-8 text."""
+  """Returns a file's text; raises `DataError` naming it if it isn't UTF-8 text."""
   try:
     text = path.read_text(encoding="utf-8-sig")
   except OSError as error:

@@ -1,8 +1,8 @@
-"""Damage to sound files that libsndfile mends, or does not look for, in silence.
+"""Checks of sound files for damage that libsndfile passes over in silence.
 
-wav (Microsoft's RIFF): the header must agree with itself, and the data be all there.
+wav (Microsoft's RIFF): the header must agree with itself and with the file's size.
 Ogg (RFC 3533): every page has a CRC. FLAC (RFC 9639): the header has the MD5 of the
-samples, and the first frame has the rate once more. mp3 has nothing to go by.
+samples, and the first frame repeats the rate. mp3 has no checksum.
 """
 
 import hashlib
@@ -14,10 +14,19 @@ import numpy as np
 
 from jaxcodec.data.source import DataError
 
-# By the code in a frame's header; other codes do not tell.
+# Hz by the code in a frame's header; other codes leave the rate open.
 _FLAC_RATES = {
-  **{1: 88_200, 2: 176_400, 3: 192_000, 4: 8_000, 5: 16_000, 6: 22_050, 7: 24_000},
-  **{8: 32_000, 9: 44_100, 10: 48_000, 11: 96_000},
+  1: 88_200,
+  2: 176_400,
+  3: 192_000,
+  4: 8_000,
+  5: 16_000,
+  6: 22_050,
+  7: 24_000,
+  8: 32_000,
+  9: 44_100,
+  10: 48_000,
+  11: 96_000,
 }
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -37,8 +46,8 @@ def check_file(path: pathlib.Path) -> None:
       raise DataError(f"{path}: {problem}")
 
 
-class FlacSum:
-  """The MD5 of a FLAC file's samples; for files without one, nothing."""
+class FlacChecksum:
+  """Compares decoded samples with the MD5 in a FLAC file; does nothing for others."""
 
   def __init__(self, path: pathlib.Path):
     self._path, self._md5 = path, hashlib.md5(usedforsecurity=False)
@@ -50,14 +59,14 @@ class FlacSum:
       self._expected = bytes(16)
 
   def update(self, audio_NxC: np.ndarray) -> None:
-    """Takes in float samples in [-1, 1), exact to the file's bits."""
+    """Adds float samples (N, C) in [-1, 1), exact to the file's bits."""
     if any(self._expected):
       integers = (audio_NxC * 2.0 ** (self._bits - 1)).astype("<i4")
       octets = integers.reshape(-1, 1).view(np.uint8)
       self._md5.update(np.ascontiguousarray(octets[:, : self._bits // 8]))
 
   def check(self) -> None:
-    """Raises `DataError` if the samples were others when the file was written."""
+    """Raises `DataError` if the samples are not those that the file was written of."""
     if any(self._expected) and self._md5.digest() != self._expected:
       raise DataError(f"{self._path}: is damaged: its samples do not fit its checksum")
 
@@ -96,7 +105,7 @@ def _format_problem(fields):
 
 
 def _after_data(file, end, size):
-  """What follows the samples must be chunks, up to where the file says that it ends."""
+  """Returns what is wrong behind the samples, where only whole chunks may follow."""
   file.seek(4)
   riff_end = min(size, 8 + struct.unpack("<I", file.read(4))[0])
   while end + end % 2 + 8 <= riff_end:
@@ -122,7 +131,7 @@ def _ogg_problem(data):
 
 
 def _ogg_page_end(data, start):
-  """Byte after the page at `start`, None if there's no whole page."""
+  """Returns where the page at `start` ends, None if there is no whole page."""
   header = data[start : start + 27]
   if len(header) < 27 or header[:4] != b"OggS":
     return None
@@ -132,13 +141,13 @@ def _ogg_page_end(data, start):
 
 
 def _ogg_crc(page):
-  """CRC-32 with the bits in the other order than zlib's, from 0 and not inverted."""
+  """Returns Ogg's CRC-32: zlib's with reversed bits, from 0 and not inverted."""
   crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
   return int(f"{crc:032b}"[::-1], 2)
 
 
 def _flac_problem(file):
-  """Compares the header's rate with the first frame's."""
+  """Returns what is wrong with the header, or with the first frame's rate."""
   stream_info, last = None, False
   while not last:
     header = file.read(4)
