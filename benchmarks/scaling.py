@@ -90,7 +90,7 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
     "collectives": [
       {
         **{"kind": c.kind, "size": c.size, "times": c.times, "counted": c.counted},
-        **{"sent": c.sent, "among": len(c.groups[0]), "together": c.together(8)},
+        **{"sent": c.sent, "among": len(c.groups[0]), "together": c.members_within(8)},
       }
       for c in cost.collectives
     ],

@@ -188,7 +188,9 @@ def test_describe_counts_the_bytes_of_a_device():
     "kernel": jax.ShapeDtypeStruct((3, 16), jnp.float32),
     "step": jax.ShapeDtypeStruct((), jnp.int32),
   }
-  text = sharding.describe(state, sharding.state_shardings(mesh, state, rules))
+  text = sharding.describe(
+    sharding.place_shapes(state, sharding.state_shardings(mesh, state, rules))
+  )
   kernel, step, total = text.splitlines()
   assert kernel.split() == ["kernel", "3x16", "float32", "-,fsdp", "48"]
   assert step.split() == ["step", "scalar", "int32", "whole", "4"]

@@ -119,7 +119,7 @@ def test_rates_of_a_window(monkeypatch):
   monkeypatch.setattr(rates.time, "monotonic", lambda: next(clock))
 
   class Batches:
-    waited = 7.0
+    wait_seconds = 7.0
 
   class Mesh:
     devices = np.array([Device("TPU v4", {"peak_bytes_in_use": n}) for n in (5, 6)])
@@ -129,7 +129,7 @@ def test_rates_of_a_window(monkeypatch):
   found.restart()
   found.tick(275e12, 8)
   found.skip(1.0)
-  Batches.waited = 8.5
+  Batches.wait_seconds = 8.5
   found.tick(275e12, 8)
   assert found.take() == {
     "step_seconds": 1.5,

@@ -1,4 +1,4 @@
-"""What the training stages train, and on batches of which shapes: without any data."""
+"""The task of each training stage and the shapes of its batches, without any data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,11 +19,11 @@ Training = tuple[Task, Shapes]
 
 
 def training(config: Config, name: str, parallel: int) -> Training:
-  """The task of a stage, one of `STAGES`, and the shapes of a whole batch.
+  """Returns the task of a stage and the shapes of its whole batch.
 
   Args:
     config: plain dicts.
-    name: of the stage.
+    name: of the stage, one of `STAGES`.
     parallel: devices that share a batch; whole utterances come in multiples of them.
   """
   return STAGES[name](config, parallel)
@@ -41,7 +41,7 @@ def _codec(config: Config, _: int) -> Training:
 
 
 def _slm(config: Config, parallel: int) -> Training:
-  """Windows, or utterances as long as `max_seconds` with as long texts as may be."""
+  """Windows of tokens, or utterances with the longest audio and text allowed."""
   spec, train = make_codec(config).spec, config["slm_train"]
   vocabulary = make_vocabulary(config)
   task = make_slm_task(config, spec, vocabulary)

@@ -38,10 +38,10 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   config, workdir = with_front_end(plain(config)), pathlib.Path(workdir)
   wanted = wanted_stages(config["stages"])
   with contextlib.ExitStack() as stack:
-    with processes.together():
+    with processes.share_failure():
       if processes.is_first():
         stack.enter_context(stages.lock_workdir(workdir))
-    with processes.together():
+    with processes.share_failure():
       experiment = open_experiment(config, workdir)
       check(experiment, wanted)
     record = {"config": config, "command": command, "versions": _versions()}

@@ -157,7 +157,7 @@ def _synthetic_tokens(experiment):
 
 def _shard(experiment: Experiment) -> dict[str, int]:
   """Which part of all batches this process reads."""
-  part = sharding.batch_shard(experiment.mesh)
+  part = sharding.batch_part(experiment.mesh)
   return {"shard_index": part.index, "shard_count": part.count}
 
 

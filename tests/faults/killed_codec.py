@@ -91,7 +91,7 @@ def make_task() -> CodecGanTask:
 def fit(workdir: pathlib.Path, steps: int, wait: float, every: int) -> object:
   """Trains, and gives the state that the last checkpoint holds."""
   mesh, source = sharding.make_mesh({"fsdp": -1}), Noise(wait)
-  part = sharding.batch_shard(mesh)
+  part = sharding.batch_part(mesh)
   shape = {"sample_rate": RATE, "crop_samples": CROP, "batch_size": BATCH // part.count}
   where = {"shard_index": part.index, "shard_count": part.count}
 
@@ -133,7 +133,7 @@ def main() -> None:
     timeout=20,
     heartbeat_timeout=10,
   )
-  with processes.program():
+  with processes.exit_together():
     state = sharding.to_host(_without_keys(fit(*_settings(args))))
     if processes.is_first():
       leaves = jax.tree_util.tree_leaves_with_path(state)
