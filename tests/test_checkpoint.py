@@ -86,10 +86,7 @@ def test_restores_onto_another_mesh(tmp_path):
 
   with Checkpointer(tmp_path / "c") as checkpoints:
     checkpoints.save(1, jax.device_put(state, placed({"data": 4, "fsdp": 2})), "")
-  target = jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    *(state, placed({"fsdp": 8})),
-  )
+  target = sharding.place_shapes(state, placed({"fsdp": 8}))
   with Checkpointer(tmp_path / "c") as checkpoints:
     restored = checkpoints.restore(target).state
   assert_same_bits(restored, state)

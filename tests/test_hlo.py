@@ -60,15 +60,24 @@ OPERATIONS = {
   # What a device has is a quarter of the array; `size` is of the whole that is shared.
   "reduce-scatter": (
     lambda x: jax.lax.psum_scatter(x, "fsdp", tiled=True),
-    *(P(None, None), P("fsdp"), BYTES, BYTES * 3 / 4),
+    P(None, None),
+    P("fsdp"),
+    BYTES,
+    BYTES * 3 / 4,
   ),
   "all-to-all": (
     lambda x: jax.lax.all_to_all(x, "fsdp", 1, 0, tiled=True),
-    *(P("fsdp"), P(None, "fsdp"), BYTES / 4, BYTES / 4 * 3 / 4),
+    P("fsdp"),
+    P(None, "fsdp"),
+    BYTES / 4,
+    BYTES / 4 * 3 / 4,
   ),
   "collective-permute": (
     lambda x: jax.lax.ppermute(x, "fsdp", [(i, (i + 1) % 4) for i in range(4)]),
-    *(P("fsdp"), P("fsdp"), BYTES / 4, BYTES / 4),
+    P("fsdp"),
+    P("fsdp"),
+    BYTES / 4,
+    BYTES / 4,
   ),
 }
 

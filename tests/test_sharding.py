@@ -207,7 +207,8 @@ def run(tmp_path, shape, rules):
   """Twenty steps from the same start; the losses and the final state."""
   losses = []
   state = train_toy.fit(
-    *(tmp_path / "-".join(map(str, shape.values())), 20),
+    tmp_path / "-".join(map(str, shape.values())),
+    20,
     mesh=sharding.make_mesh(shape),
     rules=rules,
     checkpoint_every=1000,

@@ -68,7 +68,10 @@ def test_chosen_steps_are_traced(tmp_path):
 def test_flops_are_those_of_the_closed_form_and_of_xla():
   def loss(kernels, x_BxTxC):
     y = lax.conv_general_dilated(
-      *(x_BxTxC, kernels[0], (2,), ((1, 1),)),
+      x_BxTxC,
+      kernels[0],
+      window_strides=(2,),
+      padding=((1, 1),),
       dimension_numbers=("NHC", "HIO", "NHC"),
     )
     return ((y @ kernels[1]) ** 2).sum()
