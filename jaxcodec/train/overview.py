@@ -37,7 +37,7 @@ class ModuleSize:
 def log_parameters(folder: pathlib.Path, abstract_state: Any) -> None:
   """Logs the summary and writes every parameter to `folder`/parameters.txt.
 
-  A codec has over a thousand arrays, too many for the log. Of several processes only
+  A codec has hundreds of arrays, too many for the log. Of several processes only
   the first writes.
 
   Args:
