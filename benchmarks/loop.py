@@ -1,4 +1,4 @@
-"""What the loop costs beside the step: data, logging, checkpoints.
+"""Measures what the loop costs beside the step: data, logging, checkpoints.
 
     python benchmarks/loop.py --task=codec
     python benchmarks/loop.py --task=slm
@@ -48,7 +48,8 @@ def main():
     task, data = make(experiment, folder)
     turns = Turns(task, next(iter(data)), experiment)
     fit(
-      *(task, data),
+      task,
+      data,
       steps=WINDOW * arguments.rounds + WINDOW // 2 + 1,
       workdir=folder / "run",
       mesh=experiment.mesh,
@@ -64,7 +65,8 @@ def codec(experiment, _):
   """The codec's task and crops of the spoken corpus."""
   config, spec = experiment.config, experiment.spec
   data = data_pipeline.crops(
-    *(experiment.source, experiment.split["train"]),
+    experiment.source,
+    experiment.split["train"],
     sample_rate=spec.sample_rate,
     crop_samples=crop_samples(config, "codec_train", spec),
     batch_size=config["codec_train"]["batch_size"],
@@ -80,7 +82,9 @@ def slm(experiment, folder):
   shape = (300, spec.num_codebooks)
   records = [
     {
-      **{"id": f"{number}", "speaker": "a", "text": None},
+      "id": f"{number}",
+      "speaker": "a",
+      "text": None,
       "codes_TxK": rng.integers(spec.codebook_size, size=shape),
       "semantic_T": rng.integers(clusters, size=shape[0]),
     }
@@ -113,20 +117,20 @@ class Turns:
       whole = sharding.replicated(mesh)
       step = jax.jit(task.train_step, donate_argnums=0, out_shardings=(places, whole))
       self._step = step.lower(self._state, self._batch).compile()
-    self._begun = None
+    self._start = None
     self.loop, self.bare = [], []
 
   def __call__(self, step, _):
     if step % WINDOW != WINDOW // 2 // self.every * self.every:
       return
-    if self._begun is not None:
+    if self._start is not None:
       # The step before this call's and the one in flight were run by then.
-      self.loop.append((time.perf_counter() - self._begun) / (WINDOW - 1))
+      self.loop.append((time.perf_counter() - self._start) / (WINDOW - 1))
     self._run(WARM)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     self._run(BARE)
-    self.bare.append((time.perf_counter() - begun) / BARE)
-    self._begun = time.perf_counter()
+    self.bare.append((time.perf_counter() - start) / BARE)
+    self._start = time.perf_counter()
 
   def _run(self, steps):
     for _ in range(steps):

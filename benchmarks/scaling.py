@@ -1,4 +1,4 @@
-"""Weak scaling by the compiled training steps, on devices that aren't here.
+"""Expected weak scaling, from training steps compiled for devices that aren't here.
 
     python benchmarks/scaling.py --out=runs/scaling
 
@@ -90,8 +90,13 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},
     "collectives": [
       {
-        **{"kind": c.kind, "size": c.size, "times": c.times, "counted": c.counted},
-        **{"sent": c.sent, "among": len(c.groups[0]), "together": c.together(8)},
+        "kind": c.kind,
+        "size": c.size,
+        "times": c.times,
+        "counted": c.counted,
+        "sent": c.sent,
+        "among": len(c.groups[0]),
+        "together": c.members_within(8),
       }
       for c in cost.collectives
     ],
@@ -111,8 +116,12 @@ def cell(out: pathlib.Path, model: str, devices: int, fsdp: int) -> dict[str, An
 def row(model: str, devices: int, fsdp: int, cell: dict[str, Any]) -> str:
   """A line of the table."""
   shown = [
-    *(model, devices, f"{devices // fsdp} x {fsdp}", f"{cell['flops'] / 1e12:.2f}"),
-    *(f"{cell['memory'] / 1e9:.2f}", f"{cell['sent'] / 1e9:.3f}"),
+    model,
+    devices,
+    f"{devices // fsdp} x {fsdp}",
+    f"{cell['flops'] / 1e12:.2f}",
+    f"{cell['memory'] / 1e9:.2f}",
+    f"{cell['sent'] / 1e9:.3f}",
   ]
   for machine in MACHINES.values():
     computing = cell["flops"] / (UTILISATION * machine.flops[cell["dtype"]])

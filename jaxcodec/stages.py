@@ -1,8 +1,8 @@
 """Resumable stages: what is complete and current is skipped, the rest is redone.
 
-A stage owns the folder `workdir/<name>`. `STARTED.json` says which inputs the work in
-it belongs to; `DONE.json`, written last, lists the outputs with their checksums. Of
-several processes, which share the file system, the first keeps these records.
+A stage owns the folder `workdir/<name>`. `STARTED.json` records the inputs of the work
+in it; `DONE.json`, written last, lists the outputs with their checksums. Of several
+processes, which share the file system, only the first writes these records.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class Stage:
   skipped: bool
 
   def as_input(self) -> dict[str, Any]:
-    """What a later stage records of this one: its outputs' checksums."""
+    """Returns what a later stage records of this one: its outputs' checksums."""
     return {path: output["sha256"] for path, output in self.outputs.items()}
 
 
@@ -56,10 +56,10 @@ class WorkdirInUse(RuntimeError):
 
 
 def load_stage(workdir: files.PathLike, name: str) -> Stage | None:
-  """A stage that is complete, whatever its inputs were; None if it isn't."""
+  """Returns a complete stage, whatever its inputs were; None if it isn't complete."""
   folder = pathlib.Path(workdir) / name
   record = _read_record(folder / DONE)
-  if record is None or _damaged(folder, record["outputs"]):
+  if record is None or _find_damaged(folder, record["outputs"]):
     return None
   return _stage(folder, record, skipped=True)
 
@@ -69,24 +69,23 @@ def run_stage(
 ) -> Stage:
   """Runs `fn(folder)` unless its outputs for exactly these inputs are there.
 
-  Interrupted work with the same inputs is resumed: `fn` finds what it left in the
-  folder. Work with other inputs is moved aside to `<name>.stale-<n>`, never mixed in.
-  An output that is damaged or missing is removed and the stage resumed to remake it.
+  Interrupted work with the same inputs is resumed: `fn` finds its files in the folder.
+  Work with other inputs is moved to `<name>.stale-<n>`, never mixed in. If an output is
+  damaged or missing, it is removed and the stage resumed to make it again.
 
   Args:
     workdir: the experiment's folder.
     name: the stage's name, also its folder's.
-    inputs: JSON-able: all that the outputs depend on (config, code version, the
-      `as_input()` of the stages before).
-    fn: does the work inside the folder; returns the paths of its outputs, which lie
-      in the folder. Must itself be able to go on after a kill. Every process calls it,
-      if there are several.
+    inputs: everything the outputs depend on (config, code version, the `as_input()`
+      of earlier stages), as JSON can hold it.
+    fn: does the work inside the folder and returns the paths of its outputs there. It
+      must be able to continue after a kill. Of several processes every one calls it.
 
   Raises:
-    TypeError: if `inputs` aren't JSON-able.
+    TypeError: if `inputs` can't be written as JSON.
     FileNotFoundError: if an output that `fn` returned doesn't exist.
   """
-  inputs = _jsonable(inputs, name)
+  inputs = _as_json(inputs, name)
   fingerprint = _fingerprint(inputs)
   folder = pathlib.Path(workdir) / name
   record = processes.on_first(lambda: _begin(folder, name, inputs, fingerprint))
@@ -102,7 +101,7 @@ def run_stage(
 
 @contextlib.contextmanager
 def lock_workdir(workdir: files.PathLike) -> Iterator[None]:
-  """Holds `workdir` for this process; the lock of a dead process counts for nothing.
+  """Holds `workdir` for this process; a lock ends when its process does.
 
   Raises:
     WorkdirInUse: at once, if another process holds it, with that process' id.
@@ -127,7 +126,7 @@ def lock_workdir(workdir: files.PathLike) -> Iterator[None]:
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-  """One line for each field that differs: `codec.hop: 320 -> 640`."""
+  """Returns a line for each field that differs: `codec.hop: 320 -> 640`."""
   old, new = dict(_flatten(old)), dict(_flatten(new))
   lines = []
   for key in sorted(old.keys() | new.keys()):
@@ -139,11 +138,12 @@ def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _begin(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
-  """The record of the finished stage, or None once the folder is ready for the work."""
-  record = _finished(folder, name, inputs, fingerprint)
+  """Returns the finished stage's record, or None once the folder is ready for work."""
+  record = _find_finished(folder, name, inputs, fingerprint)
   if record is None:
-    begun = "resumed" if _prepare(folder, name, inputs, fingerprint) else "started"
-    logging.info("stage %s: %s in %s", name, begun, folder)
+    resumed = _prepare(folder, name, inputs, fingerprint)
+    how = "resumed" if resumed else "started"
+    logging.info("stage %s: %s in %s", name, how, folder)
   return record
 
 
@@ -161,18 +161,18 @@ def _finish(folder, record, paths, seconds) -> dict[str, Any]:
   return record
 
 
-def _finished(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
-  """The record of the stage in `folder`, if it's complete and of these inputs."""
+def _find_finished(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
+  """Returns the record of the stage in `folder` if it's complete for these inputs."""
   record = _read_record(folder / DONE)
   if record is None:
     return None
   if record["fingerprint"] != fingerprint:
     _move_aside(folder, name, record["inputs"], inputs)
     return None
-  damaged = _damaged(folder, record["outputs"])
+  damaged = _find_damaged(folder, record["outputs"])
   if damaged:
     logging.warning("stage %s: remaking damaged %s", name, ", ".join(damaged))
-    # Both go before the work starts: a later kill must not leave a false DONE.json.
+    # Removed before the work starts: a later kill must not leave a false DONE.json.
     (folder / DONE).unlink()
     for path in damaged:
       (folder / path).unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def _stage(folder, record, *, skipped: bool) -> Stage:
 
 
 def _prepare(folder, name, inputs, fingerprint) -> bool:
-  """Makes the folder ready for work with these inputs; True if some is there."""
+  """Prepares the folder for these inputs; True if it holds work to resume."""
   record = _read_record(folder / STARTED)
   if record is not None and record["fingerprint"] == fingerprint:
     return True
@@ -216,7 +216,7 @@ def _move_aside(folder, name, old, new) -> None:
 
 
 def _read_record(path: pathlib.Path) -> dict[str, Any] | None:
-  """A record of ours, or None if it's absent or isn't one."""
+  """Reads a stage's record, None if it's absent or damaged."""
   try:
     record = json.loads(path.read_text())
     if isinstance(record, dict) and {"fingerprint", "inputs"} <= record.keys():
@@ -240,7 +240,7 @@ def _checksums(folder, paths: Iterable[files.PathLike]) -> dict[str, dict[str, A
   return outputs
 
 
-def _damaged(folder, outputs) -> list[str]:
+def _find_damaged(folder, outputs) -> list[str]:
   def intact(file, expected):
     return (
       file.is_file()
@@ -253,7 +253,7 @@ def _damaged(folder, outputs) -> list[str]:
   ]
 
 
-def _jsonable(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _as_json(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
   for key, value in inputs.items():
     try:
       json.dumps(value, allow_nan=False)
@@ -267,6 +267,7 @@ def _fingerprint(inputs: dict[str, Any]) -> str:
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """Yields (path with dots, leaf) pairs; an empty mapping is a leaf."""
   if isinstance(value, Mapping) and value:
     for key, child in value.items():
       yield from _flatten(child, f"{prefix}.{key}" if prefix else str(key))

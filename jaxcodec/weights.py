@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from flax import traverse_util
 
 from jaxcodec import files
 
@@ -59,7 +60,7 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   if like is not None:
     flat = {key: a for key, a in flat.items() if not key.startswith(f"{BUFFERS}/")}
     _compare(path, flat, dict(_flatten(like)))
-  return _nested(flat)
+  return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
@@ -82,18 +83,7 @@ def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
     kernel = np.asarray(flat[f"{key.removesuffix('scale')}kernel"])
     axes = tuple(i for i, size in enumerate(wanted[key].shape) if size == 1)
     flat[key] = np.sqrt(np.sum(kernel * kernel, axes, keepdims=True))
-  return _nested(flat)
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  nested: dict[str, Any] = {}
-  for key, value in flat.items():
-    *parents, name = key.split("/")
-    node = nested
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = value
-  return nested
+  return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def load_metadata(path: files.PathLike) -> dict[str, str]:
@@ -158,14 +148,14 @@ def _opened(path: pathlib.Path) -> Any:
     ) from None
 
 
-def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  if not isinstance(tree, Mapping):
-    yield prefix, tree
-    return
-  for key in sorted(tree):
-    if "/" in key:
-      raise ValueError(f"key {key!r} in {prefix or 'the top level'!r} holds a slash")
-    yield from _flatten(tree[key], f"{prefix}/{key}" if prefix else key)
+def _flatten(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+  """Yields (path, leaf) pairs, sorted by the keys of each level."""
+  for keys, leaf in sorted(traverse_util.flatten_dict(tree).items()):
+    for depth, key in enumerate(keys):
+      if "/" in key:
+        parent = "/".join(keys[:depth]) or "the top level"
+        raise ValueError(f"key {key!r} in {parent!r} holds a slash")
+    yield "/".join(keys), leaf
 
 
 def _tensor(value: Any) -> np.ndarray:

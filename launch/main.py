@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
   # The first is raised at the first use of a config that was not found.
   except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
     sys.exit(errors.fail(error))
-  with processes.program():
+  with processes.exit_together():
     _run(config)
 
 

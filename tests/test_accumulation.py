@@ -17,7 +17,7 @@ from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.slm import SlmTask
-from jaxcodec.train.step import checked
+from jaxcodec.train.step import check_finite
 
 B, N = 8, 200
 
@@ -108,7 +108,7 @@ def test_a_balancer_runs_in_parts(batch):
 
 def test_a_skipped_step_keeps_both_optimisers_and_their_models(whole, batch):
   task, state, _, _ = whole
-  step = jax.jit(checked(task.train_step, keep_state=True))
+  step = jax.jit(check_finite(task.train_step, keep_state=True))
   spoilt = {
     **batch,
     "audio_BxN": np.where(np.arange(N) == 7, np.nan, batch["audio_BxN"]),

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxcodec.parallel import sharding
 from jaxcodec.train import checkpoint_packing
 from jaxcodec.train.checkpoint import Checkpointer
-from jaxcodec.train.checkpoint_checksums import CHECKSUMS, seal
+from jaxcodec.train.checkpoint_checksums import CHECKSUMS, write_checksums
 
 TX = optax.adamw(1e-3)
 
@@ -86,10 +86,7 @@ def test_restores_onto_another_mesh(tmp_path):
 
   with Checkpointer(tmp_path / "c") as checkpoints:
     checkpoints.save(1, jax.device_put(state, placed({"data": 4, "fsdp": 2})), "")
-  target = jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    *(state, placed({"fsdp": 8})),
-  )
+  target = sharding.place_shapes(state, placed({"fsdp": 8}))
   with Checkpointer(tmp_path / "c") as checkpoints:
     restored = checkpoints.restore(target).state
   assert_same_bits(restored, state)
@@ -119,7 +116,7 @@ def test_goes_on_from_a_checkpoint_whose_leaves_were_written_one_by_one(
   content = json.loads(meta.read_text())
   assert content.pop("packed") == {}  # as before there were packs
   meta.write_text(json.dumps(content))
-  seal(tmp_path / "c" / "1")
+  write_checksums(tmp_path / "c" / "1")
   with Checkpointer(tmp_path / "c") as checkpoints:
     assert_same_bits(checkpoints.restore(abstract(state)).state, state)
 
@@ -230,12 +227,13 @@ def test_leaving_on_an_exception_finishes_the_write(tmp_path):
 KILLED_WHILE_SAVING = textwrap.dedent("""
   import os, signal, sys
   import jax.numpy as jnp
-  from jaxcodec import checkpoint, damage
+  from jaxcodec import files
+  from jaxcodec.train import checkpoint
   checkpoints = checkpoint.Checkpointer(sys.argv[1])
   checkpoints.save(1, {"x": jnp.ones(8)}, "first")
   checkpoints._manager.wait_until_finished()
-  # Dies once all of the second is written, before it's committed.
-  damage.files.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+  # Dies once the second checkpoint is written, before it's committed.
+  files.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
   checkpoints.save(2, {"x": jnp.ones(8)}, "second")
   checkpoints._manager.wait_until_finished()
 """)

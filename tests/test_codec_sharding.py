@@ -24,7 +24,8 @@ def make_task():
   return CodecGanTask(
     Codec(Encoder(), quantizer, Decoder(), 1000),
     Discriminator(),
-    *[optax.adamw(1e-3, b1=0.8, b2=0.99)] * 2,
+    optax.adamw(1e-3, b1=0.8, b2=0.99),
+    optax.adamw(1e-3, b1=0.8, b2=0.99),
     dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=((512, 10),),  # by an FFT
     adversarial_start=2,

@@ -4,13 +4,9 @@
 """
 
 import dataclasses
-import pathlib
-import sys
 
+import corrupt_variants
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "faults"))
-import corrupt_variants  # noqa: E402
 
 FIND_ALL = ("flac", "ogg", "token file", "params")
 SAMPLE = corrupt_variants.variants(500)[::11]

@@ -97,17 +97,17 @@ def test_whole_utterances_fill_their_budget():
 
 def test_command_line_on_devices_that_are_not_here():
   """As the README has it; sizes that compile in a moment."""
-  options = [
-    *(
-      "--config.stages=slm",
-      "--config.mesh.fsdp=4",
-      "--config.slm_train.batch_size=64",
-    ),
-    *("--config.slm.width=32", "--config.slm.depth=1"),
-  ]
   command = [
-    *(sys.executable, "launch/main.py", f"--config={CONFIGS[0]}:runlocal"),
-    *("--dry_run", "--devices=64", *options),
+    sys.executable,
+    "launch/main.py",
+    f"--config={CONFIGS[0]}:runlocal",
+    "--dry_run",
+    "--devices=64",
+    "--config.stages=slm",
+    "--config.mesh.fsdp=4",
+    "--config.slm_train.batch_size=64",
+    "--config.slm.width=32",
+    "--config.slm.depth=1",
   ]
   env = {**os.environ, "XLA_FLAGS": ""}
   done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -116,5 +116,6 @@ def test_command_line_on_devices_that_are_not_here():
   assert head.startswith("64 devices: virtual CPU devices")
   assert mesh == "mesh: data=16, fsdp=4, tensor=1"
   assert "params/transformer/layers/qkv/kernel" in done.stdout
+  assert "| params/transformer " in done.stdout  # the overview, a row a module
   for part in ("memory a device", "FLOPs a device", "a device sends", "all-reduce"):
     assert part in done.stdout

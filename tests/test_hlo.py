@@ -38,7 +38,7 @@ def test_a_sum_over_rows(mesh):
   (one,) = found(mesh, lambda x: x.sum(0), P(("data", "fsdp")), P())
   assert (one.kind, one.size, one.groups) == ("all-reduce", 128, (tuple(range(8)),))
   assert one.sent == 2 * 7 / 8 * 128
-  assert [one.together(block) for block in (2, 4, 8)] == [2, 4, 8]
+  assert [one.members_within(block) for block in (2, 4, 8)] == [2, 4, 8]
 
 
 @pytest.mark.parametrize(
@@ -53,22 +53,31 @@ def test_a_gather_names_the_devices_of_an_axis(mesh, axis, groups):
   assert (one.kind, one.size, one.times) == ("all-gather", BYTES, 1)
   assert sorted(one.groups) == sorted(groups)
   assert one.sent == BYTES * (1 - 1 / len(groups[0]))
-  assert one.together(4) == (4 if axis == "fsdp" else 1)
+  assert one.members_within(4) == (4 if axis == "fsdp" else 1)
 
 
 OPERATIONS = {
   # What a device has is a quarter of the array; `size` is of the whole that is shared.
   "reduce-scatter": (
     lambda x: jax.lax.psum_scatter(x, "fsdp", tiled=True),
-    *(P(None, None), P("fsdp"), BYTES, BYTES * 3 / 4),
+    P(None, None),
+    P("fsdp"),
+    BYTES,
+    BYTES * 3 / 4,
   ),
   "all-to-all": (
     lambda x: jax.lax.all_to_all(x, "fsdp", 1, 0, tiled=True),
-    *(P("fsdp"), P(None, "fsdp"), BYTES / 4, BYTES / 4 * 3 / 4),
+    P("fsdp"),
+    P(None, "fsdp"),
+    BYTES / 4,
+    BYTES / 4 * 3 / 4,
   ),
   "collective-permute": (
     lambda x: jax.lax.ppermute(x, "fsdp", [(i, (i + 1) % 4) for i in range(4)]),
-    *(P("fsdp"), P("fsdp"), BYTES / 4, BYTES / 4),
+    P("fsdp"),
+    P("fsdp"),
+    BYTES / 4,
+    BYTES / 4,
   ),
 }
 

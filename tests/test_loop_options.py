@@ -150,7 +150,8 @@ def test_bfloat16_computes_the_layers_and_nothing_else(codec):
       task.codec.apply({"params": s.params, **s.collections}, x[..., None]),
       task._judge(s.disc_params, x),
     ),
-    *(state, batch["audio_BxN"]),
+    state,
+    batch["audio_BxN"],
   )
   measured = [y_BxNx1, quantized.z_BxTxD, quantized.losses, maps]
   assert {x.dtype for x in jax.tree.leaves(measured)} == {jnp.dtype("float32")}

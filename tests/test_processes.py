@@ -9,6 +9,7 @@ import sys
 import time
 
 import jax
+import kill_and_resume
 import numpy as np
 import pytest
 from jaxlib import _jax
@@ -16,9 +17,6 @@ from jaxlib import _jax
 from jaxcodec.parallel import rendezvous
 
 ROOT = pathlib.Path(__file__).parents[1]
-FAULTS = ROOT / "tests" / "faults"
-sys.path.insert(0, str(FAULTS))
-import kill_and_resume  # noqa: E402
 
 with_gloo = pytest.mark.skipif(
   not hasattr(_jax, "make_gloo_tcp_collectives"), reason="jaxlib has no gloo here"
@@ -106,7 +104,7 @@ def test_two_processes_agree_and_end_together(tmp_path):
   for i, mine in enumerate(answers):
     assert mine["first"] == (i == 0)
     assert mine["gathered"] == ["äb", "äbäb"] and mine["on_first"] == {"n": 0}
-    assert mine["own"] == [[0, 2, 4], [1, 3]][i]
+    assert mine["share"] == [[0, 2, 4], [1, 3]][i]
     assert mine["fetched"] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert mine["k-means"] < 1e-6
     whole, half = [0, 1], [i, 2]

@@ -188,7 +188,9 @@ def test_describe_counts_the_bytes_of_a_device():
     "kernel": jax.ShapeDtypeStruct((3, 16), jnp.float32),
     "step": jax.ShapeDtypeStruct((), jnp.int32),
   }
-  text = sharding.describe(state, sharding.state_shardings(mesh, state, rules))
+  text = sharding.describe(
+    sharding.place_shapes(state, sharding.state_shardings(mesh, state, rules))
+  )
   kernel, step, total = text.splitlines()
   assert kernel.split() == ["kernel", "3x16", "float32", "-,fsdp", "48"]
   assert step.split() == ["step", "scalar", "int32", "whole", "4"]
@@ -205,7 +207,8 @@ def run(tmp_path, shape, rules):
   """Twenty steps from the same start; the losses and the final state."""
   losses = []
   state = train_toy.fit(
-    *(tmp_path / "-".join(map(str, shape.values())), 20),
+    tmp_path / "-".join(map(str, shape.values())),
+    20,
     mesh=sharding.make_mesh(shape),
     rules=rules,
     checkpoint_every=1000,

@@ -68,7 +68,10 @@ def test_chosen_steps_are_traced(tmp_path):
 def test_flops_are_those_of_the_closed_form_and_of_xla():
   def loss(kernels, x_BxTxC):
     y = lax.conv_general_dilated(
-      *(x_BxTxC, kernels[0], (2,), ((1, 1),)),
+      x_BxTxC,
+      kernels[0],
+      window_strides=(2,),
+      padding=((1, 1),),
       dimension_numbers=("NHC", "HIO", "NHC"),
     )
     return ((y @ kernels[1]) ** 2).sum()
@@ -119,7 +122,7 @@ def test_rates_of_a_window(monkeypatch):
   monkeypatch.setattr(rates.time, "monotonic", lambda: next(clock))
 
   class Batches:
-    waited = 7.0
+    wait_seconds = 7.0
 
   class Mesh:
     devices = np.array([Device("TPU v4", {"peak_bytes_in_use": n}) for n in (5, 6)])
@@ -129,7 +132,7 @@ def test_rates_of_a_window(monkeypatch):
   found.restart()
   found.tick(275e12, 8)
   found.skip(1.0)
-  Batches.waited = 8.5
+  Batches.wait_seconds = 8.5
   found.tick(275e12, 8)
   assert found.take() == {
     "step_seconds": 1.5,

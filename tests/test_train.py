@@ -32,8 +32,13 @@ PROGRAM = pathlib.Path(train_toy.__file__)
 
 def without_times(records):
   timed = (
-    *("time", "step_seconds", "step_seconds_std", "examples_per_s"),
-    *("examples_per_s_per_device", "input_wait_fraction", "flops_per_s_per_device"),
+    "time",
+    "step_seconds",
+    "step_seconds_std",
+    "input_wait_fraction",
+    "examples_per_s",
+    "examples_per_s_per_device",
+    "flops_per_s_per_device",
   )
   return [
     {name: value for name, value in record.items() if name not in timed}
@@ -259,7 +264,8 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
   batches = [train_toy.make_batch(n, size) for n, size in ((50, 8), (51, 16), (52, 8))]
   logged = {}
   state = fit(
-    *(tmp_path, 4),
+    tmp_path,
+    4,
     eval_data=batches,
     eval_every=2,
     eval_batches=2,

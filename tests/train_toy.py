@@ -118,7 +118,8 @@ class DataIterator:
 def fit(workdir, steps, *, task=None, data=None, mesh=None, **options):
   defaults = {"seed": 0, "rules": RULES, "log_every": 1, "checkpoint_every": 5}
   return loop.fit(
-    *(task or Task(), data or Data()),
+    task or Task(),
+    data or Data(),
     steps=steps,
     workdir=workdir,
     mesh=mesh or sharding.make_mesh({"data": 1}),

@@ -31,8 +31,8 @@ def error_of(function):
   return None
 
 
-def together(process):
-  with processes.together():
+def fail_alone_in(process):
+  with processes.share_failure():
     fail_in(process)
 
 
@@ -72,7 +72,7 @@ def stopped(folder):
 
 def shards():
   return {
-    name: sharding.batch_shard(sharding.make_mesh(shape))
+    name: sharding.batch_part(sharding.make_mesh(shape))
     for name, shape in {
       "data": {"data": -1},
       "fsdp": {"data": 2, "fsdp": 2},
@@ -87,14 +87,14 @@ def main():
   jax.config.update("jax_num_cpu_devices", 2)
   address = f"127.0.0.1:{port}"
   rendezvous.initialize(address, 2, process_id, timeout=30, heartbeat_timeout=10)
-  with processes.program():
+  with processes.exit_together():
     answers = {
       "first": processes.is_first(),
       "gathered": processes.gather("äb" * (1 + process_id)),
-      "own": processes.own([0, 1, 2, 3, 4]),
+      "share": processes.take_share([0, 1, 2, 3, 4]),
       "on_first": processes.on_first(lambda: {"n": jax.process_index()}),
       "first failed": error_of(lambda: processes.on_first(lambda: fail_in(0))),
-      "second failed": error_of(lambda: together(1)),
+      "second failed": error_of(lambda: fail_alone_in(1)),
       "fetched": spread_and_fetched(),
       "shards": shards(),
       "k-means": clusters(),

@@ -24,7 +24,7 @@ def check_batch_size(section: str, size: int, parallel: int, parts: int) -> None
 
 def shard(mesh: Mesh) -> dict[str, int]:
   """The part of each batch that this process reads, as arguments of `data.batches`."""
-  part = sharding.batch_shard(mesh)
+  part = sharding.batch_part(mesh)
   return {"shard_index": part.index, "shard_count": part.count}
 
 

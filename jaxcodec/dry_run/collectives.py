@@ -1,4 +1,4 @@
-"""What a compiled program says to other devices, read from XLA's text of it."""
+"""Collective operations of a compiled program, read from XLA's text of it."""
 
 import dataclasses
 import re
@@ -7,12 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 KINDS = (
-  *("all-reduce", "all-gather", "reduce-scatter", "all-to-all"),
-  *("ragged-all-to-all", "collective-permute", "collective-broadcast"),
+  "all-reduce",
+  "all-gather",
+  "reduce-scatter",
+  "all-to-all",
+  "ragged-all-to-all",
+  "collective-permute",
+  "collective-broadcast",
 )
-# What a device sends under the ring algorithms, as a function of the bytes of the
-# whole array and of the number of devices that share in it.
-_SENT = {
+# Bytes that a device sends under the ring algorithms, as a function of the bytes of the
+# whole array and the number of devices in the group. All other kinds send
+# size * (n - 1) / n.
+_BYTES_SENT = {
   "all-reduce": lambda size, n: 2 * size * (n - 1) / n,
   "collective-permute": lambda size, n: size,
   "collective-broadcast": lambda size, n: size,
@@ -39,12 +45,11 @@ class Collective:
 
   Attributes:
     kind: one of KINDS.
-    size: bytes of the whole array: of a sum, of what is gathered or scattered, of what
-      a device exchanges or passes on.
-    groups: the partitions that take part together; of a collective-permute, the pairs.
+    size: bytes of the whole array that is summed, gathered, scattered, exchanged or
+      passed on.
+    groups: partitions that take part together; the pairs of a collective-permute.
     times: how often a step runs it.
-    counted: False if it is in a loop whose length the program does not say, which then
-      counts as one turn.
+    counted: False inside a loop of unknown length, which then counts as one turn.
   """
 
   kind: str
@@ -56,23 +61,26 @@ class Collective:
   @property
   def sent(self) -> float:
     """Bytes that a device sends in a step, under a ring algorithm."""
-    share = _SENT.get(self.kind, lambda size, n: size * (n - 1) / n)
+    share = _BYTES_SENT.get(self.kind, lambda size, n: size * (n - 1) / n)
     return self.times * share(self.size, len(self.groups[0]))
 
-  def together(self, block: int) -> int:
-    """How many of a group, at least, are of one block of partitions, as a machine's."""
+  def members_within(self, block: int) -> int:
+    """The fewest members of a group that share a block of partitions (a machine).
+
+    Args:
+      block: partitions in each block, numbered in order.
+    """
     blocks = [[i // block for i in group] for group in self.groups]
     return min(group.count(i) for group in blocks for i in group)
 
 
 def collectives(text: str) -> list[Collective]:
-  """The collectives of a compiled program (`compiled.as_text()`), in no order.
+  """Finds the collectives of a compiled program (`compiled.as_text()`), in no order.
 
-  Of a condition's branches the one that sends most counts; loops count as often as
-  they run.
+  A condition counts as its branch that sends most, a loop as often as it runs.
 
   Raises:
-    ValueError: no program, or a spelling of groups of devices that is unknown here.
+    ValueError: the text is no program, or writes groups of devices in an unknown way.
   """
   computations, entry = _computations(text)
   partitions = re.search(r"num_partitions=(\d+)", text)
@@ -83,19 +91,26 @@ def collectives(text: str) -> list[Collective]:
 
 def _computations(text: str) -> tuple[dict[str, list[tuple[str, str, str]]], str]:
   """(shape, opcode, rest) of instructions by computation, and the entry's name."""
-  computations, entry, now = {}, None, None
+  computations, entry, current = {}, None, None
   for line in text.splitlines():
     if header := _HEADER.match(line):
-      now = computations[header[2]] = []
+      current = computations[header[2]] = []
       entry = header[2] if header[1] else entry
-    elif now is not None and (instruction := _INSTRUCTION.match(line)):
-      now.append(instruction.groups())
+    elif current is not None and (instruction := _INSTRUCTION.match(line)):
+      current.append(instruction.groups())
   if entry is None:
     raise ValueError("not the text of a compiled program: it has no ENTRY")
   return computations, entry
 
 
 def _collect(computations, name: str, everyone) -> Iterator[Collective]:
+  """Yields the collectives of a computation and of all that it calls.
+
+  Args:
+    computations: see `_computations`.
+    name: of the computation.
+    everyone: the partitions that take part where none are listed.
+  """
   for shape, opcode, rest in computations[name]:
     kind = opcode.removesuffix("-start")
     if kind in KINDS:
@@ -113,7 +128,10 @@ def _collect(computations, name: str, everyone) -> Iterator[Collective]:
 
 
 def _trips(computations, rest: str) -> int | None:
-  """Turns of a loop: noted, or the limit of a counter that starts at 0, as scan's."""
+  """Returns how often a loop runs, None if unknown.
+
+  XLA notes it for most; a scan's can be read from the limit of its counter.
+  """
   if noted := _TRIPS.search(rest):
     return int(noted[1])
   condition = computations[_CONDITION.search(rest)[1]]
@@ -129,16 +147,16 @@ def _branches(rest: str) -> list[str]:
 
 
 def _costliest(computations, branches: list[str], everyone) -> list[Collective]:
-  each = [list(_collect(computations, name, everyone)) for name in branches]
-  return max(each, key=lambda found: sum(c.sent for c in found), default=[])
+  candidates = [list(_collect(computations, name, everyone)) for name in branches]
+  return max(candidates, key=lambda found: sum(c.sent for c in found), default=[])
 
 
 def _size(kind: str, opcode: str, shape: str, devices: int) -> int:
-  """Bytes of the array that all of a group's devices have, or make, together."""
+  """Returns the bytes of the array that a group's devices hold together."""
   arrays = [_bytes(*found.groups()) for found in _ARRAY.finditer(shape)]
   if opcode != kind and kind != "all-reduce":
-    # The start of an asynchronous one gives its operands, then its results, and
-    # collective-permute two numbers more.
+    # An asynchronous start returns its operands, then its results; collective-permute's
+    # returns two numbers more.
     arrays = arrays[:2] if kind == "collective-permute" else arrays
     arrays = arrays[len(arrays) // 2 :]
   return sum(arrays) * (devices if kind == "reduce-scatter" else 1)
@@ -150,6 +168,7 @@ def _bytes(dtype: str, bits: str | None, dimensions: str) -> int:
 
 
 def _groups(rest: str, everyone: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+  """Parses the groups of devices, of which XLA knows three notations."""
   if listed := _LISTED.search(rest):
     groups = re.findall(r"\{([\d, ]+)\}", listed[1])
     return tuple(tuple(map(int, group.split(","))) for group in groups)
@@ -164,20 +183,18 @@ def _groups(rest: str, everyone: tuple[int, ...]) -> tuple[tuple[int, ...], ...]
 
 
 def _ids(dimensions: str, permutation: str | None) -> np.ndarray:
-  """Partitions in row-major order of an array with permuted dimensions."""
+  """Numbers the partitions in row-major order, then permutes the dimensions."""
   sizes = list(map(int, dimensions.split(",")))
   ids = np.arange(np.prod(sizes)).reshape(sizes)
   return ids.transpose(list(map(int, permutation.split(",")))) if permutation else ids
 
 
-def _mesh_groups(
-  mesh, dimensions, permutation, together
-) -> tuple[tuple[int, ...], ...]:
-  """Groups over the axes `together` of a mesh of named axes."""
-  axes = re.findall(r"'(\w+)'=(\d+)", mesh)
-  names, sizes = [name for name, _ in axes], [int(size) for _, size in axes]
+def _mesh_groups(mesh, dimensions, permutation, axes) -> tuple[tuple[int, ...], ...]:
+  """Returns groups over some named axes of a mesh."""
+  named = re.findall(r"'(\w+)'=(\d+)", mesh)
+  names, sizes = [name for name, _ in named], [int(size) for _, size in named]
   ids = _ids(dimensions or str(np.prod(sizes)), permutation).reshape(sizes)
-  shared = [names.index(name) for name in re.findall(r"'(\w+)'", together)]
+  shared = [names.index(name) for name in re.findall(r"'(\w+)'", axes)]
   ids = np.moveaxis(ids, shared, range(-len(shared), 0))
   devices = int(np.prod([sizes[axis] for axis in shared]))
   return tuple(map(tuple, ids.reshape(-1, devices).tolist()))

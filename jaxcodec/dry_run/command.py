@@ -1,4 +1,4 @@
-"""What training would cost on devices that aren't here: nothing is read or computed."""
+"""`--dry_run`: what training costs on devices that aren't here, without any data."""
 
 import importlib.util
 import os
@@ -16,14 +16,15 @@ from jaxcodec.dry_run.shapes import STAGES, training
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.checks import check_batches
 from jaxcodec.pipeline.experiment import plain
+from jaxcodec.train import overview
 
 _CPU = (
   "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as"
   " float32, and sums are not scattered; shapes, shardings and FLOPs are the same"
 )
 _TPU = "a topology, by the TPU's own compiler; no TPU is used"
-# libtpu looks for the machine that it runs on, and there is none.
-_NO_TPU = {
+# Without these, libtpu asks for the TPU machine that it runs on, and there is none.
+_LIBTPU_ENVIRONMENT = {
   "TPU_SKIP_MDS_QUERY": "1",
   "TPU_WORKER_HOSTNAMES": "localhost",
   "TPU_ACCELERATOR_TYPE": "v5p-8",
@@ -35,37 +36,39 @@ def run(config: Any, devices: str) -> None:
 
   Args:
     config: a ConfigDict with the fields of configs/dac_maskgit.py.
-    devices: how many, or a TPU topology; see `make_devices`.
+    devices: number or TPU topology; see `make_devices`.
 
   Raises:
     ConfigError: naming the field; before anything is compiled.
   """
   config = resolve(plain(config))
   models = check(config)
-  wanted, there = _stages(config), make_devices(devices)
+  stages, available = _training_stages(config), make_devices(devices)
   try:
-    mesh = sharding.make_mesh(config["mesh"], there)
+    mesh = sharding.make_mesh(config["mesh"], available)
   except ValueError as error:
     raise ConfigError(str(error)) from error
-  check_batches(config, mesh, models.spec, wanted)
-  steps = {name: trace(config, models, name, mesh) for name in wanted}
-  what = _CPU if there[0].platform == "cpu" else f"{there[0].device_kind}, {_TPU}"
+  check_batches(config, mesh, models.spec, stages)
+  steps = {name: trace(config, models, name, mesh) for name in stages}
+  kind = available[0].device_kind
+  what = _CPU if available[0].platform == "cpu" else f"{kind}, {_TPU}"
   sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
-  print(f"{len(there)} devices: {what}\nmesh: {sizes}")
+  print(f"{len(available)} devices: {what}\nmesh: {sizes}")
   for name, step in steps.items():
+    print(f"\n{name}: the parameters\n\n{overview.summarize(step.state)}", flush=True)
     print(f"\n{name}: the state, and the mesh axes that share it\n", flush=True)
-    print(sharding.describe(step.state, step.shardings), flush=True)
+    print(sharding.describe(step.state), flush=True)
     print(f"\n{name}: a step\n\n{report(step.compile())}", flush=True)
 
 
 def make_devices(text: str) -> list[jax.Device]:
-  """As many CPU devices as a number says, or a TPU topology's, such as `v5p:4x4x8`.
+  """Parses `--devices`: an integer gives virtual CPU devices, `v5p:4x4x8` a topology.
 
-  To be called before JAX has looked for devices. A topology wants libtpu, which
-  `pip install "jax[tpu]"` brings, on any Linux machine; the TPU itself is not needed.
+  Must be called before JAX has looked for devices. A TPU topology needs libtpu, which
+  `pip install "jax[tpu]"` installs on any Linux machine, but no TPU.
 
   Raises:
-    ConfigError: neither, no libtpu, or a topology that it does not know.
+    ConfigError: `text` is neither, libtpu is missing, or it doesn't know the topology.
   """
   if not (text.isdecimal() and int(text)) and ":" not in text:
     raise ConfigError(
@@ -80,7 +83,7 @@ def make_devices(text: str) -> list[jax.Device]:
       f"devices={text}: a TPU topology needs libtpu, which is not installed:"
       ' pip install "jax[tpu]"; without it, give a number of devices'
     )
-  for name, value in _NO_TPU.items():
+  for name, value in _LIBTPU_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
   try:
     return topologies.get_topology_desc(text, "tpu").devices
@@ -90,8 +93,8 @@ def make_devices(text: str) -> list[jax.Device]:
 
 def trace(
   config: Mapping[str, Any], models: Models, name: str, mesh: jax.sharding.Mesh
-) -> step_cost.Step:
-  """The step of a training stage, `codec` or `slm`, for a config of plain dicts.
+) -> step_cost.TracedStep:
+  """Traces the step of a training stage, `codec` or `slm`, for a config of plain dicts.
 
   Raises:
     ConfigError: the mesh doesn't fit; it names the field.
@@ -104,8 +107,8 @@ def trace(
     raise ConfigError(f"{name}, mesh: {error}") from error
 
 
-def report(cost: step_cost.Cost) -> str:
-  """Memory, FLOPs and collectives of a step, in a few lines."""
+def report(cost: step_cost.StepCost) -> str:
+  """Formats memory, FLOPs and collectives of a step, in a few lines."""
   lines = [
     f"memory a device: {_bytes(cost.memory)} at once",
     f"  {_bytes(cost.arguments)} state and batch (state {_bytes(cost.state)})",
@@ -118,14 +121,14 @@ def report(cost: step_cost.Cost) -> str:
   kinds: dict[tuple[str, int], list] = {}
   for c in cost.collectives:
     kinds.setdefault((c.kind, len(c.groups[0])), []).append(c)
-  for (kind, among), each in sorted(kinds.items(), key=lambda item: -_sent(item[1])):
-    times = sum(c.times for c in each)
-    unsure = "" if all(c.counted for c in each) else ", more where loops repeat it"
-    lines.append(f"  {_bytes(_sent(each))} in {times} {kind} among {among}{unsure}")
+  for (kind, among), group in sorted(kinds.items(), key=lambda item: -_sent(item[1])):
+    times = sum(c.times for c in group)
+    unsure = "" if all(c.counted for c in group) else ", more where loops repeat it"
+    lines.append(f"  {_bytes(_sent(group))} in {times} {kind} among {among}{unsure}")
   return "\n".join(lines)
 
 
-def _stages(config: Mapping[str, Any]) -> list[str]:
+def _training_stages(config: Mapping[str, Any]) -> list[str]:
   wanted = [name.strip() for name in config["stages"].split(",")]
   if not (found := [name for name in STAGES if name in wanted]):
     raise ConfigError(f"stages: none of {', '.join(STAGES)}, which alone are trained")

@@ -1,4 +1,4 @@
-"""What the training stages train, and on batches of which shapes: without any data."""
+"""The task of each training stage and the shapes of its batches, without any data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ Training = tuple[Task, Shapes]
 
 
 def training(config: Config, models: Models, name: str, parallel: int) -> Training:
-  """The task of a stage, one of `STAGES`, and the shapes of a whole batch.
+  """Returns the task of a stage and the shapes of its whole batch.
 
   Args:
     config: plain dicts.
     models: what it describes.
-    name: of the stage.
+    name: of the stage, one of `STAGES`.
     parallel: devices that share a batch; whole utterances come in multiples of them.
   """
   return STAGES[name](config, models, parallel)

@@ -1,7 +1,6 @@
-"""A training step compiled for devices that need not be there, and what it costs."""
+"""Compiles a training step for devices that need not be there; reads what it costs."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,25 +10,25 @@ from jax.sharding import Mesh
 from jaxcodec.dry_run.collectives import Collective, collectives
 from jaxcodec.parallel import sharding
 from jaxcodec.train import flops
-from jaxcodec.train.step import COMPILE_FAST, checked
+from jaxcodec.train.step import COMPILE_FAST, check_finite
 from jaxcodec.types import Task
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class StepCost:
   """What one step costs a device; all but `flops` as its compiler planned it.
 
   Attributes:
     state: bytes of parameters, optimisers and the like, which stay between steps.
     arguments: bytes of the state and the batch.
     results: bytes of the new state and the metrics.
-    reused: bytes of arguments whose place results take.
+    reused: bytes of arguments that results overwrite.
     temporary: bytes of everything in between.
     flops: of matrix products and convolutions, loops counted in full.
     compiler_flops: XLA's `cost_analysis`, which counts the body of a loop once.
-    collectives: all that it says to other devices.
+    collectives: everything that the device exchanges with others.
   """
 
   state: int
@@ -53,22 +52,34 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
-  """A task's step on a mesh, traced: its state's shapes and shardings, its cost."""
+class TracedStep:
+  """A task's step traced for a mesh, not compiled yet.
+
+  Attributes:
+    state: the train state as `ShapeDtypeStruct`s with shardings.
+    lowered: the program to compile.
+    flops: of the whole step, on all devices.
+    devices: how many.
+    platform: such as "cpu" or "tpu".
+  """
 
   state: Any
-  shardings: Any
   lowered: jax.stages.Lowered
   flops: float
   devices: int
   platform: str
 
-  def compile(self) -> Cost:
+  @property
+  def shardings(self) -> Any:
+    """The shardings of the state's leaves."""
+    return jax.tree.map(lambda leaf: leaf.sharding, self.state)
+
+  def compile(self) -> StepCost:
     """Compiles it; seconds for a language model, minutes for a codec."""
     program = self.lowered.compile(COMPILE_FAST if self.platform == "cpu" else None)
     memory = program.memory_analysis()
-    return Cost(
-      state=_bytes_a_device(self.state, self.shardings),
+    return StepCost(
+      state=sum(map(sharding.bytes_per_device, jax.tree.leaves(self.state))),
       arguments=memory.argument_size_in_bytes,
       results=memory.output_size_in_bytes,
       reused=memory.alias_size_in_bytes,
@@ -86,51 +97,49 @@ def trace(
   rules: sharding.Rules = sharding.DEFAULT_RULES,
   *,
   keep_state: bool = False,
-) -> Step:
-  """The step that `train.fit` runs, for a mesh of any devices, without data or weights.
+) -> TracedStep:
+  """Traces the step that `loop.fit` runs for a mesh, without data or weights.
 
   Args:
     task: whose step it is.
     batch: the whole batch's shapes.
     mesh: of devices of this machine, or of a topology (`jax.experimental.topologies`).
     rules: the sharding table.
-    keep_state: see `step.checked`.
+    keep_state: see `step.check_finite`.
 
   Raises:
     ValueError: the mesh doesn't fit the state or the batch; it names the entry.
   """
-  shared = {name: _shared(name, shape, mesh) for name, shape in batch.items()}
+  batch = {name: _place_rows(name, shape, mesh) for name, shape in batch.items()}
   key = jax.eval_shape(lambda: jax.random.key(0))
   with sharding.use_mesh(mesh):
-    shapes = jax.eval_shape(task.init, key, shared)
+    shapes = jax.eval_shape(task.init, key, batch)
     shardings = sharding.state_shardings(mesh, shapes, rules)
-    state = jax.tree.map(_placed, shapes, shardings)
-    whole = sharding.replicated(mesh)
+    state = sharding.place_shapes(shapes, shardings)
+    replicated = sharding.replicated(mesh)
     step = jax.jit(
-      checked(task.train_step, keep_state=keep_state),
+      check_finite(task.train_step, keep_state=keep_state),
       donate_argnums=0,
-      out_shardings=(shardings, whole, whole),
+      out_shardings=(shardings, replicated, replicated),
     )
-    traced = step.trace(state, shared)
+    traced = step.trace(state, batch)
     lowered = traced.lower()
-  cost, platform = flops.count(traced.jaxpr), mesh.devices.flat[0].platform
-  return Step(shapes, shardings, lowered, cost, mesh.size, platform)
+  return TracedStep(
+    state=state,
+    lowered=lowered,
+    flops=flops.count(traced.jaxpr),
+    devices=mesh.size,
+    platform=mesh.devices.flat[0].platform,
+  )
 
 
-def _shared(name, shape, mesh) -> jax.ShapeDtypeStruct:
+def _place_rows(
+  name: str, shape: jax.ShapeDtypeStruct, mesh: Mesh
+) -> jax.ShapeDtypeStruct:
   parts = sharding.batch_parallelism(mesh)
   if shape.shape[0] % parts:
     raise ValueError(
       f"batch entry {name!r}: {shape.shape[0]} rows can't be shared evenly by {parts}"
       f" devices, mesh axes {' x '.join(sharding.BATCH_AXES)}"
     )
-  return _placed(shape, sharding.batch_sharding(mesh))
-
-
-def _placed(shape, where) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
-
-
-def _bytes_a_device(state, shardings) -> int:
-  pairs = zip(jax.tree.leaves(state), jax.tree.leaves(shardings), strict=True)
-  return sum(math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize for x, s in pairs)
+  return sharding.place_shapes(shape, sharding.batch_sharding(mesh))

@@ -1,7 +1,8 @@
-"""One program in many processes: they wait for each other, agree, and end together.
+"""Keeps the processes of one program in step: they wait, exchange text, fail together.
 
-With one process, everything here does nothing and costs nothing: JAX is imported only
-where there are several, so that what reads results starts without it.
+With one process, everything here does nothing and costs nothing. JAX is imported only
+where there are several processes, so that programs which only read results start
+without it.
 """
 
 import contextlib
@@ -18,10 +19,11 @@ import numpy as np
 
 T = TypeVar("T")
 
-# Only deaths end a wait, and those the coordinator notices: stages may take days.
+# Stages may take days. A process that dies ends the wait sooner: the coordinator
+# notices its missing heartbeat.
 _WAIT_SECONDS = 14 * 24 * 3600
-# How long a process that ends waits for the others to come to the same end.
-_LEAVE_SECONDS = 3
+# How long a process that exits waits for the others to reach their own exit.
+_EXIT_SECONDS = 3
 _barriers = itertools.count()
 
 
@@ -29,23 +31,22 @@ class OtherProcessError(RuntimeError):
   """Another process failed; the message says which and how."""
 
 
-def several() -> bool:
+def is_distributed() -> bool:
   """Whether the program has more than one process."""
   jax = sys.modules.get("jax")  # without it, nothing has joined several processes
   if jax is None:
     return False
-  # The count would start the devices, which not all programs need.
+  # `process_count` alone would start the devices, which not all programs need.
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
-  """Whether this process writes and speaks for all."""
-  return _place()[0] == 0
+  """Whether this is the process that writes shared files and talks to the user."""
+  return _index_and_count()[0] == 0
 
 
-def _place() -> tuple[int, int]:
-  """This process' number, and how many there are."""
-  if not several():
+def _index_and_count() -> tuple[int, int]:
+  if not is_distributed():
     return 0, 1
   import jax
 
@@ -53,11 +54,11 @@ def _place() -> tuple[int, int]:
 
 
 def wait() -> None:
-  """Returns once all processes are here.
+  """Returns once all processes have called it.
 
   If one of them dies, JAX ends this process within a minute or two, with a message.
   """
-  if several():
+  if is_distributed():
     _barrier(f"jaxcodec-{next(_barriers)}", _WAIT_SECONDS)
 
 
@@ -68,14 +69,14 @@ def _barrier(key: str, seconds: int) -> None:
 
 
 def gather(text: str) -> list[str]:
-  """The text of every process, in their order."""
-  if not several():
+  """Returns the texts that all processes passed, in the processes' order."""
+  if not is_distributed():
     return [text]
   from jax.experimental import multihost_utils
 
   content = np.frombuffer(text.encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(content.size)).ravel()
-  # Of few lengths, since each is a program.
+  # A power of two, since JAX compiles a program for each length.
   padded = np.zeros(1 << int(sizes.max()).bit_length(), np.uint8)
   padded[: content.size] = content
   rows = multihost_utils.process_allgather(padded)
@@ -86,32 +87,33 @@ def gather(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-  """Around work that each process does alone; they leave it together.
+def share_failure() -> Iterator[None]:
+  """Context of work that each process does alone: if one fails, all of them raise.
 
-  What is computed by all of them at once (a training step) must not be in it.
+  They leave the context at the same time. What all of them compute at once, such as a
+  training step, must not be inside.
 
   Raises:
-    OtherProcessError: where another process failed. Its own error each raises itself.
+    OtherProcessError: if only other processes failed. One that failed raises its error.
   """
-  own = None
+  failure = None
   try:
     yield
   except Exception as error:  # noqa: BLE001 - raised below
-    own = error
-  if several():
+    failure = error
+  if is_distributed():
     wait()
-    texts = gather("" if own is None else f"{type(own).__name__}: {own}")
+    texts = gather("" if failure is None else f"{type(failure).__name__}: {failure}")
     failed = [f"process {i}: {text}" for i, text in enumerate(texts) if text]
-    if own is None and failed:
+    if failure is None and failed:
       raise OtherProcessError("\n".join(failed))
-  if own is not None:
-    raise own
+  if failure is not None:
+    raise failure
 
 
-def own(items: Sequence[T]) -> Sequence[T]:
-  """Every n-th of the items, of n processes, beginning with this one's number."""
-  index, count = _place()
+def take_share(items: Sequence[T]) -> Sequence[T]:
+  """Returns this process' part of the items: every n-th of them, of n processes."""
+  index, count = _index_and_count()
   return items[index::count]
 
 
@@ -119,34 +121,34 @@ def on_first(function: Callable[[], T]) -> T:
   """Calls `function` in the first process, while the others wait.
 
   Returns:
-    In all of them what it returned there, as JSON gives it back if there are several.
+    Its result, in every process. With several it has passed through JSON.
 
   Raises:
     OtherProcessError: in the others, if it failed.
   """
-  if not several():
+  if not is_distributed():
     return function()
   results = []
-  with together():
+  with share_failure():
     if is_first():
       results.append(function())
   return json.loads(gather(json.dumps(results))[0])[0]
 
 
 @contextlib.contextmanager
-def program() -> Iterator[None]:
-  """Around a whole program: a process that fails ends, and so do the others.
+def exit_together() -> Iterator[None]:
+  """Context of a whole program: when one process fails, it exits, and so do the others.
 
-  It prints its error and leaves at once, since an orderly exit would wait for processes
-  that may never come. Those that share a computation with it fail in turn; others JAX
-  ends when the coordinator misses it.
+  It prints its error and exits at once, since an orderly exit would wait for processes
+  that may never come. Processes that share a computation with it fail in turn; JAX ends
+  the rest when the coordinator misses its heartbeat.
   """
   try:
     yield
   except BaseException as error:
-    if not several():
+    if not is_distributed():
       raise
-    _leave(_report(error))
+    _exit(_report(error))
 
 
 def _report(error: BaseException) -> int:
@@ -158,17 +160,19 @@ def _report(error: BaseException) -> int:
   if not isinstance(error, OtherProcessError):
     traceback.print_exception(error)
     why = f"on {type(error).__name__}; if that is about a connection, see the others"
-  index, count = _place()
+  index, count = _index_and_count()
   which = f"process {index} of {count}"
   print(f"error: {which} stops {why}", file=sys.stderr)
   return 1
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
   with contextlib.suppress(Exception):
-    _barrier("jaxcodec-leaving", _LEAVE_SECONDS)
+    _barrier("jaxcodec-leaving", _EXIT_SECONDS)
   sys.stdout.flush()
   sys.stderr.flush()
   if is_first():
-    time.sleep(1)  # with it goes the coordinator, and then the others, in mid-sentence
+    # The coordinator runs in this process. Once it is gone the others are aborted, so
+    # they get a second to print their errors.
+    time.sleep(1)
   os._exit(code)

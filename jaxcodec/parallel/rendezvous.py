@@ -1,4 +1,4 @@
-"""How the processes of one program find each other: told, or from the cluster."""
+"""Connects the processes of one program, by given address or the cluster's."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):([0-9]{1,5})")
 
 
 class LaunchError(ValueError):
-  """The processes cannot find each other; the message names the flag."""
+  """The processes can't find each other; the message names the flag."""
 
 
 def initialize(
@@ -28,36 +28,36 @@ def initialize(
   timeout: float = 300,
   heartbeat_timeout: int = 100,
 ) -> None:
-  """Makes this process one of several. To be called before anything uses devices.
+  """Joins the processes of the program. Must be called before anything uses devices.
 
-  Does nothing where nothing is given and no cluster says that there are several.
+  Does nothing if no argument is given and no cluster starts several processes.
 
   Args:
     coordinator: "host:port" of process 0; "auto" asks JAX, which knows SLURM, TPU pods
       and Kubernetes; None is "auto" inside a SLURM step of several tasks and on a TPU
       pod that names its workers, and a single process elsewhere.
-    num_processes: of the program; with a "host:port" only.
-    process_id: of this one, from 0; with a "host:port" only.
+    num_processes: of the program; only with a "host:port".
+    process_id: of this process, from 0; only with a "host:port".
     timeout: seconds to wait for the others.
-    heartbeat_timeout: seconds after which a process that is not heard of is dead, and
-      the others end.
+    heartbeat_timeout: seconds after which a silent process counts as dead, and the
+      others end.
 
   Raises:
-    LaunchError: an argument that cannot be, or nobody answers.
+    LaunchError: an argument is invalid, or nobody answers.
   """
   if coordinator is None and num_processes is None and process_id is None:
     if not _in_cluster():
       return
     coordinator = AUTO
-  address = _checked(coordinator, num_processes, process_id)
+  address = _parse_address(coordinator, num_processes, process_id)
   if address is None:
-    _say(f"joining the processes that the cluster names, for up to {timeout} s")
+    _print_error(f"joining the processes that the cluster names, for up to {timeout} s")
     options: dict[str, Any] = {}
   else:
     number = f"process {process_id} of {num_processes}"
-    _say(f"{number}: up to {timeout} s for all to meet at {coordinator}")
+    _print_error(f"{number}: up to {timeout} s for all to meet at {coordinator}")
     if process_id:
-      _reach(*address, timeout)
+      _await_listener(*address, timeout)
     options = {
       "coordinator_address": coordinator,
       "num_processes": num_processes,
@@ -85,14 +85,15 @@ def _connect(coordinator, timeout, heartbeat_timeout, options) -> None:
       f"--coordinator={coordinator}: {error}; is the port free on process 0's host?"
     ) from error
   if threading.current_thread() is threading.main_thread():
-    # JAX has just put a handler here that only takes note, whatever the program does.
+    # JAX has just replaced the handler by one that only notes the signal. Python's own
+    # handling is set again.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-  # Connections are made now, when all are here: later they would wait for 30 s at most.
+  # Connects now, while all processes are here: later it would time out after 30 s.
   multihost_utils.sync_global_devices("started")
 
 
-def _checked(coordinator, num_processes, process_id) -> tuple[str, int] | None:
-  """Host and port, None for "auto"."""
+def _parse_address(coordinator, num_processes, process_id) -> tuple[str, int] | None:
+  """Checks the arguments; returns host and port, None for "auto"."""
   if coordinator == AUTO:
     if num_processes is not None or process_id is not None:
       raise LaunchError(
@@ -118,8 +119,8 @@ def _checked(coordinator, num_processes, process_id) -> tuple[str, int] | None:
 
 
 def _in_cluster() -> bool:
-  """Whether the environment says, beyond doubt, that there are several processes."""
-  # Of the step, not of the job: an interactive shell within a job is one task.
+  """Whether the environment is certainly that of several processes."""
+  # The step's count, not the job's: an interactive shell in a job is one task.
   if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
     return True
   workers = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get(
@@ -128,8 +129,8 @@ def _in_cluster() -> bool:
   return len(workers.split(",")) > 1
 
 
-def _reach(host: str, port: int, timeout: float) -> None:
-  """Waits until somebody listens; JAX itself would abort without naming the address."""
+def _await_listener(host: str, port: int, timeout: float) -> None:
+  """Waits until somebody listens; JAX would abort without naming the address."""
   end = time.monotonic() + timeout
   while True:
     try:
@@ -144,5 +145,5 @@ def _reach(host: str, port: int, timeout: float) -> None:
     time.sleep(0.2)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
   print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Where every array lives: one mesh, one path table, one batch rule."""
+"""Places every array on devices: one mesh, one table of paths, one rule for batches."""
 
 import contextlib
 import dataclasses
@@ -25,13 +25,13 @@ class Rules:
   Attributes:
     paths: (regex, logical axes) pairs; the first regex found in a leaf's path decides.
       Paths look like `opt_state/0/mu/decoder/conv/kernel`, so a regex that ends in `$`
-      holds for a parameter, its optimiser moments and its average alike. Logical axes
+      matches a parameter, its optimiser moments and its average alike. Logical axes
       name the last dimensions of the leaf (None: replicated); `LARGEST` shards the
-      largest dimension that the `fsdp` axis divides. Leaves that no regex finds, or
-      with fewer dimensions than named, are replicated.
+      largest dimension that the `fsdp` axis divides. Leaves that match no regex, or
+      have fewer dimensions than it names, are replicated.
     axes: logical axis -> mesh axis.
-    min_size: leaves with fewer elements are replicated under `LARGEST`: gathering
-      them costs more than the memory they take.
+    min_size: leaves with fewer elements are replicated under `LARGEST`, since gathering
+      them would cost more than their memory.
   """
 
   paths: tuple[tuple[str, str | tuple[str | None, ...]], ...]
@@ -39,10 +39,10 @@ class Rules:
   min_size: int = 2**14
 
 
-# Transformers are cut over heads and hidden units (`tensor`) and over their width
-# (`fsdp`); other matrices and convolutions, and LSTMs, only over `fsdp`. Biases, gains,
-# norms stay whole for their size, codebooks and the tables of `nn.Embed` because rows
-# are looked up in them.
+# Transformers are sharded over heads and hidden units (`tensor`) and over their width
+# (`fsdp`); other matrices, convolutions and LSTMs over `fsdp` only. Biases, gains and
+# norms are replicated because they are small, codebooks and `nn.Embed` tables because
+# rows are looked up in them.
 DEFAULT_RULES = Rules(
   paths=(
     (r"/qkv/kernel$", ("embed", None, "heads", None)),
@@ -60,12 +60,12 @@ def make_mesh(
   shape: Mapping[str, int] | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-  """Mesh with the axes `data`, `fsdp` and `tensor`.
+  """Makes a mesh with the axes `data`, `fsdp` and `tensor`.
 
   Args:
-    shape: size of each axis, 1 where absent; -1, once, is the rest of the devices.
-      Default: all of them on `data`.
-    devices: default all. A single process may use fewer (the first ones).
+    shape: size of each axis, 1 where absent; one may be -1, which takes the rest of
+      the devices. Default: all on `data`.
+    devices: default all. A single process may use only the first of them.
 
   Raises:
     ValueError: naming the field `mesh.<axis>` that is unknown or doesn't fit.
@@ -78,20 +78,20 @@ def make_mesh(
     raise ValueError(
       f"mesh needs {used} devices ({described}), there are {len(devices)}"
     )
-  # `jax.make_mesh` would default to Explicit axes, under which sharding constraints
-  # become assertions.
+  # `jax.make_mesh` defaults to Explicit axes, which turn sharding constraints into
+  # assertions.
   grid = np.array(devices[:used]).reshape(sizes)
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def use_mesh(mesh: Mesh) -> contextlib.AbstractContextManager:
-  """Makes `mesh` the one that sharding constraints inside traced code refer to."""
-  # Its name until JAX 0.7; `with mesh:` would make logical constraints do nothing.
+  """Context in which sharding constraints of traced code refer to `mesh`."""
+  # JAX 0.7 has only the second name. Under `with mesh:` logical constraints do nothing.
   return jax.set_mesh(mesh) if hasattr(jax, "set_mesh") else jax.sharding.use_mesh(mesh)
 
 
 def state_shardings(mesh: Mesh, abstract_state: Any, rules: Rules) -> Any:
-  """`NamedSharding` of each leaf of a state given as `ShapeDtypeStruct`s.
+  """Returns the `NamedSharding` of each leaf of a state of `ShapeDtypeStruct`s.
 
   Raises:
     ValueError: naming the leaf whose dimension its mesh axis doesn't divide.
@@ -103,13 +103,22 @@ def state_shardings(mesh: Mesh, abstract_state: Any, rules: Rules) -> Any:
   return jax.tree_util.tree_map_with_path(sharding, abstract_state)
 
 
+def place_shapes(abstract_state: Any, shardings: Any) -> Any:
+  """Adds shardings to `ShapeDtypeStruct`s; both are trees of the same structure."""
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    abstract_state,
+    shardings,
+  )
+
+
 def leaf_path(key_path: tuple[Any, ...]) -> str:
-  """`opt_state/0/mu/decoder/conv/kernel` for a key path of `jax.tree_util`."""
+  """Writes a key path of `jax.tree_util` as `opt_state/0/mu/decoder/conv/kernel`."""
   return jax.tree_util.keystr(key_path, simple=True, separator="/")
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """First dimension over `data` and `fsdp`."""
+  """Returns the sharding of the first dimension over `data` and `fsdp`."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
@@ -120,13 +129,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def put_batch(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
   """Puts the numeric arrays of this process' part of a batch on the devices.
 
-  Entries that no device can hold (text, ids as strings) are left out.
+  It leaves out entries that no device can hold (text, ids as strings).
 
   Raises:
     ValueError: naming the entry whose first dimension doesn't divide.
   """
   sharding = batch_sharding(mesh)
-  local = batch_parallelism(mesh) // batch_shard(mesh).count
+  local = batch_parallelism(mesh) // batch_part(mesh).count
   arrays = {}
   for name, value in batch.items():
     value = np.asarray(value)
@@ -143,21 +152,21 @@ def put_batch(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
 
 
 def batch_parallelism(mesh: Mesh) -> int:
-  """Parts that a batch is cut into."""
+  """Returns the number of parts that a batch is divided into."""
   return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
-class Shard(NamedTuple):
-  """Part `index` of the `count` equal parts that a batch's rows are read in."""
+class BatchPart(NamedTuple):
+  """Part `index` of the `count` equal parts in which processes read a batch's rows."""
 
   index: int
   count: int
 
 
-def batch_shard(mesh: Mesh) -> Shard:
-  """The part of every batch that this process reads.
+def batch_part(mesh: Mesh) -> BatchPart:
+  """Returns the part of every batch that this process reads.
 
-  Processes whose devices hold the same rows (the `tensor` axis goes across them) read
+  Processes whose devices hold the same rows, because the `tensor` axis spans them, read
   the same part.
 
   Raises:
@@ -167,17 +176,17 @@ def batch_shard(mesh: Mesh) -> Shard:
   rows: dict[int, set[int]] = {}
   for device, (where,) in batch_sharding(mesh).devices_indices_map((parts,)).items():
     rows.setdefault(device.process_index, set()).add(where.start or 0)
-  shards = sorted({tuple(sorted(mine)) for mine in rows.values()})
+  shards = sorted({tuple(sorted(held)) for held in rows.values()})
   if len(shards) * len(shards[0]) != parts or len(set(map(len, shards))) > 1:
     raise ValueError(
       f"mesh {dict(mesh.shape)}: its {' x '.join(BATCH_AXES)} axes cut batches into"
       f" {parts} parts that the {jax.process_count()} processes cannot share evenly"
     )
-  return Shard(shards.index(tuple(sorted(rows[jax.process_index()]))), len(shards))
+  return BatchPart(shards.index(tuple(sorted(rows[jax.process_index()]))), len(shards))
 
 
 def to_host(tree: Any) -> Any:
-  """The whole tree as numpy arrays; what lies at several processes is collected."""
+  """Returns the tree as numpy arrays, gathered from all processes where needed."""
 
   def whole(leaf):
     if leaf.is_fully_addressable or leaf.is_fully_replicated:
@@ -187,16 +196,25 @@ def to_host(tree: Any) -> Any:
   return jax.tree.map(whole, tree)
 
 
-def describe(abstract_state: Any, shardings: Any) -> str:
-  """A table of path, shape, type, mesh axes and bytes a device, with the totals."""
+def bytes_per_device(leaf: jax.ShapeDtypeStruct | jax.Array) -> int:
+  """Bytes of an array, which has a sharding, that one device holds."""
+  return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+
+def describe(abstract_state: Any) -> str:
+  """Returns a table of a state: path, shape, type, mesh axes, bytes on a device.
+
+  Args:
+    abstract_state: a tree of `ShapeDtypeStruct`s with shardings.
+  """
   leaves = jax.tree_util.tree_leaves_with_path(abstract_state)
   rows, per_device, total = [], 0, 0
-  for (path, leaf), sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
-    mine = math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-    per_device, total = per_device + mine, total + leaf.size * leaf.dtype.itemsize
+  for path, leaf in leaves:
+    held = bytes_per_device(leaf)
+    per_device, total = per_device + held, total + leaf.size * leaf.dtype.itemsize
     shape = "x".join(map(str, leaf.shape)) or "scalar"
-    axes = ",".join(axis or "-" for axis in sharding.spec) or "whole"
-    rows.append((leaf_path(path), shape, str(leaf.dtype), axes, f"{mine:,}"))
+    axes = ",".join(axis or "-" for axis in leaf.sharding.spec) or "whole"
+    rows.append((leaf_path(path), shape, str(leaf.dtype), axes, f"{held:,}"))
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
     "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

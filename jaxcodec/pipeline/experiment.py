@@ -83,7 +83,7 @@ class Experiment:
   def mesh(self) -> jax.sharding.Mesh:
     try:
       mesh = sharding.make_mesh(self.config["mesh"])
-      sharding.batch_shard(mesh)
+      sharding.batch_part(mesh)
       return mesh
     except ValueError as error:
       raise ConfigError(str(error)) from error

@@ -43,10 +43,10 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   check_packages(config, wanted)
   config = with_front_end(config)
   with contextlib.ExitStack() as stack:
-    with processes.together():
+    with processes.share_failure():
       if processes.is_first():
         stack.enter_context(stages.lock_workdir(workdir))
-    with processes.together():
+    with processes.share_failure():
       experiment = open_experiment(config, workdir)
       check(experiment, wanted)
     record = {"config": config, "command": command, "versions": _versions()}

@@ -56,9 +56,12 @@ def _write_part(experiment, part, folder, semantic_tokens) -> None:
     (folder / PIECES / f"{part}-{number:06d}.array_record", chunk)
     for number, chunk in enumerate(chunks)
   ]
-  own = processes.own(pieces)
+  own = processes.take_share(pieces)
   total = sum(len(chunk) for _, chunk in own)
-  with processes.together(), Progress(total, f"{part} tokens", unit="clips") as bar:
+  with (
+    processes.share_failure(),
+    Progress(total, f"{part} tokens", unit="clips") as bar,
+  ):
     for path, chunk in own:
       if path.exists():
         bar.update(len(chunk))
@@ -93,7 +96,7 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
       found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
       frames += len(found[index])
       progress.update()
-  several = processes.several()
+  several = processes.is_distributed()
   devices = jax.local_devices()
   mesh = sharding.make_mesh(devices=devices) if several else experiment.mesh
   tokenizer = semantic.fit(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import traverse_util
 
 from jaxcodec.porting import spelling
 
@@ -69,7 +70,7 @@ def to_flax(
     ValueError: lists every name that no rule knows, every parameter that was not
       filled or was filled twice, and every shape that differs.
   """
-  wanted, found, problems = dict(flatten(shapes)), {}, []
+  wanted, found, problems = traverse_util.flatten_dict(shapes, sep="/"), {}, []
   for name, array in state.items():
     plain = spelling.plain(name)
     rule = _first(rules, plain)
@@ -93,9 +94,8 @@ def to_flax(
   problems += [f"{path}: not in the weights" for path in wanted if path not in found]
   if problems:
     raise ValueError("the weights do not fit:\n  " + "\n  ".join(problems))
-  return unflatten(
-    {path: np.array(a, wanted[path].dtype, order="C") for path, a in found.items()}
-  )
+  found = {p: np.array(a, wanted[p].dtype, order="C") for p, a in found.items()}
+  return traverse_util.unflatten_dict(found, sep="/")
 
 
 def ignored(
@@ -121,7 +121,7 @@ def to_torch(
   Raises:
     ValueError: lists every parameter that no rule knows.
   """
-  flat, state, unknown = dict(flatten(variables)), {}, []
+  flat, state, unknown = traverse_util.flatten_dict(variables, sep="/"), {}, []
   for path, array in flat.items():
     rule, name = _backwards(rules, path)
     if rule is None:
@@ -137,27 +137,6 @@ def to_torch(
   if unknown:
     raise ValueError("no PyTorch name for:\n  " + "\n  ".join(unknown))
   return state
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = ""):
-  """(path with slashes, leaf) pairs of nested dicts."""
-  for name, child in tree.items():
-    if isinstance(child, Mapping):
-      yield from flatten(child, f"{prefix}{name}/")
-    else:
-      yield prefix + name, child
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """Nested dicts from paths with slashes."""
-  tree: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *parents, name = path.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = leaf
-  return tree
 
 
 def _first(rules: Sequence[Rule], name: str) -> Rule | None:

@@ -1,12 +1,12 @@
-"""Checkpoints: Orbax, with checksums so that a damaged one is never restored.
+"""Checkpoints by Orbax, with checksums so that a damaged one is never restored.
 
-A state has hundreds of small leaves, and Orbax takes about 1.4 ms of CPU time for each:
-they are written together, see `packing`. A folder of a step has the items `state` (the
+A state has hundreds of small leaves, and Orbax's cost is per leaf, so they are joined
+to a few arrays; see `checkpoint_packing`. A step's folder has the items `state` (the
 large leaves), `packs` and `meta` (what is where, and the position of the data).
 """
 
+import contextlib
 import pathlib
-import types
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -27,12 +27,10 @@ class Restored(NamedTuple):
   data_state: str
 
 
-class Checkpointer:
+class Checkpointer(contextlib.AbstractContextManager):
   """The checkpoints of one training run, written in the background.
 
-  A context manager: leaving it waits for the write under way, also on an exception.
-  Damaged checkpoints are moved to `<folder>.damaged` when it's made, before anything
-  reads them.
+  Leaving the context waits for the write under way, also on an exception.
   """
 
   def __init__(
@@ -42,7 +40,7 @@ class Checkpointer:
     keep: int = 2,
     best: tuple[str, Literal["min", "max"]] | None = None,
   ):
-    """Opens or makes `folder`.
+    """Opens or makes `folder`; moves damaged checkpoints to `<folder>.damaged`.
 
     Args:
       folder: where the checkpoints are, each in a folder named by its step.
@@ -51,37 +49,31 @@ class Checkpointer:
     """
     self._folder = pathlib.Path(folder).absolute()
     self._folder.mkdir(parents=True, exist_ok=True)
-    processes.on_first(lambda: checkpoint_checksums.set_aside(self._folder))
+    processes.on_first(lambda: checkpoint_checksums.move_damaged(self._folder))
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=checkpoint_best.policy(keep, best),
-        **checkpoint_best.tracking(best),
+        preservation_policy=checkpoint_best.preservation_policy(keep, best),
+        **checkpoint_best.manager_options(best),
         cleanup_tmp_directories=True,
-        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        async_options=ocp.AsyncOptions(
+          post_finalization_callback=self._write_checksums
+        ),
       ),
     )
-    self._best, self._saving = best, -1
+    self._best, self._saving_step = best, -1
 
-  def __enter__(self) -> "Checkpointer":
-    return self
-
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
+  def __exit__(self, *exception: Any) -> None:
     self._manager.close()
 
   def steps(self) -> list[int]:
-    """Steps that can be restored, in order."""
+    """Returns the steps that can be restored, in order."""
     return sorted(self._manager.all_steps())
 
   def best_step(self) -> int | None:
-    """The step of the best by `best`'s metric; None if none was measured."""
+    """Returns the step that is best by `best`'s metric, None if none was measured."""
     self._manager.wait_until_finished()
-    return checkpoint_best.step(self._manager, self._best)
+    return checkpoint_best.find_best_step(self._manager, self._best)
 
   def save(
     self,
@@ -94,9 +86,9 @@ class Checkpointer:
 
     Args:
       step: updates done.
-      state: any pytree of arrays, typed random keys among them.
+      state: any pytree of arrays, also typed random keys.
       data_state: position of this process' data iterator.
-      metrics: for `best`.
+      metrics: by name; `best` chooses by one of them.
 
     Raises:
       NonFiniteError: if a float of the state isn't finite; nothing is saved.
@@ -108,7 +100,7 @@ class Checkpointer:
         f"best metric {self._best[0]!r} isn't measured; these are: {names}"
       )
     self._manager.wait_until_finished()
-    self._saving = step
+    self._saving_step = step
     packed = checkpoint_packing.pack(_raw_keys(state))
     if not checkpoint_packing.is_finite(packed):
       raise NonFiniteError(f"step {step}: the state isn't finite; not saved")
@@ -122,7 +114,7 @@ class Checkpointer:
     self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
   def restore(self, abstract_state: Any, step: int | None = None) -> Restored | None:
-    """The latest checkpoint (or that of `step`), or None if there never was one.
+    """Restores the latest checkpoint or that of `step`; None if there never was one.
 
     Args:
       abstract_state: tree of `ShapeDtypeStruct` with the shardings to restore to,
@@ -135,7 +127,9 @@ class Checkpointer:
     """
     steps = processes.on_first(self.steps)
     if not steps:
-      processes.on_first(lambda: checkpoint_checksums.refuse_if_all(self._folder))
+      processes.on_first(
+        lambda: checkpoint_checksums.raise_if_all_damaged(self._folder)
+      )
       return None
     step = steps[-1] if step is None else step
     self._manager.wait_until_finished()
@@ -143,8 +137,8 @@ class Checkpointer:
       step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
     ).meta
     source = self._folder / str(step)
-    _compare(source, meta["leaves"], _describe(abstract_state))
-    data_state = _own(source, meta["data"])
+    _check_leaves(source, meta["leaves"], _describe(abstract_state))
+    data_state = _choose_own(source, meta["data"])
     raw = self._read(step, _raw_keys(abstract_state), meta.get("packed", {}))
     return Restored(step, _wrap_keys(raw, abstract_state), data_state)
 
@@ -158,22 +152,22 @@ class Checkpointer:
       checkpoint_packing.Packed(read.get("state", rest), packs, names), target
     )
 
-  def _seal(self) -> None:
+  def _write_checksums(self) -> None:
     """Adds the checksums to the checkpoint being written, before it's committed."""
     if not processes.is_first():
       return
     # Orbax calls this while the folder still has its temporary name.
-    (folder,) = self._folder.glob(f"{self._saving}.*tmp*")
-    checkpoint_checksums.seal(folder)
+    (folder,) = self._folder.glob(f"{self._saving_step}.*tmp*")
+    checkpoint_checksums.write_checksums(folder)
 
 
 def _items(args: type, trees: dict[str, Any]) -> dict[str, Any]:
-  """Of those that have leaves: Orbax takes no others."""
+  """Wraps the trees that have leaves, since Orbax refuses empty ones."""
   return {name: args(tree) for name, tree in trees.items() if jax.tree.leaves(tree)}
 
 
 def _describe(state: Any) -> dict[str, str]:
-  """{path: "float32[3,4]"} of each leaf."""
+  """Maps each leaf's path to its type and shape, such as "float32[3,4]"."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
     sharding.leaf_path(path): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
@@ -186,15 +180,15 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _key_impl(leaf: Any) -> Any:
-  impls = []  # a `ShapeDtypeStruct` doesn't say; a traced array does
+  impls = []  # a `ShapeDtypeStruct` doesn't name it, a traced array does
   jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), leaf)
   return impls[0]
 
 
 def _raw_keys(state: Any) -> Any:
-  """The state with typed random keys as plain integers, as all Orbax versions take."""
+  """Turns typed random keys into the plain integers that all Orbax versions take."""
 
-  def raw(leaf):
+  def unwrap(leaf):
     if not _is_key(leaf):
       return leaf
     if isinstance(leaf, jax.ShapeDtypeStruct):
@@ -202,10 +196,12 @@ def _raw_keys(state: Any) -> Any:
       return jax.ShapeDtypeStruct(plain.shape, plain.dtype, sharding=leaf.sharding)
     return jax.random.key_data(leaf)
 
-  return jax.tree.map(raw, state)
+  return jax.tree.map(unwrap, state)
 
 
 def _wrap_keys(raw: Any, like: Any) -> Any:
+  """Undoes `_raw_keys`."""
+
   def wrap(leaf, target):
     if not _is_key(target):
       return leaf
@@ -214,7 +210,8 @@ def _wrap_keys(raw: Any, like: Any) -> Any:
   return jax.tree.map(wrap, raw, like)
 
 
-def _compare(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
+def _check_leaves(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
+  """Raises ValueError with the leaves that differ."""
   lines = [
     f"{path}: {saved.get(path, 'absent')} saved, {wanted.get(path, 'none')} expected"
     for path in sorted(saved.keys() | wanted.keys())
@@ -228,7 +225,8 @@ def _compare(source, saved: dict[str, str], wanted: dict[str, str]) -> None:
     )
 
 
-def _own(source, texts: list[str]) -> str:
+def _choose_own(source, texts: list[str]) -> str:
+  """Returns this process' data position."""
   if len(texts) != jax.process_count():
     raise ValueError(
       f"checkpoint {source} holds the data positions of {len(texts)} processes, and"

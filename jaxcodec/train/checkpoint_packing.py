@@ -1,4 +1,4 @@
-"""Small leaves of a state as a few long arrays: a checkpoint's cost is per array."""
+"""Joins small leaves of a state to a few long arrays: saving costs time per array."""
 
 from typing import Any, NamedTuple
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from jaxcodec.parallel import sharding
 
-MAX_BYTES = 2**20  # of a leaf that is packed
+MAX_BYTES = 2**20  # larger leaves aren't packed
 
 
 class Packed(NamedTuple):
-  """A state cut in two.
+  """A state in two parts: its large leaves, and its small ones packed.
 
   Attributes:
-    rest: the state with None for the leaves that are packed.
-    packs: {dtype: (N,) values of all packed leaves of it, one after another}.
+    rest: the state with None in place of packed leaves.
+    packs: {dtype: (N,) values of all packed leaves of that type, one after another}.
     names: {dtype: the leaves' paths in that order}.
   """
 
@@ -26,7 +26,7 @@ class Packed(NamedTuple):
 
 
 def pack(state: Any) -> Packed:
-  """Takes the small leaves that every device holds whole out of a state.
+  """Packs the small leaves that every device holds whole.
 
   Args:
     state: tree of arrays, without typed random keys.
@@ -36,14 +36,17 @@ def pack(state: Any) -> Packed:
   for name, leaf in leaves.items():
     if leaf.nbytes <= MAX_BYTES and getattr(leaf, "is_fully_replicated", True):
       names.setdefault(str(leaf.dtype), []).append(name)
-  packs = {dtype: _joined([leaves[n] for n in group]) for dtype, group in names.items()}
+  packs = {
+    dtype: _concatenate([leaves[n] for n in group]) for dtype, group in names.items()
+  }
   return Packed(without(state, names), packs, names)
 
 
 def is_finite(packed: Packed) -> bool:
   """Whether all floats are finite.
 
-  One program over all leaves of a state would take a quarter of a minute to compile.
+  It checks each array by itself: a single program over all leaves of a state would take
+  long to compile.
   """
   arrays = [*packed.packs.values(), *jax.tree.leaves(packed.rest)]
   floats = [x for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact)]
@@ -51,7 +54,7 @@ def is_finite(packed: Packed) -> bool:
 
 
 def without(state: Any, names: dict[str, list[str]]) -> Any:
-  """`Packed.rest` of a state or an abstract one; `names` as in `Packed`."""
+  """Returns `Packed.rest` of a state or an abstract one; `names` as in `Packed`."""
   packed = {name for group in names.values() for name in group}
   return jax.tree_util.tree_map_with_path(
     lambda path, leaf: None if sharding.leaf_path(path) in packed else leaf, state
@@ -59,7 +62,7 @@ def without(state: Any, names: dict[str, list[str]]) -> Any:
 
 
 def abstract_packs(like: Any, names: dict[str, list[str]]) -> dict[str, np.ndarray]:
-  """Arrays of the shapes and dtypes of `Packed.packs`; `like` as of `unpack`."""
+  """Returns arrays shaped as `Packed.packs`; `like` as in `unpack`."""
   leaves = _by_path(like)
   return {
     dtype: np.empty(sum(leaves[name].size for name in group), jnp.dtype(dtype))
@@ -68,28 +71,30 @@ def abstract_packs(like: Any, names: dict[str, list[str]]) -> dict[str, np.ndarr
 
 
 def unpack(packed: Packed, like: Any) -> Any:
-  """The state again.
+  """Puts the packed leaves back into the state.
 
   Args:
-    packed: what `pack` gave.
-    like: tree of `ShapeDtypeStruct` (or arrays) of the whole state, whose leaves may be
-      placed otherwise than those that were packed.
+    packed: what `pack` returned.
+    like: the whole state as `ShapeDtypeStruct`s (or arrays) with the shardings wanted,
+      which need not be those of the packed state.
   """
   targets, whole = _by_path(like), _by_path(packed.rest)
   for dtype, group in packed.names.items():
     ends = np.cumsum([targets[name].size for name in group])
     pieces = np.split(packed.packs[dtype], ends[:-1])
     for name, piece in zip(group, pieces, strict=True):
-      whole[name] = _placed(piece.reshape(targets[name].shape), targets[name].sharding)
+      whole[name] = _put(piece.reshape(targets[name].shape), targets[name].sharding)
   return jax.tree.unflatten(jax.tree.structure(like), [whole[n] for n in targets])
 
 
 def _all_finite(x):
-  return np.isfinite(x).all() if isinstance(x, np.ndarray) else _on_devices(x)
+  return (
+    np.isfinite(x).all() if isinstance(x, np.ndarray) else _all_finite_on_devices(x)
+  )
 
 
 @jax.jit
-def _on_devices(x):
+def _all_finite_on_devices(x):
   return jnp.isfinite(x).all()
 
 
@@ -98,12 +103,12 @@ def _by_path(tree):
   return {sharding.leaf_path(path): leaf for path, leaf in leaves}
 
 
-def _joined(leaves):
+def _concatenate(leaves):
   return np.concatenate([np.ravel(leaf) for leaf in jax.device_get(leaves)])
 
 
-def _placed(value, place):
-  """On the devices of a sharding, of which other processes may hold some."""
+def _put(value, place):
+  """Puts a host array on a sharding's devices, some of which other processes hold."""
   if place is None:
     return jnp.asarray(value)
   return jax.make_array_from_callback(value.shape, place, lambda index: value[index])

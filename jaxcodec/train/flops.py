@@ -1,7 +1,7 @@
-"""Floating-point operations of traced programs, and what devices can do at most.
+"""Counts floating-point operations of traced programs; peak rates of devices.
 
-XLA's own `cost_analysis` counts the body of a loop once, so that a model whose layers
-are scanned over would seem as many times cheaper.
+XLA's own `cost_analysis` counts the body of a loop once, so a model that scans over its
+layers would seem too cheap by their number.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import Any
 import jax
 from jax.extend import core
 
-# Dense bfloat16 FLOP/s, from the vendors' data sheets, by the beginning of
-# `device_kind`; the first that fits counts.
+# Dense bfloat16 FLOP/s from the vendors' data sheets, by the beginning of
+# `device_kind`; the first match counts.
 PEAKS = {
   "NVIDIA H100 NVL": 835e12,
   "NVIDIA H100 PCIe": 756e12,
@@ -27,23 +27,22 @@ PEAKS = {
 
 
 def peak(device: jax.Device) -> float | None:
-  """Dense bfloat16 FLOP/s at most, None for devices that aren't in the table."""
+  """Returns the peak of dense bfloat16 FLOP/s, None for devices not in the table."""
   kind = device.device_kind
   return next((p for name, p in PEAKS.items() if kind.startswith(name)), None)
 
 
 def count(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-  """FLOPs of the matrix products and convolutions, a multiply-add being two.
+  """Counts the FLOPs of matrix products and convolutions; a multiply-add is two.
 
-  Loops count as often as they run, of the branches of a condition the costliest, of a
-  loop whose length isn't known one turn. What is computed again for the gradient
-  (rematerialisation) counts again. Elementwise work doesn't count.
+  A loop counts as often as it runs, once if its length isn't known; a condition as its
+  costliest branch. Rematerialised operations count again. Elementwise work doesn't.
   """
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-  return sum(_equation(equation) for equation in jaxpr.eqns)
+  return sum(_count_equation(equation) for equation in jaxpr.eqns)
 
 
-def _equation(equation: Any) -> float:
+def _count_equation(equation: Any) -> float:
   name, params = equation.primitive.name, equation.params
   if name in _PRODUCTS:
     shapes = [variable.aval.shape for variable in (*equation.invars, *equation.outvars)]
@@ -72,7 +71,7 @@ def _dot(lhs, _, out, params):
 
 
 def _conv(_, rhs, out, params):
-  """Taps on the zeros between dilated inputs, as in a stride's gradient, are none."""
+  """Leaves out taps on the zeros between dilated inputs, as in a stride's gradient."""
   outputs = rhs[params["dimension_numbers"].rhs_spec[0]]
   taps = math.prod(rhs) // outputs
   return math.prod(out) * taps / math.prod(params["lhs_dilation"])

@@ -1,34 +1,79 @@
-"""Evaluation during training: a task's measures on held-out batches."""
+"""Held-out metrics during training: a task's measures averaged over batches."""
 
 import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import flax.struct
 import jax
 import numpy as np
+from clu import metrics
 from jax.sharding import Mesh
 
 from jaxcodec.parallel import sharding
-from jaxcodec.train.step import Compiled
+from jaxcodec.train.step import CompiledStep
 from jaxcodec.types import Batch, Task
 
 
-class Evaluation:
-  """Weighted means of a task's `eval_step` over the first batches of a set."""
+@flax.struct.dataclass
+class WeightedMean(metrics.Metric):
+  """The mean of a batch's values, each counted by the batch's weight.
+
+  Unlike `clu.metrics.Average` it keeps vectors (one value a codebook) as they are, and
+  takes what is a mean over a batch already. Its arrays are numpy's, on the host.
+  """
+
+  total: np.ndarray
+  weight: np.ndarray
+
+  @classmethod
+  def empty(cls) -> "WeightedMean":
+    return cls(total=np.float32(0), weight=np.float32(0))
+
+  @classmethod
+  def from_model_output(
+    cls, values: np.ndarray, weight: np.ndarray, **_: Any
+  ) -> "WeightedMean":
+    return cls(total=weight * values, weight=weight)
+
+  def merge(self, other: "WeightedMean") -> "WeightedMean":
+    return type(self)(self.total + other.total, self.weight + other.weight)
+
+  def compute(self) -> np.ndarray:
+    return self.total / self.weight
+
+
+def collect(result: dict[str, np.ndarray]) -> metrics.Collection:
+  """Returns the metrics of one batch, to be merged with those of others.
+
+  Args:
+    result: what the task's `eval_step` returns, on the host, `weight` included.
+  """
+  weight = result["weight"]
+  means = {
+    name: WeightedMean.from_model_output(values, weight)
+    for name, values in result.items()
+    if name != "weight"
+  }
+  return metrics.Collection.create_collection(**means)
+
+
+class HeldOutEvaluator:
+  """Averages a task's `eval_step` over the first batches of a set."""
 
   def __init__(
     self, task: Task, data: Iterable[Batch], every: int, batches: int, mesh: Mesh
   ):
     self._data, self._every, self._batches, self._mesh = data, every, batches, mesh
     whole = sharding.replicated(mesh)
-    self._eval_step = Compiled(task.eval_step, mesh, out_shardings=whole)
+    self._eval_step = CompiledStep(task.eval_step, mesh, out_shardings=whole)
 
   def due(self, step: int) -> bool:
     """Whether to evaluate after this step."""
     return step % self._every == 0
 
   def __call__(self, state: Any) -> dict[str, Any]:
-    """{"eval/<metric>": mean} of a state.
+    """Returns {"eval/<metric>": mean} for a train state.
 
     Raises:
       ValueError: there are no batches.
@@ -39,11 +84,9 @@ class Evaluation:
     ]
     if not results:
       raise ValueError("the evaluation data are empty")
-    results = jax.device_get(results)
-    weights = [result.pop("weight") for result in results]
-    total = np.sum(weights)
-    return {
-      f"eval/{name}": sum(w * r[name] for w, r in zip(weights, results, strict=True))
-      / total
-      for name in results[0]
-    }
+    # Read only now, so that the devices never wait for the host between batches.
+    first, *others = map(collect, jax.device_get(results))
+    merged = first
+    for other in others:
+      merged = merged.merge(other)
+    return {f"eval/{name}": mean for name, mean in merged.compute().items()}

@@ -1,4 +1,4 @@
-"""Signals that ask training to stop: finish the step, save, exit with a code."""
+"""Stops training on SIGINT and SIGTERM: finish the step, save, exit with a code."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 class Interrupted(SystemExit):
-  """Stopped by a signal, after saving; `code` is 128 + the signal's number."""
+  """A signal stopped training, after saving; `code` is 128 + its number."""
 
   def __init__(self, number: int, step: int):
     super().__init__(128 + number)
@@ -25,25 +25,24 @@ class Interrupted(SystemExit):
 
 
 class Signals:
-  """Notes SIGINT and SIGTERM once, for the loop to act on between steps."""
+  """Catches SIGINT and SIGTERM once, for the loop to act on between steps.
+
+  Attributes:
+    number: the signal's, None before one arrives.
+  """
 
   def __init__(self) -> None:
     self.number: int | None = None
-    self._before: dict[int, Any] = {}
+    self._previous: dict[int, Any] = {}
 
   def __enter__(self) -> "Signals":
-    # Only the main thread may; in another one the program's own handling stays.
+    # Only the main thread may set handlers; in another one the program's own stay.
     if threading.current_thread() is threading.main_thread():
       for number in (signal.SIGINT, signal.SIGTERM):
-        self._before[number] = signal.signal(number, self._note)
+        self._previous[number] = signal.signal(number, self._note)
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
+  def __exit__(self, *exception: Any) -> None:
     self._restore()
 
   def _note(self, number: int, frame: types.FrameType | None) -> None:
@@ -51,18 +50,18 @@ class Signals:
     self._restore()
     name = signal.Signals(number).name
     text = f"\n{name}: saving after this step; once more to stop at once\n"
-    os.write(2, text.encode())  # print could be interrupted by itself here
+    os.write(2, text.encode())  # `print` isn't reentrant: the signal may be inside one
 
   def _restore(self) -> None:
-    for number, handler in self._before.items():
+    for number, handler in self._previous.items():
       signal.signal(number, handler)
 
 
 class Agreement:
-  """Makes a signal to one process a signal to all, at the same step.
+  """Spreads a signal from one process to all, so that all stop at the same step.
 
-  All processes call it once a step. What is passed comes back to all at the next call:
-  the exchange is over by then, and costs no wait.
+  All processes call it once a step. It returns what was passed at the call before: the
+  exchange has finished by then, so nobody waits for it.
   """
 
   def __init__(self) -> None:
@@ -71,13 +70,13 @@ class Agreement:
     self._largest = jax.jit(
       jnp.max, out_shardings=NamedSharding(everywhere, PartitionSpec())
     )
-    self._before: jax.Array | None = None
+    self._previous: jax.Array | None = None
 
   def __call__(self, number: int | None) -> int | None:
-    """The signal to stop at, None to go on; with one process, `number` at once."""
+    """Returns the signal to stop for, None to go on; alone, `number` at once."""
     if jax.process_count() == 1:
       return number
-    own = np.full(jax.local_device_count(), number or 0, np.int32)
-    exchanged = jax.make_array_from_process_local_data(self._spread, own)
-    before, self._before = self._before, self._largest(exchanged)
-    return None if before is None else int(before) or None
+    local = np.full(jax.local_device_count(), number or 0, np.int32)
+    exchanged = jax.make_array_from_process_local_data(self._spread, local)
+    previous, self._previous = self._previous, self._largest(exchanged)
+    return None if previous is None else int(previous) or None

@@ -1,8 +1,7 @@
-"""What training says of itself: metrics read one step late, rates, the bar."""
+"""Training's log: metrics read one step late, rates, the progress bar."""
 
 import contextlib
 import time
-import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,11 +10,11 @@ import numpy as np
 
 from jaxcodec.progress import Progress
 from jaxcodec.train.metrics_file import MetricsWriter
-from jaxcodec.train.nonfinite import NonFinite, StepResult
+from jaxcodec.train.nonfinite import NonFiniteRecord, StepResult
 from jaxcodec.train.rates import Rates
 
 
-class TrainLog:
+class TrainLog(contextlib.AbstractContextManager):
   """Reads each step's result while the next one computes, and writes some of them."""
 
   def __init__(
@@ -23,7 +22,7 @@ class TrainLog:
     writer: MetricsWriter,
     progress: Progress,
     rates: Rates,
-    nonfinite: NonFinite,
+    nonfinite: NonFiniteRecord,
     *,
     log_every: int,
     start: int,
@@ -38,19 +37,11 @@ class TrainLog:
     self._pending: StepResult | None = None
     self._step = start
 
-  def __enter__(self) -> "TrainLog":
-    return self
-
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
-    self._writer.__exit__(kind, error, trace)
+  def __exit__(self, *exception: Any) -> None:
+    self._writer.close()
 
   def push(self, result: StepResult) -> None:
-    """Keeps this result and reads the one before it, which is there or nearly so."""
+    """Keeps this step's result and reads the one before, which has nearly arrived."""
     self.flush()
     self._pending, self._step = result, result.step
     self._progress.update()
@@ -59,7 +50,7 @@ class TrainLog:
     """Waits for the last step and reads its result.
 
     Raises:
-      NonFiniteError: as `NonFinite.add` does.
+      NonFiniteError: as `NonFiniteRecord.add` does.
     """
     if self._pending is None:
       return
@@ -78,25 +69,25 @@ class TrainLog:
       self.write(result.step, {**metrics, **extra})
 
   def write(self, step: int, values: dict[str, Any]) -> None:
-    """Writes, shows and hands on a line of metrics."""
+    """Writes a line of metrics, shows it and passes it to `on_log`."""
     self._writer.write(step, values)
     self._display(values)
     if self._on_log is not None:
       self._on_log(step, values)
 
   @contextlib.contextmanager
-  def compiling(self) -> Iterator[None]:
-    """Around the compilation of the training step, whose time is logged."""
+  def time_compilation(self) -> Iterator[None]:
+    """Context in which the training step compiles; its seconds are logged."""
     start = time.monotonic()
-    with self.paused():
+    with self.pause_rates():
       yield
     seconds = time.monotonic() - start
     self._writer.write(self._step + 1, {"compile_seconds": seconds})
     self._progress.message(f"compiled the training step in {seconds:.1f} s")
 
   @contextlib.contextmanager
-  def paused(self) -> Iterator[None]:
-    """Keeps evaluation, saving and compilation out of the rates."""
+  def pause_rates(self) -> Iterator[None]:
+    """Context of evaluation, saving and compilation, which the rates leave out."""
     start = time.monotonic()
     yield
     self._rates.skip(time.monotonic() - start)

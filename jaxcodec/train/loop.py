@@ -13,16 +13,16 @@ from jax.sharding import Mesh
 from jaxcodec import files
 from jaxcodec.parallel import sharding
 from jaxcodec.progress import Progress
-from jaxcodec.train import prefetch
+from jaxcodec.train import overview, prefetch
 from jaxcodec.train.checkpoint import Checkpointer
-from jaxcodec.train.held_out import Evaluation
+from jaxcodec.train.held_out import HeldOutEvaluator
 from jaxcodec.train.interrupts import Agreement, Interrupted, Signals
 from jaxcodec.train.log import TrainLog
 from jaxcodec.train.metrics_file import MetricsWriter
-from jaxcodec.train.nonfinite import NonFinite, StepResult
+from jaxcodec.train.nonfinite import NonFiniteRecord, StepResult
 from jaxcodec.train.profile import Profile
 from jaxcodec.train.rates import Rates
-from jaxcodec.train.step import COMPILE_FAST, Compiled, checked
+from jaxcodec.train.step import COMPILE_FAST, CompiledStep, check_finite
 from jaxcodec.types import Batch, Task
 
 
@@ -55,15 +55,15 @@ def fit(
   holds the state (random keys included) and the position of the data. Of several
   processes all call this, each with its part of the data; the first writes metrics.
 
-  `workdir` gets `checkpoints/` and `metrics.jsonl`. SIGINT and SIGTERM let the step
-  finish, save and raise `Interrupted`, an exit with code 130 or 143; a second one acts
-  as if it had not been caught. Sent to one of several processes, it stops all of them
-  after the same step.
+  `workdir` gets `checkpoints/`, `metrics.jsonl` and `parameters.txt`. SIGINT and
+  SIGTERM let the step finish, save and raise `Interrupted`, an exit with code 130 or
+  143; a second one acts as if it had not been caught. Sent to one of several processes,
+  it stops all of them after the same step.
 
   Args:
     task: model, losses and optimisers.
     data: batches without end, dicts of arrays; see `prefetch.DataIterator`.
-    steps: updates in all; nothing runs if that many are done.
+    steps: updates in total; nothing runs if that many are done.
     workdir: this run's folder.
     mesh: devices, from `sharding.make_mesh`.
     seed: of the initial state.
@@ -71,20 +71,20 @@ def fit(
     log_every: steps between lines of metrics, whose values are the last step's.
     checkpoint_every: steps between checkpoints; there's one at the last step too.
     keep: how many of the latest checkpoints stay.
-    best: (metric, "min" or "max"): the best by it stays too and is what is returned,
-      e.g. ("eval/loss", "min").
+    best: (metric, "min" or "max"), e.g. ("eval/loss", "min"): the best checkpoint by
+      it stays too and is what is returned.
     eval_data: batches to evaluate on, the first `eval_batches` each time.
     eval_every: steps between evaluations; there's one at the last step too.
-    eval_batches: at most so many.
+    eval_batches: how many batches an evaluation reads at most.
     skip_nonfinite: how many steps that aren't finite a run may skip, leaving the state
-      as it was; the metric `skipped_steps` counts them. Costs memory for the state
-      that is kept. 0 stops at the first.
+      as it was; the metric `skipped_steps` counts them. Needs memory for a second
+      state. 0 stops at the first.
     profile_steps: (first, last) to trace into `workdir/profile`.
-    init_from: variables, as the task's `inference_variables` gives them, to begin with
-      in place of random ones.
+    init_from: variables to begin with in place of random ones, as the task's
+      `inference_variables` returns them.
     show: metrics for the progress bar.
     desc: the bar's name.
-    on_log: called with the step and all that is logged.
+    on_log: called with the step and everything that is logged.
 
   Returns:
     The final state, or with `best` that of the best checkpoint.
@@ -105,17 +105,22 @@ def fit(
     start = _start(task, iterator, checkpoints, mesh, rules, seed, init_from)
     if start.step >= steps:
       logging.info("%s: %d steps are done, %d asked for", folder, start.step, steps)
-      return _best(checkpoints, start, start.state)
+      return _choose_best(checkpoints, start, start.state)
+    overview.log_parameters(folder, start.target)
     progress = Progress(
-      *(steps, desc), initial=start.step, unit="examples", scale=start.examples
+      total=steps,
+      desc=desc,
+      initial=start.step,
+      unit="examples",
+      scale=start.examples,
     )
     batches = prefetch.Prefetch(iterator, mesh)
-    mine = _process_folder(folder)
+    own_folder = _process_folder(folder)
     log = TrainLog(
-      MetricsWriter(mine, step=start.step),
+      MetricsWriter(own_folder, step=start.step),
       progress,
       Rates(batches, mesh),
-      NonFinite(mine, skip_nonfinite, start.step),
+      NonFiniteRecord(own_folder, skip_nonfinite, start.step),
       log_every=log_every,
       start=start.step,
       last=steps,
@@ -124,31 +129,42 @@ def fit(
     )
     evaluate = None
     if eval_data is not None:
-      evaluate = Evaluation(task, eval_data, eval_every, eval_batches, mesh)
+      evaluate = HeldOutEvaluator(task, eval_data, eval_every, eval_batches, mesh)
     for resource in (progress, log, batches, profile):
       stack.enter_context(resource)
     signals = stack.enter_context(Signals())
     if start.step:
       progress.message(f"{desc}: going on after step {start.step}")
     shardings = jax.tree.map(lambda leaf: leaf.sharding, start.target)
-    step = Compiled(
-      checked(task.train_step, keep_state=skip_nonfinite > 0),
-      *(mesh, log.compiling),
+    replicated = sharding.replicated(mesh)
+    step = CompiledStep(
+      check_finite(task.train_step, keep_state=skip_nonfinite > 0),
+      mesh,
+      around_compilation=log.time_compilation,
       donate_argnums=0,
-      out_shardings=(shardings, *[sharding.replicated(mesh)] * 2),
+      out_shardings=(shardings, replicated, replicated),
     )
     loop = _Loop(step, start, log, checkpoints, evaluate, profile)
     final = loop.run(batches, signals, steps, checkpoint_every)
-    return _best(checkpoints, start, final)
+    return _choose_best(checkpoints, start, final)
 
 
 def _process_folder(folder: pathlib.Path) -> pathlib.Path:
-  """Where this process writes its metrics: the first one's are the run's."""
+  """Returns where this process writes; the first one's metrics are the run's."""
   index = jax.process_index()
   return folder / f"process_{index}" if index else folder
 
 
 class _Start(NamedTuple):
+  """Where training begins.
+
+  Attributes:
+    step: updates done.
+    state: on the devices.
+    target: its shapes and shardings.
+    examples: rows of a batch.
+  """
+
   step: int
   state: Any
   target: Any
@@ -156,21 +172,19 @@ class _Start(NamedTuple):
 
 
 def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
-  """The state to begin with, restored or fresh; leaves the data where it goes on."""
+  """Restores or initialises the state, and sets the data to the matching position."""
   position = prefetch.read_position(iterator)
   example = sharding.put_batch(mesh, next(iterator))
   rng = jax.random.key(seed)
   with sharding.use_mesh(mesh):
     shapes = jax.eval_shape(task.init, rng, example)
     shardings = sharding.state_shardings(mesh, shapes, rules)
-    target = jax.tree.map(
-      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-    )
+    target = sharding.place_shapes(shapes, shardings)
     restored = checkpoints.restore(target)
     if restored is None:
-      # Hundreds of initial weights: a program that runs once, in no time.
+      # It has hundreds of weights to initialise, runs once and takes no time.
       init = jax.jit(
-        lambda *args: _strong(_begun(task, *args)),
+        lambda *args: _without_weak_types(_initialize(task, *args)),
         out_shardings=shardings,
         compiler_options=COMPILE_FAST if jax.default_backend() == "cpu" else None,
       )
@@ -182,12 +196,12 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
 
 
 def _rows(batch: dict[str, jax.Array]) -> int:
-  """Examples in a batch."""
+  """Counts the examples of a batch."""
   return max((x.shape[0] for x in batch.values()), default=0)
 
 
-def _best(checkpoints, start: _Start, final: Any) -> Any:
-  """The state of the best checkpoint, if one is to be kept and was measured."""
+def _choose_best(checkpoints, start: _Start, final: Any) -> Any:
+  """Returns the best checkpoint's state, or the final one if none was measured."""
   step = checkpoints.best_step()
   if step is None or step == int(final.step):
     return final
@@ -195,17 +209,19 @@ def _best(checkpoints, start: _Start, final: Any) -> Any:
   return checkpoints.restore(start.target, step).state
 
 
-def _begun(task, rng, example, variables) -> Any:
+def _initialize(task, rng, example, variables) -> Any:
   state = task.init(rng, example)
   return state if variables is None else task.start_from(state, variables)
 
 
-def _strong(state: Any) -> Any:
-  """Without weak types, which a checkpoint can't hold: the same program on resume."""
+def _without_weak_types(state: Any) -> Any:
+  """Checkpoints can't hold weak types: a resumed run would compile another program."""
   return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
 
 
 class _Loop:
+  """Runs the steps; `fit` sets it up."""
+
   def __init__(self, train_step, start, log, checkpoints, evaluate, profile):
     self._state, self._step, self._train_step = start.state, start.step, train_step
     self._log, self._checkpoints = log, checkpoints
@@ -219,27 +235,36 @@ class _Loop:
       self._profile.before(self._step)
       self._state, *result = self._train_step(self._state, batch.arrays)
       self._profile.after(self._step, result)
-      size = _rows(batch.arrays), self._train_step.flops
-      self._log.push(StepResult(self._step, *result, batch.index_B, *size))
+      metrics, finite = result
+      self._log.push(
+        StepResult(
+          step=self._step,
+          metrics=metrics,
+          finite=finite,
+          index_B=batch.index_B,
+          examples=_rows(batch.arrays),
+          flops=self._train_step.flops,
+        )
+      )
       last, stop = self._step == steps, agree(signals.number)
-      evaluated = self._measure(last)
+      evaluated = self._evaluate_if_due(last)
       if last or stop is not None or self._step % checkpoint_every == 0:
         self._save(batch.position, evaluated)
       if stop is not None:
         raise Interrupted(stop, self._step)
     return self._state
 
-  def _measure(self, last: bool) -> dict[str, Any]:
+  def _evaluate_if_due(self, last: bool) -> dict[str, Any]:
     if self._evaluate is None or not (last or self._evaluate.due(self._step)):
       return {}
     self._log.flush()
-    with self._log.paused():
+    with self._log.pause_rates():
       evaluated = self._evaluate(self._state)
     self._log.write(self._step, evaluated)
     return evaluated
 
   def _save(self, position: str, evaluated: dict[str, Any]) -> None:
     self._log.flush()
-    with self._log.paused():
+    with self._log.pause_rates():
       scalars = {name: float(v) for name, v in evaluated.items() if not np.ndim(v)}
       self._checkpoints.save(self._step, self._state, position, scalars or None)

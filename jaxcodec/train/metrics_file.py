@@ -1,11 +1,11 @@
 """Metrics as JSON lines that survive kills, and in TensorBoard where it's installed."""
 
+import contextlib
 import importlib.util
 import json
 import math
 import pathlib
 import time
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,19 +18,19 @@ from jaxcodec.parallel import processes
 FILE = "metrics.jsonl"
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
   """Writes `metrics.jsonl`: {"step", "time", name: number | [number, ...]} a line.
 
-  A vector (one value a codebook) is a list. NaN and infinity, which JSON lacks, are
-  null. Each line is handed to the system at once, so that a kill loses none. Of
-  several processes only the first writes.
+  A vector (one value a codebook) is a list. NaN and infinity, which JSON lacks, become
+  null. Each line is flushed at once, so that a kill loses none. Of several processes
+  only the first writes.
   """
 
   def __init__(self, folder: files.PathLike, *, step: int = 0):
     """Opens `folder`'s file to go on after `step`.
 
-    Lines of later steps are cut off, since training is about to repeat them, and so is
-    a last line that a kill left half-written.
+    Cuts off the lines of later steps, which training is about to repeat, and a last
+    line that a kill left half-written.
 
     Raises:
       ValueError: naming the file and line, if any other line isn't a record.
@@ -46,15 +46,11 @@ class MetricsWriter:
     self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
     self._board = _tensorboard(folder, step)
 
-  def __enter__(self) -> "MetricsWriter":
-    return self
+  def __exit__(self, *exception: Any) -> None:
+    self.close()
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
+  def close(self) -> None:
+    """Closes the files."""
     if self._file is not None:
       self._file.close()
     if self._board is not None:
@@ -81,7 +77,7 @@ class MetricsWriter:
 
 
 def read_metrics(folder: files.PathLike) -> list[dict[str, Any]]:
-  """The records of `folder`'s file, without a half-written last line."""
+  """Reads the records of `folder`'s file, without a half-written last line."""
   return _records(pathlib.Path(folder) / FILE)
 
 
@@ -116,7 +112,7 @@ def _plain(name: str, value: Any) -> float | None | list[float | None]:
 
 
 def _scalars(values):
-  """(name, number) pairs; a vector's elements as `name/0`, `name/1`, ..."""
+  """Yields (name, number) pairs; a vector's elements as `name/0`, `name/1`, ..."""
   for name, value in values.items():
     elements = (
       {name: value}
@@ -133,7 +129,7 @@ def _tensorboard(folder: pathlib.Path, step: int) -> Any:
     return None
   import tensorboardX
 
-  # Purging hides what the files of a killed run say of the steps to be repeated.
+  # Purging hides the points of a killed run that are about to be repeated.
   return tensorboardX.SummaryWriter(
     str(folder / "tensorboard"), purge_step=step + 1 if step else None
   )

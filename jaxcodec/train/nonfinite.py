@@ -1,4 +1,4 @@
-"""Steps that were not finite: recorded with their examples, and an end to them."""
+"""Records steps that were not finite, with their examples, and stops at too many."""
 
 import json
 import pathlib
@@ -15,17 +15,17 @@ FILE = "nonfinite.json"
 
 
 class NonFiniteError(FloatingPointError):
-  """A metric or the state became NaN or infinite; training can't go on."""
+  """A metric or the state became NaN or infinite, and training stops."""
 
 
 class StepResult(NamedTuple):
-  """What a step leaves to be read later, when the devices have got to it.
+  """The result of a step that the devices may still be computing.
 
   Attributes:
     step: its number, from 1.
     metrics: on the devices.
-    finite: whether they all are.
-    index_B: ids of the examples, where they have some.
+    finite: whether all metrics are finite.
+    index_B: ids of the examples, None if the data has none.
     examples: rows of the batch.
     flops: of the step, on all devices.
   """
@@ -38,29 +38,30 @@ class StepResult(NamedTuple):
   flops: float
 
 
-class NonFinite:
-  """The record of a run's steps that were not finite, `nonfinite.json`.
-
-  Args:
-    folder: of the run.
-    limit: how many such steps a run may skip; 0 stops it at the first.
-    step: updates done. Records of later ones, about to be repeated, are dropped.
-  """
+class NonFiniteRecord:
+  """The record of a run's steps that were not finite, `nonfinite.json`."""
 
   def __init__(self, folder: pathlib.Path, limit: int, step: int):
+    """Reads the record of a run that goes on.
+
+    Args:
+      folder: of the run.
+      limit: how many such steps a run may skip; 0 stops it at the first.
+      step: updates done. Records of later steps, about to be repeated, are dropped.
+    """
     self._path, self._limit = folder / FILE, limit
     records = json.loads(self._path.read_text()) if self._path.exists() else []
     self._records = [record for record in records if record["step"] <= step]
 
   def metrics(self) -> dict[str, float]:
-    """`skipped_steps`, where some may be skipped."""
+    """Returns `skipped_steps`, {} in a run that may skip none."""
     return {"skipped_steps": len(self._records)} if self._limit else {}
 
   def add(self, result: StepResult) -> None:
     """Records a step.
 
     Raises:
-      NonFiniteError: one more than may be skipped; naming the step and the metrics.
+      NonFiniteError: more steps than may be skipped; it names step and metrics.
     """
     metrics = jax.device_get(result.metrics)
     bad = [name for name, value in metrics.items() if not np.isfinite(value).all()]

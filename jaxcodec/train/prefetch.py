@@ -1,10 +1,10 @@
-"""Batches on their way to the devices, each with the data position after it."""
+"""Reads batches ahead and puts them on the devices, each with its data position."""
 
+import contextlib
 import json
 import queue
 import threading
 import time
-import types
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from jaxcodec.types import Batch
 
 
 class DataIterator(Protocol):
-  """What grain's iterators are: the position can be read and set."""
+  """An iterator whose position can be read and set, as grain's can."""
 
   def __next__(self) -> Batch: ...
 
@@ -31,7 +31,7 @@ class Fetched(NamedTuple):
 
   Attributes:
     arrays: on the devices.
-    index_B: the examples' ids, on the host, where the batch has them.
+    index_B: the examples' ids, on the host; None if the batch has none.
     position: of the data after this batch; see `read_position`.
   """
 
@@ -41,7 +41,7 @@ class Fetched(NamedTuple):
 
 
 def open_data(data: Iterable[Batch]) -> DataIterator:
-  """An iterator over `data` that can be saved.
+  """Returns an iterator over `data` whose position can be saved.
 
   Raises:
     TypeError: if its position can't be read and set.
@@ -57,7 +57,7 @@ def open_data(data: Iterable[Batch]) -> DataIterator:
 
 
 def read_position(iterator: DataIterator) -> str:
-  """The position as JSON text, at once: what `get_state` returns may change later."""
+  """Returns the position as JSON text: what `get_state` returns may change later."""
   state = iterator.get_state()
   if isinstance(state, bytes):
     return json.dumps({"bytes": state.decode("latin-1")})  # any byte is a character
@@ -65,7 +65,7 @@ def read_position(iterator: DataIterator) -> str:
 
 
 def set_position(iterator: DataIterator, position: str) -> None:
-  """Goes to where `read_position` was called."""
+  """Moves the iterator to where `read_position` was called."""
   record = json.loads(position)
   if "bytes" in record:
     iterator.set_state(record["bytes"].encode("latin-1"))
@@ -73,17 +73,20 @@ def set_position(iterator: DataIterator, position: str) -> None:
     iterator.set_state(record["tree"])
 
 
-class Prefetch:
+class Prefetch(contextlib.AbstractContextManager):
   """Reads `data` and puts it on the devices, two batches ahead, in a thread.
 
-  A context manager. The iterator runs ahead of training, so a checkpoint must hold the
-  position of the last batch that was trained on: each batch brings its own.
+  The iterator runs ahead of training, so each batch carries its own position: a
+  checkpoint must hold that of the last batch that was trained on.
+
+  Attributes:
+    wait_seconds: that `get` has blocked, in total.
   """
 
   def __init__(self, iterator: DataIterator, mesh: Mesh):
-    self.waited = 0.0  # seconds that `get` has blocked, in all
+    self.wait_seconds = 0.0
     self._iterator, self._mesh = iterator, mesh
-    # One waits in the queue, one in the thread's hands.
+    # One batch waits in the queue, one in the thread.
     self._queue: queue.Queue[Fetched | BaseException] = queue.Queue(maxsize=1)
     self._closed = threading.Event()
     self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
@@ -92,26 +95,21 @@ class Prefetch:
     self._thread.start()
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
+  def __exit__(self, *exception: Any) -> None:
     self._closed.set()
     self._thread.join()
     if hasattr(self._iterator, "close"):  # grain's with worker processes
       self._iterator.close()
 
   def get(self) -> Fetched:
-    """The next batch.
+    """Returns the next batch; raises here what reading it raised in the thread.
 
     Raises:
-      ValueError: at the end of the data. What reading them raises is raised here.
+      ValueError: at the end of the data.
     """
     start = time.monotonic()
     item = self._queue.get()
-    self.waited += time.monotonic() - start
+    self.wait_seconds += time.monotonic() - start
     if isinstance(item, StopIteration):
       raise ValueError("the training data ended: they must repeat without end")
     if isinstance(item, BaseException):

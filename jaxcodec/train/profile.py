@@ -1,7 +1,7 @@
 """A profiler's trace of chosen training steps, for TensorBoard or Perfetto."""
 
+import contextlib
 import pathlib
-import types
 from typing import Any
 
 import jax
@@ -10,20 +10,22 @@ from absl import logging
 FOLDER = "profile"
 
 
-class Profile:
+class Profile(contextlib.AbstractContextManager):
   """Traces the steps from `first` to `last` into `folder`/profile.
 
-  A context manager: a trace under way is closed on leaving, also on an exception.
-
-  Args:
-    folder: of the run.
-    steps: (first, last), numbers from 1; None traces nothing.
-
-  Raises:
-    ValueError: steps that aren't two numbers in order.
+  Leaving the context ends a trace under way, also on an exception.
   """
 
   def __init__(self, folder: pathlib.Path, steps: tuple[int, int] | None):
+    """Traces nothing yet.
+
+    Args:
+      folder: of the run.
+      steps: (first, last), numbers from 1; None traces nothing.
+
+    Raises:
+      ValueError: `steps` aren't two numbers in order.
+    """
     if steps is not None and (len(steps) != 2 or not 1 <= steps[0] <= steps[1]):
       raise ValueError(
         f"profile_steps must be (first, last) with 1 <= first <= last, got {steps}"
@@ -31,25 +33,17 @@ class Profile:
     self._first, self._last = steps or (0, 0)
     self._folder, self._running = folder / FOLDER, False
 
-  def __enter__(self) -> "Profile":
-    return self
-
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: types.TracebackType | None,
-  ) -> None:
+  def __exit__(self, *exception: Any) -> None:
     self._stop()
 
   def before(self, step: int) -> None:
-    """To be called before step number `step` is started."""
+    """Must be called before step number `step`; starts the trace at the first."""
     if step == self._first:
       self._running = True
       jax.profiler.start_trace(str(self._folder))
 
   def after(self, step: int, result: Any) -> None:
-    """To be called with what step number `step` will give."""
+    """Must be called with the result of step number `step`; ends the trace."""
     if self._running and step == self._last:
       jax.block_until_ready(result)
       self._stop()

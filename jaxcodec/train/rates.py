@@ -1,4 +1,4 @@
-"""How fast training is and what of the devices it uses, over a window of steps."""
+"""Speed of training over a window of steps, and how much of the devices it uses."""
 
 import time
 
@@ -11,14 +11,19 @@ from jaxcodec.train.prefetch import Prefetch
 
 
 class Rates:
-  """Takes the moments at which steps end.
+  """Records when steps end and derives rates from that.
 
-  Args:
-    batches: what says how long it was waited for.
-    mesh: the devices.
+  Attributes:
+    running: whether a window has begun.
   """
 
   def __init__(self, batches: Prefetch, mesh: Mesh):
+    """Begins no window yet.
+
+    Args:
+      batches: counts the seconds that training waited for it.
+      mesh: the devices.
+    """
     self.running = False
     self._batches = batches
     self._devices = [
@@ -33,10 +38,15 @@ class Rates:
     """Begins a window now."""
     self.running, self._seconds = True, []
     self._flops, self._examples = 0.0, 0
-    self._mark, self._waited = time.monotonic(), self._batches.waited
+    self._mark, self._waited = time.monotonic(), self._batches.wait_seconds
 
   def tick(self, step_flops: float, examples: int) -> None:
-    """A step of so many FLOPs, on all devices, has ended now."""
+    """Records the end of a step.
+
+    Args:
+      step_flops: FLOPs of the step, on all devices.
+      examples: rows of its batch.
+    """
     now = time.monotonic()
     self._seconds.append(now - self._mark)
     self._mark, self._flops = now, self._flops + step_flops
@@ -47,13 +57,15 @@ class Rates:
     self._mark += seconds
 
   def take(self) -> dict[str, float]:
-    """The rates of the window, after which the next begins; none without a step.
+    """Returns the rates of the window, {} without a step, and begins the next window.
 
-    `mfu` is the share of the devices' published bfloat16 peak, whatever the type that
-    is computed in, and left out where that isn't known; so is the memory's peak.
+    `mfu` is the achieved fraction of the devices' published bfloat16 peak, whatever
+    type the model computes in. It is left out for devices whose peak isn't known, and
+    the memory's peak where the backend doesn't report it.
     """
     steps, seconds = len(self._seconds), sum(self._seconds)
-    deviation, waited = np.std(self._seconds or 0), self._batches.waited - self._waited
+    deviation = np.std(self._seconds or 0)
+    waited = self._batches.wait_seconds - self._waited
     achieved = self._flops / seconds / self._count if steps else 0.0
     speed = self._examples / seconds if steps else 0.0
     self.restart()

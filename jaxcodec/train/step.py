@@ -1,4 +1,4 @@
-"""A task's step as the loop runs it: checked, compiled by shape, its cost known."""
+"""A step as the loop runs it: compiled by batch shape, checked, its FLOPs counted."""
 
 import contextlib
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from jaxcodec.parallel import processes, sharding
 from jaxcodec.train import flops
 from jaxcodec.types import Batch, Metrics
 
-# For CPU, whose machine code LLVM would spend minutes on: programs that run once or not
-# at all. Partitioning, fusion and the use of memory are as they are otherwise.
+# Compiler options for programs that run on CPU once or never: LLVM would spend minutes
+# on their machine code. Partitioning, fusion and memory use stay as they are.
 COMPILE_FAST = {
   "xla_backend_optimization_level": 0,
   "xla_llvm_disable_expensive_passes": True,
@@ -22,10 +22,10 @@ COMPILE_FAST = {
 TrainStep = Callable[[Any, Batch], tuple[Any, Metrics]]
 
 
-class Compiled:
-  """A jitted function of state and batch, compiled at sight of each batch shape.
+class CompiledStep:
+  """A jitted function of state and batch, compiled when a batch shape first appears.
 
-  Ahead of its first call, so that what compiling takes can be told from running.
+  It compiles ahead of the call, so that compilation can be timed apart from running.
 
   Attributes:
     flops: of the last call, on all devices; see `flops.count`.
@@ -35,45 +35,57 @@ class Compiled:
     self,
     function: Callable[..., Any],
     mesh: Mesh,
-    compiling: Callable[[], Any] = contextlib.nullcontext,
+    around_compilation: Callable[[], Any] = contextlib.nullcontext,
     **options: Any,
   ):
+    """Compiles nothing yet.
+
+    Args:
+      function: of a state and a batch; jittable.
+      mesh: that sharding constraints in it refer to.
+      around_compilation: makes a context manager to compile in.
+      **options: of `jax.jit`.
+    """
     self.flops = 0.0
     self._jitted, self._mesh = jax.jit(function, **options), mesh
-    self._compiling = compiling
+    self._around_compilation = around_compilation
     self._programs: dict[Any, Any] = {}
 
   def __call__(self, state: Any, batch: dict[str, jax.Array]) -> Any:
     key = tuple((name, x.shape, x.dtype) for name, x in batch.items())
     if key not in self._programs:
-      with self._compiling(), sharding.use_mesh(self._mesh):
+      with self._around_compilation(), sharding.use_mesh(self._mesh):
         traced = self._jitted.trace(state, batch)
         cost = flops.count(traced.jaxpr)
         compiled = traced.lower().compile(), cost
-      processes.wait()  # the first to run it would not wait long for the others
+      # A collective times out if the other processes compile for much longer.
+      processes.wait()
       self._programs[key] = compiled
     program, self.flops = self._programs[key]
     return program(state, batch)
 
 
-def checked(train_step: TrainStep, *, keep_state: bool) -> Callable[..., Any]:
-  """Adds whether all metrics are finite, so that one value a step has to be read.
+def check_finite(train_step: TrainStep, *, keep_state: bool) -> Callable[..., Any]:
+  """Wraps a train step to also return whether all its metrics are finite.
 
-  Among them are the loss and the norm of every gradient, so that a state that a
-  gradient has spoilt never goes unseen.
+  The loop then reads one value a step. The metrics hold the loss and the norm of every
+  gradient, so a gradient that has spoilt the state is always seen.
 
   Args:
     train_step: of a task.
-    keep_state: whether a step that isn't finite leaves the state as it was, to the
-      last bit: parameters, all optimisers, codebooks, its count of steps.
+    keep_state: whether a step that isn't finite leaves the whole state as it was, to
+      the last bit: parameters, optimisers, codebooks, its count of steps.
+
+  Returns:
+    A function of state and batch that returns (state, metrics, finite).
   """
 
   def step(state, batch):
-    updated, metrics = train_step(state, batch)
+    new_state, metrics = train_step(state, batch)
     finite = [jnp.isfinite(value).all() for value in metrics.values()]
     finite = jnp.stack([jnp.array(True), *finite]).all()
     if keep_state:
-      updated = jax.tree.map(lambda a, b: jnp.where(finite, a, b), updated, state)
-    return updated, metrics, finite
+      new_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new_state, state)
+    return new_state, metrics, finite
 
   return step

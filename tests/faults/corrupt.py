@@ -2,9 +2,9 @@
 
     python tests/faults/corrupt.py [--count=500] [--out=FILE]
 
-Writes a table, kind of file x damage x outcome, in markdown; exits with 1 if any is
-read as something else in silence, gives an error that does not name it, hangs or
-crashes. Variants are read in a process of their own, restarted where it dies.
+It writes a Markdown table of outcomes by kind of file and damage. It exits with 1 if a
+variant is silently read as other content, gives an error that doesn't name it, hangs or
+crashes. Another process reads the variants and is started again if it dies.
 """
 
 import argparse
@@ -41,9 +41,9 @@ def main():
 
 
 def _child():
-  """Variants in, one a line, outcomes out."""
+  """Reads variants from stdin, one a line, and prints their outcomes."""
   answers = os.fdopen(os.dup(1), "w")
-  os.dup2(2, 1)  # whatever libraries print is no answer
+  os.dup2(2, 1)  # what libraries print must not mix with the answers
   with tempfile.TemporaryDirectory() as folder:
     lab = corrupt_variants.Lab(pathlib.Path(folder))
     for line in sys.stdin:
@@ -53,7 +53,7 @@ def _child():
 
 
 def _run(variants):
-  """(variant, outcome, detail) of each."""
+  """Yields (variant, outcome, detail) of each."""
   child = _Child()
   for variant in variants:
     outcome, detail = child.ask(variant)
@@ -97,7 +97,7 @@ class _Child:
 
 
 def table(results):
-  """Counts of the outcomes by kind and damage, and what the faults were."""
+  """Formats counts of the outcomes by kind and damage."""
   counts = collections.defaultdict(collections.Counter)
   for variant, outcome, _ in results:
     counts[variant.kind, variant.damage][outcome] += 1

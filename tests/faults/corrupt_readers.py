@@ -1,4 +1,4 @@
-"""Small good sets of every kind of file that jaxcodec reads, and how each is read."""
+"""Makes and reads a small good set of every kind of file that jaxcodec reads."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from jaxcodec.data.source import open_source
 from jaxcodec.train.checkpoint import Checkpointer
 
 RATE = 16_000
-# The errors that a user gets as one line, or that training stops with by design.
+# Errors that a user sees as one line, or that training stops with by design.
 CLEAR = (ValueError, OSError, RuntimeError)
 STEPPED_BACK = "the checkpoint before"
 _SPEC = dict(num_codebooks=2, codebook_size=1024, hop=320, sample_rate=RATE)
@@ -28,7 +28,7 @@ def _tone(number):
 
 
 def audio_maker(suffix):
-  """Makes three files of noisy tones of that suffix."""
+  """Returns a function that writes three files of noisy tones."""
 
   def make(folder):
     for number, name in enumerate("abc"):
@@ -38,7 +38,7 @@ def audio_maker(suffix):
 
 
 def write_sample(path, value, position):
-  """Makes a float wav file with one sample of that value."""
+  """Writes a float wav file in which one sample has that value."""
   audio_N = _tone(1)
   audio_N[100 + position] = value
   soundfile.write(path, audio_N, RATE, subtype="FLOAT")
@@ -71,14 +71,14 @@ def make_librilight(folder):
 
 
 def read_folder(folder, on_error=None):
-  """Everything of each recording; with `on_error`, and what was skipped too."""
+  """Reads every recording; with `on_error` also returns what was skipped."""
   return _contents(
     *open_and(on_error, "folder", folder), with_skipped=on_error is not None
   )
 
 
 def open_and(on_error, source, folder, **options):
-  """The source, its sample rate."""
+  """Opens a source; returns it and its sample rate."""
   opened = open_source(
     source, str(folder), sample_rate=RATE, on_error=on_error or "raise", **options
   )
@@ -99,14 +99,14 @@ def _digest(array):
 
 
 def make_set(folder):
-  """A built set in two shards, and beside it what it was built from."""
+  """Builds a set of two shards beside its input."""
   (folder / "in").mkdir()
   audio_maker("wav")(folder / "in")
   build.build(folder / "in", folder, name="tones", shard_mb=0.02, processes=1)
 
 
 def make_foreign_set(folder):
-  """The same without what only ours have: TFDS itself keeps no checksums."""
+  """Removes what only our sets have: TFDS itself keeps no checksums."""
   make_set(folder)
   for path in (folder / "tones" / "1.0.0").glob("*.json*"):
     if path.name not in ("dataset_info.json", "features.json", "metadata.json"):
@@ -121,7 +121,7 @@ def read_set(folder, on_error=None):
 
 
 def build_again(folder):
-  """The set after the same command once more: records are for going on, not to read."""
+  """Builds again, as the records are for, and reads the set."""
   build.build(folder / "in", folder, name="tones", shard_mb=0.02, processes=1)
   return read_set(folder)
 
@@ -151,7 +151,9 @@ def make_tokens(folder):
   rng = np.random.default_rng(0)
   records = [
     {
-      **{"id": f"u{number}", "speaker": "s", "text": "Said."},
+      "id": f"u{number}",
+      "speaker": "s",
+      "text": "Said.",
       "codes_TxK": rng.integers(0, 1024, (50, 2), np.int32),
       "semantic_T": rng.integers(0, 99, 50, np.int32),
     }
@@ -169,7 +171,7 @@ def read_tokens(folder):
 
 
 def _state(step):
-  """Leaves that are packed with others, and one that is large enough to be alone."""
+  """Makes a state with leaves that are packed, and one too large for that."""
   w, wide = (jnp.full((n, n), float(step)) for n in (64, 600))
   return {"w": w, "wide": wide, "step": jnp.int32(step)}
 

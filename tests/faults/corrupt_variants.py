@@ -1,4 +1,4 @@
-"""Files that jaxcodec reads, ways to damage them, and what comes of it.
+"""Kinds of files that jaxcodec reads, ways to damage them, and possible outcomes.
 
 `corrupt.py` runs hundreds of variants, tests/test_corruption.py some of them.
 """
@@ -15,11 +15,11 @@ from typing import Any
 import corrupt_readers as readers
 import numpy as np
 
-# What a variant may come to. The last three are faults.
-ERROR = "error"  # that names the file; with on_error=skip a counted skip
-FALLBACK = "fallback"  # the checkpoint before it, loudly
-SAME = "same"  # what is read is not affected
-UNSEEN = "undetectable"  # in a format that has no checksum
+# Outcomes of reading a variant. The last three are faults.
+ERROR = "error"  # names the file; with on_error=skip it is skipped and counted
+FALLBACK = "fallback"  # an error is logged and the checkpoint before it restored
+SAME = "same"  # the damage doesn't affect the content
+UNSEEN = "undetectable"  # the format has no checksum
 FAULTS = WRONG, UNCLEAR, DIED = "silent wrong value", "unclear error", "hang or crash"
 
 
@@ -29,11 +29,11 @@ class Kind:
 
   Attributes:
     make: writes a small good set into a folder.
-    read: reads all of it; the value tells any two contents apart.
+    read: reads all of it; returns a value that differs for different contents.
     pattern: of the files to damage.
-    checked: whether the format lets every damage be found.
-    folder: whether it is of a plain folder of audio files.
-    skippable: whether `read` knows on_error=skip, and then returns what it skipped.
+    checked: whether the format can reveal every damage.
+    folder: whether it belongs to a plain folder of audio files.
+    skippable: whether `read` takes on_error=skip, and then also returns the skipped.
   """
 
   make: Callable[[pathlib.Path], None]
@@ -47,7 +47,9 @@ class Kind:
 KINDS = {
   **{
     suffix: Kind(
-      *(readers.audio_maker(suffix), readers.read_folder, f"b.{suffix}"),
+      readers.audio_maker(suffix),
+      readers.read_folder,
+      f"b.{suffix}",
       checked=suffix in ("flac", "ogg"),
       folder=True,
       skippable=True,
@@ -80,7 +82,7 @@ KINDS = {
 
 
 def _place(data: bytearray, rng: random.Random) -> int:
-  """Where something stands: padding is zeros, and most of a small record file."""
+  """Chooses a byte that isn't zero: small record files are mostly padding."""
   return int(rng.choice(np.flatnonzero(np.frombuffer(bytes(data), np.uint8))))
 
 
@@ -145,7 +147,7 @@ DAMAGES: dict[str, Callable[[bytearray, random.Random], None]] = {
   "empty": _empty,
 }
 REMOVED = "removed"
-# Of float wav files, whose samples can be what audio cannot.
+# Samples that float wav files can hold and audio can't.
 SAMPLES = {"nan": float("nan"), "inf": float("inf"), "huge": 1e9}
 
 
@@ -162,39 +164,39 @@ class Variant:
 
 
 def variants(count: int) -> list[Variant]:
-  """The first `count` in an order that has every kind and damage early."""
+  """Returns the first `count` variants; every kind and damage comes early."""
   pairs = [("wav", damage) for damage in SAMPLES]
   pairs += [(kind, damage) for damage in DAMAGES for kind in KINDS]
-  # Of a plain folder, nothing tells what was in it.
+  # A plain folder doesn't record which files it had.
   pairs += [(name, REMOVED) for name, kind in KINDS.items() if not kind.folder]
   rounds = -(-count // len(pairs))
   return [Variant(*pair, seed) for seed in range(rounds) for pair in pairs][:count]
 
 
 class Lab:
-  """Good sets, made once each, and their damaged copies, in a folder."""
+  """Makes each good set once, and damaged copies of it, in a folder."""
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
     self._good: dict[str, Any] = {}
 
   def outcome(self, variant: Variant) -> tuple[str, str]:
-    """What reading the variant comes to, and the error or other detail."""
+    """Returns the outcome of reading the variant, and the error or other detail."""
     kind = KINDS[variant.kind]
     good = self._folder / variant.kind
     if variant.kind not in self._good:
       good.mkdir(parents=True)
       kind.make(good)
-      self._good[variant.kind] = _copied(good, kind.read)
+      self._good[variant.kind] = _read_copy(good, kind.read)
     copy = self._folder / "damaged"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(good, copy, copy_function=shutil.copy2)
     victim = _damage(copy, kind, variant)
-    return _judged(kind, copy, victim, self._good[variant.kind])
+    return _judge(kind, copy, victim, self._good[variant.kind])
 
 
-def _copied(good, read):
-  """What is read of a copy: reading may write beside what it reads."""
+def _read_copy(good, read):
+  """Reads a copy, since reading may write into the folder."""
   copy = good.with_name("good copy")
   shutil.copytree(good, copy, copy_function=shutil.copy2)
   value = read(copy)
@@ -220,14 +222,14 @@ def _damage(folder, kind, variant):
   return victim
 
 
-def _judged(kind, folder, victim, good):
+def _judge(kind, folder, victim, good):
   names = _names(folder, victim)
   try:
     value = kind.read(folder)
   except readers.CLEAR as error:
     if not any(name in str(error) for name in names):
       return UNCLEAR, f"does not name {victim.name}: {error}"
-    return (_skipped(kind, folder, names, good)) or (ERROR, str(error))
+    return _judge_skipping(kind, folder, names, good) or (ERROR, str(error))
   except Exception as error:  # noqa: BLE001 - whatever else it is, is a finding
     return UNCLEAR, f"{type(error).__name__}: {error}"
   if value == good:
@@ -240,7 +242,7 @@ def _judged(kind, folder, victim, good):
 
 
 def _names(folder, victim):
-  """By which an error may name a file; what is in a set is named by the set."""
+  """Returns the names that an error may give the file; a set stands for its files."""
   names = [victim.name]
   if victim.parent.name == "1.0.0":
     names.append(f"{victim.parent}: ")
@@ -251,8 +253,8 @@ def _names(folder, victim):
   return names
 
 
-def _skipped(kind, folder, names, good):
-  """None if on_error=skip leaves out the damaged and counts it, else the fault."""
+def _judge_skipping(kind, folder, names, good):
+  """Returns the fault, None if on_error=skip left out the damaged file, counted."""
   if not kind.skippable:
     return None
   with contextlib.suppress(*readers.CLEAR):

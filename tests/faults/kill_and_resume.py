@@ -3,12 +3,12 @@
     python tests/faults/kill_and_resume.py --processes=1 --kills=20
     python tests/faults/kill_and_resume.py --processes=2 --kills=20
 
-Trains `killed_codec.py` without a stop, then again in another folder, where one of its
-processes, by lot, is killed at a random moment, and all are started again, until there
-were enough kills: a quarter of them while it starts, the others within seconds of its
-first step. A process that is left over when its peer was killed must end by
-itself within a minute, with an error. Both folders' last checkpoints must hold the same
-bits, and their metrics the same numbers.
+It trains `killed_codec.py` uninterrupted, then again in another folder. There it kills
+a randomly chosen process at a random moment and starts all of them again, until it has
+killed enough: a quarter of the times while the program starts, otherwise within seconds
+of its first step. A process whose peer was killed must exit by itself within a minute,
+with an error. In the end both folders' last checkpoints must hold the same bits, and
+their metrics the same numbers.
 """
 
 import argparse
@@ -30,33 +30,45 @@ from killed_codec import FINAL
 from jaxcodec.train.metrics_file import FILE, read_metrics
 
 PROGRAM = pathlib.Path(__file__).with_name("killed_codec.py")
-# What a process may take to notice that another one died.
+# How long a process may take to notice that another one died.
 ALONE_SECONDS = 60
 _TIMED = (
-  *("time", "step_seconds", "step_seconds_std", "input_wait_fraction"),
-  *("examples_per_s", "examples_per_s_per_device", "flops_per_s_per_device"),
+  "time",
+  "step_seconds",
+  "step_seconds_std",
+  "input_wait_fraction",
+  "examples_per_s",
+  "examples_per_s_per_device",
+  "flops_per_s_per_device",
 )
 
 
 @dataclasses.dataclass
 class Team:
-  """The processes of one run, their output in files."""
+  """The processes of one run.
+
+  Attributes:
+    members: in order of their ids.
+    folder: of their output.
+    start_time: by `time.time()`.
+  """
 
   members: list[subprocess.Popen]
   folder: pathlib.Path
-  begun: float  # time.time()
+  start_time: float
 
   def output(self) -> str:
+    """Returns the end of each process' output."""
     return "\n".join(
       f"--- process {i}\n{(self.folder / f'{i}.log').read_text()[-3000:]}"
       for i in range(len(self.members))
     )
 
   def finish(self, seconds: float) -> list[int]:
-    """Exit codes, once all have ended.
+    """Waits for all processes to end; returns their exit codes.
 
     Raises:
-      TimeoutError: they have not after so many seconds; they are killed then.
+      TimeoutError: some haven't after `seconds`; they are killed then.
     """
     end = time.monotonic() + seconds
     try:
@@ -69,7 +81,7 @@ class Team:
 
 
 def start(workdir: pathlib.Path, processes: int, *more: str) -> Team:
-  """Starts the program on `workdir`."""
+  """Starts the program's processes on `workdir`, `more` being further arguments."""
   folder = workdir.with_name(f"{workdir.name}.logs")
   folder.mkdir(parents=True, exist_ok=True)
   command = [sys.executable, str(PROGRAM), str(workdir), *more]
@@ -77,35 +89,35 @@ def start(workdir: pathlib.Path, processes: int, *more: str) -> Team:
     with socket.create_server(("127.0.0.1", 0)) as server:
       port = server.getsockname()[1]
     command += [f"--coordinator=127.0.0.1:{port}", f"--num_processes={processes}"]
-  members, begun = [], time.time()
+  members, start_time = [], time.time()
   for index in range(processes):
-    own = [f"--process_id={index}"] if processes > 1 else []
+    number = [f"--process_id={index}"] if processes > 1 else []
     with open(folder / f"{index}.log", "w") as log:
-      members.append(subprocess.Popen([*command, *own], stdout=log, stderr=log))
-  return Team(members, folder, begun)
+      members.append(subprocess.Popen([*command, *number], stdout=log, stderr=log))
+  return Team(members, folder, start_time)
 
 
 def complete(workdir: pathlib.Path, processes: int, *more: str) -> float:
-  """Runs to the end; returns how many seconds passed until the first checkpoint.
+  """Runs to the end; returns the seconds until the first checkpoint.
 
   Raises:
-    RuntimeError: it failed; with its output.
+    RuntimeError: the program failed; the message has its output.
   """
-  team, begun, started = start(workdir, processes, *more), time.monotonic(), None
-  while started is None and all(p.poll() is None for p in team.members):
+  team, begin, startup = start(workdir, processes, *more), time.monotonic(), None
+  while startup is None and all(p.poll() is None for p in team.members):
     if list((workdir / "checkpoints").glob("*")):
-      started = time.monotonic() - begun
+      startup = time.monotonic() - begin
     time.sleep(0.02)
   if any(team.finish(600)):
     raise RuntimeError(f"training failed\n{team.output()}")
-  return time.monotonic() - begun if started is None else started
+  return time.monotonic() - begin if startup is None else startup
 
 
 def await_step(workdir: pathlib.Path, team: Team) -> None:
   """Waits until the team has done a step, or has ended."""
   while all(member.poll() is None for member in team.members):
     records = read_metrics(workdir) if (workdir / FILE).exists() else []
-    if any(r["time"] > team.begun and "compile_seconds" not in r for r in records):
+    if any(r["time"] > team.start_time and "compile_seconds" not in r for r in records):
       return
     time.sleep(0.02)
 
@@ -118,15 +130,16 @@ def kill_one(
   training: bool,
   *more: str,
 ) -> str | None:
-  """Starts it, kills a process; says what happened to whom.
+  """Starts the program and kills one of its processes.
 
   Args:
     workdir, processes, more: see `start`.
-    moment: seconds from the start, or (`training`) from its first step.
+    moment: seconds from the start, or from the first step if `training`.
     victim: which process.
+    training: whether to wait for the first step.
 
   Returns:
-    None if it was over by then.
+    What happened, in words; None if the program had finished by then.
   """
   team = start(workdir, processes, *more)
   if training:
@@ -135,7 +148,7 @@ def kill_one(
   if team.members[victim].poll() is not None:
     team.finish(ALONE_SECONDS)
     return None
-  doing = _doing(workdir, training)
+  phase = _describe_phase(workdir, training)
   team.members[victim].kill()
   killed = time.monotonic()
   codes = team.finish(ALONE_SECONDS)
@@ -144,19 +157,19 @@ def kill_one(
     raise RuntimeError(f"a process finished without its peer\n{team.output()}")
   ended = f", the other ended with {others[0]} after" if others else ""
   seconds = f" {time.monotonic() - killed:.1f} s" if others else ""
-  return f"{doing}, process {victim}{ended}{seconds}"
+  return f"{phase}, process {victim}{ended}{seconds}"
 
 
-def _doing(workdir: pathlib.Path, training: bool) -> str:
+def _describe_phase(workdir: pathlib.Path, training: bool) -> str:
   checkpoints = [path.name for path in (workdir / "checkpoints").glob("*")]
   saved = max((int(name) for name in checkpoints if name.isdigit()), default=0)
   saving = any(not name.isdigit() for name in checkpoints)
-  doing = "saving" if saving else "training" if training else "starting"
-  return f"{doing} after step {saved}"
+  phase = "saving" if saving else "training" if training else "starting"
+  return f"{phase} after step {saved}"
 
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> dict[str, float]:
-  """Largest difference of each array of the final states whose bits are not equal."""
+  """Returns the largest difference of each array whose final bits aren't equal."""
   left, right = (safetensors.numpy.load_file(path / FINAL) for path in (one, other))
   if left.keys() != right.keys():
     raise RuntimeError(f"other arrays: {sorted(left.keys() ^ right.keys())}")
@@ -168,7 +181,7 @@ def differences(one: pathlib.Path, other: pathlib.Path) -> dict[str, float]:
 
 
 def curve(workdir: pathlib.Path) -> list[dict]:
-  """All that was logged but times."""
+  """Returns everything that was logged but times and rates."""
   return [
     {name: value for name, value in record.items() if name not in _TIMED}
     for record in read_metrics(workdir)
@@ -181,7 +194,9 @@ def main() -> None:
   parser.add_argument("--processes", type=int, default=2)
   parser.add_argument("--kills", type=int, default=20)
   parser.add_argument("--steps", type=int, default=1000)
-  parser.add_argument("--wait", type=float, default=0.004, help="a clip's reading, s")
+  parser.add_argument(
+    "--wait", type=float, default=0.004, help="seconds that reading a clip takes"
+  )
   parser.add_argument("--seed", type=int, default=0, help="of moments and victims")
   parser.add_argument("--folder", type=pathlib.Path, help="default: a temporary one")
   args = parser.parse_args()

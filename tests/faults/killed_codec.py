@@ -1,12 +1,12 @@
-"""A codec of a few hundred weights, trained adversarially: to be killed and compared.
+"""Trains a codec of a few hundred weights adversarially, to be killed and compared.
 
     python tests/faults/killed_codec.py WORKDIR --steps=100 --devices=2
     python tests/faults/killed_codec.py WORKDIR --steps=100 \
         --coordinator=127.0.0.1:4000 --num_processes=2 --process_id=0   # and with 1
 
-It keeps all that a real codec's training does: two optimisers, averaged weights,
-codebooks that k-means starts and running means move, random keys, and crops that grain
-shuffles and shards. Weights are spread over the devices, of all processes. At the end
+Its state is as varied as a real codec's: two optimisers, averaged weights, codebooks
+that k-means initialises and running means update, random keys, and crops that grain
+shuffles and shards. Weights are sharded over the devices of all processes. At the end
 it restores its last checkpoint and writes it to WORKDIR/final.safetensors.
 """
 
@@ -31,7 +31,7 @@ from jaxcodec.train import loop
 
 RATE, HOP, WIDTH, BATCH, CROP = 1000, 10, 4, 8, 200
 FINAL = "final.safetensors"
-# All weights of two dimensions are spread, however small.
+# Shards all weights of two dimensions, however small.
 RULES = sharding.Rules(paths=((r"/kernel$", sharding.LARGEST),), min_size=1)
 
 
@@ -62,7 +62,7 @@ class Discriminator(nn.Module):
 
 
 class Noise:
-  """Recordings of noise, slow to read."""
+  """Recordings of noise that are slow to read."""
 
   def __init__(self, seconds_each_read: float):
     self._wait = seconds_each_read
@@ -81,7 +81,8 @@ def make_task() -> CodecGanTask:
   return CodecGanTask(
     Codec(Encoder(), quantizer, Decoder(), RATE),
     Discriminator(),
-    *(optax.adamw(1e-3), optax.adamw(1e-3)),
+    optax.adamw(1e-3),
+    optax.adamw(1e-3),
     dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=((32, 5),),
     adversarial_start=3,
@@ -89,9 +90,9 @@ def make_task() -> CodecGanTask:
 
 
 def fit(workdir: pathlib.Path, steps: int, wait: float, every: int) -> object:
-  """Trains, and gives the state that the last checkpoint holds."""
+  """Trains; returns the state that the last checkpoint holds."""
   mesh, source = sharding.make_mesh({"fsdp": -1}), Noise(wait)
-  part = sharding.batch_shard(mesh)
+  part = sharding.batch_part(mesh)
   shape = {"sample_rate": RATE, "crop_samples": CROP, "batch_size": BATCH // part.count}
   where = {"shard_index": part.index, "shard_count": part.count}
 
@@ -118,9 +119,11 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("workdir", type=pathlib.Path)
   parser.add_argument("--steps", type=int, required=True)
-  parser.add_argument("--devices", type=int, default=1, help="of this process")
   parser.add_argument(
-    "--wait", type=float, default=0.0, help="seconds a clip's reading"
+    "--devices", type=int, default=1, help="CPU devices of this process"
+  )
+  parser.add_argument(
+    "--wait", type=float, default=0.0, help="seconds that reading a clip takes"
   )
   parser.add_argument("--every", type=int, default=5, help="steps between checkpoints")
   parser.add_argument("--coordinator")
@@ -129,20 +132,20 @@ def main() -> None:
   args = parser.parse_args()
   jax.config.update("jax_num_cpu_devices", args.devices)
   rendezvous.initialize(
-    *(args.coordinator, args.num_processes, args.process_id),
+    args.coordinator,
+    args.num_processes,
+    args.process_id,
     timeout=20,
     heartbeat_timeout=10,
   )
-  with processes.program():
-    state = sharding.to_host(_without_keys(fit(*_settings(args))))
+  with processes.exit_together():
+    state = sharding.to_host(
+      _without_keys(fit(args.workdir, args.steps, args.wait, args.every))
+    )
     if processes.is_first():
       leaves = jax.tree_util.tree_leaves_with_path(state)
       tensors = {sharding.leaf_path(path): np.array(leaf) for path, leaf in leaves}
       files.write_bytes(args.workdir / FINAL, safetensors.numpy.save(tensors))
-
-
-def _settings(args):
-  return args.workdir, args.steps, args.wait, args.every
 
 
 def _without_keys(state):
