@@ -59,7 +59,8 @@ TINY_CODEC = {
 TINY_SLM = {
   "maskgit": {"slm_train.crop_seconds": 1.0, "generate.sampler.steps": (2,)},
   "valle": {
-    **{"slm_train.num_buckets": 1, "slm_train.continuations": 1},
+    "slm_train.num_buckets": 1,
+    "slm_train.continuations": 1,
     "generate.sampler.max_frames": 64,
     "generate.sampler.min_frames": 8,
   },
@@ -88,10 +89,8 @@ def command(path, workdir, *more):
   wanted = tiny_values(load(path, "runlocal")).items()
   values = [f"--config.{name}={value}" for name, value in wanted]
   config = f"--config={path}:runlocal"
-  return [
-    *(sys.executable, "launch/main.py", config, f"--workdir={workdir}"),
-    *(*values, *more),
-  ]
+  start = [sys.executable, "launch/main.py", config, f"--workdir={workdir}"]
+  return [*start, *values, *more]
 
 
 def start(path, workdir, *more):
@@ -166,19 +165,29 @@ def _trace_step(task, batch):
 KINDS = {
   "encodec": dict(
     weights=dict(
-      **dict(mel=2.0, waveform=0.1, adversarial=4.0, feature=4.0),
-      **dict(codebook=1.0, commitment=1.0),
+      mel=2.0,
+      waveform=0.1,
+      adversarial=4.0,
+      feature=4.0,
+      codebook=1.0,
+      commitment=1.0,
     ),
-    **dict(mel_loss="encodec", adversarial_loss="hinge", feature_matching="encodec"),
+    mel_loss="encodec",
+    adversarial_loss="hinge",
+    feature_matching="encodec",
     discriminator=dict(name="encodec", n_ffts=(128,), width=2),
     balancer=dict(total_norm=1.0, decay=0.999, per_item=True),
   ),
   "vocos": dict(
-    **dict(
-      mel_loss="vocos", adversarial_loss="clipped_hinge", feature_matching="vocos"
-    ),
+    mel_loss="vocos",
+    adversarial_loss="clipped_hinge",
+    feature_matching="vocos",
     discriminator=dict(
-      **dict(name="vocos", periods=(2,), n_ffts=(128,), period_width=1, band_width=2),
+      name="vocos",
+      periods=(2,),
+      n_ffts=(128,),
+      period_width=1,
+      band_width=2,
       resolution_weight=0.1,
     ),
   ),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,34 +15,8 @@ from jaxcodec import losses
 from jaxcodec.nn import partition
 from jaxcodec.tasks import codec_loss
 from jaxcodec.tasks.accumulation import mean_over_parts
+from jaxcodec.tasks.codec_state import CodecState
 from jaxcodec.types import Batch, Metrics
-
-
-@flax.struct.dataclass
-class CodecState:
-  """All that codec training must keep to go on with the same bits.
-
-  Attributes:
-    step: int32 scalar, updates done.
-    rng: key that every step's randomness is derived from.
-    params: the codec's weights.
-    collections: the codec's variables that no gradient trains, by name: `vq_stats`
-      where its codebooks are running means, none otherwise.
-    ema: moving average of `params`.
-    opt: the codec's optimiser.
-    disc_params, disc_opt: the same of the discriminators.
-    balance: state of the balancer, empty without one.
-  """
-
-  step: jax.Array
-  rng: jax.Array
-  params: Any
-  collections: Any
-  ema: Any
-  opt: Any
-  disc_params: Any
-  disc_opt: Any
-  balance: Any
 
 
 class _Generated(NamedTuple):
