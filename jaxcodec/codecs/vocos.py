@@ -12,10 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
-from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.istft import check, istft
+from jaxcodec.nn.ops import gelu, sin_cos
 from jaxcodec.nn.remat import remat
-from jaxcodec.nn.trig import sin_cos
 
 _EPSILON = 1e-6
 _MAX_LOG_MAGNITUDE = math.log(1e2)

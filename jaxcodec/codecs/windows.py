@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# In the largest array of one item in a window. On a CPU less than `nn.toom_cook` takes.
-_NUMBERS, _NUMBERS_ON_CPU = 2**26, 2_000_000
+from jaxcodec.nn import ops
+from jaxcodec.nn.platform import on_cpu
 
 Run = Callable[[nn.Module, jax.Array, jax.Array | None], jax.Array]
 
@@ -27,7 +27,7 @@ def longest(width: int, train: bool) -> int:
   """
   if train:
     return sys.maxsize
-  return max(1, (_NUMBERS_ON_CPU if _on_cpu() else _NUMBERS) // width)
+  return max(1, ops.window_numbers() // width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Rows:
     """`run(module, x_BxTxC, valid_B)`, up to rounding."""
     B, T, _ = x_BxTxC.shape
     count = max(1, self.longest // T)
-    if B <= count or not _on_cpu() or _must_be_whole(module):
+    if B <= count or not on_cpu() or _must_be_whole(module):
       return run(module, x_BxTxC, valid_B)
 
     def group(module, _, first):
@@ -123,10 +123,6 @@ class Rows:
 def _must_be_whole(module):
   """Whether variables are made or inner values captured."""
   return module.is_initializing() or module.is_mutable_collection("intermediates")
-
-
-def _on_cpu():
-  return jax.default_backend() == "cpu"
 
 
 def _starts(size, step):

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxcodec.dry_run.collectives import Collective, collectives
+from jaxcodec.nn import platform
 from jaxcodec.parallel import sharding
 from jaxcodec.train import flops
 from jaxcodec.train.step import COMPILE_FAST, checked
@@ -101,7 +102,8 @@ def trace(
   """
   shared = {name: _shared(name, shape, mesh) for name, shape in batch.items()}
   key = jax.eval_shape(lambda: jax.random.key(0))
-  with sharding.use_mesh(mesh):
+  target = mesh.devices.flat[0].platform
+  with sharding.use_mesh(mesh), platform.assume(target):
     shapes = jax.eval_shape(task.init, key, shared)
     shardings = sharding.state_shardings(mesh, shapes, rules)
     state = jax.tree.map(_placed, shapes, shardings)
@@ -113,8 +115,8 @@ def trace(
     )
     traced = step.trace(state, shared)
     lowered = traced.lower()
-  cost, platform = flops.count(traced.jaxpr), mesh.devices.flat[0].platform
-  return Step(shapes, shardings, lowered, cost, mesh.size, platform)
+  cost = flops.count(traced.jaxpr)
+  return Step(shapes, shardings, lowered, cost, mesh.size, target)
 
 
 def _shared(name, shape, mesh) -> jax.ShapeDtypeStruct:

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import partition
+from jaxcodec.nn import ops, partition
 
 _MASKED = -1e30
 _ROPE_BASE = 10_000.0
@@ -75,21 +75,26 @@ def attend(
 
 
 def _attend_cached(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, visible_BxTxS, cache):
-  """Attention to a cache, (keys, values, slot), that the new ones were written to.
+  """Writes the new keys and values to a cache, and attends to what is in it then.
 
-  Batch and heads are one axis, as XLA:CPU's products have it: a cache of any other
-  shape is copied four times a step.
+  Args:
+    q_BxHxTxD, k_BxHxTxD, v_BxHxTxD: of the new frames.
+    visible_BxTxS: which of the first S slots they see.
+    cache: (keys, values, slot); see `Block`.
+
+  Returns:
+    The attention's output (B, H, T, D), and the new keys and values.
   """
   *kept, slot = cache
-  batch, heads = q_BxHxTxD.shape[:2]
-  flat = lambda x: x.reshape(batch * heads, *x.shape[2:])  # noqa: E731
+  q, *new = map(ops.join_heads, (q_BxHxTxD, k_BxHxTxD, v_BxHxTxD))
   kept = tuple(
-    jax.lax.dynamic_update_slice(old, flat(new), (0, slot, 0))
-    for old, new in zip(kept, (k_BxHxTxD, v_BxHxTxD), strict=True)
+    jax.lax.dynamic_update_slice_in_dim(old, x, slot, axis=-2)
+    for old, x in zip(kept, new, strict=True)
   )
-  k, v = (x[:, : visible_BxTxS.shape[2]] for x in kept)
-  visible = jnp.repeat(visible_BxTxS, heads, axis=0)
-  return attend(flat(q_BxHxTxD), k, v, visible).reshape(q_BxHxTxD.shape), kept
+  k, v = (x[..., : visible_BxTxS.shape[2], :] for x in kept)
+  if q.ndim == 3:
+    visible_BxTxS = jnp.repeat(visible_BxTxS, q_BxHxTxD.shape[1], axis=0)
+  return attend(q, k, v, visible_BxTxS).reshape(q_BxHxTxD.shape), kept
 
 
 def causal(mask_BxT: jax.Array, prefix: int = 0) -> jax.Array:

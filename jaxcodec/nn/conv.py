@@ -1,4 +1,4 @@
-"""Weight-normed convolutions, channels last, in the form that XLA runs fastest.
+"""Weight-normed 1-D convolutions, channels last.
 
 Every layer takes the number of valid frames of each item and hides what lies beyond
 from its receptive field, so that padding (even NaN) never reaches valid frames.
@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn import toom_cook
+from jaxcodec.nn import ops
+from jaxcodec.nn.kernel_use import KernelUse
 from jaxcodec.nn.weight_norm import layer_kernel
 
 Dtype = jnp.dtype
-_FEW = 2  # channels of audio
-_LONG = 64  # taps
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
@@ -33,54 +32,6 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
   return init
-
-
-def _conv1d(x, kernel, stride, dilation):
-  """Unpadded convolution; (B, T, I) and (W, I, O) to (B, T', O)."""
-  width, inputs, outputs = kernel.shape
-  length = (x.shape[1] - dilation * (width - 1) - 1) // stride + 1
-  if width == 1 and stride == 1:
-    return x @ kernel[0]
-
-  def tap(a, k):
-    first = k * dilation
-    return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
-
-  if inputs <= _FEW:  # the convolution op is several times slower
-    columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
-    return columns @ kernel.reshape(width * inputs, outputs)
-  if outputs <= _FEW:
-    columns = x @ kernel.transpose(1, 0, 2).reshape(inputs, width * outputs)
-    taps = jnp.split(columns, width, -1)
-    return sum(tap(columns, k) for k, columns in enumerate(taps))
-  return lax.conv_general_dilated(
-    *(x, kernel, (stride,), "VALID"),
-    rhs_dilation=(dilation,),
-    dimension_numbers=("NHC", "HIO", "NHC"),
-  )
-
-
-def _grouped_conv1d(x, kernel, stride, groups):
-  """Unpadded convolution of each group; (B, T, groups * I), (W, I, O) to (B, T', O).
-
-  A matmul of windows put together from blocks of `stride` frames: the gradient of the
-  grouped convolution op is tens of times slower. The windows of a long kernel would
-  fill the memory: there each group is a convolution of its own.
-  """
-  width, inputs, outputs = kernel.shape
-  if width > _LONG:
-    parts = zip(*(jnp.split(a, groups, -1) for a in (x, kernel)), strict=True)
-    return jnp.concatenate([_conv1d(*part, stride, 1) for part in parts], -1)
-  length = (x.shape[1] - width) // stride + 1
-  blocks = -(-width // stride)  # in a window
-  kernel = jnp.pad(kernel, ((0, blocks * stride - width), (0, 0), (0, 0)))
-  frames = (length + blocks - 1) * stride
-  x = jnp.pad(x, ((0, 0), (0, max(0, frames - x.shape[1])), (0, 0)))[:, :frames]
-  x = x.reshape(x.shape[0], -1, stride, groups, inputs)
-  windows = jnp.concatenate([x[:, i : i + length] for i in range(blocks)], 2)
-  kernel = kernel.reshape(-1, inputs, groups, outputs // groups)
-  y = jnp.einsum("BTWGI,WIGO->BTGO", windows, kernel)
-  return y.reshape(*y.shape[:2], outputs)
 
 
 class Conv1d(nn.Module):
@@ -116,7 +67,7 @@ class Conv1d(nn.Module):
     inputs = self._inputs(x_BxTxC.shape[-1])
     shape = (self.kernel_size, inputs, self.features)
     init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
-    kernel = layer_kernel(self, shape, init, self.norm_axis).astype(self.dtype)
+    kernel = layer_kernel(self, shape, init)
     pad = self.padding
     if pad is None:
       pad = self.dilation * (self.kernel_size - 1) // 2
@@ -129,14 +80,19 @@ class Conv1d(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
+  @property
+  def kernel_use(self) -> KernelUse:
+    return KernelUse(
+      kept_axis=self.norm_axis,
+      stride=self.stride,
+      groups=self.groups,
+      dtype=self.dtype,
+    )
+
   def _convolve(self, x_BxTxC, kernel):
     if self.groups > 1:
-      return _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
-    products = self.get_variable("params", "products")  # see `inference_layout`
-    plain = self.stride > 1 or self.dtype != jnp.float32
-    if products is None or plain or not toom_cook.pays(*x_BxTxC.shape[1:]):
-      return _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
-    return toom_cook.convolve(x_BxTxC, products, self.dilation)
+      return ops.grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
+    return ops.conv1d(x_BxTxC, kernel, self.stride, self.dilation)
 
   def _inputs(self, channels):
     """Input channels of a group."""
@@ -191,7 +147,8 @@ class ConvTranspose1d(nn.Module):
     width = 2 * self.stride
     init = torch_uniform(width * self.features)
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
-    columns = self._columns(x_BxTxC, width, init)
+    shape = (width, x_BxTxC.shape[-1], self.features)
+    columns = ops.window_columns(x_BxTxC, layer_kernel(self, shape, init))
     bias = self.param("bias", init, (self.features,))
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
     y_BxTxC = overlap_add(columns, self.stride)
@@ -199,14 +156,9 @@ class ConvTranspose1d(nn.Module):
       y_BxTxC = self._cut(y_BxTxC, self.stride * x_BxTxC.shape[1])
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
-  def _columns(self, x_BxTxC, width, init):
-    """What each frame adds to its window, (B, T, width * features)."""
-    if self.has_variable("params", "columns"):  # see `inference_layout`
-      columns = self.get_variable("params", "columns").astype(self.dtype)
-      return lax.dot_general(x_BxTxC, columns, (((2,), (1,)), ((), ())))
-    shape = (width, x_BxTxC.shape[-1], self.features)
-    kernel = layer_kernel(self, shape, init, kept_axis=1).astype(self.dtype)
-    return x_BxTxC @ kernel.transpose(1, 0, 2).reshape(shape[1], -1)
+  @property
+  def kernel_use(self) -> KernelUse:
+    return KernelUse(kept_axis=1, transposed=True, stride=self.stride, dtype=self.dtype)
 
   def _cut(self, y_BxTxC, length):
     first = -(-self.stride // 2) if self.trim is None else self.trim

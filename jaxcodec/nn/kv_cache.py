@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention
+from jaxcodec.nn import attention, ops
 
-# For each layer its keys and values, both (B * H, slots, D / H).
+# For each layer its keys and values: (B, H, slots, D / H) as `ops.join_heads` has it.
 Cache = tuple[tuple[jax.Array, jax.Array], ...]
 
 
@@ -21,8 +21,8 @@ def empty(
 ) -> Cache:
   """A cache in the transformer's `dtype` that nothing was written to."""
   heads = transformer.heads
-  shape = rows * heads, slots, width // heads
-  array = jnp.zeros(shape, transformer.dtype)
+  zeros = jnp.zeros((rows, heads, slots, width // heads), transformer.dtype)
+  array = ops.join_heads(zeros)
   return ((array, array),) * transformer.depth
 
 

@@ -4,16 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-
-def first_argmax(scores_BxTxV: jax.Array) -> jax.Array:
-  """Index of the largest score, the first where equal (as in torch); int32.
-
-  Two vectorised passes: XLA's own argmax is twice as slow on CPU as the distances.
-  """
-  V = scores_BxTxV.shape[-1]
-  at = lax.broadcasted_iota(jnp.int32, scores_BxTxV.shape, scores_BxTxV.ndim - 1)
-  best = scores_BxTxV == scores_BxTxV.max(-1, keepdims=True)
-  return jnp.minimum(jnp.where(best, at, V).min(-1), V - 1)
+from jaxcodec.nn.ops import first_argmax
 
 
 def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:

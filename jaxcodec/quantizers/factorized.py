@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d
+from jaxcodec.nn.ops import first_argmax
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.quantizers.codebook import first_argmax, l2_normalize, take
+from jaxcodec.quantizers.codebook import l2_normalize, take
 from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
 

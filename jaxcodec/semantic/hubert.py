@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from jaxcodec.nn.attention import bidirectional
 from jaxcodec.nn.conv import Conv1d
-from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.norm import TimeGroupNorm
+from jaxcodec.nn.ops import gelu
 from jaxcodec.semantic.layer import Layer, layer_norm
 
 SAMPLE_RATE = 16_000

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.attention import attend
-from jaxcodec.nn.gelu import gelu
+from jaxcodec.nn.ops import gelu
 
 
 class Layer(nn.Module):

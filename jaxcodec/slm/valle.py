@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention
-from jaxcodec.slm import autoregressive, masking, sampling
+from jaxcodec.nn.ops import first_argmax
+from jaxcodec.slm import autoregressive, masking
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.nar import NarModel
@@ -170,7 +171,7 @@ class Valle:
   def _means(self, logits_BxTxV, code_BxT, scored_BxT, dropout_rng):
     smoothing = 0.0 if dropout_rng is None else self.label_smoothing
     nll_BxT = masking.cross_entropy(logits_BxTxV, code_BxT, smoothing)
-    right_BxT = sampling.argmax(logits_BxTxV) == code_BxT
+    right_BxT = first_argmax(logits_BxTxV) == code_BxT
     return tuple(masking.mean_over(x, scored_BxT) for x in (nll_BxT, right_BxT))
 
   def generate(

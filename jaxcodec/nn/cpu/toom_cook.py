@@ -97,7 +97,10 @@ def convolve(x_BxTxC: jax.Array, products: Products, dilation: int) -> jax.Array
 def _pairs(x, pair_2xIxO, dilation):
   """The run of each tile, and that of the next."""
   return lax.conv_general_dilated(
-    *(x, pair_2xIxO, (1,), "VALID"),
+    x,
+    pair_2xIxO,
+    window_strides=(1,),
+    padding="VALID",
     rhs_dilation=(dilation,),
     dimension_numbers=("NHC", "HIO", "NHC"),
   )
