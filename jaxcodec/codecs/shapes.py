@@ -11,12 +11,12 @@ from jaxcodec.nn import folding
 
 
 def variable_shapes(codec: Codec | Vocoder) -> Any:
-  """The variables as nested dicts of `ShapeDtypeStruct`s."""
+  """Returns the variables as nested dicts of `ShapeDtypeStruct`s."""
   return jax.eval_shape(codec.init, jax.random.key(0), silence(codec))
 
 
 def silence(codec: Codec | Vocoder) -> jax.Array:
-  """The least audio that initialises it."""
+  """Returns the shortest audio that initialises it."""
   if isinstance(codec, Vocoder):
     return jnp.zeros((1, codec.mel.n_fft))
   return jnp.zeros((1, codec.spec.hop, codec.num_channels))

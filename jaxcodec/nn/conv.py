@@ -1,7 +1,7 @@
 """Weight-normed 1-D convolutions, channels last.
 
-Every layer takes the number of valid frames of each item and hides what lies beyond
-from its receptive field, so that padding (even NaN) never reaches valid frames.
+Every layer takes the number of valid frames of each item, and zeroes the others before
+it looks at neighbours: padding, even NaN, never reaches valid frames.
 """
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ Dtype = jnp.dtype
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
-  """Zeroes frames at and beyond `valid_B`; all are valid if None."""
+  """Zeroes an item's frames from `valid_B` on; all frames are valid if None."""
   if valid_B is None:
     return x_BxTxC
   at = lax.broadcasted_iota(jnp.int32, x_BxTxC.shape[:2] + (1,), 1)
@@ -25,7 +25,7 @@ def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
-  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's convolutions."""
+  """Returns U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's convolutions."""
   bound = fan_in**-0.5
 
   def init(key, shape, dtype=jnp.float32):
@@ -35,7 +35,7 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Conv1d(nn.Module):
-  """1-D convolution over (B, T, C), weight-normed unless told otherwise.
+  """1-D convolution over (B, T, C), by default with weight norm.
 
   Attributes:
     features: output channels.
@@ -43,11 +43,11 @@ class Conv1d(nn.Module):
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
     weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
-    groups: of channels, each convolved for itself, without dilation; divides inputs and
-      features.
-    kernel_init: `torch_uniform` if None.
-    use_bias: whether there is one.
-    norm_axis: of the kernel (W, I, O), whose slices have a norm each.
+    groups: into which input and output channels are split, each convolved on its own;
+      more than one excludes dilation.
+    kernel_init: of the kernel; `torch_uniform` if None.
+    use_bias: whether to add a bias.
+    norm_axis: axis of the kernel (W, I, O) whose slices have a norm each.
   """
 
   features: int
@@ -95,7 +95,7 @@ class Conv1d(nn.Module):
     return ops.conv1d(x_BxTxC, kernel, self.stride, self.dilation)
 
   def _inputs(self, channels):
-    """Input channels of a group."""
+    """Returns the input channels of a group."""
     if channels % self.groups or self.features % self.groups:
       raise ValueError(
         f"{self.groups} groups do not divide {channels} channels to {self.features}"
@@ -106,7 +106,10 @@ class Conv1d(nn.Module):
 
 
 def overlap_add(columns_BxTxWxO, stride):
-  """Adds windows of W samples at steps of `stride`; W a multiple of the stride."""
+  """Adds windows that start every `stride` samples, to (B, (T - 1) * stride + W, O).
+
+  W is a multiple of the stride.
+  """
   B, T, W, O = columns_BxTxWxO.shape  # noqa: E741
   parts = columns_BxTxWxO.reshape(B, T, W // stride, stride, O)
   last = W // stride - 1
@@ -120,18 +123,17 @@ def overlap_add(columns_BxTxWxO, stride):
 class ConvTranspose1d(nn.Module):
   """Transposed convolution with kernel 2 * stride, giving stride * T frames.
 
-  A matmul and an overlap-add: its gradient is matmuls too, where that of XLA's
-  transposed convolution is a convolution with huge dilated windows.
+  Computed as a matrix product and an overlap-add, whose gradients are matrix products
+  too. The gradient of XLA's own transposed convolution dilates huge windows.
 
   Attributes:
     features: output channels.
     stride: upsampling factor.
-    exact: pad an odd stride's output so that it has stride * T samples; DAC 1.0.0
-      itself gives one fewer (dac/model/dac.py, no output_padding).
-    trim: samples cut off at the left; half of the stride if None. Causal layers cut
-      none.
+    exact: whether an odd stride gives stride * T frames too; in DAC 1.0.0 it gives one
+      fewer (dac/model/dac.py, no output_padding).
     dtype, weight_norm: see `Conv1d`.
-    whole: cut nothing off, and give stride * (T + 1) frames.
+    trim: frames to cut off at the left, half of the stride if None; 0 in causal layers.
+    whole: whether to cut nothing off, and give stride * (T + 1) frames.
   """
 
   features: int

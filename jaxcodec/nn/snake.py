@@ -11,7 +11,7 @@ _EPSILON = 1e-9
 
 @jax.custom_vjp
 def snake(x_BxTxC: jax.Array, alpha_1x1xC: jax.Array) -> jax.Array:
-  """x + sin^2(alpha x) / alpha, elementwise with one alpha a channel.
+  """Returns x + sin^2(alpha x) / alpha, elementwise with one alpha for each channel.
 
   Source: Ziyin et al. 2020, eq. 3; the epsilon is DAC's (dac/nn/layers.py).
   """
@@ -41,7 +41,7 @@ snake.defvjp(_forward, _backward)
 
 
 class Snake(nn.Module):
-  """Snake with a learned alpha per channel, started at 1."""
+  """Snake with a learned alpha for each channel, 1 at first."""
 
   @nn.compact
   def __call__(self, x_BxTxC):
