@@ -17,18 +17,30 @@ import tempfile
 from other_process import Side
 
 PRESETS = (
-  *("encodec_24khz", "encodec_48khz", "dac_16khz", "dac_24khz", "dac_44khz"),
-  *("vocos_mel_24khz", "vocos_encodec_24khz"),
+  "encodec_24khz",
+  "encodec_48khz",
+  "dac_16khz",
+  "dac_24khz",
+  "dac_44khz",
+  "vocos_mel_24khz",
+  "vocos_encodec_24khz",
 )
 SHAPES = ("1x1", "1x10", "8x2")  # items x seconds
 HEAD = (
-  *("preset", "what", "items x s", "ours, ms", "eager, ms", "ours / eager"),
-  *("compiled / eager", "peak MB: ours", "eager"),
+  "preset",
+  "what",
+  "items x s",
+  "ours, ms",
+  "eager, ms",
+  "ours / eager",
+  "compiled / eager",
+  "peak MB: ours",
+  "eager",
 )
 
 
 def measure(sides, what, shape, rounds):
-  """One row: medians of `rounds` turns, behind one that is not counted."""
+  """Returns one row, medians of `rounds` turns; a first turn isn't counted."""
   request = dict(what=what, shape=shape)
   alive = {n: s for n, s in sides.items() if "seconds" in s.ask(**request)}
   times = {name: [] for name in alive}
@@ -45,13 +57,17 @@ def measure(sides, what, shape, rounds):
   peak = {name: alive[name].ask(**request)["peak_mb"] for name in ("ours", "eager")}
   compiled = f"{ratio['compiled']:.2f}" if "compiled" in ratio else "-"
   return (
-    *(f"{ms['ours']:.1f}", f"{ms['eager']:.1f}", f"{ratio['ours']:.2f}", compiled),
-    *(f"{peak['ours']:.0f}", f"{peak['eager']:.0f}"),
+    f"{ms['ours']:.1f}",
+    f"{ms['eager']:.1f}",
+    f"{ratio['ours']:.2f}",
+    compiled,
+    f"{peak['ours']:.0f}",
+    f"{peak['eager']:.0f}",
   )
 
 
 def compare(preset, options):
-  """Rows of one preset, and what the two sides agree on."""
+  """Prints the rows of one preset, and how well the two sides agree."""
   with tempfile.TemporaryDirectory() as folder:
     eager = Side("eager", preset, folder, options.threads)  # writes the weights
     sides = {"eager": eager, "ours": Side("ours", preset, folder, options.threads)}

@@ -7,7 +7,7 @@ from side import speech_like
 
 from jaxcodec import porting, presets
 from jaxcodec.build.codec import make_preset
-from jaxcodec.nn.inference_layout import fold_for_inference
+from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.types import Tokens
 
 
@@ -22,7 +22,7 @@ class Ours:
     self._codec = make_preset(config)
     variables = porting.convert(folder / "weights.pth", make_preset(config))
     self._parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    variables["params"] = jax.jit(fold_for_inference)(variables["params"])
+    variables["params"] = fold_for_inference(self._codec, variables["params"])
     self._variables = jax.device_put(variables)
     self._of_quantizer = {  # all that a user of it alone would pass
       name: {"quantizer": collection["quantizer"]}

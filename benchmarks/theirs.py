@@ -143,7 +143,9 @@ class _Vocos:
     self._hop, n_fft = config["hop"], config["n_fft"]
     backbone = VocosBackbone(
       self._width,
-      *(config["width"], config["mlp_width"], config["depth"]),
+      config["width"],
+      config["mlp_width"],
+      config["depth"],
       adanorm_num_embeddings=len(rows) if rows else None,
     )
     head = ISTFTHead(config["width"], n_fft, self._hop, config["padding"])

@@ -126,11 +126,6 @@ def test_straight_through_gradient_reaches_the_latent():
   assert np.isfinite(grad).all() and np.abs(grad).max() > 0
 
 
-def test_first_argmax_takes_the_first_of_equals():
-  scores = jnp.array([[0.0, 3.0, 1.0, 3.0], [2.0, 2.0, 2.0, 2.0]])
-  np.testing.assert_array_equal(codebook.first_argmax(scores), [1, 0])
-
-
 def test_counts_usage_and_perplexity():
   codes = jnp.array([[[0, 2], [1, 2], [0, 2], [1, 2]]])  # (1, 4, 2)
   mask = jnp.array([[True, True, True, False]])

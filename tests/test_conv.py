@@ -1,10 +1,12 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.nn import conv
-from jaxcodec.nn.inference_layout import fold_for_inference
+from jaxcodec.nn import conv, cpu, plain, platform
+from jaxcodec.nn.cpu import conv as cpu_conv
+from jaxcodec.nn.folding import declared_uses, fold_kernels
 from jaxcodec.nn.snake import snake
 from jaxcodec.nn.weight_norm import fold_weight_norm
 
@@ -27,9 +29,10 @@ def _direct(x_TxI, kernel, stride, dilation):
 
 @pytest.mark.parametrize("inputs,outputs", [(1, 4), (4, 1), (3, 5), (2, 3), (3, 2)])
 @pytest.mark.parametrize("stride,dilation", [(1, 1), (1, 3), (3, 1)])
-def test_every_form_is_the_convolution(inputs, outputs, stride, dilation):
+@pytest.mark.parametrize("form", [cpu, plain])
+def test_every_form_is_the_convolution(form, inputs, outputs, stride, dilation):
   x, kernel = _noise(20, inputs), _noise(4, inputs, outputs, seed=1)
-  y = conv._conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), stride, dilation)
+  y = form.conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), stride, dilation)
   np.testing.assert_allclose(y[0], _direct(x, kernel, stride, dilation), atol=1e-5)
 
 
@@ -64,41 +67,53 @@ def test_folded_layers_give_the_same(kind):
   params = kind.init(jax.random.key(0), x)["params"]
   params = {**params, "scale": params["scale"] * 3, "bias": _noise(6, seed=1)}
   expected = kind.apply({"params": params}, x)
-  for fold in (fold_weight_norm, fold_for_inference):
-    ((name, folded),) = fold({"layer": params}).items()
-    assert name == "layer" and "scale" not in folded
+  uses = declared_uses(kind, x)
+  for folded in (fold_weight_norm(params), fold_kernels(params, uses)):
+    assert "scale" not in folded
     np.testing.assert_allclose(kind.apply({"params": folded}, x), expected, atol=1e-5)
 
 
-def test_transposed_convolutions_are_laid_out_for_inference():
-  layers = {"down": conv.Conv1d(6, 3), "up": conv.ConvTranspose1d(6, 2)}
-  params = {
-    name: layer.init(jax.random.key(0), jnp.zeros((1, 9, 4)))["params"]
-    for name, layer in layers.items()
-  }
-  folded = fold_for_inference(params)
+class _UpAndDown(nn.Module):
+  """Layers whose kernels have one shape but for what they declare."""
+
+  weight_norm: bool
+
+  @nn.compact
+  def __call__(self, x_BxTxC):
+    kind = dict(weight_norm=self.weight_norm)
+    y = conv.Conv1d(6, 4, name="down", **kind)(x_BxTxC)
+    return conv.ConvTranspose1d(4, 2, name="up", **kind)(y)
+
+
+@pytest.mark.parametrize("weight_norm", [True, False])
+def test_kernels_are_stored_by_what_layers_declare(weight_norm):
+  model, x = _UpAndDown(weight_norm), jnp.asarray(_noise(2, 9, 4))
+  variables = model.init(jax.random.key(0), x)
+  folded = fold_kernels(variables["params"], declared_uses(model, x))
   assert {name: set(layer) for name, layer in folded.items()} == {
     "down": {"kernel", "bias"},
     "up": {"columns", "bias"},
   }
-  assert folded["up"]["columns"].shape == (4 * 6, 4)
-
-
-def test_transposed_convolutions_without_a_norm_are_known_by_name():
-  layer = conv.ConvTranspose1d(6, 2, weight_norm=False)
-  x = jnp.asarray(_noise(2, 9, 4))
-  params = layer.init(jax.random.key(0), x)["params"]
-  folded = fold_for_inference({"convtr": params, "conv": params})
-  assert set(folded["convtr"]) == {"columns", "bias"}
-  assert set(folded["conv"]) == {"kernel", "bias"}
-  expected = layer.apply({"params": params}, x)
-  y = layer.apply({"params": folded["convtr"]}, x)
+  assert folded["up"]["columns"].shape == (4 * 4, 6)
+  y, expected = model.apply({"params": folded}, x), model.apply(variables, x)
   np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-def test_groups_are_convolutions_of_their_own():
+def test_other_platforms_store_kernels_as_they_are():
+  model, x = _UpAndDown(True), jnp.asarray(_noise(2, 11, 4))
+  variables = model.init(jax.random.key(0), x)
+  expected = model.apply(variables, x)
+  with platform.assume("gpu"):
+    folded = fold_kernels(variables["params"], declared_uses(model, x))
+    y = model.apply({"params": folded}, x)
+  assert all(set(layer) == {"kernel", "bias"} for layer in folded.values())
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [cpu, plain])
+def test_groups_are_convolutions_of_their_own(form):
   x, kernel = _noise(20, 8), _noise(5, 2, 12, seed=1)
-  y = conv._grouped_conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), 3, 4)
+  y = form.grouped_conv1d(jnp.asarray(x)[None], jnp.asarray(kernel), 3, 4)
   for g in range(4):
     of_group = kernel[:, :, 3 * g : 3 * g + 3]
     windows = [x[t : t + 5, 2 * g : 2 * g + 2] for t in range(0, 16, 3)]
@@ -108,9 +123,9 @@ def test_groups_are_convolutions_of_their_own():
 
 def test_groups_of_a_long_kernel_are_the_same(monkeypatch):
   x, kernel = jnp.asarray(_noise(2, 20, 8)), jnp.asarray(_noise(5, 2, 12, seed=1))
-  expected = conv._grouped_conv1d(x, kernel, 1, 4)
-  monkeypatch.setattr(conv, "_LONG", 4)
-  y = conv._grouped_conv1d(x, kernel, 1, 4)
+  expected = cpu.grouped_conv1d(x, kernel, 1, 4)
+  monkeypatch.setattr(cpu_conv, "_LONG", 4)
+  y = cpu.grouped_conv1d(x, kernel, 1, 4)
   np.testing.assert_allclose(y, expected, atol=1e-5)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxcodec.nn import dsp
+from jaxcodec.nn.cpu import sin_cos
 from jaxcodec.nn.resample import downsample
-from jaxcodec.nn.trig import sin_cos
 
 signal = pytest.importorskip("scipy.signal")
 

@@ -18,7 +18,7 @@ def _run_cached(params, x, first):
   rows, frames, width = x.shape
   position = attention.positions(MASK)
   visible = jnp.pad(attention.causal(MASK, PREFIX), ((0, 0), (0, 0), (0, 2)))
-  body = kv_cache.unstacked(MODEL, params)
+  body = kv_cache.unstack_layers(MODEL, params)
   cache = kv_cache.empty(MODEL, width, rows, frames + 2)
   where = visible[:, :first, :first], position[:, :first], 0
   y, cache = kv_cache.extend(MODEL, body, cache, x[:, :first], where)

@@ -19,7 +19,7 @@ def _noise(seed, *shape):
 
 @jax.jit
 def _update(book, x_TxD, codes_T, kept_T):
-  return ema.updated(
+  return ema.update(
     *(book, jax.random.key(0), x_TxD, codes_T, kept_T),
     decay=0.99,
     epsilon=1e-5,

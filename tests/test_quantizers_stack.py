@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
+from jaxcodec.quantizers.codebook import code_counts
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ, bound
+from jaxcodec.types import TokenSpec
 
 B, T, D, K = 4, 30, 12, 3
 LEVELS = (5, 4, 3)
@@ -145,3 +149,18 @@ def test_fsq_keeps_zero_and_reaches_its_outer_levels():
 def test_fsq_lets_gradients_through(variables, z_BxTxD):
   total = lambda z: QUANTIZERS["fsq"].apply(variables["fsq"], z).z_BxTxD.sum()  # noqa: E731
   assert np.abs(jax.jit(jax.grad(total))(z_BxTxD)).min() > 0
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_each_has_what_a_codec_and_its_statistics_ask(name, variables, z_BxTxD):
+  """See `quantizers.quantizer.Quantizer`; FSQ's codebook size is of its levels."""
+  quantizer = QUANTIZERS[name]
+  codec = Codec(DacEncoder(2, (2, 5)), quantizer, DacDecoder(8, (5, 2)), 1000)
+  size = {"fsq": 5 * 4 * 3}.get(name, 32)
+  assert codec.spec == TokenSpec(K, size, hop=10, sample_rate=1000)
+  quantized = jax.jit(quantizer.apply)(variables[name], z_BxTxD)
+  assert set(quantized.losses) <= {"commitment", "codebook"}
+  assert {"perplexity", "usage"} <= set(quantized.metrics)
+  counts = code_counts(quantized.codes_BxTxK, size)
+  assert counts.sum(1).tolist() == [B * T] * K  # no code is out of range
+  np.testing.assert_allclose(quantized.metrics["usage"], (counts > 0).mean(1), 1e-6)

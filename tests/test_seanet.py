@@ -13,9 +13,9 @@ from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import (
   Segments,
   cut_frames,
-  laid_out,
-  normalized,
-  one_stack,
+  join_frames,
+  merge_stacks,
+  normalize_segments,
 )
 from jaxcodec.nn.elu import elu
 from jaxcodec.nn.lstm import lstm
@@ -156,10 +156,10 @@ def test_frames_of_segments_lie_one_after_another():
   (whole, whole_valid), (last, last_valid) = jax.jit(segments.cut)(x)
   assert whole_valid is None and last_valid is None
   np.testing.assert_array_equal(last, [[[[11], [12]]]])
-  stack = one_stack([whole, last])
+  stack = merge_stacks([whole, last])
   joined = jax.jit(segments.join)(stack, np.array([[6, 6, 2]]))
   np.testing.assert_array_equal(joined[:, :12], x)
-  frames_BxT = laid_out([jnp.arange(6).reshape(1, 2, 3), jnp.array([[[6]]])], 7)
+  frames_BxT = join_frames([jnp.arange(6).reshape(1, 2, 3), jnp.array([[[6]]])], 7)
   stacks = cut_frames(frames_BxT, 3)
   np.testing.assert_array_equal(stacks[0], [[[0, 1, 2], [3, 4, 5]]])
   np.testing.assert_array_equal(stacks[1], [[[6]]])
@@ -185,7 +185,7 @@ def test_the_segment_before_a_very_short_one_may_be_short_itself():
 
 def test_levels_are_those_of_the_mono_mix_of_valid_samples():
   x = _noise(1, 2, 5, 2)
-  y, gain_BxS = jax.jit(normalized)(x, np.array([[5, 3]]))
+  y, gain_BxS = jax.jit(normalize_segments)(x, np.array([[5, 3]]))
   expected = [np.sqrt((x[0, s, :n].mean(-1) ** 2).mean()) for s, n in ((0, 5), (1, 3))]
   np.testing.assert_allclose(gain_BxS[0], expected, rtol=1e-5)
   np.testing.assert_allclose(y * gain_BxS[..., None, None], x, rtol=1e-5)

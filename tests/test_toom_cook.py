@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.nn import toom_cook
 from jaxcodec.nn.conv import Conv1d
-from jaxcodec.nn.inference_layout import fold_for_inference
+from jaxcodec.nn.cpu import toom_cook
+from jaxcodec.nn.folding import declared_uses, fold_kernels
 
 
 def noise(*shape, seed=0):
@@ -43,7 +43,7 @@ def test_a_folded_layer_gives_what_the_layer_gives(channels, frames):
   x, valid = jnp.asarray(noise(2, frames, channels)), jnp.array([frames, frames // 3])
   params = layer.init(jax.random.key(0), x)["params"]
   expected = layer.apply({"params": params}, x, valid)
-  folded = fold_for_inference(params)
+  folded = fold_kernels(params, declared_uses(layer, x))
   assert set(folded) == {"kernel", "bias", "products"}
   y = layer.apply({"params": folded}, x, valid)
   np.testing.assert_allclose(y, expected, atol=1e-5)
@@ -55,3 +55,12 @@ def test_serves_wide_layers_of_seven_taps_and_pays_in_the_caches():
     assert not toom_cook.serves(shape)
   assert toom_cook.pays(16_000, 96) and toom_cook.pays(40_000, 384)
   assert not toom_cook.pays(160_000, 96) and not toom_cook.pays(50, 768)
+
+
+@pytest.mark.parametrize(
+  "other", [dict(stride=2), dict(groups=2), dict(dtype=jnp.bfloat16)]
+)
+def test_layers_that_cannot_use_products_keep_none(other):
+  layer, x = Conv1d(128, 7, **other), jnp.zeros((1, 64, 128))
+  params = layer.init(jax.random.key(0), x)["params"]
+  assert "products" not in fold_kernels(params, declared_uses(layer, x))

@@ -7,10 +7,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxcodec.codecs import windows
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.dry_run import collectives
+from jaxcodec.nn import ops
 
 WHOLE, SHORT = 2**40, 900  # numbers in a window
 ENCODERS = {
@@ -46,7 +46,7 @@ def case(module, frames, channels):
 
 
 def run(monkeypatch, numbers, module, *args):
-  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
+  monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
   return np.array(jax.jit(lambda *args: module.apply(*args))(*args))
 
 
@@ -100,14 +100,14 @@ def test_windows_are_used(monkeypatch, name):
   v, x = case(module, 111 * module.hop, 1)
   loops = {}
   for numbers in (WHOLE, SHORT):
-    monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
+    monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
     loops[numbers] = str(jax.make_jaxpr(module.apply)(v, x)).count("scan[")
   assert loops[SHORT] > loops[WHOLE]
 
 
 @pytest.mark.parametrize("module", [ENCODERS["seanet"], DECODERS["dac"]])
 def test_devices_that_share_a_batch_send_nothing(monkeypatch, module):
-  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", SHORT)
+  monkeypatch.setattr(ops, "window_numbers", lambda: SHORT)
   shape = (111, 8) if module is DECODERS["dac"] else (111 * module.hop, 1)
   x_BxTxC = jnp.ones((8, *shape))
   v = variables(module, x_BxTxC[:, : 8 * module.hop])
@@ -132,14 +132,14 @@ def test_norms_over_all_frames_see_them(monkeypatch, kind):
   widest = 8 if kind is SeanetEncoder else 2
   groups = run(monkeypatch, 2 * 400 * widest, *args)
   np.testing.assert_allclose(groups, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
-  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", 400 * widest)
+  monkeypatch.setattr(ops, "window_numbers", lambda: 400 * widest)
   assert str(jax.make_jaxpr(module.apply)(*args[1:])).count("scan[") == 2  # and LSTM
 
 
 def test_training_fresh_weights_and_captured_values_are_whole(monkeypatch):
   module = ENCODERS["dac"]
   v, x = case(module, 111 * module.hop, 1)
-  monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", SHORT)
+  monkeypatch.setattr(ops, "window_numbers", lambda: SHORT)
   jaxpr = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=True))(v, x)
   assert "scan[" not in str(jaxpr)
   fresh = jax.eval_shape(module.init, jax.random.key(0), x)
@@ -163,7 +163,7 @@ def test_memory_is_that_of_a_window(monkeypatch, module):
 
   def added(numbers):
     """Bytes a sample."""
-    monkeypatch.setattr(windows, "_NUMBERS_ON_CPU", numbers)
+    monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
     compiled = [
       jax.jit(lambda v, x: module.apply(v, x)).lower(v, x).compile()
       for x in (jax.ShapeDtypeStruct((1, n * samples, 1), jnp.float32) for n in (1, 4))

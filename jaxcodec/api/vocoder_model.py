@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxcodec import weights
 from jaxcodec.api import checks
+from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.data.audio.files import resample
 from jaxcodec.inference.buckets import bucket
-from jaxcodec.nn.inference_layout import fold_for_inference
 
 
 class VocoderModel:
@@ -24,7 +24,7 @@ class VocoderModel:
 
   def __init__(self, vocoder: Vocoder, variables: Any):
     self.mel, self.fingerprint = vocoder.mel, weights.fingerprint(variables)
-    folded = jax.jit(fold_for_inference)(variables["params"])
+    folded = fold_for_inference(vocoder, variables["params"])
     self._variables = {"params": folded}
     self._features = jax.jit(vocoder.mel)
     self._decode = jax.jit(lambda *args: vocoder.apply(*args, method="decode"))

@@ -1,4 +1,4 @@
-"""A codec is any encoder, quantiser and decoder of one hop and one latent width."""
+"""The codec: an encoder, a quantiser and a decoder of one hop and one latent width."""
 
 import functools
 
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxcodec.codecs.segments import (
   Segments,
   cut_frames,
-  laid_out,
-  normalized,
-  one_stack,
+  join_frames,
+  merge_stacks,
+  normalize_segments,
 )
 from jaxcodec.types import Quantized, Tokens, TokenSpec
 
@@ -23,14 +23,13 @@ class Codec(nn.Module):
     encoder: maps (x_BxNxC, valid_B, train) to z_BxTxD with `hop` samples a frame, N a
       multiple of it; `valid_B` counts samples, and what lies beyond has no influence
       on the first ceil(valid / hop) frames.
-    quantizer: maps (z_BxTxD, num_codebooks, train) to `Quantized`; `encode` and
-      `decode` are its halves.
+    quantizer: a `quantizers.quantizer.Quantizer`.
     decoder: maps (z_BxTxD, valid_B, num_codebooks, train) to (B, T * hop, C); `valid_B`
       counts frames, and those beyond have no influence on the samples of the others.
     sample_rate: Hz.
-    segments: cuts audio into segments that are coded for themselves; their frames are
-      laid one after another. None codes all of it at once.
-    normalize: divides each segment by its level first, and multiplies at the end.
+    segments: how to cut audio into segments, which are coded independently and whose
+      frames follow each other; None codes all of it at once.
+    normalize: divide each segment by its level before coding, and multiply after.
   """
 
   encoder: nn.Module
@@ -55,7 +54,7 @@ class Codec(nn.Module):
     return self.encoder.channels
 
   def num_frames(self, num_samples: int) -> int:
-    """Frames T of the tokens of so many samples, of all segments together."""
+    """Returns the frames T of so many samples, of all segments together."""
     hop, before = self.encoder.hop, 0
     if self.segments is not None:
       before = self.segments.count(num_samples) - 1
@@ -64,13 +63,13 @@ class Codec(nn.Module):
     return before + -(-num_samples // hop)
 
   def num_segments(self, num_frames: int) -> int:
-    """Segments that so many frames are of."""
+    """Returns how many segments have so many frames."""
     if self.segments is None:
       return 1
     return -(-num_frames // -(-self.segments.length // self.encoder.hop))
 
   def num_samples(self, num_frames: int) -> int:
-    """Samples that so many frames are decoded to."""
+    """Returns how many samples so many frames are decoded to."""
     overlaps = 0
     if self.segments is not None:
       length = -(-self.segments.length // self.encoder.hop) * self.encoder.hop
@@ -80,7 +79,7 @@ class Codec(nn.Module):
   def __call__(
     self, x_BxNxC, *, num_codebooks=None, train=False
   ) -> tuple[jax.Array, Quantized]:
-    """Audio to its reconstruction (B, N, C) and what the quantiser said."""
+    """Returns the audio's reconstruction (B, N, C) and the quantiser's result."""
     z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, train=train)
     quantized = self.quantizer(z_BxTxD, num_codebooks=num_codebooks, train=train)
     y_BxNxC = self._synthesize(
@@ -89,7 +88,7 @@ class Codec(nn.Module):
     return y_BxNxC[:, : x_BxNxC.shape[1]], quantized
 
   def encode(self, x_BxNxC, length_B=None, *, num_codebooks=None) -> Tokens:
-    """Audio to codes.
+    """Encodes audio.
 
     Args:
       x_BxNxC: float audio in [-1, 1] at `sample_rate`, any N.
@@ -108,32 +107,34 @@ class Codec(nn.Module):
     return Tokens(jnp.where(mask_BxT[..., None], codes_BxTxK, 0), mask_BxT, gain_BxS)
 
   def decode(self, tokens: Tokens) -> jax.Array:
-    """Codes to audio (B, N, C); silence on frames that are not valid.
+    """Decodes to audio (B, N, C); frames that aren't valid are silence.
 
-    N is T * hop, less the overlaps of segments.
+    N is T * hop, less the overlaps of segments; see `num_samples`.
     """
     z_BxTxD = self.quantizer.decode(tokens.codes_BxTxK)
     return self._synthesize(
-      *(z_BxTxD, tokens.mask_BxT, tokens.gain_BxS),
+      z_BxTxD,
+      tokens.mask_BxT,
+      tokens.gain_BxS,
       num_codebooks=tokens.codes_BxTxK.shape[-1],
     )
 
   def _analyze(self, x_BxNxC, length_B=None, *, train=False):
-    """Latent (B, T, D), its mask (B, T), None if all is valid, and gains (B, S)."""
+    """Returns the latent (B, T, D), its mask (B, T) or None, and gains (B, S)."""
     N = x_BxNxC.shape[1]
     stacks = (self.segments or Segments(N, N)).cut(x_BxNxC, length_B)
-    each = [self._analyzed(*stack, train) for stack in stacks]
+    each = [self._analyze_stack(*stack, train) for stack in stacks]
     z_stacks, masks, gains = zip(*each, strict=True)
     all_valid = all(valid_BxS is None for _, valid_BxS in stacks)
-    mask_BxT = None if all_valid else laid_out(masks, self.num_frames(N))
+    mask_BxT = None if all_valid else join_frames(masks, self.num_frames(N))
     gain_BxS = jnp.concatenate(gains, 1) if self.normalize else None
-    return laid_out(z_stacks, self.num_frames(N)), mask_BxT, gain_BxS
+    return join_frames(z_stacks, self.num_frames(N)), mask_BxT, gain_BxS
 
-  def _analyzed(self, x_BxSxLxC, valid_BxS, train):
-    """Latent (B, S, F, D) of segments of one length, its mask, and gains (B, S)."""
+  def _analyze_stack(self, x_BxSxLxC, valid_BxS, train):
+    """The same for segments of one length: (B, S, F, D), (B, S, F) and (B, S)."""
     gain_BxS = None
     if self.normalize:
-      x_BxSxLxC, gain_BxS = normalized(x_BxSxLxC, valid_BxS)
+      x_BxSxLxC, gain_BxS = normalize_segments(x_BxSxLxC, valid_BxS)
     B, S, L, C = x_BxSxLxC.shape
     missing = -L % self.encoder.hop
     if valid_BxS is None and missing:
@@ -149,7 +150,7 @@ class Codec(nn.Module):
     return z_BxSxFxD, at_F < frames_BxS[..., None], gain_BxS
 
   def _synthesize(self, z_BxTxD, mask_BxT, gain_BxS, **options):
-    """Audio of a latent; all of its frames are valid if `mask_BxT` is None."""
+    """Returns the audio of a latent; all frames are valid if `mask_BxT` is None."""
     hop, T = self.decoder.hop, z_BxTxD.shape[1]
     segments = self.segments or Segments(T * hop, T * hop)
     frames = min(T, -(-segments.length // hop))
@@ -158,8 +159,8 @@ class Codec(nn.Module):
     z_stacks, valid = cut_frames(z_BxTxD, frames), [None]
     if mask_BxT is not None:
       valid = [mask.sum(-1) for mask in cut_frames(mask_BxT, frames)]
-    each = map(functools.partial(self._synthesized, **options), z_stacks, valid)
-    y_BxSxLxC = one_stack(list(each))
+    each = map(functools.partial(self._synthesize_stack, **options), z_stacks, valid)
+    y_BxSxLxC = merge_stacks(list(each))
     if gain_BxS is not None:
       y_BxSxLxC = y_BxSxLxC * gain_BxS[..., None, None]
     if mask_BxT is None:
@@ -167,8 +168,8 @@ class Codec(nn.Module):
     y_BxNxC = segments.join(y_BxSxLxC, jnp.concatenate(valid, 1) * hop)
     return y_BxNxC[:, : self.num_samples(T)]
 
-  def _synthesized(self, z_BxSxFxD, valid_BxS, **options):
-    """Audio (B, S, L, C) of segments of one length."""
+  def _synthesize_stack(self, z_BxSxFxD, valid_BxS, **options):
+    """Returns the audio (B, S, L, C) of segments of one length."""
     B, S, *rest = z_BxSxFxD.shape
     y = self.decoder(z_BxSxFxD.reshape(B * S, *rest), _flat(valid_BxS), **options)
     return y.reshape(B, S, *y.shape[1:])

@@ -17,9 +17,9 @@ from jaxcodec.nn.remat import remat
 from jaxcodec.nn.snake import Snake
 
 _DILATIONS = (1, 3, 9)
-_UNITS = 3 * sum(_DILATIONS)  # frames on either side that a block's units reach
-_WIDE = 2  # blocks next to the audio, which have shorter windows
-_LONGER = 8  # times, those of all blocks
+_UNITS = 3 * sum(_DILATIONS)  # frames that a block's units reach on either side
+_WIDE = 2  # blocks next to the audio, which run in shorter windows than the others
+_LONGER = 8  # how many times longer the windows of the others are
 
 
 class ResidualUnit(nn.Module):
@@ -93,7 +93,7 @@ class DacEncoder(nn.Module):
     strides: downsampling factors; their product is the hop.
     latent_dim: D; width * 2 ** len(strides) if None.
     dtype: compute type.
-    remat: see `nn.remat`, of each stride.
+    remat: whether to rematerialise each stride's block; see `nn.remat`.
   """
 
   width: int = 64
@@ -127,19 +127,20 @@ class DacEncoder(nn.Module):
     self.block = [first, *blocks, Snake(), last]
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    """Encodes; N must be a multiple of the hop, valid_B counts samples.
+    """Returns latents (B, N / hop, latent_dim) float32.
 
-    A last frame that is only partly valid is filled up with zeros.
+    N must be a multiple of the hop; valid_B counts samples, and zeros stand for the
+    others.
     """
     if valid_B is not None:
       x_BxNxC = mask_frames(x_BxNxC, valid_B)
       valid_B = -(-valid_B // self.hop) * self.hop
     limit = longest(self.width, train)
     cut = self._windows(_LONGER * limit, self.strides)
-    run = functools.partial(DacEncoder._encoded, limit=limit)
+    run = functools.partial(DacEncoder._encode, limit=limit)
     return cut(run, self, x_BxNxC, valid_B).astype(jnp.float32)
 
-  def _encoded(self, x, valid_B, *, limit):
+  def _encode(self, x, valid_B, *, limit):
     *_, snake, last = self.block
     strides = self.strides[:_WIDE]
     x = self._windows(limit, strides)(DacEncoder._near_audio, self, x, valid_B)
@@ -160,7 +161,7 @@ class DacEncoder(nn.Module):
     return x, valid_B
 
   def _windows(self, limit, strides):
-    """For the blocks of these strides and the convolutions before and after them."""
+    """Returns windows for blocks of these strides and the convolutions around them."""
     reach = 1
     for stride in reversed(strides):
       reach = (reach + 1) * stride + _UNITS
@@ -175,7 +176,7 @@ class DacDecoder(nn.Module):
     strides: upsampling factors; their product is the hop.
     exact: see `ConvTranspose1d`.
     dtype: compute type.
-    remat: see `nn.remat`, of each stride.
+    remat: whether to rematerialise each stride's block; see `nn.remat`.
   """
 
   width: int = 1536
@@ -206,13 +207,13 @@ class DacDecoder(nn.Module):
     self.model = [first, *blocks, Snake(), last]
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    """Decodes; valid_B counts frames."""
+    """Returns audio (B, T * hop, 1) float32; valid_B counts frames."""
     limit = longest(self.width // 2 ** len(self.strides), train)
     cut = self._windows(_LONGER * limit, self.strides)
-    run = functools.partial(DacDecoder._decoded, limit=limit)
+    run = functools.partial(DacDecoder._decode, limit=limit)
     return jnp.tanh(cut(run, self, z_BxTxD, valid_B).astype(jnp.float32))
 
-  def _decoded(self, z, valid_B, *, limit):
+  def _decode(self, z, valid_B, *, limit):
     blocks = self.model[1:-2][:-_WIDE]
     x, valid_B = self._through(blocks, self.model[0](z, valid_B), valid_B)
     cut = self._windows(limit, self.strides[-_WIDE:])
@@ -231,7 +232,7 @@ class DacDecoder(nn.Module):
     return x, valid_B
 
   def _windows(self, limit, strides):
-    """Of `limit` samples; as those of the encoder."""
+    """Returns windows of `limit` samples; see `DacEncoder._windows`."""
     reach, up, missing = 3, math.prod(strides), 0
     for stride in reversed(strides):
       reach = -(-(reach + _UNITS) // stride) + 1

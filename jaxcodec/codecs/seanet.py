@@ -27,21 +27,21 @@ _VARIANCE_KEPT = nn.initializers.lecun_uniform()
 
 
 class _Seanet(nn.Module):
-  """What encoder and decoder have in common.
+  """Base of encoder and decoder.
 
   Attributes:
     width: channels after the first convolution.
     strides: factors in the order in which they are applied; their product is the hop.
     channels: of the audio.
     residual_layers: residual blocks at every stride, of dilations 1, 2, 4, ...
-    compress: by which a residual block narrows its inside.
-    true_skip: add a block's input as it is, not through a 1x1 convolution.
+    compress: factor by which residual blocks are narrower inside.
+    true_skip: whether to add a block's input as it is, not through a 1x1 convolution.
     lstm_layers: between the strides and the latent; 0 is none.
     norm: `weight_norm` or `time_group_norm`.
-    causal: no convolution looks ahead.
+    causal: whether no convolution looks ahead.
     pad_mode: `reflect` or `constant`.
     dtype: compute type.
-    remat: see `nn.remat`, of each residual block.
+    remat: whether to rematerialise each residual block; see `nn.remat`.
   """
 
   width: int = 32
@@ -78,11 +78,11 @@ class _Seanet(nn.Module):
 
   @property
   def _block_reach(self):
-    """Frames on one side that have influence on one, through a stride's blocks."""
+    """Frames that the residual blocks of a stride reach on one side."""
     return sum(2 * 2**i for i in range(self.residual_layers))
 
   def _windows(self, limit, reach, **rate):
-    """Of the convolutions."""
+    """Returns how to cut the input of the convolutions."""
     if self.norm == "time_group_norm":
       return Rows(limit)
     return Windows(limit, reach, 0 if self.causal else reach, **rate)
@@ -94,10 +94,10 @@ class _Seanet(nn.Module):
 class SeanetEncoder(_Seanet):
   """Audio (B, N, C) to latent (B, N / hop, latent_dim). Attributes: see `_Seanet`.
 
-  The width is doubled at every stride. Fresh weights give latents about as large as the
-  audio. The original starts from torch's, whose latents have a hundredth of it: at a
-  high rate of learning all frames soon share a constant many times as large as what
-  tells them apart, and stay on one code.
+  The width is doubled at every stride. Initial weights give latents of about the
+  audio's size. Those of the original, torch's defaults, give a hundredth of it: at a
+  high learning rate all frames then soon share a constant that is many times larger
+  than their differences, and all get the same code.
   """
 
   latent_dim: int = 128
@@ -120,11 +120,14 @@ class SeanetEncoder(_Seanet):
     return dataclasses.replace(super()._style(), kernel_init=_VARIANCE_KEPT)
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    """Encodes; N must be a multiple of the hop, valid_B counts samples."""
+    """Returns latents (B, N / hop, latent_dim) float32.
+
+    N must be a multiple of the hop; valid_B counts samples.
+    """
     x = mask_frames(x_BxNxC, valid_B)
     limit = longest(self.width, train)
     cut = self._windows(limit, self._reach(), down=self.hop)
-    x = cut(SeanetEncoder._convolved, self, x, valid_B)
+    x = cut(SeanetEncoder._convolve, self, x, valid_B)
     if valid_B is not None:
       valid_B = -(-valid_B // self.hop)
     for layer in self.model[self._count :]:
@@ -133,10 +136,10 @@ class SeanetEncoder(_Seanet):
 
   @property
   def _count(self):
-    """Layers before the LSTM and what follows it."""
+    """Number of layers before the LSTM."""
     return 1 + len(self.strides) * (self.residual_layers + 2)
 
-  def _convolved(self, x, valid_B):
+  def _convolve(self, x, valid_B):
     for layer in self.model[: self._count]:
       x = layer(x, valid_B)
       if valid_B is not None:
@@ -144,7 +147,7 @@ class SeanetEncoder(_Seanet):
     return x
 
   def _reach(self):
-    """Samples that have influence on a frame."""
+    """Returns how many samples a frame reaches back."""
     reach = 0
     for stride in reversed(self.strides):
       reach = (reach + 1) * stride + self._block_reach
@@ -157,7 +160,7 @@ class SeanetDecoder(_Seanet):
   The width is halved at every stride.
 
   Attributes:
-    final_tanh: bounds the audio to [-1, 1].
+    final_tanh: whether a tanh bounds the audio to [-1, 1].
   """
 
   width: int = 512
@@ -178,22 +181,22 @@ class SeanetDecoder(_Seanet):
     self.model = [*model, Elu(), SeanetConv(self.channels, style, 7)]
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    """Decodes; valid_B counts frames."""
+    """Returns audio (B, T * hop, C) float32; valid_B counts frames."""
     x = mask_frames(z_BxTxD, valid_B)
     for layer in self.model[: self._head]:
       x = layer(x, valid_B)
     limit = longest(self.width // 2 ** len(self.strides), train) // self.hop
     cut = self._windows(limit, self._reach(), up=self.hop)
-    x = cut(SeanetDecoder._convolved, self, x, valid_B)
+    x = cut(SeanetDecoder._convolve, self, x, valid_B)
     x = x.astype(jnp.float32)
     return jnp.tanh(x) if self.final_tanh else x
 
   @property
   def _head(self):
-    """Layers to the LSTM."""
+    """Number of layers up to the LSTM, with it."""
     return 2 if self.lstm_layers else 1
 
-  def _convolved(self, x, valid_B):
+  def _convolve(self, x, valid_B):
     for layer in self.model[self._head :]:
       x = layer(x, valid_B)
       if valid_B is not None:
@@ -201,7 +204,7 @@ class SeanetDecoder(_Seanet):
     return x
 
   def _reach(self):
-    """Frames that have influence on a sample."""
+    """Returns how many frames a sample reaches back."""
     reach = 6
     for stride in reversed(self.strides):
       reach = -(-(reach + self._block_reach) // stride) + 1

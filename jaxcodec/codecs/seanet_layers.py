@@ -18,7 +18,7 @@ NORMS = ("weight_norm", "time_group_norm")
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-  """What all convolutions of a SEANet have in common; see `SeanetEncoder`."""
+  """Settings that all convolutions of a SEANet share; see `SeanetEncoder`."""
 
   norm: str
   causal: bool
@@ -59,7 +59,10 @@ class SeanetConv(nn.Module):
 
   def setup(self):
     self.conv = Conv1d(
-      *(self.features, self.kernel_size, self.stride, self.dilation),
+      self.features,
+      self.kernel_size,
+      self.stride,
+      self.dilation,
       padding=0,
       dtype=self.style.dtype,
       weight_norm=self.style.weight_norm,
@@ -72,7 +75,12 @@ class SeanetConv(nn.Module):
     right = 0 if self.style.causal else around // 2
     if around:
       x_BxTxC = pad_frames(
-        *(x_BxTxC, around - right, right, self.stride, valid_B, self.style.pad_mode)
+        x_BxTxC,
+        left=around - right,
+        right=right,
+        stride=self.stride,
+        valid_B=valid_B,
+        mode=self.style.pad_mode,
       )
     y_BxTxC = self.conv(x_BxTxC)
     if self.conv_norm is None:
@@ -84,7 +92,7 @@ class SeanetConv(nn.Module):
 class SeanetConvTranspose(nn.Module):
   """Transposed convolution to stride * T frames (SConvTranspose1d).
 
-  The norm sees the frames that are then cut off.
+  A group norm also takes the frames that are then cut off.
   """
 
   features: int
@@ -93,7 +101,8 @@ class SeanetConvTranspose(nn.Module):
 
   def setup(self):
     self.convtr = ConvTranspose1d(
-      *(self.features, self.stride),
+      self.features,
+      self.stride,
       dtype=self.style.dtype,
       weight_norm=self.style.weight_norm,
       trim=0 if self.style.causal else None,
@@ -102,7 +111,7 @@ class SeanetConvTranspose(nn.Module):
     self.convtr_norm = None if self.style.weight_norm else TimeGroupNorm()
 
   def __call__(self, x_BxTxC, valid_B=None):
-    if self.convtr_norm is None:  # a causal layer has nothing to hide
+    if self.convtr_norm is None:  # a causal layer needs no mask
       return self.convtr(x_BxTxC, None if self.style.causal else valid_B)
     y_BxTxC = self.convtr(x_BxTxC, valid_B)
     frames_B = None if valid_B is None else (valid_B + 1) * self.stride
@@ -112,7 +121,7 @@ class SeanetConvTranspose(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-  """ELU and convolutions of 3 and 1 in a bottleneck, beside a skip."""
+  """ELUs and convolutions of 3 and 1 taps in a bottleneck, and a skip."""
 
   width: int
   style: Style

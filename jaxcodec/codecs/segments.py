@@ -19,7 +19,7 @@ class Segments:
   """Segments of `length` samples that start every `stride` samples.
 
   Raises:
-    ValueError: segments that would leave gaps between them.
+    ValueError: the segments would leave gaps between them.
   """
 
   length: int
@@ -36,25 +36,29 @@ class Segments:
   def in_seconds(
     cls, seconds: float, overlap: float, *, sample_rate: int
   ) -> "Segments":
-    """Segments of so many seconds, of which the share `overlap` is the next one's."""
+    """Returns segments of so many seconds; a fraction `overlap` is also in the next."""
     length = int(seconds * sample_rate)
     return cls(length, max(1, int((1 - overlap) * length)))
 
   def count(self, num_samples: int) -> int:
-    """Segments that so many samples are cut into."""
+    """Returns how many segments so many samples are cut into."""
     return max(1, -(-num_samples // self.stride))
 
   def cut(
     self, x_BxNxC: jax.Array, length_B: jax.Array | None = None
   ) -> list[tuple[jax.Array, jax.Array | None]]:
-    """Segments in stacks of one length: all, or the whole ones and a short last one.
+    """Cuts audio into stacks of segments of one length each.
 
-    The last has N - (S - 1) * stride samples, often few: in one stack with the others
-    it would be computed as a whole one. See `_apart`.
+    There is one stack, or a second for a short last segment, which has
+    N - (S - 1) * stride samples and would be computed at full length with the others.
+
+    Args:
+      x_BxNxC: audio.
+      length_B: valid samples of each item, N if None.
 
     Returns:
-      Of each stack its segments (B, S', L, C), and how many samples of each are valid,
-      (B, S'), None if all are.
+      For each stack its segments (B, S', L, C), and how many samples of each are valid,
+      (B, S'), or None if all are.
     """
     N = x_BxNxC.shape[1]
     starts = [s * self.stride for s in range(self.count(N))]
@@ -80,10 +84,10 @@ class Segments:
     return x_BxSxLxC, jnp.clip(valid_BxS, 0, length)
 
   def join(self, y_BxSxLxC: jax.Array, valid_BxS: jax.Array) -> jax.Array:
-    """The weighted mean of segments where they overlap; silence where there is none.
+    """Averages segments where they overlap, (B, (S - 1) * stride + L, C).
 
-    The weight is a triangle over the item's first segment, most in its middle.
-    Returns (B, (S - 1) * stride + L, C).
+    The weight is a triangle over the length of the item's first segment, largest in the
+    middle. There is silence where no segment is valid.
     """
     S, L = y_BxSxLxC.shape[1:3]
     at_L = jnp.arange(L).reshape(1, 1, L)
@@ -104,23 +108,23 @@ class Segments:
 
 
 def _apart(last: int, length: int) -> bool:
-  """Whether the last segment is so short that a stack of its own is faster.
+  """Whether the last segment is short enough to be faster in a stack of its own.
 
-  A long one is faster with the others, for an LSTM's steps are then shared.
+  A longer one is faster with the others, with which it shares an LSTM's steps.
   """
   return 2 * last <= length
 
 
-def laid_out(stacks: Sequence[jax.Array], T: int) -> jax.Array:
-  """The first T frames of all segments in a row; (B, S', F, ...) to (B, T, ...)."""
+def join_frames(stacks: Sequence[jax.Array], T: int) -> jax.Array:
+  """Puts segments' frames in a row and keeps T; (B, S', F, ...) to (B, T, ...)."""
   rows = [x.reshape(x.shape[0], -1, *x.shape[3:]) for x in stacks]
   return jnp.concatenate(rows, 1)[:, :T]
 
 
 def cut_frames(x_BxT: jax.Array, frames: int) -> list[jax.Array]:
-  """The inverse of `laid_out`, in stacks like those of `Segments.cut`.
+  """Undoes `join_frames`, into stacks like those of `Segments.cut`.
 
-  Zeros (False) stand for what is missing of a last segment among the others.
+  Zeros (False) fill up a last segment that is in a stack with the others.
   """
   B, T, *rest = x_BxT.shape
   before = (T - 1) // frames * frames
@@ -132,17 +136,17 @@ def cut_frames(x_BxT: jax.Array, frames: int) -> list[jax.Array]:
   return [x.reshape(B, -1, min(frames, x.shape[1]), *rest) for x in parts]
 
 
-def one_stack(stacks: Sequence[jax.Array]) -> jax.Array:
-  """All segments in one stack (B, S, L, C), zeros after the shorter."""
+def merge_stacks(stacks: Sequence[jax.Array]) -> jax.Array:
+  """Merges stacks to one (B, S, L, C), with zeros after the shorter segments."""
   L = max(x.shape[2] for x in stacks)
   missing = [((0, 0), (0, 0), (0, L - x.shape[2]), (0, 0)) for x in stacks]
   return jnp.concatenate(list(map(jnp.pad, stacks, missing)), 1)
 
 
-def normalized(
+def normalize_segments(
   x_BxSxLxC: jax.Array, valid_BxS: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-  """Segments by their level, the RMS of their mono mix, and that level (B, S)."""
+  """Divides segments by the RMS of their mono mix, and returns that, (B, S), too."""
   L = x_BxSxLxC.shape[2]
   mono_BxSxL, count = x_BxSxLxC.mean(-1), L
   if valid_BxS is not None:

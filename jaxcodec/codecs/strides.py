@@ -1,4 +1,4 @@
-"""What a fully convolutional encoder or decoder asks of its strides."""
+"""Checks of the strides of convolutional encoders and decoders."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Vocos as a vocoder: log mel spectrograms of audio, and audio from them.
+"""Vocos as a vocoder, from audio to log mel spectrograms and back.
 
 Source: vocos/feature_extractors.py and pretrained.py (vocos 0.1.0).
 """
@@ -17,7 +17,7 @@ _FLOOR = 1e-7
 
 @dataclasses.dataclass(frozen=True)
 class MelFeatures:
-  """Natural logarithms of mel magnitudes: HTK's filters, clipped at 1e-7.
+  """Natural logarithms of mel magnitudes by HTK's filters, clipped at 1e-7.
 
   Attributes:
     sample_rate: Hz.
@@ -37,21 +37,21 @@ class MelFeatures:
     istft.check(self.n_fft, self.hop, self.padding)
 
   def num_frames(self, length):
-    """Frames that so many samples give; a number or an array of them."""
+    """Returns the frames of so many samples, a number or an array of them."""
     return length // self.hop + (self.padding == "center")
 
   def __call__(
     self, audio_BxN: jax.Array, length_B: jax.Array | None = None
   ) -> jax.Array:
-    """Features (B, T, n_mels), float32.
+    """Returns features (B, T, n_mels) float32.
 
     Args:
       audio_BxN: audio at `sample_rate`.
       length_B: valid samples of each item, N if None. The first `num_frames(length)`
-        frames are those of the item alone, mirrored about its own end.
+        frames are those that the item has alone, mirrored about its own end.
 
     Raises:
-      ValueError: N gives no frame.
+      ValueError: N samples are less than a frame.
     """
     if self.num_frames(audio_BxN.shape[1]) < 1:
       raise ValueError(
@@ -72,11 +72,11 @@ class MelFeatures:
 
 
 class Vocoder(nn.Module):
-  """Features x decoder.
+  """Mel features and a decoder that turns them into audio.
 
   Attributes:
-    mel: the features.
-    decoder: from them to audio.
+    mel: computes the features.
+    decoder: maps them to audio.
   """
 
   mel: MelFeatures
@@ -91,15 +91,15 @@ class Vocoder(nn.Module):
     super().__post_init__()
 
   def features(self, audio_BxN, length_B=None) -> jax.Array:
-    """Features (B, T, M) of audio; see `MelFeatures`."""
+    """Returns the features (B, T, M) of audio; see `MelFeatures`."""
     return self.mel(audio_BxN, length_B)
 
   def decode(self, features_BxTxM, valid_B=None) -> jax.Array:
-    """Audio (B, N) of features; `valid_B` counts frames, zeros follow them."""
+    """Returns audio (B, N); `valid_B` counts frames, whose audio zeros follow."""
     return self.decoder(features_BxTxM, valid_B)[..., 0]
 
   def __call__(self, audio_BxN, length_B=None) -> jax.Array:
-    """Audio to its copy from features, whole hops of it: (B, N // hop * hop).
+    """Reconstructs whole hops of audio from its features, (B, N // hop * hop).
 
     Args:
       audio_BxN: audio at the features' sample rate.

@@ -12,29 +12,28 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
-from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.istft import check, istft
+from jaxcodec.nn.ops import gelu, sin_cos
 from jaxcodec.nn.remat import remat
-from jaxcodec.nn.trig import sin_cos
 
 _EPSILON = 1e-6
 _MAX_LOG_MAGNITUDE = math.log(1e2)
-# The original truncates it a hundred standard deviations away.
+# The original truncates it, a hundred standard deviations away.
 _INIT = nn.initializers.normal(0.02)
 
 
 class LayerNorm(nn.Module):
-  """Layer norm over channels in float32, with one gain and shift a condition.
+  """Layer norm over channels in float32, with gains and shifts for each condition.
 
   Attributes:
-    conditions: how many rows of gains and shifts there are; None for one vector.
+    conditions: number of conditions; None for an unconditioned norm.
   """
 
   conditions: int | None = None
 
   @nn.compact
   def __call__(self, x_BxTxD, row=None):
-    """Normalises; `row` says which condition, if there are any."""
+    """Normalises (B, T, D); `row` is the index of the condition, if there are any."""
     D = x_BxTxD.shape[-1]
     if self.conditions is None:
       scale = self.param("scale", nn.initializers.ones, (D,))
@@ -53,7 +52,7 @@ class LayerNorm(nn.Module):
 class DepthwiseConv(nn.Module):
   """Centred convolution of every channel by itself, float32.
 
-  As shifted products: XLA's grouped convolution is fifty times slower on CPU.
+  Computed as a sum of shifted products, which compilers fuse to one loop.
   """
 
   kernel_size: int = 7
@@ -73,7 +72,7 @@ class DepthwiseConv(nn.Module):
 
 
 class Linear(nn.Module):
-  """Product in `dtype` with a float32 sum."""
+  """Dense layer whose product is in `dtype` and whose sums are float32."""
 
   features: int
   dtype: Dtype
@@ -110,7 +109,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-  """Embedding convolution, norm, ConvNeXt blocks and a last norm; frames stay."""
+  """Embedding convolution, norm, ConvNeXt blocks and a last norm, (B, T, D)."""
 
   width: int
   mlp_width: int
@@ -137,7 +136,7 @@ class Backbone(nn.Module):
 
 
 class ISTFTHead(nn.Module):
-  """Frames to log magnitudes and phases, and those to audio (B, N)."""
+  """Maps frames to log magnitudes and phases, and these to audio (B, N)."""
 
   n_fft: int
   hop: int
@@ -165,10 +164,10 @@ class VocosDecoder(nn.Module):
     n_fft: samples, of the inverse STFT.
     hop: samples a frame.
     padding: "same", or "center" for (T - 1) * hop samples; see `istft`.
-    bandwidth_codebooks: the numbers of codebooks that the norms are conditioned on,
-      ascending; not conditioned if None.
+    bandwidth_codebooks: numbers of codebooks, ascending, each a condition of the norms;
+      norms are unconditioned if None.
     dtype: of the matrix products; norms, skips and the STFT are float32.
-    remat: see `nn.remat`, of each block.
+    remat: whether to rematerialise each block; see `nn.remat`.
   """
 
   width: int = 512
@@ -201,19 +200,19 @@ class VocosDecoder(nn.Module):
     self.head = ISTFTHead(self.n_fft, self.hop, self.padding, self.dtype)
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    """Decodes; valid_B counts frames.
+    """Returns audio (B, T * hop, 1); valid_B counts frames.
 
-    A conditioned decoder takes `num_codebooks` None as the most that it knows.
+    A conditioned decoder takes `num_codebooks` None for the largest that it knows.
 
     Raises:
-      ValueError: it was not conditioned on so many codebooks.
+      ValueError: the decoder isn't conditioned on so many codebooks.
     """
     row = self._row(num_codebooks)
     x_BxTxD = self.backbone(z_BxTxD.astype(jnp.float32), valid_B, row)
     return self.head(x_BxTxD, valid_B)[..., None]
 
   def _row(self, num_codebooks):
-    """Which row of the norms' tables is for so many codebooks."""
+    """Returns the index of the norms' condition for so many codebooks."""
     books = self.bandwidth_codebooks
     if books is None:
       return None

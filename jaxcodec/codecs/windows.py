@@ -1,8 +1,8 @@
-"""Long inputs of convolutions in windows, one after another, with the whole's result.
+"""Runs convolutions over long inputs in windows, with the result of the whole.
 
-The arrays inside are then as large as a window makes them, however long the input: they
-stay near the processor, and their memory is bounded. Windows overlap by what the
-convolutions reach, so that no frame that is kept has seen a cut.
+The size of the arrays inside then depends on the window and not on the input, so that
+they stay in caches and memory is bounded. Windows overlap by as much as convolutions
+reach, so that no output frame that is kept depends on where the input was cut.
 """
 
 import dataclasses
@@ -14,31 +14,31 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# In the largest array of one item in a window. On a CPU less than `nn.toom_cook` takes.
-_NUMBERS, _NUMBERS_ON_CPU = 2**26, 2_000_000
+from jaxcodec.nn import ops
+from jaxcodec.nn.platform import on_cpu
 
 Run = Callable[[nn.Module, jax.Array, jax.Array | None], jax.Array]
 
 
 def longest(width: int, train: bool) -> int:
-  """Frames of `width` channels that a window has at most; no limit in training.
+  """Returns how many frames of `width` channels a window may have.
 
-  There a gradient keeps all that is inside of all windows anyway.
+  There is no limit in training, where the gradient needs the arrays of all windows.
   """
   if train:
     return sys.maxsize
-  return max(1, (_NUMBERS_ON_CPU if _on_cpu() else _NUMBERS) // width)
+  return max(1, ops.window_numbers() // width)
 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-  """How to cut an input.
+  """Cuts an input along time.
 
   Attributes:
     longest: frames of a window; longer inputs are cut.
-    before, after: frames on either side of one that have influence on its output.
-    down, up: `down` frames of the input become `up` of the output.
-    missing: frames that the output has fewer.
+    before, after: input frames before and after one that its output depends on.
+    down, up: `down` frames of the input become `up` frames of the output.
+    missing: frames by which the output is shorter than that.
   """
 
   longest: int
@@ -51,11 +51,11 @@ class Windows:
   def __call__(
     self, run: Run, module: nn.Module, x_BxTxC: jax.Array, valid_B: jax.Array | None
   ) -> jax.Array:
-    """`run(module, x_BxTxC, valid_B)` up to rounding, on all that is valid.
+    """Returns `run(module, x_BxTxC, valid_B)` up to rounding, on valid frames.
 
     Args:
-      run: convolutions, which calls submodules of the module it is given.
-      module: the calling one.
+      run: calls the convolutions, submodules of the module it is given.
+      module: the calling module.
       x_BxTxC: T is a multiple of `down`.
       valid_B: frames of each item, all T if None.
     """
@@ -71,14 +71,14 @@ class Windows:
       y = run(module, x, inside_B)
       y = jnp.pad(y, ((0, 0), (0, self.missing), (0, 0)))
       return None, lax.dynamic_slice_in_dim(
-        *(y, self._out(first - start), self._out(step), 1)
+        y, self._out(first - start), self._out(step), axis=1
       )
 
     pieces = _scan(kept, module, _starts(T, step))
-    return _joined(pieces, self._out(T), self.missing)
+    return _join(pieces, self._out(T), self.missing)
 
   def _sizes(self, T):
-    """Frames that a window adds, those before them, and all that it reads."""
+    """Returns how many frames a window adds, how many precede them, and its length."""
     before, after = (-(-n // self.down) * self.down for n in (self.before, self.after))
     around = before + after
     count = -(-T // max(self.longest - around, around, 1))
@@ -91,21 +91,22 @@ class Windows:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-  """A batch cut into groups of items, for convolutions with norms that see all frames.
+  """Cuts a batch into groups of items, for layers whose norms need all frames.
 
-  Only on a CPU: elsewhere devices may share the batch, of which a group is on few.
+  Only on a CPU: elsewhere devices may share the batch, and a group would keep few of
+  them busy.
 
   Attributes:
-    longest: frames of all items of a group.
+    longest: frames of all items of a group together.
   """
 
   longest: int
 
   def __call__(self, run, module, x_BxTxC, valid_B):
-    """`run(module, x_BxTxC, valid_B)`, up to rounding."""
+    """Returns `run(module, x_BxTxC, valid_B)`, up to rounding."""
     B, T, _ = x_BxTxC.shape
     count = max(1, self.longest // T)
-    if B <= count or not _on_cpu() or _must_be_whole(module):
+    if B <= count or not on_cpu() or _must_be_whole(module):
       return run(module, x_BxTxC, valid_B)
 
     def group(module, _, first):
@@ -121,16 +122,12 @@ class Rows:
 
 
 def _must_be_whole(module):
-  """Whether variables are made or inner values captured."""
+  """Whether variables are being made or inner values captured."""
   return module.is_initializing() or module.is_mutable_collection("intermediates")
 
 
-def _on_cpu():
-  return jax.default_backend() == "cpu"
-
-
 def _starts(size, step):
-  """Of steps that cover `size`; the last may overlap the one before."""
+  """Returns where steps that cover `size` start; the last two may overlap."""
   return jnp.minimum(jnp.arange(-(-size // step)) * step, size - step)
 
 
@@ -138,8 +135,8 @@ def _scan(one, module, starts):
   return nn.scan(one, variable_broadcast=True, split_rngs={})(module, None, starts)[1]
 
 
-def _joined(y_SxBxTxC, total, missing):
-  """Pieces in a row to `total`, where the last ends, and without what is missing."""
+def _join(y_SxBxTxC, total, missing):
+  """Puts pieces in a row of `total - missing` frames; the last may overlap."""
   S, B, T, C = y_SxBxTxC.shape
   row = y_SxBxTxC[:-1].swapaxes(0, 1).reshape(B, (S - 1) * T, C)
   rest = y_SxBxTxC[-1][:, S * T - total : T - missing]

@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxcodec.dry_run.collectives import Collective, collectives
+from jaxcodec.nn import platform
 from jaxcodec.parallel import sharding
 from jaxcodec.train import flops
 from jaxcodec.train.step import COMPILE_FAST, check_finite
@@ -112,7 +113,8 @@ def trace(
   """
   batch = {name: _place_rows(name, shape, mesh) for name, shape in batch.items()}
   key = jax.eval_shape(lambda: jax.random.key(0))
-  with sharding.use_mesh(mesh):
+  target = mesh.devices.flat[0].platform
+  with sharding.use_mesh(mesh), platform.assume(target):
     shapes = jax.eval_shape(task.init, key, batch)
     shardings = sharding.state_shardings(mesh, shapes, rules)
     state = sharding.place_shapes(shapes, shardings)
@@ -129,7 +131,7 @@ def trace(
     lowered=lowered,
     flops=flops.count(traced.jaxpr),
     devices=mesh.size,
-    platform=mesh.devices.flat[0].platform,
+    platform=target,
   )
 
 

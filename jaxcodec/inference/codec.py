@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.inference.buckets import (
   bucket,
   group_by_length,
@@ -14,12 +15,10 @@ from jaxcodec.inference.buckets import (
   pad_lengths,
   stack_rows,
 )
-from jaxcodec.nn.inference_layout import fold_for_inference
 from jaxcodec.types import Tokens, TokenSpec
 
 # Samples in a batch, about, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
-_fold = jax.jit(fold_for_inference)
 
 
 class Coded(NamedTuple):
@@ -64,7 +63,7 @@ class CodecRunner:
   """
 
   def __init__(self, codec: Codec, variables: Any):
-    params = _fold(variables["params"])
+    params = fold_for_inference(codec, variables["params"])
     self._variables = {**jax.device_put(variables), "params": params}
     self._codec = codec
     self._encode = jax.jit(

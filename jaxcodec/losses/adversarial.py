@@ -1,7 +1,7 @@
 """Adversarial and feature-matching losses, as DAC, EnCodec and Vocos have them.
 
-All take the feature maps of every sub-discriminator, the score last, and how much each
-sub-discriminator counts: 1 if `weights` is None.
+All take the feature maps of every sub-discriminator, the score last, and the weight of
+each sub-discriminator, 1 if `weights` is None. All return a scalar.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def _weighted(values: Sequence[jax.Array], weights: Weights) -> jax.Array:
 
 
 def lsgan_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
-  """Least squares: real scores to 1, fake to 0.
+  """Least squares, with targets of 1 for real and 0 for fake scores.
 
   Source: Mao et al. 2017, eq. 9 without the halves; dac/nn/loss.py, GANLoss.
   """
@@ -31,12 +31,12 @@ def lsgan_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.
 
 
 def lsgan_generator(fake: Maps, weights: Weights = None) -> jax.Array:
-  """Least squares: fake scores to 1."""
+  """Least squares, with a target of 1 for fake scores."""
   return _weighted([((1 - f[-1]) ** 2).mean() for f in fake], weights)
 
 
 def hinge_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
-  """Hinge: real scores above 1, fake below -1.
+  """Hinge, which is zero for real scores above 1 and fake ones below -1.
 
   Source: Lim and Ye 2017; audiocraft/adversarial/losses.py; vocos/loss.py,
   DiscriminatorLoss.
@@ -49,7 +49,7 @@ def hinge_discriminator(real: Maps, fake: Maps, weights: Weights = None) -> jax.
 
 
 def linear_generator(fake: Maps, weights: Weights = None) -> jax.Array:
-  """Minus the fake scores, EnCodec's partner of the hinge.
+  """Minus the fake scores, which EnCodec pairs with the hinge.
 
   Source: audiocraft/adversarial/losses.py, hinge_loss.
   """
@@ -57,7 +57,7 @@ def linear_generator(fake: Maps, weights: Weights = None) -> jax.Array:
 
 
 def hinge_generator(fake: Maps, weights: Weights = None) -> jax.Array:
-  """Fake scores above 1, Vocos' partner of the hinge.
+  """Hinge, which is zero for fake scores above 1; Vocos pairs it with the other.
 
   Source: vocos/loss.py, GeneratorLoss.
   """
@@ -65,7 +65,7 @@ def hinge_generator(fake: Maps, weights: Weights = None) -> jax.Array:
 
 
 def _differences(reals, fakes):
-  """Mean |difference| of each feature map; the real ones are constants."""
+  """Returns the mean |difference| of each map, without gradient to the real ones."""
   return [
     jnp.abs(jax.lax.stop_gradient(r) - f).mean()
     for r, f in zip(reals, fakes, strict=True)
@@ -73,13 +73,16 @@ def _differences(reals, fakes):
 
 
 def feature_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
-  """Sum over the maps but the score. Source: dac/nn/loss.py, GANLoss."""
+  """Sum of mean |differences| of all maps but the score.
+
+  Source: dac/nn/loss.py, GANLoss.
+  """
   pairs = zip(real, fake, strict=True)
   return _weighted([sum(_differences(r[:-1], f[:-1])) for r, f in pairs], weights)
 
 
 def mean_feature_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
-  """Mean over the maps but the score.
+  """Mean over all maps but the score of their mean |differences|.
 
   Source: audiocraft/adversarial/losses.py, FeatureMatchingLoss.
   """
@@ -91,18 +94,21 @@ def mean_feature_matching(real: Maps, fake: Maps, weights: Weights = None) -> ja
 
 
 def score_matching(real: Maps, fake: Maps, weights: Weights = None) -> jax.Array:
-  """Sum over the maps and the score. Source: vocos/loss.py, FeatureMatchingLoss."""
+  """Sum of mean |differences| of the maps and the score.
+
+  Source: vocos/loss.py, FeatureMatchingLoss.
+  """
   pairs = zip(real, fake, strict=True)
   return _weighted([sum(_differences(r, f)) for r, f in pairs], weights)
 
 
 class AdversarialLoss(NamedTuple):
-  """The two sides of one game.
+  """The losses of discriminator and generator that belong together.
 
   Attributes:
-    discriminator: maps (real, fake, weights) to its loss.
-    generator: maps (fake, weights) to its loss.
-    undecided: loss of a discriminator that at best gives both sides the same score.
+    discriminator: maps (real, fake, weights) to the discriminator's loss.
+    generator: maps (fake, weights) to the generator's loss.
+    undecided: loss of the best discriminator that gives all audio the same score.
   """
 
   discriminator: Callable[..., jax.Array]
@@ -110,7 +116,7 @@ class AdversarialLoss(NamedTuple):
   undecided: float
 
 
-# What the training config calls them.
+# By their names in the training config.
 ADVERSARIAL = {
   "lsgan": AdversarialLoss(lsgan_discriminator, lsgan_generator, 0.5),
   "hinge": AdversarialLoss(hinge_discriminator, linear_generator, 2.0),

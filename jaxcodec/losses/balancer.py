@@ -1,4 +1,4 @@
-"""EnCodec's loss balancer: weights are shares of the gradient."""
+"""EnCodec's loss balancer, under which weights are fractions of the gradient."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ _EPSILON = 1e-12
 
 
 class BalancerState(NamedTuple):
-  """Decayed sums, by the name of the loss, whose ratio is the mean norm.
+  """Decayed sums for each loss by name; norm / count is the mean norm.
 
   Attributes:
-    norm: of the gradients' norms.
-    count: of ones.
+    norm: decayed sum of the gradients' norms.
+    count: decayed sum of ones, one for each step that the loss took part in.
   """
 
   norm: dict[str, jax.Array]
@@ -26,14 +26,14 @@ class BalancerState(NamedTuple):
 class Balancer:
   """Rescales the gradients of losses w.r.t. the model's output, and adds them up.
 
-  The sum is total_norm * sum_i w_i / sum(w) * g_i / <|g_i|>, with <> a running mean
-  free of the bias of its start. Source: Défossez et al. 2022, eq. 4;
+  The sum is total_norm * sum_i w_i / sum(w) * g_i / <|g_i|>, where <> is a running mean
+  that isn't biased by its start. Source: Défossez et al. 2022, eq. 4;
   encodec/balancer.py, audiocraft/losses/balancer.py.
 
   Attributes:
-    total_norm: that the sum would have if all g_i were parallel and of mean norm.
+    total_norm: norm of the sum if all g_i are parallel and of mean norm.
     decay: of the running mean, per step.
-    per_item: average the norms of the items, not take that of the whole batch.
+    per_item: whether |g| is the mean of the items' norms, or the norm of the batch.
   """
 
   total_norm: float = 1.0
@@ -41,7 +41,7 @@ class Balancer:
   per_item: bool = True
 
   def init(self, names: Iterable[str]) -> BalancerState:
-    """State before the first step."""
+    """Returns the state before the first step."""
     return BalancerState(*({name: jnp.zeros(()) for name in names} for _ in range(2)))
 
   def __call__(
@@ -51,14 +51,14 @@ class Balancer:
     state: BalancerState,
     active: Mapping[str, jax.Array],
   ) -> tuple[jax.Array, dict[str, jax.Array], BalancerState]:
-    """One step.
+    """Combines the gradients of one step.
 
     Args:
       grads: (B, ...) gradient of each loss w.r.t. the model's output.
       weights: of each loss; only their ratios matter.
       state: of the last step.
-      active: whether each loss takes part in this step. One that never did has no
-        share in the weights either.
+      active: whether each loss takes part in this step. The weight of one that never
+        has is left out of sum(w).
 
     Returns:
       The combined gradient, the factor of each loss in it, and the new state.

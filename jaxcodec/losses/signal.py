@@ -1,11 +1,11 @@
-"""Distances of waveforms."""
+"""Distances between waveforms."""
 
 import jax
 import jax.numpy as jnp
 
 
 def waveform_l1(x_BxN: jax.Array, y_BxN: jax.Array) -> jax.Array:
-  """Mean |x - y|, EnCodec's loss in the time domain."""
+  """Mean |x - y|, a scalar; EnCodec's loss in the time domain."""
   return jnp.abs(x_BxN - y_BxN).mean()
 
 

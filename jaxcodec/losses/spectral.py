@@ -14,15 +14,20 @@ from jaxcodec.nn import dsp
 Scales = Sequence[tuple[int, int]]
 
 DAC_MELS = (
-  *((32, 5), (64, 10), (128, 20), (256, 40)),
-  *((512, 80), (1024, 160), (2048, 320)),
+  (32, 5),
+  (64, 10),
+  (128, 20),
+  (256, 40),
+  (512, 80),
+  (1024, 160),
+  (2048, 320),
 )
 ENCODEC_MELS = tuple((2**i, 64) for i in range(6, 11))
 VOCOS_MELS = ((1024, 100),)
 
 
 def _log_mel_l1(x_BxN, y_BxN, scales, log, floor, **settings):
-  """Sum over scales of the mean |log mel(x) - log mel(y)|, clamped from below."""
+  """Sums over scales the mean |log mel(x) - log mel(y)| of mels of at least `floor`."""
   total = jnp.zeros(())
   for n_fft, n_mels in scales:
     log_x, log_y = (
@@ -108,7 +113,7 @@ def linear_and_log_mel(
 
 
 def _same_length_mel(x_BxN, sample_rate, n_fft, n_mels, f_min):
-  """Mel powers of exactly ceil(N / hop) frames, filled up with zeros."""
+  """Returns mel powers of exactly ceil(N / hop) frames, after padding with zeros."""
   hop = n_fft // 4
   around = (n_fft - hop) // 2
   x_BxN = jnp.pad(x_BxN, ((0, 0), (around, around)), mode="reflect")
@@ -117,7 +122,7 @@ def _same_length_mel(x_BxN, sample_rate, n_fft, n_mels, f_min):
   return _mel(x_BxN, n_fft, n_mels, center=False, normalized=True, **settings)
 
 
-# What the training config calls them.
+# By their names in the training config.
 MEL = {
   "dac": multiscale_mel,
   "encodec": linear_and_log_mel,

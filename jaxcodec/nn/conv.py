@@ -1,7 +1,7 @@
-"""Weight-normed convolutions, channels last, in the form that XLA runs fastest.
+"""Weight-normed 1-D convolutions, channels last.
 
-Every layer takes the number of valid frames of each item and hides what lies beyond
-from its receptive field, so that padding (even NaN) never reaches valid frames.
+Every layer takes the number of valid frames of each item, and zeroes the others before
+it looks at neighbours: padding, even NaN, never reaches valid frames.
 """
 
 import flax.linen as nn
@@ -9,16 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn import toom_cook
+from jaxcodec.nn import ops
+from jaxcodec.nn.kernel_use import KernelUse
 from jaxcodec.nn.weight_norm import layer_kernel
 
 Dtype = jnp.dtype
-_FEW = 2  # channels of audio
-_LONG = 64  # taps
 
 
 def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
-  """Zeroes frames at and beyond `valid_B`; all are valid if None."""
+  """Zeroes an item's frames from `valid_B` on; all frames are valid if None."""
   if valid_B is None:
     return x_BxTxC
   at = lax.broadcasted_iota(jnp.int32, x_BxTxC.shape[:2] + (1,), 1)
@@ -26,7 +25,7 @@ def mask_frames(x_BxTxC: jax.Array, valid_B: jax.Array | None) -> jax.Array:
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
-  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's convolutions."""
+  """Returns U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's convolutions."""
   bound = fan_in**-0.5
 
   def init(key, shape, dtype=jnp.float32):
@@ -35,56 +34,8 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-def _conv1d(x, kernel, stride, dilation):
-  """Unpadded convolution; (B, T, I) and (W, I, O) to (B, T', O)."""
-  width, inputs, outputs = kernel.shape
-  length = (x.shape[1] - dilation * (width - 1) - 1) // stride + 1
-  if width == 1 and stride == 1:
-    return x @ kernel[0]
-
-  def tap(a, k):
-    first = k * dilation
-    return lax.slice_in_dim(a, first, first + (length - 1) * stride + 1, stride, 1)
-
-  if inputs <= _FEW:  # the convolution op is several times slower
-    columns = jnp.concatenate([tap(x, k) for k in range(width)], -1)
-    return columns @ kernel.reshape(width * inputs, outputs)
-  if outputs <= _FEW:
-    columns = x @ kernel.transpose(1, 0, 2).reshape(inputs, width * outputs)
-    taps = jnp.split(columns, width, -1)
-    return sum(tap(columns, k) for k, columns in enumerate(taps))
-  return lax.conv_general_dilated(
-    *(x, kernel, (stride,), "VALID"),
-    rhs_dilation=(dilation,),
-    dimension_numbers=("NHC", "HIO", "NHC"),
-  )
-
-
-def _grouped_conv1d(x, kernel, stride, groups):
-  """Unpadded convolution of each group; (B, T, groups * I), (W, I, O) to (B, T', O).
-
-  A matmul of windows put together from blocks of `stride` frames: the gradient of the
-  grouped convolution op is tens of times slower. The windows of a long kernel would
-  fill the memory: there each group is a convolution of its own.
-  """
-  width, inputs, outputs = kernel.shape
-  if width > _LONG:
-    parts = zip(*(jnp.split(a, groups, -1) for a in (x, kernel)), strict=True)
-    return jnp.concatenate([_conv1d(*part, stride, 1) for part in parts], -1)
-  length = (x.shape[1] - width) // stride + 1
-  blocks = -(-width // stride)  # in a window
-  kernel = jnp.pad(kernel, ((0, blocks * stride - width), (0, 0), (0, 0)))
-  frames = (length + blocks - 1) * stride
-  x = jnp.pad(x, ((0, 0), (0, max(0, frames - x.shape[1])), (0, 0)))[:, :frames]
-  x = x.reshape(x.shape[0], -1, stride, groups, inputs)
-  windows = jnp.concatenate([x[:, i : i + length] for i in range(blocks)], 2)
-  kernel = kernel.reshape(-1, inputs, groups, outputs // groups)
-  y = jnp.einsum("BTWGI,WIGO->BTGO", windows, kernel)
-  return y.reshape(*y.shape[:2], outputs)
-
-
 class Conv1d(nn.Module):
-  """1-D convolution over (B, T, C), weight-normed unless told otherwise.
+  """1-D convolution over (B, T, C), by default with weight norm.
 
   Attributes:
     features: output channels.
@@ -92,11 +43,11 @@ class Conv1d(nn.Module):
     padding: zeros before and after, frames; None centres an odd kernel.
     dtype: compute type; parameters stay float32.
     weight_norm: whether the kernel has a norm of its own; see `weight_normed`.
-    groups: of channels, each convolved for itself, without dilation; divides inputs and
-      features.
-    kernel_init: `torch_uniform` if None.
-    use_bias: whether there is one.
-    norm_axis: of the kernel (W, I, O), whose slices have a norm each.
+    groups: into which input and output channels are split, each convolved on its own;
+      more than one excludes dilation.
+    kernel_init: of the kernel; `torch_uniform` if None.
+    use_bias: whether to add a bias.
+    norm_axis: axis of the kernel (W, I, O) whose slices have a norm each.
   """
 
   features: int
@@ -116,7 +67,7 @@ class Conv1d(nn.Module):
     inputs = self._inputs(x_BxTxC.shape[-1])
     shape = (self.kernel_size, inputs, self.features)
     init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
-    kernel = layer_kernel(self, shape, init, self.norm_axis).astype(self.dtype)
+    kernel = layer_kernel(self, shape, init)
     pad = self.padding
     if pad is None:
       pad = self.dilation * (self.kernel_size - 1) // 2
@@ -129,17 +80,22 @@ class Conv1d(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
+  @property
+  def kernel_use(self) -> KernelUse:
+    return KernelUse(
+      kept_axis=self.norm_axis,
+      stride=self.stride,
+      groups=self.groups,
+      dtype=self.dtype,
+    )
+
   def _convolve(self, x_BxTxC, kernel):
     if self.groups > 1:
-      return _grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
-    products = self.get_variable("params", "products")  # see `inference_layout`
-    plain = self.stride > 1 or self.dtype != jnp.float32
-    if products is None or plain or not toom_cook.pays(*x_BxTxC.shape[1:]):
-      return _conv1d(x_BxTxC, kernel, self.stride, self.dilation)
-    return toom_cook.convolve(x_BxTxC, products, self.dilation)
+      return ops.grouped_conv1d(x_BxTxC, kernel, self.stride, self.groups)
+    return ops.conv1d(x_BxTxC, kernel, self.stride, self.dilation)
 
   def _inputs(self, channels):
-    """Input channels of a group."""
+    """Returns the input channels of a group."""
     if channels % self.groups or self.features % self.groups:
       raise ValueError(
         f"{self.groups} groups do not divide {channels} channels to {self.features}"
@@ -150,7 +106,10 @@ class Conv1d(nn.Module):
 
 
 def overlap_add(columns_BxTxWxO, stride):
-  """Adds windows of W samples at steps of `stride`; W a multiple of the stride."""
+  """Adds windows that start every `stride` samples, to (B, (T - 1) * stride + W, O).
+
+  W is a multiple of the stride.
+  """
   B, T, W, O = columns_BxTxWxO.shape  # noqa: E741
   parts = columns_BxTxWxO.reshape(B, T, W // stride, stride, O)
   last = W // stride - 1
@@ -164,18 +123,17 @@ def overlap_add(columns_BxTxWxO, stride):
 class ConvTranspose1d(nn.Module):
   """Transposed convolution with kernel 2 * stride, giving stride * T frames.
 
-  A matmul and an overlap-add: its gradient is matmuls too, where that of XLA's
-  transposed convolution is a convolution with huge dilated windows.
+  Computed as a matrix product and an overlap-add, whose gradients are matrix products
+  too. The gradient of XLA's own transposed convolution dilates huge windows.
 
   Attributes:
     features: output channels.
     stride: upsampling factor.
-    exact: pad an odd stride's output so that it has stride * T samples; DAC 1.0.0
-      itself gives one fewer (dac/model/dac.py, no output_padding).
-    trim: samples cut off at the left; half of the stride if None. Causal layers cut
-      none.
+    exact: whether an odd stride gives stride * T frames too; in DAC 1.0.0 it gives one
+      fewer (dac/model/dac.py, no output_padding).
     dtype, weight_norm: see `Conv1d`.
-    whole: cut nothing off, and give stride * (T + 1) frames.
+    trim: frames to cut off at the left, half of the stride if None; 0 in causal layers.
+    whole: whether to cut nothing off, and give stride * (T + 1) frames.
   """
 
   features: int
@@ -191,7 +149,8 @@ class ConvTranspose1d(nn.Module):
     width = 2 * self.stride
     init = torch_uniform(width * self.features)
     x_BxTxC = mask_frames(x_BxTxC, valid_B).astype(self.dtype)
-    columns = self._columns(x_BxTxC, width, init)
+    shape = (width, x_BxTxC.shape[-1], self.features)
+    columns = ops.window_columns(x_BxTxC, layer_kernel(self, shape, init))
     bias = self.param("bias", init, (self.features,))
     columns = columns.reshape(*x_BxTxC.shape[:2], width, self.features)
     y_BxTxC = overlap_add(columns, self.stride)
@@ -199,14 +158,9 @@ class ConvTranspose1d(nn.Module):
       y_BxTxC = self._cut(y_BxTxC, self.stride * x_BxTxC.shape[1])
     return y_BxTxC + bias.astype(self.dtype).reshape(1, 1, -1)
 
-  def _columns(self, x_BxTxC, width, init):
-    """What each frame adds to its window, (B, T, width * features)."""
-    if self.has_variable("params", "columns"):  # see `inference_layout`
-      columns = self.get_variable("params", "columns").astype(self.dtype)
-      return lax.dot_general(x_BxTxC, columns, (((2,), (1,)), ((), ())))
-    shape = (width, x_BxTxC.shape[-1], self.features)
-    kernel = layer_kernel(self, shape, init, kept_axis=1).astype(self.dtype)
-    return x_BxTxC @ kernel.transpose(1, 0, 2).reshape(shape[1], -1)
+  @property
+  def kernel_use(self) -> KernelUse:
+    return KernelUse(kept_axis=1, transposed=True, stride=self.stride, dtype=self.dtype)
 
   def _cut(self, y_BxTxC, length):
     first = -(-self.stride // 2) if self.trim is None else self.trim

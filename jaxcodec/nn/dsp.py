@@ -1,4 +1,4 @@
-"""STFT, mel filters and mel spectrograms: float32, channels last, differentiable."""
+"""STFT, mel filters and mel spectrograms, differentiable and in float32."""
 
 import functools
 
@@ -8,21 +8,21 @@ import numpy as np
 
 from jaxcodec.nn import partition
 
-# Below this size a DFT as one matmul beats the FFT, forward and backward.
+# Up to this size the DFT is a matrix product, which is faster than the FFT.
 _MATMUL_DFT_MAX = 256
 _TINY_POWER = 1e-30
 
 
 def hann(n: int) -> np.ndarray:
-  """Periodic Hann window of n samples, float32."""
+  """Returns the periodic Hann window of n samples, float32."""
   return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
 def frame(x_BxN: jax.Array, n_fft: int, hop: int) -> jax.Array:
-  """Overlapping frames, (B, 1 + (N - n_fft) // hop, n_fft).
+  """Cuts audio into overlapping frames, (B, 1 + (N - n_fft) // hop, n_fft).
 
-  When the hop divides n_fft the frames are shifted reshapes, whose gradient is slices
-  and pads; otherwise a gather.
+  If the hop divides n_fft, frames are put together from blocks of a hop, whose gradient
+  is cheaper than that of the gather that other hops need.
   """
   num = 1 + (x_BxN.shape[-1] - n_fft) // hop
   if n_fft % hop:
@@ -42,7 +42,8 @@ def reflect_pad(
   Args:
     x_BxN: audio.
     pad: samples before and after; items shorter than that are mirrored repeatedly.
-    length_B: valid samples of each item, all if None; zeros follow length + pad.
+    length_B: valid samples of each item, all if None; its mirrored end is followed by
+      zeros.
   """
   if length_B is None:
     return jnp.pad(x_BxN, ((0, 0), (pad, pad)), mode="reflect")
@@ -57,7 +58,7 @@ def reflect_pad(
 
 @functools.lru_cache(maxsize=32)
 def _dft_matrix(n_fft: int) -> np.ndarray:
-  """(n_fft, 2 * bins): cosines, then minus sines, with the Hann window folded in."""
+  """Returns windowed cosines, then minus sines, as a matrix (n_fft, 2 * bins)."""
   turns = np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) % n_fft
   angle = 2 * np.pi * turns / n_fft
   both = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
@@ -72,7 +73,7 @@ def stft(
   center: bool = True,
   normalized: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-  """Hann-windowed short-time Fourier transform.
+  """Computes the Hann-windowed short-time Fourier transform.
 
   Args:
     x_BxN: audio; any leading dimensions.
@@ -100,14 +101,14 @@ def stft(
 
 
 def magnitude(real: jax.Array, imag: jax.Array) -> jax.Array:
-  """|z|, with a zero instead of an infinite gradient at z = 0."""
+  """Returns |z|, whose gradient at z = 0 is zero instead of infinite."""
   power = real * real + imag * imag
-  heard = power > _TINY_POWER
-  return jnp.where(heard, jnp.sqrt(jnp.where(heard, power, 1)), 0)
+  positive = power > _TINY_POWER
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, power, 1)), 0)
 
 
 def _hz_to_mel(hz, scale):
-  """Slaney's scale is linear to 1 kHz, logarithmic above; HTK's is one formula."""
+  """Converts Hz; Slaney's scale is linear to 1 kHz and logarithmic above."""
   hz = np.asarray(hz, np.float64)
   if scale == "htk":
     return 2595 * np.log10(1 + hz / 700)
@@ -131,7 +132,7 @@ def mel_filters(
   f_max: float | None = None,
   scale: str = "slaney",
 ) -> np.ndarray:
-  """Triangular mel filters, (n_fft // 2 + 1, n_mels) float32.
+  """Returns triangular mel filters, (n_fft // 2 + 1, n_mels) float32.
 
   Args:
     sample_rate: Hz.
@@ -165,7 +166,7 @@ def mel_spectrogram(
   scale: str = "slaney",
   power: int = 1,
 ) -> jax.Array:
-  """Mel-weighted magnitudes (not their logarithm), (B, T, n_mels) float32.
+  """Computes mel-weighted magnitudes, not their logarithm, (B, T, n_mels) float32.
 
   Args:
     x_BxN: audio at sample_rate Hz.

@@ -13,7 +13,7 @@ _EMPTY = 1e-11
 
 
 def check(n_fft: int, hop: int, padding: str) -> None:
-  """Raises ValueError unless windows of n_fft samples at steps of hop cover all."""
+  """Raises ValueError if windows of n_fft samples every `hop` samples leave gaps."""
   if padding not in PADDINGS:
     raise ValueError(f"padding must be one of {PADDINGS}, got {padding!r}")
   if n_fft < 2 or n_fft % 2:
@@ -33,10 +33,10 @@ def istft(
   padding: str = "same",
   valid_B: jax.Array | None = None,
 ) -> jax.Array:
-  """Audio whose Hann-windowed frames have these spectra, by overlap and add.
+  """Computes audio from the spectra of its Hann-windowed frames, by overlap-add.
 
-  The sum is divided by the squared windows of valid frames alone, so that an item of
-  a padded batch is what it is by itself.
+  The sum is divided by that of the squared windows of valid frames only, so that an
+  item of a padded batch is the same as by itself.
 
   Args:
     real_BxTxF, imag_BxTxF: spectra, F = n_fft // 2 + 1.
@@ -60,8 +60,8 @@ def istft(
   frames_BxTxW = partition.by_rows(lambda s: jnp.fft.irfft(s, n_fft), spectrum_BxTxF)
   frames_BxTxW = frames_BxTxW * window
   total_BxN = _overlap(mask_frames(frames_BxTxW, valid_B), hop)
-  counted_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
-  envelope_BxN = _overlap(mask_frames(counted_BxTx1, valid_B) * window**2, hop)
+  ones_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
+  envelope_BxN = _overlap(mask_frames(ones_BxTx1, valid_B) * window**2, hop)
   centred = padding == "center"
   first = n_fft // 2 if centred else (n_fft - hop) // 2
   length = (T - centred) * hop
@@ -76,7 +76,7 @@ def istft(
 
 
 def _overlap(frames_BxTxW, hop):
-  """Overlap-add in whole hops, the last of a window filled up with zeros."""
+  """Overlap-adds frames, after padding them to whole hops with zeros."""
   missing = -frames_BxTxW.shape[-1] % hop
   frames_BxTxW = jnp.pad(frames_BxTxW, ((0, 0), (0, 0), (0, missing)))
   return overlap_add(frames_BxTxW[..., None], hop)[..., 0]

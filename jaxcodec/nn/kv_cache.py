@@ -1,8 +1,7 @@
-"""A `Transformer` on a growing sequence: each frame is computed once.
+"""Runs a `Transformer` on a growing sequence, computing each frame once.
 
-The cache has a fixed number of slots, and each layer arrays of its own, which a loop
-writes one slot of in place. Layers are unrolled: a scan would return the whole cache as
-new arrays.
+The cache has a fixed number of slots. Each layer has arrays of its own, so that a loop
+can write one slot in place; a scan over layers would return the whole cache anew.
 """
 
 from typing import Any
@@ -10,27 +9,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention
+from jaxcodec.nn import attention, ops
 
-# For each layer its keys and values, both (B * H, slots, D / H).
+# For each layer its keys and values: (B, H, slots, D / H) as `ops.join_heads` has it.
 Cache = tuple[tuple[jax.Array, jax.Array], ...]
 
 
 def empty(
   transformer: attention.Transformer, width: int, rows: int, slots: int
 ) -> Cache:
-  """A cache in the transformer's `dtype` that nothing was written to."""
+  """Returns an empty cache in the transformer's `dtype`."""
   heads = transformer.heads
-  shape = rows * heads, slots, width // heads
-  array = jnp.zeros(shape, transformer.dtype)
+  zeros = jnp.zeros((rows, heads, slots, width // heads), transformer.dtype)
+  array = ops.join_heads(zeros)
   return ((array, array),) * transformer.depth
 
 
-def unstacked(transformer: attention.Transformer, params: Any) -> Any:
-  """The transformer's parameters as `extend` reads them; do it outside of loops.
+def unstack_layers(transformer: attention.Transformer, params: Any) -> Any:
+  """Returns the transformer's parameters as `extend` takes them; call it before loops.
 
-  Each layer's are cut out of the stack once, its matrices in the type of the
-  computation, as decoding one row takes as long as reading them.
+  It cuts each layer's out of the stack and converts matrices to the compute type, once:
+  decoding one row takes as long as reading them.
   """
 
   def layer(index):
@@ -50,15 +49,15 @@ def extend(
   x_BxTxD: jax.Array,
   where: tuple[jax.Array, jax.Array, int | jax.Array],
 ) -> tuple[jax.Array, Cache]:
-  """Computes T more frames; the same numbers as the transformer on all at once.
+  """Computes T more frames, to the same numbers as the transformer on all at once.
 
   Args:
-    transformer: its settings.
-    params: from `unstacked`.
+    transformer: the model's settings.
+    params: from `unstack_layers`.
     cache: of the slots before.
     x_BxTxD: input of the new frames.
     where: (visible_BxTxS, position_BxT, slot): which of the first S slots each new
-      frame sees (itself included), the rotary positions, and the slot of the first.
+      frame sees, itself included; the rotary positions; the slot of the first frame.
 
   Returns:
     Output of the new frames, (B, T, D) in `dtype`, and the cache with them.

@@ -1,8 +1,7 @@
 """LSTM over (B, T, D) by a scan, with a gradient of its own.
 
-The recurrence is over vectors as columns, (D, B): the product of the weights with a
-column reads them in the order in which they lie, twice as fast on CPU as the other way
-around.
+States are columns, (D, B), so that their product with torch's weights (4 D, D) reads
+these along their rows. Compilers for GPUs and TPUs choose the layout themselves.
 """
 
 import flax.linen as nn
@@ -14,7 +13,7 @@ from jaxcodec.nn.conv import Dtype, torch_uniform
 
 
 def _cell(weight_4DxD, state, inputs_4DxB):
-  """One step: (h, c) and the gates after their non-linearities."""
+  """Returns (h, c) after one step, and the gates after their non-linearities."""
   h_DxB, c_DxB = state
   gates = weight_4DxD @ h_DxB.astype(weight_4DxD.dtype) + inputs_4DxB
   i, f, g, o = jnp.split(gates.astype(jnp.float32), 4)
@@ -23,7 +22,7 @@ def _cell(weight_4DxD, state, inputs_4DxB):
   return (o * jnp.tanh(c_DxB), c_DxB), (i, f, g, o)
 
 
-def _start(inputs_Tx4DxB):
+def _zero_state(inputs_Tx4DxB):
   _, width, B = inputs_Tx4DxB.shape
   zeros = jnp.zeros((width // 4, B), jnp.float32)
   return zeros, zeros
@@ -31,22 +30,22 @@ def _start(inputs_Tx4DxB):
 
 @jax.custom_vjp
 def lstm(inputs_Tx4DxB: jax.Array, weight_4DxD: jax.Array) -> jax.Array:
-  """States h (T, D, B) of an LSTM that starts from zeros.
+  """Returns the states h (T, D, B) float32 of an LSTM that starts from zeros.
 
-  The states are float32, the products of the arguments' one type. The gradient of the
-  weights is one product over all steps, where differentiating the scan would add up
-  one product a step. Source: torch.nn.LSTM, gates in the order i, f, g, o.
+  Products are computed in the arguments' type. The gradient of the weights is one
+  product over all steps; differentiating the scan would add up one product a step.
+  Source: torch.nn.LSTM, gates in the order i, f, g, o.
 
   Args:
-    inputs_Tx4DxB: projected inputs with both biases.
-    weight_4DxD: of the recurrence.
+    inputs_Tx4DxB: the inputs' part of the gates, with both biases.
+    weight_4DxD: from the state before to the gates.
   """
 
   def step(state, inputs_4DxB):
     state, _ = _cell(weight_4DxD, state, inputs_4DxB)
     return state, state[0]
 
-  return lax.scan(step, _start(inputs_Tx4DxB), inputs_Tx4DxB)[1]
+  return lax.scan(step, _zero_state(inputs_Tx4DxB), inputs_Tx4DxB)[1]
 
 
 def _forward(inputs_Tx4DxB, weight_4DxD):
@@ -54,7 +53,7 @@ def _forward(inputs_Tx4DxB, weight_4DxD):
     state, gates = _cell(weight_4DxD, state, inputs_4DxB)
     return state, (*state, gates)
 
-  _, saved = lax.scan(step, _start(inputs_Tx4DxB), inputs_Tx4DxB)
+  _, saved = lax.scan(step, _zero_state(inputs_Tx4DxB), inputs_Tx4DxB)
   return saved[0], (saved, weight_4DxD)
 
 
@@ -72,15 +71,15 @@ def _backward(residuals, dh_TxDxB):
     d_gates = jnp.concatenate([d_i, d_f, d_g, d_o]).astype(weight_4DxD.dtype)
     return ((transposed @ d_gates).astype(jnp.float32), dc * f), d_gates
 
-  steps = (gates, c, _delayed(c), dh_TxDxB)
+  steps = (gates, c, _delay(c), dh_TxDxB)
   zeros = jnp.zeros_like(c[0])
   _, d_gates = lax.scan(step, (zeros, zeros), steps, reverse=True)
-  before = _delayed(h).astype(weight_4DxD.dtype)
+  before = _delay(h).astype(weight_4DxD.dtype)
   d_weight = jnp.einsum("tkb,tdb->kd", d_gates, before)
   return d_gates, d_weight
 
 
-def _delayed(x_TxDxB):
+def _delay(x_TxDxB):
   return jnp.pad(x_TxDxB[:-1], ((1, 0), (0, 0), (0, 0)))
 
 
@@ -88,7 +87,7 @@ lstm.defvjp(_forward, _backward)
 
 
 class LstmLayer(nn.Module):
-  """One layer over (T, D, B), with torch's parameters in torch's layout."""
+  """One LSTM layer over (T, D, B), with torch's parameters in torch's layout."""
 
   dtype: Dtype = jnp.float32
 
@@ -104,10 +103,10 @@ class LstmLayer(nn.Module):
 
 
 class ResidualLstm(nn.Module):
-  """Layers of LSTM and a skip around them, (B, T, D).
+  """LSTM layers and a skip around them, (B, T, D).
 
-  Causal: padding after the valid frames reaches none of them, but it must be finite
-  for their gradients. Source: encodec/modules/lstm.py, SLSTM.
+  It is causal: padding after the valid frames doesn't reach them, but must be finite
+  for their gradients to be. Source: encodec/modules/lstm.py, SLSTM.
   """
 
   num_layers: int

@@ -1,4 +1,4 @@
-"""Normalisation over time."""
+"""Group norm over time."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ _EPSILON = 1e-5
 class TimeGroupNorm(nn.Module):
   """Normalises each item over its valid frames and all channels, in float32.
 
-  Then a gain and an offset for each channel. Source: torch's GroupNorm with one group,
-  as in encodec/modules/conv.py; Wu and He 2018.
+  A gain and an offset for each channel follow. Source: Wu and He 2018; torch's
+  GroupNorm with one group, as in encodec/modules/conv.py.
 
   Attributes:
-    each_channel: every channel is normalised for itself, as by torch's GroupNorm with
-      as many groups as channels.
+    each_channel: whether to normalise every channel on its own, as torch's GroupNorm
+      with as many groups as channels does.
   """
 
   each_channel: bool = False

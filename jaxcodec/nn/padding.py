@@ -1,4 +1,4 @@
-"""EnCodec's padding before a convolution: each item is mirrored about its own end.
+"""EnCodec's padding before a convolution, which mirrors each item about its own end.
 
 Source: encodec/modules/conv.py, `pad1d` and `pad_for_conv1d`.
 """
@@ -20,18 +20,18 @@ def pad_frames(
   valid_B: jax.Array | None = None,
   mode: str = "reflect",
 ) -> jax.Array:
-  """Frames with what surrounds them, (B, left + T + right, C).
+  """Pads frames to (B, left + T + right, C).
 
-  Every item is first extended to a whole number of strides, so that the last window
-  of the convolution is full, then by `right`. An item too short to be mirrored is
-  taken to be followed by zeros.
+  Every item is first extended to a whole number of strides, so that the last window of
+  the convolution is full, then by `right`. An item that is too short to mirror is
+  extended with zeros first.
 
   Args:
     x_BxTxC: frames; T is a multiple of the stride.
     left, right: frames before and after.
     stride: of the convolution that follows.
-    valid_B: frames of each item, all T if None. What lies beyond must be finite and
-      has no influence on the convolution's first ceil(valid / stride) frames.
+    valid_B: valid frames of each item, all T if None. The others must be finite, and do
+      not affect the convolution's first ceil(valid / stride) frames.
     mode: `reflect` or `constant` (zeros).
   """
   if mode == "constant":
@@ -65,7 +65,7 @@ def _mirror_each(x_BxTxC, left, right, stride, valid_B):
 
 
 def _tail(x_BxTxC, left, right, stride, valid_B):
-  """The right + stride - 1 frames that follow the valid ones of each item."""
+  """Returns the right + stride - 1 frames that follow each item's valid ones."""
   right_B = right + -valid_B % stride
   last_B = jnp.maximum(valid_B - 1, jnp.maximum(left, right_B))
   at = valid_B[:, None] + jnp.arange(right + stride - 1)[None]

@@ -1,7 +1,7 @@
-"""Where a batch's rows lie on the devices, said where XLA would put them elsewhere.
+"""Constraints on how arrays lie on devices, where XLA would choose badly.
 
-Without a mesh (`sharding.use_mesh`), and for rows that its devices cannot share evenly,
-all of it does nothing.
+They do nothing without a mesh (`sharding.use_mesh`), or where its devices cannot share
+the rows evenly.
 """
 
 import math
@@ -15,21 +15,20 @@ BATCH_AXES = ("data", "fsdp")
 
 
 def rows(x: jax.Array) -> jax.Array:
-  """`x` with its first dimension cut as the batch is.
+  """Shards the first dimension of `x` as the batch is.
 
-  XLA may otherwise cut activations along their width, as `fsdp` cuts the weights, and
-  then sums whole activations over the devices in every layer.
+  XLA may otherwise shard activations along their width, as `fsdp` does the weights, and
+  then sum whole activations over the devices in every layer.
   """
   spec = _spec(x)
   return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
 
 
 def whole(tree: Any) -> Any:
-  """Arrays with all of each on every device.
+  """Replicates arrays on all devices.
 
-  For weights that XLA would otherwise leave cut, and cut activations alike, and for
-  tables that rows are looked up in: out of a table that is cut, it would gather what
-  the lookup gives, activations again, over all devices.
+  For weights that XLA would leave sharded, and shard activations likewise; and for
+  tables, as a lookup in a sharded one sends its result, activations, between devices.
   """
   if _parts(_axes()) == 1:
     return tree
@@ -37,10 +36,10 @@ def whole(tree: Any) -> Any:
 
 
 def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-  """`function(x)`, each device computing the rows that it holds.
+  """Computes `function(x)`, each device on its own rows.
 
-  For operations that XLA cannot cut and would run on the whole batch on every device,
-  such as FFTs. The function must treat rows alike and keep them first.
+  For operations such as FFTs that XLA cannot shard and would run on the whole batch on
+  every device. The function must treat rows alike and keep them first.
   """
   spec = _spec(x)
   if spec is None:

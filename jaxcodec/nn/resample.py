@@ -1,4 +1,4 @@
-"""Downsampling by a whole factor, differentiable."""
+"""Differentiable downsampling by an integer factor."""
 
 import functools
 import math
@@ -14,13 +14,13 @@ _ROLLOFF = 0.945
 
 
 def _reach(factor: int) -> int:
-  """Samples of the low-pass filter before its centre."""
+  """Returns how many samples the low-pass filter has before its centre."""
   return math.ceil(_ZERO_CROSSINGS * factor / _ROLLOFF)
 
 
 @functools.lru_cache(maxsize=8)
 def _lowpass(factor: int) -> np.ndarray:
-  """Windowed sinc with gain 1, zero-filled to a multiple of `factor` taps."""
+  """Returns a windowed sinc of gain 1, zero-padded to a multiple of `factor` taps."""
   at = np.arange(-_reach(factor), _reach(factor) + factor)
   t = np.clip(_ROLLOFF * at / factor, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
   taps = np.sinc(t) * np.cos(np.pi * t / (2 * _ZERO_CROSSINGS)) ** 2
@@ -28,7 +28,7 @@ def _lowpass(factor: int) -> np.ndarray:
 
 
 def downsample(x_BxN: jax.Array, factor: int) -> jax.Array:
-  """Every factor-th sample of low-passed audio, (B, N // factor).
+  """Low-passes audio and keeps every factor-th sample, (B, N // factor).
 
   Source: J. O. Smith's method as julius.resample_frac has it, which DAC's audiotools
   calls.

@@ -1,25 +1,22 @@
-"""Snake activation, x + sin^2(a x) / a, with a fast sine and its own gradient.
-
-sin^2 has period pi, so one subtraction reduces the range; see `trig`.
-"""
+"""Snake activation, x + sin^2(a x) / a, with a gradient that keeps its inputs alone."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn.trig import sin_cos_mod_pi
+from jaxcodec.nn.ops import sin_cos_up_to_sign
 
 _EPSILON = 1e-9
 
 
 @jax.custom_vjp
 def snake(x_BxTxC: jax.Array, alpha_1x1xC: jax.Array) -> jax.Array:
-  """x + sin^2(alpha x) / alpha, elementwise with one alpha a channel.
+  """Returns x + sin^2(alpha x) / alpha, elementwise with one alpha for each channel.
 
   Source: Ziyin et al. 2020, eq. 3; the epsilon is DAC's (dac/nn/layers.py).
   """
   u = (alpha_1x1xC * x_BxTxC).astype(jnp.float32)
-  sin, _ = sin_cos_mod_pi(u)
+  sin, _ = sin_cos_up_to_sign(u)
   inverse = 1 / (alpha_1x1xC.astype(jnp.float32) + _EPSILON)
   return (x_BxTxC + inverse * sin * sin).astype(x_BxTxC.dtype)
 
@@ -31,7 +28,7 @@ def _forward(x, alpha):
 def _backward(residuals, g):
   x, alpha = residuals
   x32, a32, g32 = (v.astype(jnp.float32) for v in (x, alpha, g))
-  sin, cos = sin_cos_mod_pi(a32 * x32)
+  sin, cos = sin_cos_up_to_sign(a32 * x32)
   inverse = 1 / (a32 + _EPSILON)
   sin_2u = 2 * sin * cos
   dx = g32 * (1 + a32 * inverse * sin_2u)
@@ -44,7 +41,7 @@ snake.defvjp(_forward, _backward)
 
 
 class Snake(nn.Module):
-  """Snake with a learned alpha per channel, started at 1."""
+  """Snake with a learned alpha for each channel, 1 at first."""
 
   @nn.compact
   def __call__(self, x_BxTxC):

@@ -6,12 +6,24 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxcodec.nn import ops
 
-def layer_kernel(module: nn.Module, shape, init, kept_axis: int = -1):
-  """A kernel, `weight_normed` if the layer is."""
+
+def layer_kernel(module: nn.Module, shape, init):
+  """Returns the kernel of a layer in its `dtype`, as the operations of `ops` take it.
+
+  Declares the parameters, unless `folding.fold_kernels` has stored them in a form of
+  the platform's own. The layer says by `weight_norm` whether the kernel has a norm.
+  """
+  params = module.variables.get("params", {})
+  form = ops.read_stored(params, module.dtype)
+  if form is not None:
+    return form
   if module.weight_norm:
-    return weight_normed(module, shape, init, kept_axis)
-  return module.param("kernel", init, shape)
+    kernel = weight_normed(module, shape, init, module.kernel_use.kept_axis)
+  else:
+    kernel = module.param("kernel", init, shape)
+  return kernel.astype(module.dtype)
 
 
 def _norm(kernel, kept_axis):
@@ -20,7 +32,7 @@ def _norm(kernel, kept_axis):
 
 
 def weight_normed(module: nn.Module, shape, init, kept_axis: int = -1):
-  """Kernel scale * v / ||v||, the norm taken over all axes but `kept_axis`.
+  """Returns the kernel scale * v / ||v||, its norm over all axes but `kept_axis`.
 
   Declares `kernel` (v) and `scale` on `module`; variables without a `scale` (see
   `fold_weight_norm`) hold the kernel itself. Source: Salimans and Kingma 2016; torch
@@ -35,9 +47,10 @@ def weight_normed(module: nn.Module, shape, init, kept_axis: int = -1):
 
 
 def fold_weight_norm(params: Mapping[str, Any]) -> dict[str, Any]:
-  """Nested dicts of parameters with every weight norm multiplied out, for inference.
+  """Multiplies out every weight norm in nested dicts of parameters, for inference.
 
-  Layers then take `kernel` as it is; their result is the same up to rounding.
+  Layers then take `kernel` as it is; their result is the same up to rounding. The norm
+  is over the axes of length one of `scale`, which is how `weight_normed` made it.
   """
   if {"kernel", "scale"} <= params.keys():
     kernel, scale = params["kernel"], params["scale"]

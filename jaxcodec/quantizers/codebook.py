@@ -1,25 +1,16 @@
-"""What every codebook shares: the nearest code, and how codes are used."""
+"""The nearest code of a codebook, and statistics of the codes."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-
-def first_argmax(scores_BxTxV: jax.Array) -> jax.Array:
-  """Index of the largest score, the first where equal (as in torch); int32.
-
-  Two vectorised passes: XLA's own argmax is twice as slow on CPU as the distances.
-  """
-  V = scores_BxTxV.shape[-1]
-  at = lax.broadcasted_iota(jnp.int32, scores_BxTxV.shape, scores_BxTxV.ndim - 1)
-  best = scores_BxTxV == scores_BxTxV.max(-1, keepdims=True)
-  return jnp.minimum(jnp.where(best, at, V).min(-1), V - 1)
+from jaxcodec.nn.ops import first_argmax
 
 
 def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
-  """Index of the code with the smallest Euclidean distance, the first where equal.
+  """Returns the index of the nearest code by Euclidean distance, the first of equals.
 
-  The largest x e - |e|^2 / 2: |x|^2 is the same for all codes.
+  It has the largest x e - |e|^2 / 2, as |x|^2 is the same for all codes.
   """
   scores = jnp.einsum(
     "...d,vd->...v", x_BxTxD, embed_VxD, precision=lax.Precision.HIGHEST
@@ -29,12 +20,12 @@ def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
 
 
 def take(table_VxD: jax.Array, codes: jax.Array) -> jax.Array:
-  """Rows of a table; a code that is out of range takes the nearest one that exists."""
+  """Returns rows of a table; a code out of range takes the first or the last."""
   return jnp.take(table_VxD, codes, axis=0, mode="clip")
 
 
 def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
-  """x / max(||x||, epsilon) over the last axis; zero gradient of the norm at zero."""
+  """Returns x / max(||x||, epsilon) over the last axis, with finite gradients at 0."""
   squared = jnp.sum(x * x, -1, keepdims=True)
   return x / jnp.sqrt(jnp.maximum(squared, epsilon**2))
 
@@ -42,9 +33,9 @@ def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
 def code_counts(
   codes_BxTxK: jax.Array, codebook_size: int, mask_BxT: jax.Array | None = None
 ) -> jax.Array:
-  """How often each code occurs on valid frames, float32 (K, V).
+  """Counts how often each code occurs on valid frames of the global batch, (K, V).
 
-  Over the global batch: inside jit a sharded batch axis is summed by XLA.
+  Counts are float32; inside jit XLA sums them over the devices that share a batch.
   """
   ones = jnp.ones(codes_BxTxK.shape[:2]) if mask_BxT is None else mask_BxT
   weight = jnp.broadcast_to(ones.astype(jnp.float32)[..., None], codes_BxTxK.shape)
@@ -56,11 +47,11 @@ def code_counts(
 
 
 def perplexity(counts_KxV: jax.Array) -> jax.Array:
-  """exp(entropy) of the codes of each codebook, (K,): V if all are used equally."""
+  """Returns exp(entropy) of each codebook's codes, (K,): V if all are used equally."""
   p_KxV = counts_KxV / jnp.maximum(counts_KxV.sum(-1, keepdims=True), 1)
   return jnp.exp(-jnp.sum(p_KxV * jnp.log(jnp.maximum(p_KxV, 1e-20)), -1))
 
 
 def usage(counts_KxV: jax.Array) -> jax.Array:
-  """Fraction of each codebook's codes that occur, (K,)."""
+  """Returns the fraction of each codebook's codes that occur, (K,)."""
   return jnp.mean(counts_KxV > 0, -1)

@@ -1,7 +1,7 @@
-"""Codebooks that are running means of what chose them, as pure functions of a state.
+"""Codebooks whose codes are running means of the vectors that chose them.
 
-Everything is over the frames of the global batch, of which random choices are made by
-position: one device and many give the same codebooks.
+Pure functions of a codebook's state. All of them see the frames of the global batch,
+and draw vectors by their position in it: one device and many give the same codebooks.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Codebook(NamedTuple):
 def sample_vectors(
   rng: jax.Array, x_TxD: jax.Array, kept_T: jax.Array, num: int
 ) -> jax.Array:
-  """`num` of the kept vectors at random, each once, or in turn if they are too few."""
+  """Draws `num` kept vectors, each once; fewer than that are repeated."""
   most = min(num, x_TxD.shape[0])
   order_T = jax.random.uniform(rng, kept_T.shape) + kept_T
   first = lax.top_k(order_T, most)[1]
@@ -43,17 +43,19 @@ def sample_vectors(
 def kmeans(
   x_TxD: jax.Array, kept_T: jax.Array, means_VxD: jax.Array, iterations: int
 ) -> tuple[jax.Array, jax.Array]:
-  """Lloyd's iterations; a mean that no vector is nearest to stays where it is.
+  """Runs Lloyd's iterations; a mean that no vector is nearest to stays where it is.
 
   Source: encodec/quantization/core_vq.py, kmeans.
 
   Returns:
-    The means (V, D), and how many vectors each had in the last iteration, (V,).
+    The means (V, D), and how many vectors were nearest to each at the end, (V,).
   """
 
   def iterate(_, carry):
     means_VxD, _ = carry
-    sum_VxD, count_V = _sums(x_TxD, nearest(x_TxD, means_VxD), kept_T, len(means_VxD))
+    sum_VxD, count_V = _sum_by_code(
+      x_TxD, nearest(x_TxD, means_VxD), kept_T, len(means_VxD)
+    )
     new_VxD = sum_VxD / jnp.maximum(count_V, 1)[:, None]
     return jnp.where(count_V[:, None] > 0, new_VxD, means_VxD), count_V
 
@@ -61,16 +63,16 @@ def kmeans(
   return lax.fori_loop(0, iterations, iterate, (means_VxD, nothing_V))
 
 
-def started(
+def start(
   book: Codebook, rng: jax.Array, x_TxD: jax.Array, kept_T: jax.Array, iterations: int
 ) -> Codebook:
-  """Starts a codebook by k-means on its first vectors; later it is left alone.
+  """Starts a codebook by k-means on its first vectors; later calls change nothing.
 
-  The running sum begins as mean times count. The original begins it as the mean alone,
-  which divides every code by its count in the first step.
+  The running sum starts as mean times count. In the original it starts as the mean
+  alone, so that the first step divides every code by its count.
   """
 
-  def start(book):
+  def run_kmeans(book):
     means_VxD = sample_vectors(rng, x_TxD, kept_T, len(book.embed))
     means_VxD, count_V = kmeans(x_TxD, kept_T, means_VxD, iterations)
     return Codebook(
@@ -78,19 +80,19 @@ def started(
     )
 
   due = (book.inited[0] == 0) & (kept_T.sum() > 0)
-  return lax.cond(due, start, lambda book: book, book)
+  return lax.cond(due, run_kmeans, lambda book: book, book)
 
 
 def least_count(threshold: float, frames: jax.Array, codebook_size: int) -> jax.Array:
-  """The running count below which a code is dead: `threshold`, at most half the mean.
+  """Returns the running count below which a code is dead.
 
-  A batch of few frames would otherwise leave no code alive: the original's 2 is for
-  4800 frames and 1024 codes.
+  It is `threshold`, but at most half the mean count. The original's threshold of 2 is
+  for batches of 4800 frames and 1024 codes; with few frames no code would reach it.
   """
   return jnp.minimum(threshold, 0.5 * frames / codebook_size)
 
 
-def updated(
+def update(
   book: Codebook,
   rng: jax.Array,
   x_TxD: jax.Array,
@@ -101,13 +103,13 @@ def updated(
   epsilon: float,
   threshold: float,
 ) -> Codebook:
-  """One step of the running means.
+  """Returns the codebook after one step of its running means.
 
-  Codes whose running count was below `least_count` become random vectors of the batch.
-  Their statistics start again as twice the least count, and that many times the vector:
-  so the next step's mean is still that vector, where the original's is the old code's
-  again, and a new code has log(1/2) / log(decay) steps, 69 at 0.99, to find use before
-  it counts as dead. What the old code was chosen for in this batch is not counted.
+  A code whose running count was below `least_count` is replaced by a random vector of
+  the batch. Its count restarts as twice the least count, and its sum as that many times
+  the vector; what chose the old code in this batch is not counted. The next step's mean
+  is then still near the new vector, where the original returns to the old code, and the
+  new code has log(1/2) / log(decay) steps (69 at 0.99) to be chosen before it is dead.
 
   Nothing changes if no vector is kept. Source: encodec/quantization/core_vq.py,
   EuclideanCodebook.
@@ -121,7 +123,7 @@ def updated(
     threshold: see `least_count`; 0 keeps dead codes.
   """
   V = book.embed.shape[0]
-  sum_VxD, count_V = _sums(x_TxD, codes_T, kept_T, V)
+  sum_VxD, count_V = _sum_by_code(x_TxD, codes_T, kept_T, V)
   size_V = decay * book.cluster_size + (1 - decay) * count_V
   avg_VxD = decay * book.embed_avg + (1 - decay) * sum_VxD
   if threshold:
@@ -137,10 +139,10 @@ def updated(
   return jax.tree.map(lambda a, b: jnp.where(any_kept, a, b), new, book)
 
 
-def _sums(x_TxD, codes_T, kept_T, V):
-  """Sum and count of the kept vectors of each code.
+def _sum_by_code(x_TxD, codes_T, kept_T, V):
+  """Returns the sum (V, D) and the count (V,) of the kept vectors of each code.
 
-  As a matmul: unlike a scatter, it adds in the same order every time on a GPU.
+  A matrix product, as a scatter on a GPU adds in another order every time.
   """
   hits_TxV = jax.nn.one_hot(codes_T, V) * kept_T[:, None]
   sum_VxD = jnp.matmul(hits_TxV.T, x_TxD, precision=lax.Precision.HIGHEST)

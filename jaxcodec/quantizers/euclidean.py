@@ -1,4 +1,4 @@
-"""EnCodec's residual quantiser: Euclidean look-up in codebooks of running means."""
+"""EnCodec's residual quantiser: the nearest codes in codebooks of running means."""
 
 import flax.linen as nn
 import jax
@@ -14,10 +14,9 @@ STATS = "vq_stats"
 
 
 class EuclideanCodebook(nn.Module):
-  """One codebook, in the collection `vq_stats`; see `ema.Codebook`.
+  """One codebook, kept in the collection `vq_stats`; see `ema.Codebook`.
 
-  Its random start is for models that are never trained: the first batch in training
-  replaces it.
+  It starts with random codes, which the first batch in training replaces.
   """
 
   width: int
@@ -50,10 +49,11 @@ class EmaRVQ(CodebookStack):
   first batch starts the codebooks by k-means and every batch updates them. All frames
   must be valid then, as training crops are: there is no mask.
 
-  Each level's quantised vectors are constants to the next, and one straight-through
-  estimator spans the stack, as in audiocraft; in encodec itself only the first level's
-  commitment loss reaches the encoder. Source: encodec/quantization/{core_vq,vq}.py;
-  audiocraft/quantization/core_vq.py.
+  As in audiocraft, no gradient passes from a level's quantised vectors to the next
+  level, and one straight-through estimator spans the stack. In encodec itself only the
+  first level's commitment loss reaches the encoder.
+
+  Source: encodec/quantization/{core_vq,vq}.py; audiocraft/quantization/core_vq.py.
 
   Attributes:
     width: channels of the latent, D, which is also that of the codes.
@@ -61,10 +61,10 @@ class EmaRVQ(CodebookStack):
     codebook_size: V.
     dropout, dropout_per: see `CodebookStack`; codebooks that an item does not use
       learn nothing from it.
-    decay, epsilon: see `ema.updated`.
+    decay, epsilon: see `ema.update`.
     threshold_ema_dead_code: running count below which a code is replaced, 0 for never;
       see `ema.least_count`.
-    kmeans_iters: of the start.
+    kmeans_iters: iterations of the k-means that starts a codebook.
   """
 
   width: int
@@ -84,10 +84,11 @@ class EmaRVQ(CodebookStack):
     ]
 
   def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD with the first `num_codebooks` codebooks (default: all).
+    """Quantises z_BxTxD; see `Quantizer`.
 
-    `commitment` is the mean over the levels that an item uses. The metric `live` is the
-    share of each codebook's codes with at least `ema.least_count`.
+    The loss `commitment` is the mean over the levels that an item uses. The metric
+    `live`, (num_codebooks,), is the fraction of a codebook's codes that aren't dead by
+    `ema.least_count`.
 
     Raises:
       ValueError: num_codebooks is not between 1 and K.
@@ -106,7 +107,7 @@ class EmaRVQ(CodebookStack):
       codes.append(codes_BxT)
     codes_BxTxK = jnp.stack(codes, -1)
     live = self._live(K, codes_BxTxK[..., 0].size)
-    # The difference is zero, but not its gradient: decoding the codes gives these bits.
+    # Adds zero, whose gradient is one: `decode` of the codes gives the same bits.
     straight_through = total + (z_BxTxD - lax.stop_gradient(z_BxTxD))
     return Quantized(
       straight_through,
@@ -116,13 +117,13 @@ class EmaRVQ(CodebookStack):
     )
 
   def decode(self, codes_BxTxK) -> jax.Array:
-    """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
+    """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
     K = self.checked(codes_BxTxK.shape[-1])
-    # Added one by one: a gather of everything and a sum is far slower on CPU.
+    # Added one by one, which a CPU does far faster than a gather of all and a sum.
     return sum(take(self.layers[k].embed.value, codes_BxTxK[..., k]) for k in range(K))
 
   def _level(self, layer, x_BxTxD, keep_B, train):
-    """The chosen codes' vectors and the codes; in training the codebook moves on."""
+    """Returns the chosen vectors and their codes; updates the codebook in training."""
     book = layer.get()
     if not train:
       codes_BxT = nearest(x_BxTxD, book.embed)
@@ -130,11 +131,15 @@ class EmaRVQ(CodebookStack):
     x_TxD = x_BxTxD.reshape(-1, self.width)
     kept_T = jnp.repeat(keep_B, x_BxTxD.shape[1])
     start, revive = jax.random.split(self.make_rng("quantizer"))
-    book = ema.started(book, start, x_TxD, kept_T, self.kmeans_iters)
+    book = ema.start(book, start, x_TxD, kept_T, self.kmeans_iters)
     codes_BxT = nearest(x_BxTxD, book.embed)
     layer.put(
-      ema.updated(
-        *(book, revive, x_TxD, codes_BxT.ravel(), kept_T),
+      ema.update(
+        book,
+        revive,
+        x_TxD,
+        codes_BxT.ravel(),
+        kept_T,
         decay=self.decay,
         epsilon=self.epsilon,
         threshold=self.threshold_ema_dead_code,
@@ -143,6 +148,7 @@ class EmaRVQ(CodebookStack):
     return take(book.embed, codes_BxT), codes_BxT
 
   def _live(self, K, frames):
+    """Returns the fraction of each codebook's codes that are in use, (K,)."""
     threshold = self.threshold_ema_dead_code or jnp.inf
     least = ema.least_count(threshold, frames, self.codebook_size)
     sizes = [layer.cluster_size.value for layer in self.layers[:K]]

@@ -1,4 +1,4 @@
-"""DAC's residual quantiser: factorised, L2-normalised look-up, trained by gradient."""
+"""DAC's residual quantiser: projected, L2-normalised codebooks trained by gradient."""
 
 import functools
 
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d
+from jaxcodec.nn.ops import first_argmax
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.quantizers.codebook import first_argmax, l2_normalize, take
+from jaxcodec.quantizers.codebook import l2_normalize, take
 from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
 
@@ -19,8 +20,8 @@ _dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 class FactorizedVQ(nn.Module):
   """One codebook in a low-dimensional projection of the latent.
 
-  The nearest code is looked up between normalised vectors; the un-normalised code is
-  what is output and what both losses see. Source: dac/nn/quantize.py, VectorQuantize.
+  The code is the nearest one between normalised vectors; the output and both losses
+  take the code as it is, not normalised. Source: dac/nn/quantize.py, VectorQuantize.
   """
 
   width: int
@@ -35,7 +36,7 @@ class FactorizedVQ(nn.Module):
     )
 
   def __call__(self, z_BxTxD):
-    """Returns (output_BxTxD, codes_BxT, commitment_B, codebook_B)."""
+    """Returns (output_BxTxD, codes_BxT, commitment_B, codebook_B) of a latent."""
     encoded = self.in_proj(z_BxTxD)
     codes_BxT = self.lookup(encoded)
     chosen = self.codebook[codes_BxT]
@@ -45,15 +46,17 @@ class FactorizedVQ(nn.Module):
     return self.out_proj(straight_through), codes_BxT, commitment_B, codebook_B
 
   def lookup(self, encoded):
+    """Returns the codes (B, T) of projected latents (B, T, codebook_dim)."""
     scores = jnp.einsum(
       "btd,vd->btv",
-      *(l2_normalize(encoded), l2_normalize(self.codebook)),
+      l2_normalize(encoded),
+      l2_normalize(self.codebook),
       precision=lax.Precision.HIGHEST,
     )
     return first_argmax(lax.stop_gradient(scores))
 
   def projections(self):
-    """Kernel and bias of the projection down and of the one up, as matrices."""
+    """Returns kernel and bias of the projection down and of the one up, as matrices."""
     down, up = (
       fold_weight_norm(layer.variables["params"])
       for layer in (self.in_proj, self.out_proj)
@@ -64,15 +67,14 @@ class FactorizedVQ(nn.Module):
 class FactorizedRVQ(CodebookStack):
   """Residual stack of factorised codebooks.
 
-  The losses are sums over the levels; of an item with fewer codebooks (see
-  `CodebookStack`) only those count. Source: dac/nn/quantize.py,
-  ResidualVectorQuantize.
+  The losses `commitment` and `codebook` are sums over the levels that an item uses.
+  Source: dac/nn/quantize.py, ResidualVectorQuantize.
 
   Attributes:
     width: channels of the latent, D.
     num_codebooks: K.
     codebook_size: V.
-    codebook_dim: dimension of the look-up.
+    codebook_dim: width of the codes.
     dropout, dropout_per: see `CodebookStack`.
   """
 
@@ -90,7 +92,7 @@ class FactorizedRVQ(CodebookStack):
     ]
 
   def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD with the first `num_codebooks` codebooks (default: all).
+    """Quantises z_BxTxD; see `Quantizer`.
 
     Raises:
       ValueError: num_codebooks is not between 1 and K.
@@ -118,28 +120,28 @@ class FactorizedRVQ(CodebookStack):
     )
 
   def encode(self, z_BxTxD, *, num_codebooks=None) -> jax.Array:
-    """Codes (B, T, num_codebooks) alone, those of a call.
+    """Returns the codes (B, T, num_codebooks) that a call gives.
 
-    All levels' projections are taken at once, and what a code takes away from those of
-    the levels below is a row of a table: no residual of width D is ever formed.
+    All levels' projections are computed in one product. A code's output, projected to
+    the levels after it, is a row of a table, so that no residual of width D is formed.
     """
     K, d = self.checked(num_codebooks), self.codebook_dim
     levels = self.quantizers[:K]
     down, bias, up, up_bias = zip(*(q.projections() for q in levels), strict=True)
     down = jnp.concatenate(down, -1)
-    below = _dot(jnp.concatenate(up), down)  # from each level to each
+    between = _dot(jnp.concatenate(up), down)  # from each level to each
     offset = _dot(jnp.stack(up_bias), down)
     left = _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
     codes = []
     for k, quantizer in enumerate(levels):
       codes.append(quantizer.lookup(left[..., :d]))
       next_ = (k + 1) * d
-      table = _dot(quantizer.codebook, below[k * d : next_, next_:])
+      table = _dot(quantizer.codebook, between[k * d : next_, next_:])
       left = left[..., d:] - take(table + offset[k : k + 1, next_:], codes[-1])
     return jnp.stack(codes, -1)
 
   def decode(self, codes_BxTxK) -> jax.Array:
-    """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
+    """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
     levels = self.quantizers[: self.checked(codes_BxTxK.shape[-1])]
     _, _, up, bias = zip(*(q.projections() for q in levels), strict=True)
     chosen = [take(q.codebook, codes_BxTxK[..., k]) for k, q in enumerate(levels)]

@@ -1,4 +1,7 @@
-"""Finite scalar quantisation: every channel rounded to a few levels (2309.15505)."""
+"""Finite scalar quantisation, which rounds every channel to a few levels.
+
+Source: Mentzer et al. 2023 (arXiv 2309.15505).
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +20,10 @@ _MARGIN = 1e-3
 
 
 def bound(x: jax.Array, levels: Sequence[int]) -> jax.Array:
-  """Squashes each channel so that rounding gives `levels` integers around zero.
+  """Squashes each channel so that rounding gives one of its L integers around zero.
 
-  With L levels into (-L/2, L/2 - 1) for even L and (-(L-1)/2, (L-1)/2) for odd; zero
-  stays zero. Source: appendix A.1 of the paper.
+  These are -L/2 to L/2 - 1 for even L and -(L-1)/2 to (L-1)/2 for odd L. Zero stays
+  zero. Source: appendix A.1 of the paper.
   """
   L = np.asarray(levels)
   half = (L - 1) * (1 - _MARGIN) / 2
@@ -34,16 +37,17 @@ def bound(x: jax.Array, levels: Sequence[int]) -> jax.Array:
 
 
 class FSQ(CodebookStack):
-  """K independent groups of channels, each with levels of its own: no codebook at all.
+  """K independent groups of channels, whose rounded values are the codes.
 
-  The latent is projected to K * len(levels) channels. A group's rounded channels are
-  one code, and fewer codebooks leave the other groups at zero, their middle. There are
-  no losses.
+  The latent is projected to K * len(levels) channels. The rounded channels of a group
+  are the digits of its code. Groups that aren't used are zero, their middle. There is
+  no codebook to learn and there are no losses.
 
   Attributes:
     width: channels of the latent, D.
     num_codebooks: K.
-    levels: of each channel of a group, at least 3; their product is the codebook size.
+    levels: L of each channel of a group, at least 3; `codebook_size`, V, is their
+      product.
     dropout, dropout_per: see `CodebookStack`.
   """
 
@@ -60,6 +64,7 @@ class FSQ(CodebookStack):
 
   @property
   def codebook_size(self) -> int:
+    """V, the number of codes of a group."""
     return math.prod(self.levels)
 
   def setup(self):
@@ -68,7 +73,7 @@ class FSQ(CodebookStack):
     self.project_out = Conv1d(self.width, weight_norm=False)
 
   def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD with the first `num_codebooks` groups (default: all).
+    """Quantises z_BxTxD, a group for a codebook; see `Quantizer`.
 
     Raises:
       ValueError: num_codebooks is not between 1 and K.
@@ -87,7 +92,7 @@ class FSQ(CodebookStack):
     return Quantized(self._latent(kept), codes_BxTxK, {}, self.metrics(codes_BxTxK))
 
   def decode(self, codes_BxTxK) -> jax.Array:
-    """Codes to latent (B, T, D); fewer codebooks than K give a coarser latent."""
+    """Returns the latent (B, T, D); fewer groups than K give a coarser one."""
     self.checked(codes_BxTxK.shape[-1])
     levels = np.asarray(self.levels)
     digits = codes_BxTxK[..., None] // _row(self._basis) % _row(levels)
@@ -102,7 +107,7 @@ class FSQ(CodebookStack):
     return np.cumprod([1, *self.levels[:-1]])
 
   def _latent(self, integers_BxTxKxd):
-    """Integers around zero, to [-1, 1], to the latent; zeros for absent groups."""
+    """Scales integers to [-1, 1] and projects them; missing groups are zeros."""
     B, T, K = integers_BxTxKxd.shape[:3]
     missing = self.num_codebooks - K
     scaled = integers_BxTxKxd / _row(self._half.astype(np.float32))

@@ -1,4 +1,4 @@
-"""What quantisers of several codebooks share: how many are used, what is logged."""
+"""Base of the quantisers: how many codebooks are used, and what is logged of them."""
 
 import flax.linen as nn
 import jax
@@ -10,13 +10,16 @@ _PER = ("item", "batch")
 
 
 class CodebookStack(nn.Module):
-  """Base of the quantisers with `num_codebooks` codebooks of `codebook_size` codes.
+  """A `Quantizer` but for `__call__` and `decode`, which subclasses add.
 
-  Subclasses have these two and, for quantiser dropout, `dropout` and `dropout_per` as
-  attributes. Per item, the first `dropout * B` items of a batch use a number of
-  codebooks drawn uniformly from 1 to K (dac/nn/quantize.py); per batch, all items use
-  the same drawn number, in a share `dropout` of the batches (audiocraft's
-  quantization/vq.py, where it is all of them). The rng stream is `quantizer`.
+  Subclasses have the attributes `num_codebooks`, `codebook_size`, `dropout` and
+  `dropout_per`. Quantiser dropout draws the number of codebooks in use uniformly from 1
+  to K, from the rng stream `quantizer`:
+
+  - with `dropout_per` "item" for each of the first `dropout * B` items of a batch
+    (dac/nn/quantize.py);
+  - with "batch" for all items of a fraction `dropout` of the batches (in audiocraft's
+    quantization/vq.py, of all batches).
   """
 
   def __post_init__(self):
@@ -27,11 +30,11 @@ class CodebookStack(nn.Module):
     super().__post_init__()
 
   def encode(self, z_BxTxD, *, num_codebooks=None) -> jax.Array:
-    """Codes (B, T, num_codebooks) alone."""
+    """Returns the codes (B, T, num_codebooks) alone; see `Quantizer`."""
     return self(z_BxTxD, num_codebooks=num_codebooks).codes_BxTxK
 
   def checked(self, wanted: int | None) -> int:
-    """How many codebooks to use: all if None.
+    """Returns how many codebooks to use: `wanted`, or all if None.
 
     Raises:
       ValueError: not between 1 and num_codebooks.
@@ -42,7 +45,7 @@ class CodebookStack(nn.Module):
     return wanted
 
   def used(self, batch_size: int, K: int, train: bool) -> jax.Array:
-    """How many of K codebooks each item uses, (B,) int32: all unless training."""
+    """Returns how many of K codebooks each item uses, (B,) int32; K if not training."""
     all_B = jnp.full((batch_size,), K, jnp.int32)
     dropped = int(batch_size * self.dropout)
     if not train or not self.dropout or (self.dropout_per == "item" and not dropped):
@@ -55,6 +58,6 @@ class CodebookStack(nn.Module):
     return jnp.where(jax.random.bernoulli(happens, self.dropout, (1,)), drawn, all_B)
 
   def metrics(self, codes_BxTxK: jax.Array) -> dict[str, jax.Array]:
-    """Perplexity and share of codes in use of each codebook over the batch, (K,)."""
+    """Returns each codebook's perplexity and usage over the batch, each (K,)."""
     counts_KxV = code_counts(codes_BxTxK, self.codebook_size)
     return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}

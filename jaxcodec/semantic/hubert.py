@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from jaxcodec.nn.attention import bidirectional
 from jaxcodec.nn.conv import Conv1d
-from jaxcodec.nn.gelu import gelu
 from jaxcodec.nn.norm import TimeGroupNorm
+from jaxcodec.nn.ops import gelu
 from jaxcodec.semantic.layer import Layer, layer_norm
 
 SAMPLE_RATE = 16_000
@@ -59,14 +59,14 @@ class Hubert(nn.Module):
 
   @property
   def window(self) -> int:
-    """Samples that a frame of the convolutions sees."""
+    """Samples that a frame of the convolutions depends on."""
     samples = 1
     for kernel, stride in zip(self.kernels[::-1], self.strides[::-1], strict=True):
       samples = (samples - 1) * stride + kernel
     return samples
 
   def num_frames(self, samples):
-    """Frames of so many samples, at least `window`: the windows that lie in them."""
+    """Returns how many windows fit in so many samples, at least `window`."""
     return (samples - self.window) // self.hop + 1
 
   def __call__(
@@ -75,7 +75,7 @@ class Hubert(nn.Module):
     length_B: jax.Array | None = None,
     layer: int | None = None,
   ) -> jax.Array:
-    """Hidden states, (B, num_frames(N), width) float32: the last of `states`."""
+    """Returns the last of `states`, (B, num_frames(N), width) float32."""
     return self.states(audio_BxN, length_B, layer)[-1]
 
   @nn.compact
@@ -85,11 +85,11 @@ class Hubert(nn.Module):
     length_B: jax.Array | None = None,
     layer: int | None = None,
   ) -> list[jax.Array]:
-    """Hidden states before the first layer and after each, (B, num_frames(N), width).
+    """Returns hidden states before the first layer and after each.
 
-    The states of a row's valid frames are those that it has alone, whatever its padding
-    holds: transformers' first norm takes padding into its statistics, this one only
-    valid frames. States of other frames mean nothing, but are finite.
+    Each is (B, num_frames(N), width). A row's valid frames don't depend on its padding:
+    the first norm takes statistics of valid frames alone, where that of transformers
+    includes padding. States of other frames are finite and meaningless.
 
     Args:
       audio_BxN: audio at 16 kHz, at least `window` samples.
@@ -106,7 +106,7 @@ class Hubert(nn.Module):
       raise ValueError(
         f"audio needs at least {self.window} samples, got {audio_BxN.shape[1]}"
       )
-    x_BxTxD, valid_B = self._extracted(audio_BxN[:, :, None], length_B)
+    x_BxTxD, valid_B = self._extract(audio_BxN[:, :, None], length_B)
     x_BxTxD = layer_norm(self.epsilon, "projection_norm")(x_BxTxD)
     x_BxTxD = nn.Dense(self.width, name="projection")(x_BxTxD)
     x_BxTxD = x_BxTxD + self._positions(x_BxTxD, valid_B)
@@ -116,18 +116,24 @@ class Hubert(nn.Module):
     bias_HxTxS = self._bias(x_BxTxD.shape[1])
     for i in range(layer):
       block = Layer(
-        *(self.heads, self.mlp_width, self.epsilon, self.pre_norm), name=f"layers_{i}"
+        self.heads,
+        self.mlp_width,
+        self.epsilon,
+        self.pre_norm,
+        name=f"layers_{i}",
       )
       states.append(block(states[-1], visible_BxTxS, bias_HxTxS))
     if self.pre_norm and layer == self.depth:
       states[-1] = encoder_norm(states[-1])
     return states
 
-  def _extracted(self, x_BxTxC, valid_B):
-    """The convolutions' frames and how many of each row are valid."""
+  def _extract(self, x_BxTxC, valid_B):
+    """Returns the convolutions' frames and how many of each row are valid."""
     for i, (kernel, stride) in enumerate(zip(self.kernels, self.strides, strict=True)):
       x_BxTxC = Conv1d(
-        *(self.conv_width, kernel, stride),
+        self.conv_width,
+        kernel,
+        stride,
         padding=0,
         weight_norm=False,
         use_bias=self.conv_bias,
@@ -143,9 +149,10 @@ class Hubert(nn.Module):
     return x_BxTxC, valid_B
 
   def _positions(self, x_BxTxD, valid_B):
-    """What a convolution over more than two seconds says of each frame's place."""
+    """Returns position embeddings, by a convolution over more than two seconds."""
     y_BxTxD = Conv1d(
-      *(self.width, self.position_taps),
+      self.width,
+      self.position_taps,
       padding=self.position_taps // 2,
       groups=self.position_groups,
       norm_axis=0,
@@ -155,12 +162,12 @@ class Hubert(nn.Module):
     return gelu(y_BxTxD[:, : x_BxTxD.shape[1]])
 
   def _bias(self, frames):
-    """What is added to the attention's scores before each layer gates it: nothing."""
+    """Returns what layers gate and add to attention scores; None for HuBERT."""
     return None
 
 
 def _valid(frames, valid_B):
-  """Which frames are valid, (B, T); B is 1 if they are in every row."""
+  """Returns which frames are valid, (B, T), or (1, T) if all are."""
   if valid_B is None:
     return jnp.ones((1, frames), bool)
   return jnp.arange(frames)[None] < valid_B[:, None]

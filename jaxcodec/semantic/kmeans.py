@@ -1,4 +1,8 @@
-"""k-means on a device: k-means++ start, Lloyd's iterations, empty-cluster repair."""
+"""k-means on devices: k-means++ start, Lloyd's iterations, empty-cluster repair.
+
+For semantic tokens, of all data until nothing moves. `quantizers.ema.kmeans` starts
+codebooks from one batch, as the original does, inside a training step.
+"""
 
 import functools
 from typing import NamedTuple
@@ -7,17 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcodec.nn.ops import first_argmax
+
 # Points whose distances to all centroids are in memory at once.
 _BLOCK = 8192
 
 
 class Clusters(NamedTuple):
-  """What k-means found.
+  """The result of k-means.
 
   Attributes:
     centroid_VxD: float32.
     inertia: mean squared distance of the points to their centroids.
-    iterations: how many were needed.
+    iterations: how many ran.
   """
 
   centroid_VxD: jax.Array
@@ -26,13 +32,14 @@ class Clusters(NamedTuple):
 
 
 def nearest(x_TxD: jax.Array, centroid_VxD: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Index of each point's nearest centroid (the first of equals), squared distance."""
+  """Returns each point's nearest centroid (the first of equals) and squared distance.
+
+  The index is int32 (T,). The distance is that of a quantiser's `codebook.nearest`,
+  less precise: there the product is at the highest precision on every platform.
+  """
   score_TxV = x_TxD @ centroid_VxD.T - 0.5 * (centroid_VxD**2).sum(1)[None]
-  best_T = score_TxV.max(1)
-  at_TxV = jax.lax.broadcasted_iota(jnp.int32, score_TxV.shape, 1)
-  last = centroid_VxD.shape[0] - 1
-  index_T = jnp.where(score_TxV == best_T[:, None], at_TxV, last).min(1)
-  return index_T, jnp.maximum((x_TxD**2).sum(1) - 2 * best_T, 0)
+  distance_T = (x_TxD**2).sum(1) - 2 * score_TxV.max(1)
+  return first_argmax(score_TxV), jnp.maximum(distance_T, 0)
 
 
 def start(
@@ -42,7 +49,9 @@ def start(
   size: int | None = None,
   whole: jax.sharding.Sharding | None = None,
 ) -> jax.Array:
-  """k-means++ start, (V, D): each next centroid is a point drawn by squared distance.
+  """Draws the centroids of k-means++, (V, D).
+
+  Each is a point, drawn in proportion to its squared distance from those before.
 
   Source: Arthur and Vassilvitskii, 2007.
 
@@ -50,9 +59,9 @@ def start(
     rng: key.
     x_TxD: points.
     num_clusters: V.
-    size: how many of them are points, the first ones; all if None.
-    whole: where the distances are, if the points are sharded: a sum of parts would be
-      rounded otherwise, and could draw another point.
+    size: how many rows, the first ones, are points and not padding; all if None.
+    whole: sharding of the distances, replicated, if the points are sharded. A sum over
+      shards would be rounded differently, and could draw another point.
   """
   size = x_TxD.shape[0] if size is None else size
   first_rng, rng = jax.random.split(rng)
@@ -86,11 +95,16 @@ def lloyd(
   max_iterations: int,
   size: int | None = None,
 ) -> Clusters:
-  """Lloyd's iterations from given centroids until none moves.
+  """Runs Lloyd's iterations from given centroids until none moves.
 
-  A cluster that lost all its points is moved to the point that is farthest from its
-  centroid; several such clusters to as many points. Only the first `size` points count
-  (None: all of them).
+  The centroids of clusters without points move to the points that are farthest from
+  their own centroids, each to another.
+
+  Args:
+    x_TxD: points.
+    centroid_VxD: where to start.
+    max_iterations: bound on the iterations.
+    size: as in `start`.
   """
   size = x_TxD.shape[0] if size is None else size
   points_BxTxD, real_BxT = _blocks(x_TxD, size)
@@ -140,7 +154,7 @@ def fit(
 ) -> Clusters:
   """Clusters points; the same rng and points give the same centroids.
 
-  Over several devices they are the same up to rounding.
+  Those of several devices differ by rounding.
 
   Args:
     rng: key of the start.
@@ -168,16 +182,16 @@ def fit(
 
 
 def _divisible(x_TxD, parts):
-  """Points and as many zeros as make blocks that the devices share evenly."""
+  """Pads points with zeros to blocks that the devices share evenly."""
   size = x_TxD.shape[0]
   missing = -size % (parts * -(-size // _BLOCK))
   return np.pad(x_TxD, ((0, missing), (0, 0)))
 
 
 def _blocks(x_TxD, real_size):
-  """Points in blocks, (B, T, D), and which are not padding, (B, T).
+  """Returns points in blocks (B, T, D), and which of them aren't padding, (B, T).
 
-  Neighbours go to different blocks, so that points sharded over devices stay there.
+  Neighbours go to different blocks, so that each device keeps its points.
   """
   size, width = x_TxD.shape
   num = -(-real_size // _BLOCK)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.attention import attend
-from jaxcodec.nn.gelu import gelu
+from jaxcodec.nn.ops import gelu
 
 
 class Layer(nn.Module):
@@ -15,7 +15,7 @@ class Layer(nn.Module):
     heads: of the attention.
     mlp_width: of the feed-forward network.
     epsilon: of the norms.
-    pre_norm: norms before attention and network; else after the residual sums.
+    pre_norm: whether norms come before attention and network, or after the sums.
   """
 
   heads: int
@@ -25,12 +25,12 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(self, x_BxTxD, visible_BxTxS, bias_HxTxS=None):
-    """The frames after this layer.
+    """Returns the frames after this layer, (B, T, D).
 
     Args:
       x_BxTxD: frames.
       visible_BxTxS: which frames each one sees.
-      bias_HxTxS: added to the scores as far as each query's gates let it.
+      bias_HxTxS: added to the scores, times each query's gate; None adds nothing.
     """
     norm = layer_norm(self.epsilon, "layer_norm")
     final_norm = layer_norm(self.epsilon, "final_layer_norm")
@@ -55,7 +55,7 @@ class Layer(nn.Module):
     return nn.Dense(D, name="out_proj")(y_BxHxTxD.swapaxes(1, 2).reshape(B, T, D))
 
   def _gate(self, x_BxTxD):
-    """How much of the bias each head lets through at each query, (B, H, T, 1).
+    """Returns the factor of the bias for each head and query, (B, H, T, 1).
 
     Source: Chen et al. 2022 (WavLM, arXiv 2110.13900), section III-B.
     """
@@ -76,6 +76,6 @@ class Layer(nn.Module):
 
 
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
-  """A layer norm like torch's."""
-  # The fast variance is a difference of large numbers.
+  """Returns a layer norm like torch's."""
+  # The fast variance loses precision, as a difference of large numbers.
   return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)

@@ -1,4 +1,4 @@
-"""What a config says of semantic tokens, checked."""
+"""The checked settings of semantic tokens, `config.semantic`."""
 
 import dataclasses
 import pathlib
@@ -14,10 +14,13 @@ class SemanticSettings:
 
   Attributes:
     sample_rate: Hz, the codec's.
-    num_clusters: tokens.
-    name: what they are clusters of, `mfcc` or `hubert`.
-    weights: of HuBERT: a file or folder; see `porting.hubert`.
+    num_clusters: number of tokens.
+    name: of the features that tokens are clusters of, `mfcc` or `hubert`.
+    weights: file or folder of HuBERT's weights; see `porting.hubert`.
     layer: of HuBERT; see `HubertFeatures`.
+
+  Raises:
+    ValueError: an unknown name, or no weights or a wrong sample rate for HuBERT.
   """
 
   sample_rate: int

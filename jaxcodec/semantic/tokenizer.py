@@ -1,4 +1,4 @@
-"""Frame-aligned semantic tokens: features of the audio, and the nearest centroid."""
+"""Frame-aligned semantic tokens: the nearest centroids of features of the audio."""
 
 import dataclasses
 import json
@@ -27,8 +27,8 @@ class SemanticTokenizer:
   """Turns audio into one semantic token a codec frame.
 
   Attributes:
-    features: what tokens are clusters of, called as `features(audio_BxN, length_B)`.
-    centroid_VxD: float32, one row a token.
+    features: computes what tokens are clusters of, `features(audio_BxN, length_B)`.
+    centroid_VxD: float32, a row for each token.
   """
 
   features: Features
@@ -44,7 +44,7 @@ class SemanticTokenizer:
     return self.features.hop
 
   def encode(self, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
-    """Semantic tokens, (B, ceil(N / hop)) int32; 0 on frames past a row's length.
+    """Returns tokens (B, ceil(N / hop)) int32; 0 on frames past a row's length.
 
     Args:
       audio_BxN: audio at the features' sample rate; past its length a row is ignored.
@@ -53,7 +53,7 @@ class SemanticTokenizer:
     return _encode(self.features, self.centroid_VxD, audio_BxN, length_B)
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes one safetensors file, its config as JSON in the header; same bytes always.
+    """Writes a safetensors file with its config in the header, always the same bytes.
 
     HuBERT's weights are not in it, only their checksum. The file appears whole or not
     at all.
@@ -73,7 +73,7 @@ class SemanticTokenizer:
 
     Args:
       path: the file.
-      features: what it was fitted on; None makes an `Mfcc` anew.
+      features: those that it was fitted on; None for an `Mfcc` of the file's config.
 
     Raises:
       ValueError: the file is not a semantic tokeniser, or one fitted on other features;
@@ -134,12 +134,12 @@ def fit(
 
 @jax.jit
 def compute(features: Features, audio_BxN: jax.Array, length_B: jax.Array) -> jax.Array:
-  """`features(audio_BxN, length_B)`, compiled."""
+  """Runs `features(audio_BxN, length_B)`, compiled."""
   return features(audio_BxN, length_B)
 
 
 def _text(features):
-  """What decides the features, as JSON."""
+  """Returns the settings that decide the features, as JSON."""
   config = {"name": _NAMES[type(features)]} | features.config
   return json.dumps(config, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""WavLM: HuBERT whose attention also goes by how far apart frames are.
+"""WavLM: HuBERT with relative position bias in its attention.
 
 Source: Chen et al. 2022 (arXiv 2110.13900) and transformers' WavLMModel, in the layouts
 of `microsoft/wavlm-base-plus` and `microsoft/wavlm-large`.
@@ -16,15 +16,15 @@ class WavLm(Hubert):
   """See `Hubert`.
 
   Attributes:
-    num_buckets: of distances, half of them backwards; more than 3.
-    max_distance: frames from which on distances aren't told apart.
+    num_buckets: number of buckets of distances, half of them backwards; more than 3.
+    max_distance: in frames; all longer distances share a bucket.
   """
 
   num_buckets: int = 320
   max_distance: int = 800
 
   def _bias(self, frames):
-    """Of each head at each distance; all layers have the same, through own gates."""
+    """Returns the bias (H, T, T) that all layers share, each through its own gates."""
     shape = (self.num_buckets, self.heads)
     bias_VxH = self.param("rel_attn_embed", nn.initializers.normal(), shape)
     at_TxS = distance_buckets(frames, self.num_buckets, self.max_distance)
@@ -32,10 +32,10 @@ class WavLm(Hubert):
 
 
 def distance_buckets(frames: int, num_buckets: int, max_distance: int) -> np.ndarray:
-  """Which bucket the distance from one frame (row) to another (column) is in, (T, T).
+  """Returns the bucket of the distance from each frame (row) to each other, (T, T).
 
-  A quarter of the buckets is for one distance each, forwards as backwards; the others
-  widen up to the largest. Source: Raffel et al. 2020 (T5), as WavLM has it.
+  In each direction, half of the buckets are for one distance each; the others widen up
+  to `max_distance`. Source: Raffel et al. 2020 (T5), as WavLM has it.
   """
   half = num_buckets // 2
   exact = half // 2

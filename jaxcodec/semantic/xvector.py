@@ -1,4 +1,4 @@
-"""The head that makes a speaker's vector of WavLM's hidden states.
+"""The head that maps WavLM's hidden states to a speaker vector.
 
 Source: Snyder et al. 2018, "X-vectors: robust DNN embeddings for speaker recognition",
 and transformers' WavLMForXVector.
@@ -19,7 +19,7 @@ class XVector(nn.Module):
   Attributes:
     widths, kernels, dilations: of the convolutions.
     output_width: of the vector.
-    weighted: takes a learnt mean of all hidden states; else the last.
+    weighted: whether to take a learnt mean of all hidden states, not the last one.
   """
 
   widths: tuple[int, ...] = (512, 512, 512, 512, 1500)
@@ -30,7 +30,7 @@ class XVector(nn.Module):
 
   @property
   def context(self) -> int:
-    """Frames that the convolutions take off."""
+    """Frames by which the convolutions shorten their input."""
     return sum(
       dilation * (kernel - 1)
       for kernel, dilation in zip(self.kernels, self.dilations, strict=True)
@@ -38,7 +38,7 @@ class XVector(nn.Module):
 
   @nn.compact
   def __call__(self, states: Sequence[jax.Array], valid_B: jax.Array) -> jax.Array:
-    """Speaker vectors, (B, output_width), of any length.
+    """Returns speaker vectors (B, output_width), which aren't normalised.
 
     Args:
       states: hidden states before the first layer and after each, each (B, T, D).
@@ -53,7 +53,8 @@ class XVector(nn.Module):
     layers = zip(self.widths, self.kernels, self.dilations, strict=True)
     for i, (width, kernel, dilation) in enumerate(layers):
       conv = Conv1d(
-        *(width, kernel),
+        width,
+        kernel,
         dilation=dilation,
         padding=0,
         weight_norm=False,
@@ -66,7 +67,7 @@ class XVector(nn.Module):
 
 
 def _mean_and_deviation(x_BxTxC, valid_B):
-  """Beside each other, (B, 2 C), the deviation unbiased, over valid frames."""
+  """Returns mean and unbiased deviation over valid frames, concatenated, (B, 2 C)."""
   count_Bx1 = valid_B[:, None]
   mean_BxC = mask_frames(x_BxTxC, valid_B).sum(1) / count_Bx1
   centred_BxTxC = mask_frames(x_BxTxC - mean_BxC[:, None], valid_B)

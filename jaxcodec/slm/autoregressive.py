@@ -114,7 +114,7 @@ def _speak(model, sampler, params, key_B, text, prompt):
     Codes (B, T) with T = `max_frames`; which rows ended; their lengths.
   """
   size, rows = sampler.max_frames, key_B.shape[0]
-  body = kv_cache.unstacked(model.transformer, params["transformer"])
+  body = kv_cache.unstack_layers(model.transformer, params["transformer"])
   params = params | {"transformer": body}
   logits_BxV, cache, known_BxP = _read(model, params, text, prompt, size)
 

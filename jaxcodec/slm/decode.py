@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcodec.nn.ops import first_argmax
 from jaxcodec.slm import masking, sampling
 from jaxcodec.types import Tokens
 
@@ -172,7 +173,7 @@ def _choose(logits_BxTxV, key_BxT, sampler, plan):
     top_k=sampler.top_k,
     top_p=sampler.top_p,
   )
-  token_BxT = sampling.argmax(allowed + plan["drawn"] * noise_BxTxV[:, :, :size])
+  token_BxT = first_argmax(allowed + plan["drawn"] * noise_BxTxV[:, :, :size])
   log_p_BxT = -masking.cross_entropy(logits_BxTxV, token_BxT)
   return token_BxT, log_p_BxT + plan["noise"] * noise_BxTxV[:, :, size]
 

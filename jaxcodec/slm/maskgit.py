@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention
+from jaxcodec.nn.ops import first_argmax
 from jaxcodec.slm import code_embedding, decode, masking, sampling
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
@@ -192,7 +193,7 @@ class MaskGit(nn.Module):
     code_BxT = jnp.where(mask_BxT, code_BxT, 0)
     smoothing = self.label_smoothing if train else 0.0
     nll_BxT = masking.cross_entropy(logits_BxTxV, code_BxT, smoothing)
-    return nll_BxT, sampling.argmax(logits_BxTxV) == code_BxT
+    return nll_BxT, first_argmax(logits_BxTxV) == code_BxT
 
   @nn.nowrap
   def generate(

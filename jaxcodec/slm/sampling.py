@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.nn.ops import first_argmax
+
 _EXCLUDED = -jnp.inf
 
 
@@ -61,16 +63,6 @@ def gumbel(key_BxT: jax.Array, size: int) -> jax.Array:
   """Draws standard Gumbel noise, (B, T, size) float32."""
   draw = functools.partial(jax.random.gumbel, shape=(size,))
   return jax.vmap(jax.vmap(draw))(key_BxT)
-
-
-def argmax(x_BxTxV: jax.Array) -> jax.Array:
-  """Returns the first index of the last axis' maximum, int32, as `jnp.argmax`.
-
-  It is written out because XLA compiles `jnp.argmax` to slow code on CPUs.
-  """
-  at = jax.lax.broadcasted_iota(jnp.int32, x_BxTxV.shape, x_BxTxV.ndim - 1)
-  best = x_BxTxV == x_BxTxV.max(-1, keepdims=True)
-  return jnp.where(best, at, x_BxTxV.shape[-1] - 1).min(-1)
 
 
 def _ordered(x: jax.Array) -> jax.Array:
@@ -142,8 +134,8 @@ def draw(
   At a temperature of 0 it is the likeliest, and the keys are not used.
   """
   if not temperature:
-    return argmax(logits_BxTxV)
+    return first_argmax(logits_BxTxV)
   allowed = filter_logits(
     logits_BxTxV, temperature=temperature, top_k=top_k, top_p=top_p
   )
-  return argmax(allowed + gumbel(key_BxT, logits_BxTxV.shape[-1]))
+  return first_argmax(allowed + gumbel(key_BxT, logits_BxTxV.shape[-1]))

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.slm import autoregressive, masking, sampling
+from jaxcodec.nn.ops import first_argmax
+from jaxcodec.slm import autoregressive, masking
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
@@ -159,7 +160,7 @@ class Valle:
   def _means(self, logits_BxTxV, code_BxT, scored_BxT, dropout_rng):
     smoothing = 0.0 if dropout_rng is None else self.label_smoothing
     nll_BxT = masking.cross_entropy(logits_BxTxV, code_BxT, smoothing)
-    right_BxT = sampling.argmax(logits_BxTxV) == code_BxT
+    right_BxT = first_argmax(logits_BxTxV) == code_BxT
     return tuple(masking.mean_over(x, scored_BxT) for x in (nll_BxT, right_BxT))
 
   def generate(

@@ -10,8 +10,8 @@ import pytest
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
-from jaxcodec.nn import toom_cook
-from jaxcodec.nn.inference_layout import fold_for_inference
+from jaxcodec.codecs.shapes import fold_for_inference
+from jaxcodec.nn.cpu import toom_cook
 from jaxcodec.porting import dac as tables
 from jaxcodec.porting.table import to_flax
 from jaxcodec.quantizers.factorized import FactorizedRVQ
@@ -57,7 +57,7 @@ def test_same_codes_and_audio(pair, N, books, folded, monkeypatch):
   theirs, ours, variables = pair
   if folded:
     monkeypatch.setattr(toom_cook, "_LEAST", 8)  # also layers as narrow as these
-    variables = {"params": fold_for_inference(variables["params"])}
+    variables = {"params": fold_for_inference(ours, variables["params"])}
     assert "products" in variables["params"]["decoder"]["model_1"]["block_2"]["block_1"]
   x = originals.noise(2, N)
   padded = torch.nn.functional.pad(torch.tensor(x)[:, None], (0, -N % HOP))

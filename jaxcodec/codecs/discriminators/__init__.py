@@ -1,7 +1,7 @@
 """The discriminators of DAC, EnCodec and Vocos, and ensembles of them.
 
-A discriminator maps audio (B, N) to its feature maps, the score last. Channels are a
-multiple of `width`, so that small models keep the shape.
+A discriminator maps audio (B, N) to its feature maps, the score last. Layers have
+multiples of `width` channels, so that a small model is the original in miniature.
 """
 
 from jaxcodec.codecs.discriminators.ensemble import (

@@ -1,6 +1,6 @@
 """The ensembles that DAC, EnCodec and Vocos are trained against.
 
-Each has `loss_weights`, how much every sub-discriminator counts in the losses. Members
+Each has `loss_weights`, the weight of every sub-discriminator in the losses. Members
 are named as in the originals, so that weights move by name.
 """
 
@@ -21,7 +21,7 @@ Maps = list[list[jax.Array]]
 
 
 def _peak_normalized(x_BxN):
-  """No offset, and a peak of 0.8."""
+  """Removes the offset and scales the peak to 0.8."""
   x_BxN = x_BxN - x_BxN.mean(-1, keepdims=True)
   return 0.8 * x_BxN / (jnp.abs(x_BxN).max(-1, keepdims=True) + 1e-9)
 
@@ -31,7 +31,7 @@ def _float32(maps: Maps) -> Maps:
 
 
 class DacDiscriminator(nn.Module):
-  """DAC's: periods, waveform scales (none in its configs) and resolutions.
+  """DAC's ensemble over periods, waveform scales (none in its configs) and STFTs.
 
   Source: dac/model/discriminator.py, Discriminator.
 
@@ -40,9 +40,9 @@ class DacDiscriminator(nn.Module):
     n_ffts: samples, of the multi-band STFT discriminators.
     period_width, band_width: channels of the first layers.
     dtype: compute type.
-    rates: by which the audio of each waveform scale is downsampled.
+    rates: factor by which each waveform scale downsamples the audio.
     scale_width: channels of the first layer of the waveform scales.
-    remat: see `nn.remat`, of each sub-discriminator.
+    remat: whether to rematerialise each sub-discriminator; see `nn.remat`.
   """
 
   periods: Sequence[int] = (2, 3, 5, 7, 11)
@@ -71,7 +71,7 @@ class DacDiscriminator(nn.Module):
     ]
 
   def __call__(self, x_BxN) -> Maps:
-    """Feature maps of every sub-discriminator, the score last, float32."""
+    """Returns the feature maps of every sub-discriminator, the score last, float32."""
     x_BxN = _peak_normalized(x_BxN)
     return _float32([member(x_BxN) for member in self.discriminators])
 
@@ -85,7 +85,7 @@ class EncodecDiscriminator(nn.Module):
     n_ffts: samples, one for each scale.
     width, slope: see `StftDiscriminator`.
     dtype: compute type.
-    remat: see `nn.remat`, of each scale.
+    remat: whether to rematerialise each scale; see `nn.remat`.
   """
 
   n_ffts: Sequence[int] = (1024, 2048, 512)
@@ -105,15 +105,15 @@ class EncodecDiscriminator(nn.Module):
     ]
 
   def __call__(self, x) -> Maps:
-    """Audio (B, N) or (B, N, C) to the maps of every scale, the score last, float32."""
+    """Returns the maps of every scale, the score last; x is (B, N) or (B, N, C)."""
     return _float32([member(x) for member in self.discriminators])
 
 
 class VocosDiscriminator(nn.Module):
-  """Vocos': periods and resolutions, without the maps of their first layers.
+  """Vocos' ensemble over periods and STFTs, without the maps of their first layers.
 
-  Its losses are the mean over the periods plus `resolution_weight` times that over the
-  resolutions. Source: vocos/discriminators.py; vocos/experiment.py for the weights.
+  Its losses are the mean over the periods plus `resolution_weight` times the mean over
+  the STFTs. Source: vocos/discriminators.py; vocos/experiment.py for the weights.
 
   Attributes:
     periods: samples, of the multi-period discriminators.
@@ -121,7 +121,7 @@ class VocosDiscriminator(nn.Module):
     period_width, band_width: channels of the first layers.
     resolution_weight: 0.1 in Vocos' mel recipe, 1 in its EnCodec recipe.
     dtype: compute type.
-    remat: see `nn.remat`, of each sub-discriminator.
+    remat: whether to rematerialise each sub-discriminator; see `nn.remat`.
   """
 
   periods: Sequence[int] = (2, 3, 5, 7, 11)
@@ -150,7 +150,7 @@ class VocosDiscriminator(nn.Module):
     self.multiresddisc = [bands(n, self.band_width, **of_bands) for n in self.n_ffts]
 
   def __call__(self, x_BxN) -> Maps:
-    """Feature maps of every sub-discriminator, the score last, float32."""
+    """Returns the feature maps of every sub-discriminator, the score last, float32."""
     maps = [member(x_BxN) for member in self.multiperioddisc]
     x_BxN = _peak_normalized(x_BxN)
     return _float32(maps + [member(x_BxN) for member in self.multiresddisc])

@@ -36,8 +36,8 @@ class MultiBandDiscriminator(nn.Module):
   Attributes:
     n_fft: window length, samples; the hop is a quarter of it.
     width: channels; the originals have 32.
-    center: pad as torch.stft does (Vocos), not to exactly N / hop frames (DAC).
-    first_maps: whether the maps of the bands' first layers are among those returned.
+    center: whether to pad as torch.stft does (Vocos), or to N / hop frames (DAC).
+    first_maps: whether to return the maps of the bands' first layers too.
     dtype: compute type.
   """
 
@@ -63,7 +63,7 @@ class MultiBandDiscriminator(nn.Module):
     return [*maps, self.conv_post(jnp.concatenate(tops, 2))]
 
   def _spectrogram(self, x_BxN):
-    """Real and imaginary parts as channels."""
+    """Returns the STFT (B, T, F, 2), real and imaginary parts as channels."""
     hop = self.n_fft // 4
     if not self.center:
       around = (self.n_fft - hop) // 2

@@ -9,15 +9,15 @@ from jaxcodec.nn.conv import Conv1d, Dtype
 
 
 class PeriodDiscriminator(nn.Module):
-  """Every period-th sample of (B, N) is one sequence; maps are (B * period, T, C).
+  """Convolutions over every period-th sample of (B, N); maps are (B * period, T, C).
 
   Source: dac/model/discriminator.py, MPD; vocos/discriminators.py, DiscriminatorP.
 
   Attributes:
     period: samples.
     width: channels of the first convolution; the originals have 32.
-    always_pad: pad a whole period where it divides N (DAC), not nothing (Vocos).
-    first_map: whether the first layer's map is among those returned.
+    always_pad: whether to pad by a whole period where it divides N, as DAC does.
+    first_map: whether to return the first layer's map too.
     dtype: compute type.
   """
 

@@ -15,7 +15,7 @@ class ScaleDiscriminator(nn.Module):
   Source: dac/model/discriminator.py, MSD.
 
   Attributes:
-    rate: the audio is resampled to a rate-th of its sample rate.
+    rate: factor by which the audio is downsampled.
     width: channels of the first convolution, a multiple of 4; the original has 16.
     dtype: compute type.
   """
@@ -27,7 +27,8 @@ class ScaleDiscriminator(nn.Module):
   def setup(self):
     grouped = [
       Conv1d(
-        *(self.width * multiple, 41),
+        self.width * multiple,
+        kernel_size=41,
         stride=4,
         padding=20,
         groups=groups,

@@ -1,4 +1,4 @@
-"""The convolutions that the discriminators share."""
+"""Convolutions that the discriminators share."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from jaxcodec.nn.conv2d import Conv2d
 
 
 def feature_maps(layers: Sequence[Callable], x, slope: float = 0.1) -> list[jax.Array]:
-  """What each layer gives after a leaky ReLU, which is what the next one takes."""
+  """Returns each layer's output after a leaky ReLU, which is the next one's input."""
   maps = []
   for layer in layers:
     x = nn.leaky_relu(layer(x), slope)
@@ -25,12 +25,12 @@ def spectrogram_convs(
   first_normed: bool = True,
   dtype: Dtype,
 ) -> list[Conv2d]:
-  """Five layers over (B, T, F, 2): wide, wide and strided in F, small.
+  """Returns five layers over (B, T, F, 2): one wide, three strided in F, one small.
 
   Args:
     width: channels.
     dilations: in time, of the strided layers.
-    first_normed: whether the first layer has weight norm too.
+    first_normed: whether the first layer has weight norm, as the others have.
     dtype: compute type.
   """
   wide = dict(kernel_size=(3, 9), dtype=dtype)
@@ -43,5 +43,5 @@ def spectrogram_convs(
 
 
 def spectrogram_score(dtype: Dtype) -> Conv2d:
-  """The last layer over (B, T, F, C)."""
+  """Returns the last layer, over (B, T, F, C)."""
   return Conv2d(1, (3, 3), padding=(1, 1), dtype=dtype)

@@ -1,7 +1,6 @@
 """Sine and cosine by range reduction and short polynomials, float32.
 
-On XLA's CPU back end `jnp.sin` dominates a DAC forward pass; these are several times
-faster at 1.5e-7 absolute error.
+Off by 1.5e-7, and several times faster than XLA:CPU's own, which would dominate DAC.
 """
 
 import jax
@@ -17,8 +16,12 @@ _SIN = (
   2.605166276e-6,
 )
 _COS = (
-  *(9.999999998e-1, -4.999999936e-1, 4.166663621e-2),
-  *(-1.388836084e-3, 2.476013553e-5, -2.605107643e-7),
+  9.999999998e-1,
+  -4.999999936e-1,
+  4.166663621e-2,
+  -1.388836084e-3,
+  2.476013553e-5,
+  -2.605107643e-7,
 )
 # pi in three parts, so that the reduction stays exact for large arguments.
 _PI = (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7)
@@ -31,25 +34,25 @@ def _horner(coefficients, z):
   return y
 
 
-def _reduced(u):
-  """Half turns taken out of u, and what is left, |r| <= pi/2."""
+def _reduce(u):
+  """Returns the half turns in u, and what they leave of it, |r| <= pi/2."""
   turns = jnp.round(u * np.float32(1 / np.pi))
   for part in _PI:
     u = u - turns * np.float32(part)
   return turns, u
 
 
-def sin_cos_mod_pi(u: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """sin(u) and cos(u), right up to a common sign: enough for their products."""
-  _, r = _reduced(u)
+def sin_cos_up_to_sign(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """See `plain.sin_cos_up_to_sign`; needs no parity of the half turns."""
+  _, r = _reduce(u)
   z = r * r
   return r * _horner(_SIN, z), _horner(_COS, z)
 
 
 @jax.custom_jvp
 def sin_cos(u: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """sin(u) and cos(u) of float32 radians, |u| up to about 1e4."""
-  turns, r = _reduced(u)
+  """See `plain.sin_cos`."""
+  turns, r = _reduce(u)
   half = 0.5 * turns
   sign = 1 - 4 * (half - jnp.floor(half))  # -1 for an odd number of half turns
   z = r * r

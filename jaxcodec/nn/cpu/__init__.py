@@ -1,0 +1,26 @@
+"""Forms of operations that XLA's CPU compiler runs faster than its own operations.
+
+`ops` chooses them on a CPU; `plain` has what they compute under the same names.
+"""
+
+from jaxcodec.nn.cpu.conv import conv1d, grouped_conv1d
+from jaxcodec.nn.cpu.conv2d import conv2d
+from jaxcodec.nn.cpu.elementwise import exp_minus_one, first_argmax, gelu
+from jaxcodec.nn.cpu.memory import join_heads, window_numbers
+from jaxcodec.nn.cpu.stored import stored_kernel, window_columns
+from jaxcodec.nn.cpu.trig import sin_cos, sin_cos_up_to_sign
+
+__all__ = [
+  "conv1d",
+  "conv2d",
+  "exp_minus_one",
+  "first_argmax",
+  "gelu",
+  "grouped_conv1d",
+  "join_heads",
+  "sin_cos",
+  "sin_cos_up_to_sign",
+  "stored_kernel",
+  "window_columns",
+  "window_numbers",
+]

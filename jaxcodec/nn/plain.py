@@ -1,0 +1,107 @@
+"""What the operations of `ops` compute, in operations of XLA; for GPUs and TPUs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcodec.nn.kernel_use import KernelUse
+
+
+def conv1d(
+  x_BxTxI: jax.Array, kernel_WxIxO: jax.Array, stride: int, dilation: int
+) -> jax.Array:
+  """Convolves without padding, to (B, (T - dilation (W - 1) - 1) // stride + 1, O)."""
+  if len(kernel_WxIxO) == 1 and stride == 1:
+    return x_BxTxI @ kernel_WxIxO[0]
+  return lax.conv_general_dilated(
+    x_BxTxI,
+    kernel_WxIxO,
+    window_strides=(stride,),
+    padding="VALID",
+    rhs_dilation=(dilation,),
+    dimension_numbers=("NHC", "HIO", "NHC"),
+  )
+
+
+def grouped_conv1d(
+  x_BxTxC: jax.Array, kernel_WxIxO: jax.Array, stride: int, groups: int
+) -> jax.Array:
+  """Convolves each group of I channels to its O / groups, without padding."""
+  return lax.conv_general_dilated(
+    x_BxTxC,
+    kernel_WxIxO,
+    window_strides=(stride,),
+    padding="VALID",
+    dimension_numbers=("NHC", "HIO", "NHC"),
+    feature_group_count=groups,
+  )
+
+
+def conv2d(
+  x_BxTxFxI: jax.Array,
+  kernel_HxWxIxO: jax.Array,
+  strides: tuple[int, int],
+  padding: tuple[int, int],
+  dilation: tuple[int, int],
+) -> jax.Array:
+  """Convolves along T and F, with `padding` zeros on both sides of each."""
+  return lax.conv_general_dilated(
+    x_BxTxFxI,
+    kernel_HxWxIxO,
+    window_strides=strides,
+    padding=[(p, p) for p in padding],
+    rhs_dilation=dilation,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def window_columns(x_BxTxI: jax.Array, kernel_WxIxO: jax.Array) -> jax.Array:
+  """Returns what each frame adds to its window of W outputs, (B, T, W * O)."""
+  inputs = kernel_WxIxO.shape[1]
+  return x_BxTxI @ kernel_WxIxO.transpose(1, 0, 2).reshape(inputs, -1)
+
+
+def sin_cos(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns sin(u) and cos(u) of float32 radians, |u| up to about 1e4."""
+  return jnp.sin(u), jnp.cos(u)
+
+
+def sin_cos_up_to_sign(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns sin(u) and cos(u), both possibly negated: enough for their products."""
+  return jnp.sin(u), jnp.cos(u)
+
+
+def exp_minus_one(x: jax.Array) -> jax.Array:
+  """Returns exp(x) - 1 to float32's absolute, not relative, precision."""
+  return jnp.expm1(x)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+  """Returns the exact Gaussian error linear unit, x * Phi(x)."""
+  return jax.nn.gelu(x, approximate=False)
+
+
+def first_argmax(scores_xV: jax.Array) -> jax.Array:
+  """Returns the first index of the largest value of the last axis, int32.
+
+  The first of equals is also torch's choice.
+  """
+  return jnp.argmax(scores_xV, -1).astype(jnp.int32)
+
+
+def join_heads(x_BxHxTxD: jax.Array) -> jax.Array:
+  """Gives batch and heads the axes that cached attention has them in: two, or one."""
+  return x_BxHxTxD
+
+
+def stored_kernel(use: KernelUse, kernel: jax.Array) -> dict[str, Any]:
+  """Returns the parameters that hold a kernel for inference, by name."""
+  del use
+  return {"kernel": kernel}
+
+
+def window_numbers() -> int:
+  """Returns how many numbers an item's largest array in a window may have."""
+  return 2**26
