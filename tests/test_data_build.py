@@ -63,7 +63,11 @@ def test_both_readers_give_the_samples_back(tree, built):
   manifest = {entry["id"]: entry for entry in lines(built.folder / "manifest.jsonl")}
   out = built.folder.parents[1]
   ours = open_source(
-    *("tfds", str(out)), sample_rate=RATE, name="tones", split="train_clean_100"
+    source="tfds",
+    path=str(out),
+    sample_rate=RATE,
+    name="tones",
+    split="train_clean_100",
   )
   by_id = {u.id: (i, u) for i, u in enumerate(ours.utterances)}
   theirs = tfds.data_source(
@@ -159,7 +163,12 @@ def test_a_split_or_shard_without_recordings(tmp_path):
     write_tone(tmp_path / "in" / f"{name}.wav")
   (tmp_path / "in" / "a.wav").write_bytes(b"RIFF")
   done = build(
-    *(tmp_path / "in", tmp_path), name="a", shard_mb=1e-4, processes=1, on_error="skip"
+    source=tmp_path / "in",
+    out=tmp_path,
+    name="a",
+    shard_mb=1e-4,
+    processes=1,
+    on_error="skip",
   )
   assert done.shards == 4 and done.splits == {"train": 3}
   source = open_source("tfds", str(done.folder), sample_rate=RATE)
