@@ -7,7 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcodec.porting import dac, discriminators, encodec, huggingface, spelling, vocos
+from jaxcodec.porting import (
+  dac,
+  discriminators,
+  encodec,
+  huggingface,
+  vocos,
+  weight_norm_names,
+)
 from jaxcodec.porting.table import (
   CONV1D,
   Rule,
@@ -50,10 +57,14 @@ def same(found, expected):
     np.testing.assert_array_equal(found[name], array)
 
 
-@pytest.mark.parametrize("how", [spelling.WEIGHT_G, spelling.PARAMETRIZATIONS])
+@pytest.mark.parametrize(
+  "how", [weight_norm_names.WEIGHT_G, weight_norm_names.PARAMETRIZATIONS]
+)
 def test_there_and_back(how):
-  state = {spelling.spelled(name, how): array for name, array in STATE.items()}
-  assert spelling.found(state) == how
+  state = {
+    weight_norm_names.from_weight_g(name, how): array for name, array in STATE.items()
+  }
+  assert weight_norm_names.detect(state) == how
   variables = to_flax(state, RULES, SHAPES)
   layer = variables["params"]["enc"]["layer_0"]
   np.testing.assert_array_equal(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.porting import spelling
+from jaxcodec.porting import weight_norm_names
 
 
 class Layout(NamedTuple):
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
   Attributes:
     torch: regex that a whole PyTorch name matches: escaped text and groups, so that
       it can be turned round. A weight-normed kernel is `weight_v` with its norm
-      `weight_g`; other spellings are translated before.
+      `weight_g`; other names are translated to these before.
     flax: our path with slashes, which uses each of the regex's groups; None for a
       buffer that is not a parameter of ours.
     layout: of the array; None leaves it as it is.
@@ -71,9 +71,9 @@ def to_flax(
   """
   wanted, found, problems = dict(flatten(shapes)), {}, []
   for name, array in state.items():
-    plain = spelling.plain(name)
+    plain = weight_norm_names.to_weight_g(name)
     rule = _first(rules, plain)
-    if rule is None and (folded := spelling.unfolded(plain)):
+    if rule is None and (folded := weight_norm_names.unfold(plain)):
       plain, norm = folded
       rule = _first(rules, plain)
       if scale := _first(rules, norm):
@@ -102,21 +102,22 @@ def ignored(
   state: Mapping[str, np.ndarray], rules: Sequence[Rule]
 ) -> dict[str, np.ndarray]:
   """The buffers of a state dict: what a rule says is not a parameter of ours."""
-  first = {name: _first(rules, spelling.plain(name)) for name in state}
+  first = {name: _first(rules, weight_norm_names.to_weight_g(name)) for name in state}
   return {n: state[n] for n, rule in first.items() if rule and rule.flax is None}
 
 
 def to_torch(
   variables: Mapping[str, Any],
   rules: Sequence[Rule],
-  weight_norm: str = spelling.WEIGHT_G,
+  weight_norm: str = weight_norm_names.WEIGHT_G,
 ) -> dict[str, np.ndarray]:
   """The PyTorch state dict of nested dicts of our parameters; `to_flax` backwards.
 
   Args:
     variables: what `to_flax` gives.
     rules: the first whose path matches decides.
-    weight_norm: the spelling, `spelling.WEIGHT_G` or `spelling.PARAMETRIZATIONS`.
+    weight_norm: whose names to give, `WEIGHT_G` or `PARAMETRIZATIONS` of
+      `weight_norm_names`.
 
   Raises:
     ValueError: lists every parameter that no rule knows.
@@ -127,13 +128,15 @@ def to_torch(
     if rule is None:
       unknown.append(path)
       continue
-    if folded := spelling.folded(name):
+    if folded := weight_norm_names.fold(name):
       norm = _first(rules, folded.norm)
       if norm is not None and _renamed(norm, folded.norm) not in flat:
         name = folded.weight
     array = np.asarray(array)
     array = array if rule.layout is None else rule.layout.to_torch(array)
-    state[spelling.spelled(name, weight_norm)] = np.ascontiguousarray(array)
+    state[weight_norm_names.from_weight_g(name, weight_norm)] = np.ascontiguousarray(
+      array
+    )
   if unknown:
     raise ValueError("no PyTorch name for:\n  " + "\n  ".join(unknown))
   return state

@@ -13,7 +13,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.porting import huggingface, readers, spelling, torch_zip
+from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names
 from jaxcodec.porting.families import Family, family
 from jaxcodec.porting.table import ignored, to_flax, to_torch
 
@@ -30,7 +30,7 @@ class Imported(NamedTuple):
   Attributes:
     variables: ours.
     layout: `original` or `huggingface`.
-    weight_norm: how it was spelled.
+    weight_norm: under which names it was kept, as `weight_norm_names` has them.
     buffers: what the file had besides, such as windows and filters.
   """
 
@@ -68,7 +68,7 @@ def imported(path: files.PathLike, codec: Model) -> Imported:
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
   buffers = ignored(original, theirs.rules)
-  return Imported(variables, layout, spelling.found(state), buffers)
+  return Imported(variables, layout, weight_norm_names.detect(state), buffers)
 
 
 def export_torch(
@@ -76,7 +76,7 @@ def export_torch(
   codec: Model,
   path: files.PathLike,
   layout: str = "original",
-  weight_norm: str = spelling.WEIGHT_G,
+  weight_norm: str = weight_norm_names.WEIGHT_G,
   buffers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes variables so that the original loads them with `strict=True`.
@@ -87,7 +87,7 @@ def export_torch(
     path: with layout `original` a file: torch's own format, or safetensors if it ends
       in `.safetensors`; with `huggingface` a folder for `from_pretrained`.
     layout: whose names.
-    weight_norm: the spelling, `weight_g` or `parametrizations`; kernels without a norm
+    weight_norm: its names, `weight_g` or `parametrizations`; kernels without a norm
       are plain weights in both. transformers' DacModel has none: they are folded in.
     buffers: of `Imported`; made anew if None, which is the same up to rounding.
 
@@ -131,5 +131,5 @@ def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None
     raise ValueError("these are weights of another model:\n  " + "\n  ".join(wrong))
 
 
-def _safetensors(state):
+def _safetensors(state: dict[str, np.ndarray]) -> bytes:
   return safetensors.numpy.save(state, metadata={"format": "pt"})
