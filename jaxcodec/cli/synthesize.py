@@ -4,6 +4,7 @@ import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxcodec import files
@@ -72,7 +73,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def _synthesize(arguments) -> int:
+def _synthesize(arguments: argparse.Namespace) -> int:
   from jaxcodec.api import load_slm
   from jaxcodec.cli import file_tree
   from jaxcodec.cli.speech_files import speak_files
@@ -90,7 +91,7 @@ def _synthesize(arguments) -> int:
   return _report(arguments, rows)
 
 
-def _jobs(arguments) -> list[Any]:
+def _jobs(arguments: argparse.Namespace) -> list[Any]:
   from jaxcodec.api.speech_model import Request
   from jaxcodec.cli.speech_table import SpeechJob, read_table
 
@@ -113,8 +114,8 @@ def _jobs(arguments) -> list[Any]:
   return [SpeechJob(request, target, "")]
 
 
-def _report(arguments, rows) -> int:
-  """Says what was done; the exit code."""
+def _report(arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> int:
+  """Prints what was done; returns the exit code."""
   for row in rows:
     if row["problem"]:
       print(f"{row['out']}: {row['problem']}", file=sys.stderr)
