@@ -19,9 +19,9 @@ from jaxcodec.porting.table import (
   CONV1D,
   Rule,
   ignored,
+  invert,
   to_flax,
   to_torch,
-  turned_round,
 )
 
 RULES = (
@@ -117,24 +117,24 @@ def test_what_has_no_name_there_is_listed():
     to_torch({"params": {"x": {"y": np.ones(1)}}}, RULES)
 
 
-def test_patterns_turned_round():
-  pattern, name = turned_round(r"a\.(\d+)\.(x|y)\.b", r"z/\2_\1/\1")
+def test_patterns_are_inverted():
+  pattern, name = invert(r"a\.(\d+)\.(x|y)\.b", r"z/\2_\1/\1")
   assert re.fullmatch(pattern, "z/x_3/3").expand(name) == "a.3.x.b"
   assert not re.fullmatch(pattern, "z/x_3/4")
   for bad in (r"a.(\d+)", r"a\.(\d+)?", r"a\.((\d)x)"):
     with pytest.raises(ValueError, match="more than escaped text and groups"):
-      turned_round(bad, r"z_\1")
+      invert(bad, r"z_\1")
   with pytest.raises(ValueError, match="does not use every group"):
-    turned_round(r"a\.(\d+)", "z")
+    invert(r"a\.(\d+)", "z")
 
 
-def test_every_table_can_be_turned_round():
+def test_every_table_can_be_inverted():
   tables = (
     *(dac.CODEC, encodec.CODEC, vocos.DECODER, vocos.VOCODER),
     discriminators.dac(3, 2),
   )
   for rule in itertools.chain(*tables):
     if rule.flax is not None:
-      turned_round(rule.torch, rule.flax)
+      invert(rule.torch, rule.flax)
   for pair in (*huggingface.dac(4), *huggingface.encodec(4, 1)):
-    turned_round(*pair)
+    invert(*pair)

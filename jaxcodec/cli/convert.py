@@ -13,7 +13,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.porting import originals, probe, weight_norm_names
-from jaxcodec.porting.weights import export_torch, imported
+from jaxcodec.porting.weights import export_torch, import_weights
 from jaxcodec.weights import BUFFERS, is_params, load_metadata, load_params, save_params
 
 
@@ -48,7 +48,7 @@ def convert_file(
     raise ValueError(f"{source}: to convert it, name its preset and no layout")
   config = presets.config_of(preset)
   codec = make_preset(config)
-  found = imported(source, codec)
+  found = import_weights(source, codec)
   lines = [f"{source} ({found.layout} layout) -> {out}"]
   if verify:
     stored = probe.load(_beside(pathlib.Path(source)))
@@ -115,11 +115,11 @@ def _verify(
     return "not verified: a vocoder makes no codes", None
   subject, against = probe.Subject(codec, variables), f"the stored {probe.FILE}"
   if stored is None:
-    if reason := originals.missing(codec):
+    if reason := originals.why_absent(codec):
       said = f"not verified: no {probe.FILE} beside the weights, and {reason}"
       return said, subject.probe()
     against = originals.NAME
-    stored = originals.answer(codec, variables, subject.audio_BxNxC)
+    stored = originals.run(codec, variables, subject.audio_BxNxC)
   agreement, error = probe.compare(subject, stored)
   size, values = stored.codes_BxTxK.size, len(np.unique(stored.codes_BxTxK))
   said = (

@@ -1,8 +1,7 @@
 """Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
 
-Exit codes: 0 done, 1 the language model spoke nothing for some output, or what `doctor`
-found wrong, 2 bad input, 130 stopped by Ctrl-C. Files that were written are whole in
-every case.
+Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found a
+fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
 """
 
 import argparse
@@ -37,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def script() -> None:
-  """What the installed command runs: `main`, with compiled programs kept."""
-  # Not every command imports JAX, which reads this when it is.
+  """Runs `main` as the installed command, with a cache of compiled programs."""
+  # JAX reads this when it is imported, which not every command does.
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla"))
   sys.exit(main(sys.argv[1:]))
 

@@ -1,4 +1,4 @@
-"""The command `jaxcodec synthesize`: speech by a trained language model."""
+"""`jaxcodec synthesize`: speaks with a trained language model."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ _SAMPLING = ("temperature", "top_k", "top_p", "max_seconds")
 
 
 def add_command(commands: Any) -> None:
-  """Adds it to argparse's subparsers."""
+  """Adds `synthesize` to the command line's commands."""
   parser = commands.add_parser(
     "synthesize",
     help="speak a text, or what a recording says, in a voice",
