@@ -1,7 +1,7 @@
 """Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
 
-Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found a
-fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
+Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
+a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
 """
 
 import argparse
