@@ -63,7 +63,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("consumed, status", [(0.1, "PASS"), (1e9, "WARN")])
 def test_data_and_their_rate(well, folder, monkeypatch, capsys, consumed, status):
   monkeypatch.setattr(data, "_SECONDS", 0.1)
-  monkeypatch.setattr(data, "_consumed", lambda *_: consumed)
+  monkeypatch.setattr(data, "_training_rate", lambda *_: consumed)
   changes = ("data.source=folder", f"data.path={folder}", "mesh.data=2")
   arguments = [part for change in changes for part in ("--set", change)]
   assert main.main(["doctor", "--config", CONFIG, *arguments]) == 0
