@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Tokens", "TokenSpec", "load", "load_slm"]
 
-# Imported at first use: the data package, and what reads files, run without JAX.
+# Imported at first use, so that what needs no JAX (data, study) does not import it.
 _PUBLIC = {
   "Tokens": "jaxcodec.types",
   "TokenSpec": "jaxcodec.types",

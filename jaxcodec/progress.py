@@ -1,4 +1,4 @@
-"""Progress on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Shows progress on stderr: a live bar on a terminal, else a line now and then."""
 
 import sys
 import time
@@ -13,13 +13,13 @@ _silent = False
 
 
 def silence() -> None:
-  """Nothing is shown from now on: of several processes one speaks."""
+  """Shows nothing from now on, so that only one of several processes does."""
   global _silent
   _silent = True
 
 
 class Progress:
-  """Shows how far a loop is, how fast, what is left and a few values.
+  """Shows a loop's progress, rate, remaining time and a few values.
 
   A context manager. Off a terminal it writes whole lines without carriage returns, at
   most one every `every` seconds, and one at the end.
@@ -36,7 +36,7 @@ class Progress:
     every: float = SECONDS_BETWEEN_LINES,
     stream: TextIO | None = None,
   ):
-    """Starts to show.
+    """Starts the clock and, on a terminal, the bar.
 
     Args:
       total: iterations in all, None if unknown.
@@ -56,7 +56,8 @@ class Progress:
     self._bar = None
     if self._stream.isatty() and not _silent:
       self._bar = tqdm.tqdm(
-        *(None, desc, total),
+        desc=desc,
+        total=total,
         initial=initial,
         file=self._stream,
         dynamic_ncols=True,
@@ -89,7 +90,7 @@ class Progress:
       self._line()
 
   def show(self, values: Mapping[str, float]) -> None:
-    """Values to show from now on."""
+    """Sets values to show from now on."""
     self._values.update(values)
 
   def restart_clock(self) -> None:

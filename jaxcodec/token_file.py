@@ -33,11 +33,11 @@ class TokenFile:
   Attributes:
     spec: the fields of the codec's `TokenSpec`.
     codes: integers (T, K) of each clip, K the same for all, at most the spec's.
-    gaps: of each clip, the frames among its T that are not valid.
-    num_samples: of each clip's audio, at its own rate.
-    sample_rate: that rate, Hz.
+    gaps: for each clip, the indices of its invalid frames.
+    num_samples: length of each clip's audio, at `sample_rate`.
+    sample_rate: of the audio before it was resampled for the codec, Hz.
     fingerprint: of the codec's weights.
-    gains: of each clip's segments, where the codec normalises them.
+    gains: for each clip, one a segment; None if the codec doesn't normalise.
     version: of the package that wrote the file.
   """
 
@@ -74,11 +74,11 @@ def write(path: str | os.PathLike, content: TokenFile) -> None:
 
 
 def read(path: str | os.PathLike) -> TokenFile:
-  """The content of a file of `write`, codes as int32.
+  """Reads a file that `write` wrote; codes are int32.
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: naming the file, if it is truncated, altered, foreign, or newer.
+    ValueError: naming the file, if truncated, altered, newer or of another format.
   """
   header, packed = _split(path)
   count = sum(header["frames"]) * header["num_codebooks"]
@@ -96,30 +96,30 @@ def read(path: str | os.PathLike) -> TokenFile:
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
-  """The header alone, as JSON; the whole file is checked. Raises as `read` does."""
+  """Reads the header, having checked the whole file. Raises as `read` does."""
   return _split(path)[0]
 
 
 def pack(codes: np.ndarray, bits: int) -> bytes:
-  """Codes (n,) below 2**bits, `bits` (1 to 16) bits each, high bit first."""
+  """Packs codes (n,) below 2**bits to `bits` (1 to 16) bits each, high bit first."""
   pairs = codes.astype(">u2").view(np.uint8).reshape(-1, 2)
   return np.packbits(np.unpackbits(pairs, axis=1)[:, 16 - bits :]).tobytes()
 
 
 def unpack(packed: bytes, bits: int, count: int) -> np.ndarray:
-  """The `count` codes, uint16, that `pack` packed."""
+  """Undoes `pack`: returns `count` codes, uint16."""
   flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=count * bits)
   wide = np.zeros((count, 16), np.uint8)
   wide[:, 16 - bits :] = flat.reshape(count, bits)
   return np.packbits(wide, axis=1).view(">u2").ravel().astype(np.uint16)
 
 
-def _bits(header):
+def _bits(header: Mapping[str, Any]) -> int:
   return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
 
 
-def _split(path):
-  """The header, checked, and the packed codes."""
+def _split(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
+  """Returns the header and the packed codes, both checked."""
   data = pathlib.Path(path).read_bytes()
   if not data.startswith(MAGIC):
     raise ValueError(f"{path}: is not a token file: it begins with {data[:4]!r}")
@@ -138,7 +138,7 @@ def _split(path):
   return _header(path, body[_PREFIX.size : start]), body[start:]
 
 
-def _header(path, text):
+def _header(path: str | os.PathLike, text: bytes) -> dict[str, Any]:
   try:
     header = json.loads(text)
     problem = _problem(header)
@@ -149,8 +149,8 @@ def _header(path, text):
   return header
 
 
-def _problem(header) -> str | None:
-  """What is wrong with a header, None if nothing."""
+def _problem(header: Mapping[str, Any]) -> str | None:
+  """Says what is wrong with a header; None if nothing is."""
   spec, frames = header["spec"], header["frames"]
   if set(spec) != set(_SPEC) or not all(map(_positive, spec.values())):
     return f"the spec must be positive integers {_SPEC}, got {spec}"
@@ -178,7 +178,7 @@ def _problem(header) -> str | None:
   return None
 
 
-def _bad_codes(codes, header) -> str | None:
+def _bad_codes(codes: Sequence[np.ndarray], header: Mapping[str, Any]) -> str | None:
   size, K = header["spec"]["codebook_size"], header["num_codebooks"]
   for codes_TxK in codes:
     if codes_TxK.ndim != 2 or codes_TxK.shape[1] != K:
@@ -190,5 +190,5 @@ def _bad_codes(codes, header) -> str | None:
   return None
 
 
-def _positive(value) -> bool:
+def _positive(value: Any) -> bool:
   return type(value) is int and 0 < value < 1 << 48

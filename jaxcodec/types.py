@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxcodec import token_file
 
+Array = jax.Array | np.ndarray
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenSpec:
@@ -31,7 +33,7 @@ class TokenSpec:
   hop: int
   sample_rate: int
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       if not isinstance(value, int) or value < 1:
@@ -82,7 +84,7 @@ class Origin:
     fingerprint: of the codec's weights.
   """
 
-  num_samples_B: jax.Array
+  num_samples_B: Array
   sample_rate: int = flax.struct.field(pytree_node=False)
   spec: TokenSpec = flax.struct.field(pytree_node=False)
   fingerprint: str = flax.struct.field(pytree_node=False)
@@ -100,9 +102,9 @@ class Tokens:
     origin: what they were made from, where that is known.
   """
 
-  codes_BxTxK: jax.Array
-  mask_BxT: jax.Array
-  gain_BxS: jax.Array | None = None
+  codes_BxTxK: Array
+  mask_BxT: Array
+  gain_BxS: Array | None = None
   origin: Origin | None = None
 
   def to_bkt(self) -> jax.Array:

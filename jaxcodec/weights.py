@@ -1,4 +1,4 @@
-"""Parameters alone as safetensors: the same values give the same bytes."""
+"""Parameters as safetensors files: the same values give the same bytes."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from jaxcodec import files
 
 FILE = "params.safetensors"
 CHECKSUM = "checksum"  # in the header: sha256 of all the rest
-BUFFERS = "buffers"  # what an original's file had besides its weights, by its names
+BUFFERS = "buffers"  # an original's arrays that aren't weights, by its names
 
 
 def save_params(
@@ -45,16 +45,17 @@ def save_params(
 
 
 def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
-  """Nested dicts of numpy arrays from a file of `save_params`.
+  """Reads nested dicts of numpy arrays from a file that `save_params` wrote.
 
   Args:
     path: the file.
-    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match,
-      besides `buffers`.
+    like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match;
+      `buffers` in the file are ignored then.
 
   Raises:
     FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered
-      or doesn't match `like`; all that is missing, left over or misshapen is listed.
+      or doesn't match `like`; lists every parameter that is missing, left over or
+      of another shape.
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
@@ -64,17 +65,17 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
 
 
 def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
-  """Variables to train on from: those of `like`, to the last weight norm.
+  """Returns variables to train on from: with weight norms where `like` has them.
 
-  Scales of weight norms that are folded in are the norms of their kernels.
+  A scale that was folded into its kernel is restored as the kernel's norm.
 
   Args:
-    path: of the file that they are from, for errors.
-    variables: nested dicts of arrays; what is beside them in a file is left out.
+    path: the file that the variables come from, for errors.
+    variables: nested dicts of arrays; `buffers` among them are dropped.
     like: nested dicts of arrays or `ShapeDtypeStruct`s.
 
   Raises:
-    ValueError: all that is missing, left over or misshapen is listed.
+    ValueError: lists every parameter that is missing, left over or of another shape.
   """
   flat = {k: v for k, v in _flatten(variables) if not k.startswith(f"{BUFFERS}/")}
   wanted = dict(_flatten(like))
@@ -87,18 +88,20 @@ def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
 
 
 def load_metadata(path: files.PathLike) -> dict[str, str]:
-  """The header's strings; raises as `load_params` does."""
-  with _opened(pathlib.Path(path)) as file:
+  """Returns the header's strings; raises as `load_params` does."""
+  with _open(pathlib.Path(path)) as file:
     metadata = dict(file.metadata() or {})
   metadata.pop(CHECKSUM, None)
   return metadata
 
 
 def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
-  """The file of a stage, given its folder or its experiment's; else `path` as it is.
+  """Finds a stage's parameters below the stage's or the experiment's folder.
+
+  Returns `path` itself if it is neither.
 
   Raises:
-    FileNotFoundError: there is nothing.
+    FileNotFoundError: there is nothing at `path`.
   """
   path = pathlib.Path(path)
   if not path.exists():
@@ -110,7 +113,7 @@ def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
 
 
 def is_params(path: files.PathLike) -> bool:
-  """Whether the file is one of `save_params`: safetensors with the paths of a model."""
+  """Tells whether `save_params` wrote the file: safetensors with `params/` keys."""
   try:
     with safetensors.safe_open(path, framework="numpy") as file:
       return any(key.startswith("params/") for key in file.keys())
@@ -119,7 +122,7 @@ def is_params(path: files.PathLike) -> bool:
 
 
 def fingerprint(variables: Any) -> str:
-  """sha256 of the values and their names, whatever their order and where they lie."""
+  """Returns the sha256 of names and values, whatever their order and device."""
   digest = hashlib.sha256()
   for key, value in _flatten(jax.device_get(variables)):
     tensor = _tensor(value)
@@ -129,7 +132,7 @@ def fingerprint(variables: Any) -> str:
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-  with _opened(path) as file:
+  with _open(path) as file:
     checksum = (file.metadata() or {}).get(CHECKSUM)
     tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
   if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
@@ -137,7 +140,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   return tensors
 
 
-def _opened(path: pathlib.Path) -> Any:
+def _open(path: pathlib.Path) -> Any:
   if not path.is_file():
     raise FileNotFoundError(f"no parameters at {path}")
   try:
@@ -166,34 +169,36 @@ def _tensor(value: Any) -> np.ndarray:
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
-  """Adds the header's strings in order, as the library does not, and a checksum."""
+  """Adds a checksum and the strings in sorted order; the library's order varies."""
   header, data = _split(content)
   header["__metadata__"] = {**metadata, CHECKSUM: ""}
   header["__metadata__"][CHECKSUM] = _checksum(header, data)
-  text = _dumped(header)
+  text = _dump_header(header)
   text += b" " * (-len(text) % 8)  # data must start at a multiple of 8 bytes
   return len(text).to_bytes(8, "little") + text + data
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], bytes]:
-  """The header and the data of a file."""
+  """Splits a file into header and data."""
   size = int.from_bytes(content[:8], "little")
   return json.loads(content[8 : 8 + size]), content[8 + size :]
 
 
-def _dumped(header: dict[str, Any]) -> bytes:
+def _dump_header(header: dict[str, Any]) -> bytes:
   return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _checksum(header: dict[str, Any], data: bytes) -> str:
-  """Of the header, but for the checksum in it, and the data."""
+  """Returns the sha256 of the header, without its checksum, and the data."""
   metadata = {**header["__metadata__"], CHECKSUM: ""}
-  digest = hashlib.sha256(_dumped({**header, "__metadata__": metadata}))
+  digest = hashlib.sha256(_dump_header({**header, "__metadata__": metadata}))
   digest.update(data)
   return digest.hexdigest()
 
 
-def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+def _compare(
+  path: files.PathLike, found: dict[str, Any], expected: dict[str, Any]
+) -> None:
   missing = expected.keys() - found.keys() - _folded(found, expected)
   lines = [f"missing: {key}" for key in sorted(missing)]
   lines += [f"left over: {key}" for key in sorted(found.keys() - expected.keys())]
@@ -206,7 +211,7 @@ def _compare(path, found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def _folded(found: dict[str, Any], expected: dict[str, Any]) -> set[str]:
-  """The scales of weight norms, where all of them are folded in; else none may lack."""
+  """Returns the scales that may lack: all weight norms' if none is there, else none."""
   kernels = [key for key in found if key.endswith("/kernel")]
   scales = {f"{key.removesuffix('kernel')}scale" for key in kernels} & expected.keys()
   return set() if scales & found.keys() else scales

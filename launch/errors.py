@@ -1,4 +1,4 @@
-"""How the programs here say what is wrong with their input: one line, exit code 2."""
+"""Reports bad input to the programs here: one line on stderr, exit code 2."""
 
 import sys
 
@@ -6,7 +6,7 @@ from absl import flags
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Flags, with one line instead of a traceback for a field that the config lacks."""
+  """Parses flags; a field that the config lacks gives one line, not a traceback."""
   try:
     return flags.FLAGS(argv)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -14,7 +14,7 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def fail(error: Exception) -> int:
-  """Prints the error; the exit code."""
+  """Prints the error; returns the exit code."""
   text = str(error.args[0] if error.args else error).strip()
   if "Traceback" in text:  # a config's own error, quoted whole by config_flags
     text = text.splitlines()[-1]

@@ -1,23 +1,23 @@
 """Runs an experiment: `python launch/main.py --config=configs/dac_maskgit.py:runlocal`.
 
 Any value of the config can be set on the command line, e.g. `--config.seed=1`. The same
-command again goes on where the last one stopped. Exit codes: 0 done, 2 bad input,
-130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done saved, 1 any other
-failure. SIGTERM to one of several processes stops all of them.
+command, given again, continues where the last run stopped. Exit codes: 0 done, 2 bad
+input, 130 stopped by Ctrl-C and 143 by SIGTERM (both save first), 1 any other failure.
+SIGTERM to one of several processes stops all of them.
 
-Several processes, on one machine or many, run the same command on a work directory that
-all of them see, each with its number:
+To run several processes, on one machine or many, give each the same command with its
+own number, on a work directory that all of them see:
 
     python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=0
     python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=1
 
-HOST is where process 0 runs. Within `srun` of several tasks (one a GPU) and on TPU
+HOST is the machine of process 0. Within `srun` of several tasks (one a GPU) and on TPU
 pods of GKE no flags are needed; `--coordinator=auto` also asks Kubernetes and Compute
-Engine.
+Engine for them.
 
     python launch/main.py --config=... --dry_run --devices=256
 
-prints what training would cost on so many devices, without any of them.
+prints what training would cost on 256 devices, without needing any.
 """
 
 import logging as std_logging
@@ -56,7 +56,7 @@ _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Print what training would cost on --devices, and do nothing."
 )
 _DEVICES = flags.DEFINE_string(
-  "devices", None, "Of --dry_run: a number, or a TPU topology such as v5p:4x4x8."
+  "devices", None, "For --dry_run: a number, or a TPU topology such as v5p:4x4x8."
 )
 _PACKAGE = str(pathlib.Path(pipeline.__file__).parents[1])
 flags.mark_flag_as_required("config")
@@ -68,8 +68,8 @@ def _default_workdir() -> str:
   return str(pathlib.Path("runs") / "-".join(filter(None, (name, arg))))
 
 
-def _ours_or_serious(record: std_logging.LogRecord) -> bool:
-  """Libraries that log through absl tell much that only their authors want."""
+def _is_ours_or_warning(record: std_logging.LogRecord) -> bool:
+  """Keeps this package's records, and only the warnings of libraries that use absl."""
   return record.levelno >= std_logging.WARNING or record.pathname.startswith(_PACKAGE)
 
 
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
   if _DRY_RUN.value != (_DEVICES.value is not None):
     raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
-  logging.get_absl_handler().addFilter(_ours_or_serious)
+  logging.get_absl_handler().addFilter(_is_ours_or_warning)
   if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR
     jax.config.update("jax_compilation_cache_dir", str(files.cache_folder() / "xla"))
   config = _CONFIG.value
@@ -89,10 +89,12 @@ def main(argv: list[str]) -> None:
       return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     rendezvous.initialize(
-      *(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value),
+      _COORDINATOR.value,
+      _NUM_PROCESSES.value,
+      _PROCESS_ID.value,
       timeout=_START_TIMEOUT.value,
     )
-  # The first is raised at the first use of a config that was not found.
+  # A config file that does not exist raises OSError at its first use.
   except (OSError, rendezvous.LaunchError, *pipeline.BAD_INPUT) as error:
     sys.exit(errors.fail(error))
   with processes.exit_together():

@@ -1,10 +1,10 @@
 """Runs the study's grid: `python launch/study.py --config=configs/study.py:runlocal`.
 
-Each cell is launch/main.py in a process of its own; the same command again goes on
-where the last one stopped. `--dry_run` prints the cells' commands instead, for a
-cluster, and `--collect` sums up what others ran. Exit codes: 0 all done, 1 a cell
-failed, 2 bad input, 130 and 143 stopped by Ctrl-C and by SIGTERM, with what was done
-saved.
+Each cell of the grid runs launch/main.py in a process of its own. The same command,
+given again, continues where the last run stopped. `--dry_run` prints the cells'
+commands instead, for a cluster, and `--collect` sums up cells that ran elsewhere. Exit
+codes: 0 all done, 1 a cell failed, 2 bad input, 130 stopped by Ctrl-C and 143 by
+SIGTERM (both save first).
 """
 
 import json
@@ -35,12 +35,12 @@ _WORKDIR = flags.DEFINE_string(
 _SET = flags.DEFINE_multi_string(
   "set",
   [],
-  "A value of every cell's config, name=value, or of those of a language"
+  "Sets a field in every cell's config, name=value, or only in those of one language"
   " model, slm:name=value; may be repeated.",
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run none.")
 _COLLECT = flags.DEFINE_bool(
-  "collect", False, "Run no cell, sum up those that are done."
+  "collect", False, "Run no cell; sum up those that are done."
 )
 flags.mark_flag_as_required("config")
 

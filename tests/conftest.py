@@ -20,6 +20,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXCODEC_TEST_CACHE"]
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from skip_list import pytest_addoption, pytest_configure  # noqa: E402, F401
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

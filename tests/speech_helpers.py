@@ -64,7 +64,8 @@ def write_run(
   codec = make_codec(config)
   codec_file, slm = folder / "codec" / weights.FILE, folder / "slm"
   checksum = weights.save_params(
-    *(codec_file, _random(variable_shapes(codec), 0.3)),
+    codec_file,
+    _random(variable_shapes(codec), 0.3),
     {"config": json.dumps(config["codec"])},
   )
   spec = {"token_spec": dataclasses.asdict(codec.spec), "codec_sha256": checksum}

@@ -7,7 +7,7 @@ from data_helpers import write_tone
 
 from jaxcodec import doctor
 from jaxcodec.cli import main
-from jaxcodec.doctor import data, finding
+from jaxcodec.doctor import data, diagnosis
 from jaxcodec.recipes import config_file
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
@@ -63,7 +63,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("consumed, status", [(0.1, "PASS"), (1e9, "WARN")])
 def test_data_and_their_rate(well, folder, monkeypatch, capsys, consumed, status):
   monkeypatch.setattr(data, "_SECONDS", 0.1)
-  monkeypatch.setattr(data, "_consumed", lambda *_: consumed)
+  monkeypatch.setattr(data, "_training_rate", lambda *_: consumed)
   changes = ("data.source=folder", f"data.path={folder}", "mesh.data=2")
   arguments = [part for change in changes for part in ("--set", change)]
   assert main.main(["doctor", "--config", CONFIG, *arguments]) == 0
@@ -89,6 +89,6 @@ def test_configs_that_are_none(tmp_path, capsys):
   assert config_file.load(CONFIG, ["slm.depth=2"]).slm.depth == 2
 
 
-def test_findings_say_how_long_they_took():
-  (found,) = finding.examine("it", lambda: [("WARN", "odd")])
+def test_diagnoses_say_how_long_they_took():
+  (found,) = diagnosis.examine("it", lambda: [("WARN", "odd")])
   assert str(found) == "WARN  it: odd [0.0 s]"

@@ -7,14 +7,21 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcodec.porting import dac, discriminators, encodec, huggingface, spelling, vocos
+from jaxcodec.porting import (
+  dac,
+  discriminators,
+  encodec,
+  huggingface,
+  vocos,
+  weight_norm_names,
+)
 from jaxcodec.porting.table import (
   CONV1D,
   Rule,
   ignored,
+  invert,
   to_flax,
   to_torch,
-  turned_round,
 )
 
 RULES = (
@@ -50,10 +57,14 @@ def same(found, expected):
     np.testing.assert_array_equal(found[name], array)
 
 
-@pytest.mark.parametrize("how", [spelling.WEIGHT_G, spelling.PARAMETRIZATIONS])
+@pytest.mark.parametrize(
+  "how", [weight_norm_names.WEIGHT_G, weight_norm_names.PARAMETRIZATIONS]
+)
 def test_there_and_back(how):
-  state = {spelling.spelled(name, how): array for name, array in STATE.items()}
-  assert spelling.found(state) == how
+  state = {
+    weight_norm_names.from_weight_g(name, how): array for name, array in STATE.items()
+  }
+  assert weight_norm_names.detect(state) == how
   variables = to_flax(state, RULES, SHAPES)
   layer = variables["params"]["enc"]["layer_0"]
   np.testing.assert_array_equal(
@@ -106,24 +117,24 @@ def test_what_has_no_name_there_is_listed():
     to_torch({"params": {"x": {"y": np.ones(1)}}}, RULES)
 
 
-def test_patterns_turned_round():
-  pattern, name = turned_round(r"a\.(\d+)\.(x|y)\.b", r"z/\2_\1/\1")
+def test_patterns_are_inverted():
+  pattern, name = invert(r"a\.(\d+)\.(x|y)\.b", r"z/\2_\1/\1")
   assert re.fullmatch(pattern, "z/x_3/3").expand(name) == "a.3.x.b"
   assert not re.fullmatch(pattern, "z/x_3/4")
   for bad in (r"a.(\d+)", r"a\.(\d+)?", r"a\.((\d)x)"):
     with pytest.raises(ValueError, match="more than escaped text and groups"):
-      turned_round(bad, r"z_\1")
+      invert(bad, r"z_\1")
   with pytest.raises(ValueError, match="does not use every group"):
-    turned_round(r"a\.(\d+)", "z")
+    invert(r"a\.(\d+)", "z")
 
 
-def test_every_table_can_be_turned_round():
+def test_every_table_can_be_inverted():
   tables = (
     *(dac.CODEC, encodec.CODEC, vocos.DECODER, vocos.VOCODER),
     discriminators.dac(3, 2),
   )
   for rule in itertools.chain(*tables):
     if rule.flax is not None:
-      turned_round(rule.torch, rule.flax)
+      invert(rule.torch, rule.flax)
   for pair in (*huggingface.dac(4), *huggingface.encodec(4, 1)):
-    turned_round(*pair)
+    invert(*pair)

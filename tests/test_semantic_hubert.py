@@ -18,7 +18,7 @@ from jaxcodec.data.token_store import TokenSource
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import tokens
 from jaxcodec.pipeline.experiment import Experiment, plain
-from jaxcodec.porting import hubert, spelling, torch_zip
+from jaxcodec.porting import hubert, torch_zip, weight_norm_names
 from jaxcodec.porting.table import to_torch
 from jaxcodec.semantic import tokenizer
 from jaxcodec.semantic.hubert import Hubert
@@ -65,7 +65,7 @@ def _noise(*shape, seed=0):
 
 def _save(folder, params, config=None, root="", **more):
   """A folder in transformers' layout."""
-  state = to_torch({"params": params}, hubert.RULES, spelling.PARAMETRIZATIONS)
+  state = to_torch({"params": params}, hubert.RULES, weight_norm_names.PARAMETRIZATIONS)
   state = {root + name: array for name, array in state.items()}
   content = safetensors.numpy.save({**state, **more}, metadata={"format": "pt"})
   files.write_bytes(folder / "model.safetensors", content)

@@ -1,4 +1,4 @@
-"""What users hand to a codec, checked before anything is computed."""
+"""Checks of users' arguments, before anything is computed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,15 @@ _INT16 = 1 << 15
 def clips(
   audio: Any, lengths: Sequence[int] | None, num_channels: int
 ) -> list[np.ndarray]:
-  """The valid samples of each item, (N, C) float32.
+  """Returns the valid samples of each item, (N, C) float32.
 
   Args:
     audio: (N,), (B, N) or (B, N, C); floats in [-1, 1], or int16.
-    lengths: valid samples of each item; what lies beyond may be anything.
+    lengths: valid samples of each item; samples beyond are not looked at.
     num_channels: C of the codec.
 
   Raises:
-    ValueError: wrong rank, channels, type or lengths; nothing, NaN or infinity in it.
+    ValueError: wrong rank, channels, type or lengths; empty audio, NaN or infinity.
   """
   audio = np.asarray(audio)
   if not 1 <= audio.ndim <= 3:
@@ -42,7 +42,7 @@ def clips(
   if audio.dtype != np.int16 and not jnp.issubdtype(audio.dtype, jnp.floating):
     raise ValueError(f"audio must be floats in [-1, 1] or int16, got {audio.dtype}")
   items = [
-    _as_float(item[:length])
+    _to_float32(item[:length])
     for item, length in zip(audio, _lengths(lengths, audio.shape), strict=True)
   ]
   for index, item in enumerate(items):
@@ -52,19 +52,19 @@ def clips(
 
 
 def sample_rate(rate: Any, default: int) -> int:
-  """A rate in Hz; raises ValueError if it is not a positive integer."""
+  """Returns a rate in Hz; raises ValueError if it is not a positive integer."""
   return default if rate is None else _integer(rate, "sample_rate", 1)
 
 
 def num_codebooks(wanted: Any, spec: TokenSpec) -> int:
-  """How many codebooks to use; raises ValueError if the codec has not so many."""
+  """Returns how many codebooks to use; raises ValueError if the codec has fewer."""
   if wanted is None:
     return spec.num_codebooks
   return _integer(wanted, "num_codebooks", 1, spec.num_codebooks)
 
 
 def seed(value: Any) -> int:
-  """A seed; raises ValueError if it is not an integer of 32 bits."""
+  """Returns a seed; raises ValueError if it is not an integer of 32 bits."""
   return _integer(value, "seed", 0, 2**32 - 1)
 
 
@@ -73,12 +73,12 @@ def tokens(tokens: Any, codec: Codec, fingerprint: str | None) -> None:
 
   Args:
     tokens: what the user gave.
-    codec: that should.
-    fingerprint: of its weights; None if other weights will do.
+    codec: the decoder's codec.
+    fingerprint: of its weights; None accepts tokens made with any weights.
 
   Raises:
-    ValueError: not `Tokens`, of wrong shapes or types, codes out of range, or tokens
-      of another codec.
+    ValueError: not `Tokens`, wrong shapes or types, codes out of range, or another
+      codec's tokens.
   """
   spec = codec.spec
   if not isinstance(tokens, Tokens):
@@ -112,10 +112,15 @@ def tokens(tokens: Any, codec: Codec, fingerprint: str | None) -> None:
 def origin(
   spec: TokenSpec, fingerprint: str, own: TokenSpec, own_fingerprint: str | None
 ) -> None:
-  """Raises ValueError if tokens of this spec and fingerprint are another codec's."""
+  """Raises ValueError unless the tokens' spec and fingerprint are the codec's own.
+
+  Args:
+    spec, fingerprint: the tokens'.
+    own, own_fingerprint: the codec's; a fingerprint of None accepts any weights.
+  """
   if spec != own:
     raise ValueError(f"the tokens are of another codec: expected {own}, got {spec}")
-  if own_fingerprint not in (None, fingerprint):
+  if own_fingerprint is not None and own_fingerprint != fingerprint:
     raise ValueError(
       "the tokens were made with other weights: expected the fingerprint"
       f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True decodes them"
@@ -123,21 +128,21 @@ def origin(
     )
 
 
-def _gains(gain_BxS, codec, shape) -> None:
-  """Raises ValueError unless the gains are there exactly if the codec takes them."""
+def _gains(gain_BxS: Any, codec: Codec, shape: tuple[int, ...]) -> None:
+  """Raises ValueError unless gains are present exactly if the codec normalises."""
   expected = (shape[0], codec.num_segments(shape[1])) if codec.normalize else None
   if (None if gain_BxS is None else gain_BxS.shape) != expected:
     found = "none" if gain_BxS is None else f"gains {gain_BxS.shape}"
     raise ValueError(f"expected {expected or 'no'} gains with the tokens, got {found}")
 
 
-def _as_float(item: np.ndarray) -> np.ndarray:
+def _to_float32(item: np.ndarray) -> np.ndarray:
   if item.dtype == np.int16:
     return item.astype(np.float32) / _INT16
   return item.astype(np.float32)
 
 
-def _lengths(lengths, shape) -> list[int]:
+def _lengths(lengths: Sequence[int] | None, shape: tuple[int, ...]) -> list[int]:
   if lengths is None:
     return [shape[1]] * shape[0]
   array = np.asarray(lengths)
@@ -152,7 +157,7 @@ def _lengths(lengths, shape) -> list[int]:
   return array.tolist()
 
 
-def _integer(value, name, least, most=None) -> int:
+def _integer(value: Any, name: str, least: int, most: int | None = None) -> int:
   if isinstance(value, int | np.integer) and not isinstance(value, bool):
     if least <= value and (most is None or value <= most):
       return int(value)

@@ -1,4 +1,4 @@
-"""A codec with its weights, for people who do not want to know how it is made."""
+"""A codec with its weights, for arrays of any rate and length."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class CodecModel:
   Attributes:
     spec: the codec's `TokenSpec`.
     num_channels: C of the audio.
-    fingerprint: sha256 of the weights; tokens remember it.
+    fingerprint: sha256 of the weights; kept in the tokens' origin.
     runner: the compiled codec, for many clips.
   """
 
@@ -32,7 +32,7 @@ class CodecModel:
 
   @property
   def sample_rate(self) -> int:
-    """Hz, of what is encoded and decoded."""
+    """Rate of the audio that is coded and decoded, Hz."""
     return self.spec.sample_rate
 
   def encode(
@@ -42,45 +42,45 @@ class CodecModel:
     lengths: Sequence[int] | None = None,
     num_codebooks: int | None = None,
   ) -> Tokens:
-    """Audio to tokens; each item's are those of the item alone.
+    """Encodes each item of a batch as if it were alone.
 
     Args:
       audio: (N,), (B, N) or (B, N, C), numpy or jax; floats in [-1, 1] or int16.
-      sample_rate: of the audio, Hz, the codec's if None; others are resampled.
-      lengths: samples of each item, N if None; what lies beyond has no influence.
-      num_codebooks: the first so many codebooks only.
+      sample_rate: of the audio, Hz; the codec's if None. Other rates are resampled.
+      lengths: samples of each item, N if None; samples beyond have no influence.
+      num_codebooks: how many codebooks to use, from the coarsest; all if None.
 
     Returns:
       Tokens of B items with their origin, as numpy arrays.
 
     Raises:
-      ValueError: audio or an argument that cannot be, before anything is computed.
+      ValueError: naming the argument that is wrong, before anything is computed.
     """
     rate = checks.sample_rate(sample_rate, self.sample_rate)
     K = checks.num_codebooks(num_codebooks, self.spec)
     originals = checks.clips(audio, lengths, self.num_channels)
     num_samples = [len(clip_NxC) for clip_NxC in originals]
-    own_lengths = [self.own_length(length, rate) for length in num_samples]
+    own_lengths = [self.length_at_own_rate(length, rate) for length in num_samples]
     each = self.runner.encode_each(
       own_lengths, lambda i: resample(originals[i], rate, self.sample_rate), K
     )
-    return self.tokens(in_order(each, len(originals)), num_samples, rate)
+    return self.make_tokens(in_order(each, len(originals)), num_samples, rate)
 
   def decode(self, tokens: Tokens, *, any_weights: bool = False) -> np.ndarray:
-    """Tokens to audio (B, N, C) float32 at the codec's rate.
+    """Decodes tokens to audio (B, N, C) float32 at the codec's rate.
 
-    Items have the length of their origin, at the codec's rate (see `num_samples`), and
-    zeros beyond. Tokens without an origin give all samples of their frames.
+    Each item has the length of its origin at the codec's rate (see `num_samples`),
+    with zeros beyond; tokens without an origin give all samples of their frames.
 
     Args:
       tokens: of this codec.
-      any_weights: decode tokens that were made with other weights too. Right where
-        only the decoder differs: one trained anew, or another kind on these codebooks.
+      any_weights: also decode tokens that were made with other weights. This is right
+        where only the decoder differs, e.g. one trained later on these codebooks.
 
     Raises:
-      ValueError: not tokens, or those of another codec, before anything is computed.
+      ValueError: not tokens, or another codec's, before anything is computed.
     """
-    items, lengths = self.checked(tokens, any_weights)
+    items, lengths = self.check_tokens(tokens, any_weights)
     each = self.runner.decode_each([len(i.codes_TxK) for i in items], items.__getitem__)
     audio_BxNxC = np.zeros((len(items), max(lengths), self.num_channels), np.float32)
     for row, audio_NxC in each:
@@ -88,17 +88,17 @@ class CodecModel:
     return audio_BxNxC
 
   def num_samples(self, tokens: Tokens) -> list[int]:
-    """Samples of each item at the codec's rate.
+    """Returns how many samples each item has at the codec's rate.
 
     Raises:
-      ValueError: the frames are not those that the origin's lengths give.
+      ValueError: the tokens' frames contradict the lengths in their origin.
     """
     frames = tokens.num_frames()
     if tokens.origin is None:
       return [self._codec.num_samples(count) for count in frames]
     rate = tokens.origin.sample_rate
     lengths = [
-      self.own_length(length, rate)
+      self.length_at_own_rate(length, rate)
       for length in np.asarray(tokens.origin.num_samples_B).tolist()
     ]
     expected = [self._codec.num_frames(length) for length in lengths]
@@ -109,15 +109,15 @@ class CodecModel:
       )
     return lengths
 
-  def checked(
+  def check_tokens(
     self, tokens: Tokens, any_weights: bool = False
   ) -> tuple[list[Coded], list[int]]:
-    """The items of tokens that `decode` takes, and their `num_samples`."""
+    """Returns the tokens' items and their `num_samples`; raises as `decode` does."""
     checks.tokens(tokens, self._codec, None if any_weights else self.fingerprint)
     return _items(tokens, self._codec), self.num_samples(tokens)
 
-  def own_length(self, num_samples: int, sample_rate: int) -> int:
-    """Samples at the codec's rate; raises ValueError if there are none."""
+  def length_at_own_rate(self, num_samples: int, sample_rate: int) -> int:
+    """Returns the samples after resampling; raises ValueError if there are none."""
     length = resampled_length(num_samples, sample_rate, self.sample_rate)
     if not length:
       raise ValueError(
@@ -126,40 +126,49 @@ class CodecModel:
       )
     return length
 
-  def tokens(
+  def make_tokens(
     self, coded: Sequence[Coded], num_samples: Sequence[int], sample_rate: int
   ) -> Tokens:
-    """One batch of clips, with their lengths at their own rate, Hz."""
+    """Pads coded clips to one batch.
+
+    Args:
+      coded: one clip each.
+      num_samples: of each clip, at `sample_rate`.
+      sample_rate: of the clips before resampling, Hz.
+    """
     longest = max(len(one.codes_TxK) for one in coded)
     origin = Origin(np.array(num_samples), sample_rate, self.spec, self.fingerprint)
     return Tokens(
-      np.stack([_padded(one.codes_TxK, longest) for one in coded]),
-      np.stack([_padded(one.mask_T, longest) for one in coded]),
-      _gains(coded),
+      np.stack([_pad_end(one.codes_TxK, longest) for one in coded]),
+      np.stack([_pad_end(_mask(one), longest) for one in coded]),
+      _stack_gains(coded),
       origin,
     )
 
 
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-  """With zeros at the end, (length, ...)."""
+def _mask(one: Coded) -> np.ndarray:
+  return np.ones(len(one.codes_TxK), bool) if one.mask_T is None else one.mask_T
+
+
+def _pad_end(array: np.ndarray, length: int) -> np.ndarray:
+  """Adds zeros at the end up to (length, ...)."""
   missing = ((0, length - len(array)),) + ((0, 0),) * (array.ndim - 1)
   return np.pad(array, missing)
 
 
-def _gains(coded: Sequence[Coded]) -> np.ndarray | None:
-  """(B, S) of the gains, zero beyond an item's own segments."""
-  if coded[0].gain_S is None:
+def _stack_gains(coded: Sequence[Coded]) -> np.ndarray | None:
+  """Returns the gains (B, S), zero beyond an item's own segments."""
+  gains = [one.gain_S for one in coded if one.gain_S is not None]
+  if not gains:
     return None
-  segments = max(len(one.gain_S) for one in coded)
-  return np.stack([_padded(one.gain_S, segments) for one in coded])
+  segments = max(map(len, gains))
+  return np.stack([_pad_end(gain_S, segments) for gain_S in gains])
 
 
 def _items(tokens: Tokens, codec: Codec) -> list[Coded]:
-  """Each item up to its last valid frame."""
-  codes_BxTxK, mask_BxT, gain_BxS = (
-    None if array is None else np.asarray(array)
-    for array in (tokens.codes_BxTxK, tokens.mask_BxT, tokens.gain_BxS)
-  )
+  """Cuts each item after its last valid frame."""
+  codes_BxTxK, mask_BxT = np.asarray(tokens.codes_BxTxK), np.asarray(tokens.mask_BxT)
+  gain_BxS = None if tokens.gain_BxS is None else np.asarray(tokens.gain_BxS)
   return [
     Coded(
       codes_BxTxK[row, :T].astype(np.int32),

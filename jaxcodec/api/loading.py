@@ -1,4 +1,4 @@
-"""A codec from a preset's name and a file of weights."""
+"""Makes a codec from a preset's name and a file of weights."""
 
 import json
 import pathlib
@@ -11,6 +11,7 @@ from jaxcodec import files, porting
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.vocoder_model import VocoderModel
 from jaxcodec.build.codec import make_preset
+from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import silence, variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.presets import PRESETS
@@ -24,14 +25,14 @@ DEMO_WEIGHTS = pathlib.Path(__file__).with_name("demo") / FILE
 def load(
   preset: str | None = None, weights: files.PathLike | None = None
 ) -> CodecModel | VocoderModel:
-  """A codec, or a vocoder, with its weights, ready to use.
+  """Loads a codec, or a vocoder, with its weights.
 
   Args:
-    preset: a name of `jaxcodec.presets`; not needed for weights that carry their
-      config, as those of an experiment do. `demo_16khz` is a small DAC that comes with
-      its weights, to try things with.
+    preset: a name in `jaxcodec.presets`. Not needed for weights whose file holds their
+      config, as an experiment's does. `demo_16khz` is a small DAC whose weights are in
+      the package.
     weights: `params.safetensors`, the work directory of an experiment, or a checkpoint
-      of the original. None gives random weights, and a warning.
+      of the original. None gives random weights, with a warning.
 
   Raises:
     FileNotFoundError: no such weights.
@@ -57,13 +58,14 @@ def load(
   return _model(codec, variables)
 
 
-def _model(codec, variables):
-  kind = VocoderModel if isinstance(codec, Vocoder) else CodecModel
-  return kind(codec, variables)
+def _model(codec: Codec | Vocoder, variables: Any) -> CodecModel | VocoderModel:
+  if isinstance(codec, Vocoder):
+    return VocoderModel(codec, variables)
+  return CodecModel(codec, variables)
 
 
 def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:
-  """The codec's config that the weights carry."""
+  """Returns the codec's config in the header of the weights."""
   metadata = load_metadata(path) if ours else {}
   config = json.loads(metadata.get("config", "{}"))
   if "sample_rate" in metadata:

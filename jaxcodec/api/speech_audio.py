@@ -1,4 +1,4 @@
-"""Recordings that users hand over, checked: mono, at the codec's rate."""
+"""Reads and checks users' recordings: mono, at the codec's rate."""
 
 import math
 import os
@@ -23,26 +23,27 @@ def read_clip(
   longest: float = math.inf,
   kept: float = math.inf,
 ) -> np.ndarray:
-  """Speech (N,) float32 at `own_rate`.
+  """Returns speech (N,) float32 at `own_rate`.
 
   Args:
     audio: a file, whose channels are averaged, or an array (N,), floats in [-1, 1] or
       int16.
-    rate: Hz, of an array; a file has its own.
+    rate: Hz, if `audio` is an array; a file has its own.
     own_rate: the codec's, Hz.
     name: of the argument, for errors.
-    shortest, longest: seconds; less or more is an error.
-    kept: seconds; what lies beyond is left out.
+    shortest, longest: seconds; audio outside of them is an error.
+    kept: seconds; the rest is dropped.
 
   Raises:
     ValueError: audio that cannot be read, is not mono, too short, too long or silent,
       or an array without a rate.
   """
   if isinstance(audio, str | os.PathLike):
-    audio_N, rate, name = *_file(audio, rate, name), str(audio)
+    audio_N, found_rate = _read_file(audio, rate, name)
+    name = str(audio)
   else:
-    audio_N, rate = _array(audio, rate, name)
-  seconds = len(audio_N) / rate
+    audio_N, found_rate = _check_array(audio, rate, name)
+  seconds = len(audio_N) / found_rate
   if seconds < shortest:
     raise ValueError(
       f"{name}: is {seconds:.2f} s long, too short: at least {shortest} s are needed"
@@ -52,19 +53,21 @@ def read_clip(
       f"{name}: is {seconds:.2f} s long, too long: at most {longest} s are possible"
     )
   if seconds > kept:
-    audio_N = audio_N[: int(kept * rate)]
+    audio_N = audio_N[: int(kept * found_rate)]
   if np.abs(audio_N).max() < _SILENCE:
     raise ValueError(f"{name}: is silent: all samples are within {_SILENCE} of 0")
-  return resample(audio_N, rate, own_rate)
+  return resample(audio_N, found_rate, own_rate)
 
 
-def _file(path, rate, name):
+def _read_file(
+  path: str | os.PathLike, rate: int | None, name: str
+) -> tuple[np.ndarray, int]:
   if rate is not None:
     raise ValueError(f"{name}_rate must be None: the file {path} tells its own rate")
   return read_audio(pathlib.Path(path))
 
 
-def _array(audio, rate, name):
+def _check_array(audio: Any, rate: int | None, name: str) -> tuple[np.ndarray, int]:
   if rate is None:
     raise ValueError(f"{name}_rate is missing: an array does not tell its rate, Hz")
   rate = checks.sample_rate(rate, rate)

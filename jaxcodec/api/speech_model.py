@@ -1,9 +1,11 @@
 """What the speech language models share: requests in, speech out."""
 
+import abc
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -17,19 +19,21 @@ from jaxcodec.inference.codec import Coded
 from jaxcodec.types import Tokens
 
 _SHORTEST_PROMPT = 0.5  # s
+# What a model needs for a request, once the request is checked.
+Inputs = TypeVar("Inputs")
 
 
 class Request(NamedTuple):
-  """What is to be said, and in whose voice. Recordings are files, or arrays (N,).
+  """What to say, and in whose voice. Recordings are files, or arrays (N,).
 
   Attributes:
-    text: to speak, or None.
-    like: a recording to say again, or None.
-    like_rate: Hz, of an array.
-    prompt: a recording of the voice; None leaves the voice open.
-    prompt_rate: Hz, of an array.
-    prompt_text: what is said in the prompt, all of it.
-    seed: of the randomness.
+    text: the text to speak, or None.
+    like: a recording whose content to say again, or None.
+    like_rate: Hz, if `like` is an array.
+    prompt: a recording of the voice; None leaves the voice to the model.
+    prompt_rate: Hz, if `prompt` is an array.
+    prompt_text: the transcript of the whole prompt.
+    seed: for sampling.
   """
 
   text: str | None = None
@@ -43,13 +47,13 @@ class Request(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Speech:
-  """What was spoken.
+  """What a model spoke.
 
   Attributes:
-    audio_N: float32 in [-1, 1]; none at all where the model ended at once.
+    audio_N: float32 in [-1, 1]; no samples if the model ended at once.
     sample_rate: Hz.
-    tokens: the codes of it, one item.
-    ended: whether it ended by itself; if not, it was cut.
+    tokens: the codes of the audio, one item.
+    ended: whether the model ended by itself; if not, it was cut.
   """
 
   audio_N: np.ndarray
@@ -59,11 +63,12 @@ class Speech:
 
   @property
   def seconds(self) -> float:
+    """Length of the audio."""
     return len(self.audio_N) / self.sample_rate
 
   @property
   def problem(self) -> str | None:
-    """What is wrong with its length; None if nothing is."""
+    """What is wrong with the length; None if nothing is."""
     if not len(self.audio_N):
       return "ended at once: nothing is spoken; another seed may help"
     if not self.ended:
@@ -76,12 +81,12 @@ class Speech:
 
 
 class Spoken(NamedTuple):
-  """What a language model gave for a request.
+  """The codes that a language model gives for a request.
 
   Attributes:
-    codes_TxK: perhaps of no frames.
-    ended: whether it ended by itself.
-    num_samples: that are wanted of its audio; None for all.
+    codes_TxK: may have no frames.
+    ended: whether the model ended by itself.
+    num_samples: how many samples of the decoded audio to keep; None keeps all.
   """
 
   codes_TxK: np.ndarray
@@ -93,15 +98,12 @@ class Spoken(NamedTuple):
     return len(self.codes_TxK)
 
 
-class SpeechModel:
+class SpeechModel(abc.ABC, Generic[Inputs]):
   """A speech language model with its codec.
 
-  Its kinds have `_ready(request)`, what the model needs for a request, checked, and
-  `_generate(ready, seeds, sampler)`, a list of `Spoken`.
-
   Attributes:
-    codec: whose tokens it speaks.
-    sampler: how it draws them if a call does not say otherwise.
+    codec: decodes what the model speaks, and encodes prompts.
+    sampler: draws the tokens, unless a call says otherwise.
   """
 
   def __init__(
@@ -111,9 +113,19 @@ class SpeechModel:
     self._model, self._params = model, jax.device_put(params)
     self._batch_size = batch_size
 
+  @abc.abstractmethod
+  def _prepare(self, request: Request) -> Inputs:
+    """Checks a request and reads its recordings; raises ValueError."""
+
+  @abc.abstractmethod
+  def _generate(
+    self, inputs: Sequence[Inputs], seeds: Sequence[int], sampler: Any
+  ) -> list[Spoken]:
+    """Speaks each of the inputs as if it were alone."""
+
   @property
   def sample_rate(self) -> int:
-    """Hz, of what is spoken."""
+    """Rate of the speech, Hz."""
     return self.codec.sample_rate
 
   def run(
@@ -122,7 +134,7 @@ class SpeechModel:
     names: Sequence[str] | None = None,
     **sampling: Any,
   ) -> list[Speech]:
-    """Says all of them; each gives what it gives alone.
+    """Speaks each request as if it were alone.
 
     Args:
       requests: what to say.
@@ -133,44 +145,59 @@ class SpeechModel:
       ValueError: naming the request, before anything is computed.
     """
     sampler = self.sampler_with(**sampling)
-    ready = self.checked(requests, names)
-    spoken = self._generate(ready, [request.seed for request in requests], sampler)
+    inputs = self.prepare(requests, names)
+    spoken = self._generate(inputs, [request.seed for request in requests], sampler)
     decoded = iter(self.codec.runner.decode([s.codes_TxK for s in spoken if s.frames]))
     return [
       self._speech(one, next(decoded) if one.frames else np.zeros(0, np.float32))
       for one in spoken
     ]
 
-  def checked(
+  def prepare(
     self, requests: Sequence[Request], names: Sequence[str] | None = None
-  ) -> list[Any]:
-    """The requests as the model needs them; raises as `run` does."""
+  ) -> list[Inputs]:
+    """Returns the model's inputs for each request; raises as `run` does."""
     if names is None:
       names = [f"item {i}" if len(requests) > 1 else "" for i in range(len(requests))]
-    ready = []
+    inputs = []
     for name, request in zip(names, requests, strict=True):
-      with _named(name):
+      with _error_prefix(name):
         checks.seed(request.seed)
-        ready.append(self._ready(request))
-    return ready
+        inputs.append(self._prepare(request))
+    return inputs
 
   def sampler_with(self, **sampling: Any) -> Any:
-    """The sampler with other options; see `with_options`."""
+    """Returns the sampler with other options; see `with_options`."""
     return with_options(self.sampler, self.codec.spec.frame_rate, sampling)
 
-  def _prompt(self, request: Request, **limits: float) -> np.ndarray | None:
-    """The prompt, (N,), within limits of `read_clip`; None if there is none."""
+  def _run_fields(
+    self, what: str, sampling: Mapping[str, Any], **fields: Any
+  ) -> Speech | list[Speech]:
+    """Speaks the requests of `make_requests`: a list if the field `what` is one."""
+    requests, batch = make_requests(what, **fields)
+    speech = self.run(requests, **sampling)
+    return speech if batch else speech[0]
+
+  def _read_prompt(
+    self, request: Request, longest: float = math.inf, kept: float = math.inf
+  ) -> np.ndarray | None:
+    """Returns the prompt (N,), None if there is none; limits as in `read_clip`."""
     if request.prompt is None:
       return None
     return speech_audio.read_clip(
-      *(request.prompt, request.prompt_rate, self.sample_rate),
+      request.prompt,
+      request.prompt_rate,
+      self.sample_rate,
       name="prompt",
       shortest=_SHORTEST_PROMPT,
-      **limits,
+      longest=longest,
+      kept=kept,
     )
 
-  def _encoded(self, clips: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Codes (T, K) of clips, equal ones encoded once; None where there is none."""
+  def _encode_prompts(
+    self, clips: Sequence[np.ndarray | None]
+  ) -> list[np.ndarray | None]:
+    """Returns the codes (T, K) of each clip; encodes equal clips once."""
     unique = {clip_N.tobytes(): clip_N for clip_N in clips if clip_N is not None}
     encoded = self.codec.runner.encode(list(unique.values()))
     codes = dict(zip(unique, encoded, strict=True))
@@ -179,17 +206,17 @@ class SpeechModel:
   def _speech(self, one: Spoken, audio_N: np.ndarray) -> Speech:
     audio_N = audio_N[: one.num_samples]
     coded = Coded(one.codes_TxK, np.ones(one.frames, bool))
-    tokens = self.codec.tokens([coded], [len(audio_N)], self.sample_rate)
+    tokens = self.codec.make_tokens([coded], [len(audio_N)], self.sample_rate)
     return Speech(audio_N, self.sample_rate, tokens, one.ended)
 
 
 def make_requests(what: str, **fields: Any) -> tuple[list[Request], bool]:
-  """One request for each item of a batch.
+  """Makes one request for each item of a batch.
 
   Args:
-    what: the field that decides how many there are: as many as it has items, or one
-      if it is no list or tuple.
-    fields: of `Request`; those that are no list or tuple are the same for all.
+    what: the field whose items are counted: one request for each, or one in all if
+      it is neither a list nor a tuple.
+    fields: of `Request`; a value that is neither a list nor a tuple holds for all.
 
   Returns:
     The requests, and whether they are a batch.
@@ -215,8 +242,8 @@ def _is_list(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
-  """Puts the name before what an error says."""
+def _error_prefix(name: str) -> Iterator[None]:
+  """Puts the name before the message of a ValueError."""
   try:
     yield
   except ValueError as error:

@@ -1,4 +1,4 @@
-"""Options of sampling as users give them, to a sampler."""
+"""Applies users' sampling options to a sampler."""
 
 import dataclasses
 import math
@@ -9,16 +9,16 @@ _MAX_SECONDS, _MAX_FRAMES = "max_seconds", "max_frames"
 
 
 def with_options(sampler: Any, frame_rate: float, options: Mapping[str, Any]) -> Any:
-  """The sampler with the options in the place of its own.
+  """Returns the sampler with some of its fields replaced.
 
   Args:
     sampler: an `IterativeSampler` or an `ArSampler`.
     frame_rate: of the codec, Hz.
-    options: its fields, and `max_seconds` in the place of `max_frames`; those that are
-      None are left out.
+    options: its fields, or `max_seconds` instead of `max_frames`; None keeps the
+      sampler's own value.
 
   Raises:
-    ValueError: an option that this sampler has not, or a value that cannot be.
+    ValueError: an option that this sampler lacks, or an impossible value.
   """
   fields = {name: value for name, value in options.items() if value is not None}
   known = {field.name for field in dataclasses.fields(sampler)}

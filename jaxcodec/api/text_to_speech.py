@@ -1,34 +1,30 @@
-"""AR + NAR: a text, in the voice of a prompt or in one of the model's choosing."""
+"""AR + NAR language models: speak a text, in the voice of a prompt or in their own."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.api.speech_model import (
-  Request,
-  Speech,
-  SpeechModel,
-  Spoken,
-  make_requests,
-)
+from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.inference import slm
 
 
-class _Ready(NamedTuple):
+class _TextInputs(NamedTuple):
+  """The symbols of the prompt's text and of the text, and the prompt's audio."""
+
   text_S: np.ndarray
   prompt_N: np.ndarray | None
 
 
-class TextToSpeech(SpeechModel):
+class TextToSpeech(SpeechModel[_TextInputs]):
   """Speaks texts.
 
   Args:
     vocabulary: the symbols that the model was trained on.
-    max_symbols: of a text, and of a prompt's.
-    max_prompt_seconds: of a prompt, which is used whole as its text is.
-    args, kwargs: see `SpeechModel`.
+    max_symbols: the most that a text, and a prompt's text, may have.
+    max_prompt_seconds: the longest prompt; prompts are used whole, as their texts are.
+    args: see `SpeechModel`.
   """
 
   def __init__(
@@ -54,31 +50,31 @@ class TextToSpeech(SpeechModel):
   ) -> Speech | list[Speech]:
     """Speaks a text, or each of a list as if it were alone.
 
-    Of a list, the other arguments are lists too or hold for all.
+    With a list of texts, each other argument is a list too, or one value for all.
 
     Args:
       text: English.
-      prompt: a recording of the voice: a file or an array (N,); none leaves it open.
-      prompt_rate: Hz, of an array.
-      prompt_text: what is said in the prompt, all of it.
-      seed: the same gives the same speech.
+      prompt: a recording of the voice, a file or an array (N,); None leaves the voice
+        to the model.
+      prompt_rate: Hz, if the prompt is an array.
+      prompt_text: the transcript of the whole prompt.
+      seed: the same seed gives the same speech.
       sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`.
 
     Raises:
-      ValueError: anything that cannot be, before it is computed.
+      ValueError: naming the argument that is wrong, before anything is computed.
     """
-    requests, batch = make_requests(
+    return self._run_fields(
       "text",
+      sampling,
       text=text,
       prompt=prompt,
       prompt_rate=prompt_rate,
       prompt_text=prompt_text,
       seed=seed,
     )
-    spoken = self.run(requests, **sampling)
-    return spoken if batch else spoken[0]
 
-  def _ready(self, request: Request) -> _Ready:
+  def _prepare(self, request: Request) -> _TextInputs:
     if request.text is None or request.like is not None:
       raise ValueError("this model speaks texts, not what a recording says")
     if (request.prompt is None) != (request.prompt_text is None):
@@ -87,14 +83,13 @@ class TextToSpeech(SpeechModel):
         f"{lacking} is missing: a prompt and the text of what is said in it belong"
         " together"
       )
-    parts = [self._symbols(request.text, "text")]
+    parts = [self._encode_text(request.text, "text")]
     if request.prompt_text is not None:
-      parts.insert(0, self._symbols(request.prompt_text, "prompt_text"))
-    return _Ready(
-      wrapped(*parts), self._prompt(request, longest=self._max_prompt_seconds)
-    )
+      parts.insert(0, self._encode_text(request.prompt_text, "prompt_text"))
+    prompt_N = self._read_prompt(request, longest=self._max_prompt_seconds)
+    return _TextInputs(wrapped(*parts), prompt_N)
 
-  def _symbols(self, text, name):
+  def _encode_text(self, text: Any, name: str) -> np.ndarray:
     if not isinstance(text, str):
       raise ValueError(f"{name} must be a string, got {type(text).__name__}")
     try:
@@ -108,11 +103,13 @@ class TextToSpeech(SpeechModel):
       )
     return ids_S
 
-  def _generate(self, ready, seeds, sampler):
-    prompts = self._encoded([one.prompt_N for one in ready])
+  def _generate(
+    self, inputs: Sequence[_TextInputs], seeds: Sequence[int], sampler: Any
+  ) -> list[Spoken]:
+    prompts = self._encode_prompts([one.prompt_N for one in inputs])
     jobs = [
       slm.SpeakJob(one.text_S, prompt_TxK, seed)
-      for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
+      for one, prompt_TxK, seed in zip(inputs, prompts, seeds, strict=True)
     ]
     each = slm.speak(self._model, self._params, jobs, sampler, self._batch_size)
     spoken = {index: Spoken(codes_TxK, ended) for index, codes_TxK, ended in each}

@@ -1,4 +1,4 @@
-"""A vocoder with its weights: mel spectrograms of audio, and audio from them."""
+"""A vocoder with its weights: audio to mel spectrograms and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from jaxcodec.inference.buckets import bucket
 
 
 class VocoderModel:
-  """A vocoder whose lengths are padded to one of a few, each compiled once.
+  """A vocoder. Pads inputs to one of a few lengths, so that few programs are compiled.
 
   Attributes:
-    mel: the features' settings; see `MelFeatures`.
+    mel: settings of the features; see `MelFeatures`.
     fingerprint: sha256 of the weights.
   """
 
@@ -31,7 +31,7 @@ class VocoderModel:
 
   @property
   def sample_rate(self) -> int:
-    """Hz, of what is analysed and decoded."""
+    """Rate of the audio on both sides, Hz."""
     return self.mel.sample_rate
 
   def features(
@@ -40,22 +40,22 @@ class VocoderModel:
     sample_rate: int | None = None,
     lengths: Sequence[int] | None = None,
   ) -> list[np.ndarray]:
-    """Log mel magnitudes (T, M) float32 of each item.
+    """Returns log mel magnitudes (T, M) float32 of each item.
 
     Args:
       audio: (N,), (B, N) or (B, N, 1); floats in [-1, 1] or int16.
-      sample_rate: of the audio, Hz, the vocoder's if None; others are resampled.
+      sample_rate: of the audio, Hz; the vocoder's if None. Other rates are resampled.
       lengths: samples of each item, N if None.
 
     Raises:
-      ValueError: audio or an argument that cannot be, or audio of less than a frame.
+      ValueError: naming the argument that is wrong, or audio shorter than a frame.
     """
     rate = checks.sample_rate(sample_rate, self.sample_rate)
     clips = checks.clips(audio, lengths, 1)
-    return [self._analyzed(resample(c, rate, self.sample_rate)[:, 0]) for c in clips]
+    return [self._analyse(resample(c, rate, self.sample_rate)[:, 0]) for c in clips]
 
   def decode(self, features_TxM: Any) -> np.ndarray:
-    """Audio (N,) float32 of the features (T, M) of one item.
+    """Returns audio (N,) float32 for the features (T, M) of one item.
 
     Raises:
       ValueError: features of another shape or type, or NaN in them.
@@ -72,7 +72,7 @@ class VocoderModel:
     hops = T - (self.mel.padding == "center")
     return np.asarray(audio_BxN)[0, : hops * self.mel.hop]
 
-  def _analyzed(self, audio_N):
+  def _analyse(self, audio_N: np.ndarray) -> np.ndarray:
     frames = self.mel.num_frames(len(audio_N))
     if frames < 1:
       raise ValueError(f"audio of {len(audio_N)} samples is less than a frame")

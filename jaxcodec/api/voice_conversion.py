@@ -1,37 +1,34 @@
-"""Masked parallel: what a recording says, in the voice of a prompt."""
+"""Masked parallel language models: what a recording says, in the voice of a prompt."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcodec.api import speech_audio
-from jaxcodec.api.speech_model import (
-  Request,
-  Speech,
-  SpeechModel,
-  Spoken,
-  make_requests,
-)
+from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
 from jaxcodec.inference import slm
 from jaxcodec.inference.codec import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
-# Seconds at once. Attention's memory grows with the square of the length.
+# Seconds of content. Attention's memory grows with the square of the length.
 _SHORTEST, _LONGEST = 0.1, 60.0
 
 
-class _Ready(NamedTuple):
+class _RecordingInputs(NamedTuple):
+  """The content to say again and the voice's prompt, at the codec's rate."""
+
   content_N: np.ndarray
   prompt_N: np.ndarray | None
 
 
-class VoiceConverter(SpeechModel):
+class VoiceConverter(SpeechModel[_RecordingInputs]):
   """Says again what recordings say.
 
   Args:
     tokenizer: gives the semantic tokens that the model was trained on.
-    prompt_seconds: of a prompt only the first so many seconds are heard.
-    args, kwargs: see `SpeechModel`.
+    prompt_seconds: how much of a prompt's beginning is used.
+    args: see `SpeechModel`.
   """
 
   def __init__(self, *args: Any, tokenizer: SemanticTokenizer, prompt_seconds: float):
@@ -50,30 +47,29 @@ class VoiceConverter(SpeechModel):
   ) -> Speech | list[Speech]:
     """Says what a recording says, or each of a list as if it were alone.
 
-    Of a list, the other arguments are lists too or hold for all.
+    With a list of recordings, each other argument is a list too, or one value for all.
 
     Args:
-      content: a file or an array (N,); what is spoken is as long.
-      prompt: a recording of the voice, likewise; none leaves it open.
-      content_rate, prompt_rate: Hz, of arrays.
-      seed: the same gives the same speech.
+      content: a file or an array (N,); the speech is as long.
+      prompt: a recording of the voice, likewise; None leaves the voice to the model.
+      content_rate, prompt_rate: Hz, for arrays.
+      seed: the same seed gives the same speech.
       sampling: fields of `slm.decode.IterativeSampler`.
 
     Raises:
-      ValueError: anything that cannot be, before it is computed.
+      ValueError: naming the argument that is wrong, before anything is computed.
     """
-    requests, batch = make_requests(
+    return self._run_fields(
       "like",
+      sampling,
       like=content,
       like_rate=content_rate,
       prompt=prompt,
       prompt_rate=prompt_rate,
       seed=seed,
     )
-    spoken = self.run(requests, **sampling)
-    return spoken if batch else spoken[0]
 
-  def _ready(self, request: Request) -> _Ready:
+  def _prepare(self, request: Request) -> _RecordingInputs:
     if request.like is None or request.text is not None:
       raise ValueError(
         "this model says again what a recording says: it needs one (like), and cannot"
@@ -82,25 +78,30 @@ class VoiceConverter(SpeechModel):
     if request.prompt_text is not None:
       raise ValueError("prompt_text is not used: this model reads no text")
     content_N = speech_audio.read_clip(
-      *(request.like, request.like_rate, self.sample_rate),
+      request.like,
+      request.like_rate,
+      self.sample_rate,
       name="content",
       shortest=_SHORTEST,
       longest=_LONGEST,
     )
-    return _Ready(content_N, self._prompt(request, kept=self._prompt_seconds))
+    prompt_N = self._read_prompt(request, kept=self._prompt_seconds)
+    return _RecordingInputs(content_N, prompt_N)
 
-  def _generate(self, ready, seeds, sampler):
-    prompts = self._encoded([one.prompt_N for one in ready])
+  def _generate(
+    self, inputs: Sequence[_RecordingInputs], seeds: Sequence[int], sampler: Any
+  ) -> list[Spoken]:
+    prompts = self._encode_prompts([one.prompt_N for one in inputs])
     jobs = [
-      slm.FillJob(self._semantic(one), prompt_TxK, seed)
-      for one, prompt_TxK, seed in zip(ready, prompts, seeds, strict=True)
+      slm.FillJob(self._semantic_tokens(one), prompt_TxK, seed)
+      for one, prompt_TxK, seed in zip(inputs, prompts, seeds, strict=True)
     ]
     each = slm.fill(self._model, self._params, jobs, sampler, self._batch_size)
     codes = dict(each)
-    return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(ready)]
+    return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(inputs)]
 
-  def _semantic(self, one):
-    """Of the prompt, then of what is to be said."""
+  def _semantic_tokens(self, one: _RecordingInputs) -> np.ndarray:
+    """Returns the prompt's tokens, then those of the content."""
     clips = [clip for clip in (one.prompt_N, one.content_N) if clip is not None]
     spec = self.codec.spec
     tokens = [by_frame(self._tokenizer.encode, spec, clip_N) for clip_N in clips]

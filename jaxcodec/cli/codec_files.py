@@ -1,10 +1,10 @@
-"""Folders of audio to token files and back, a batch of files in memory at a time."""
+"""Encodes and decodes folders of files, a batch of files in memory at a time."""
 
 import concurrent.futures
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +12,16 @@ import numpy as np
 from jaxcodec.api import checks
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.cli import file_tree
-from jaxcodec.cli.file_tree import Job
-from jaxcodec.data.audio.files import read_channels, resample, scan_audio, write_wav
+from jaxcodec.cli.file_tree import FilePair
+from jaxcodec.data.audio.files import (
+  AudioInfo,
+  read_channels,
+  resample,
+  scan_audio,
+  write_wav,
+)
 from jaxcodec.data.source import DataError
+from jaxcodec.inference.codec import Coded
 from jaxcodec.progress import Progress
 from jaxcodec.types import Tokens
 
@@ -33,7 +40,7 @@ class _Clip(NamedTuple):
 
 def encode_files(
   codec: CodecModel,
-  jobs: Sequence[Job],
+  pairs: Sequence[FilePair],
   *,
   num_codebooks: int | None = None,
   on_error: str = "raise",
@@ -44,8 +51,8 @@ def encode_files(
 
   Args:
     codec: encodes.
-    jobs: audio files and where their tokens go.
-    num_codebooks: the first so many codebooks only.
+    pairs: audio files and where their tokens go.
+    num_codebooks: how many codebooks to use, from the coarsest; all if None.
     on_error: `raise` at the first bad file or `skip` it.
 
   Returns:
@@ -55,22 +62,24 @@ def encode_files(
     ValueError: num_codebooks, a bad file, or none that is good.
   """
   K = checks.num_codebooks(num_codebooks, codec.spec)
-  kept, skipped = _scanned(jobs, functools.partial(_scan, codec), on_error)
-  lengths = [codec.own_length(info.num_samples, info.sample_rate) for _, info in kept]
+  kept, skipped = _scan_all(pairs, functools.partial(_scan, codec), on_error)
+  lengths = [
+    codec.length_at_own_rate(info.num_samples, info.sample_rate) for _, info in kept
+  ]
   each = codec.runner.encode_each(
     lengths, lambda index: _load(codec, kept[index][0].source), K
   )
   with Progress(len(kept), "encode", unit="files") as progress:
     for index, coded in each:
-      job, info = kept[index]
-      codec.tokens([coded], [info.num_samples], info.sample_rate).save(job.target)
+      pair, info = kept[index]
+      codec.make_tokens([coded], [info.num_samples], info.sample_rate).save(pair.target)
       progress.update()
   return skipped
 
 
 def decode_files(
   codec: CodecModel,
-  jobs: Sequence[Job],
+  pairs: Sequence[FilePair],
   *,
   any_weights: bool = False,
   overwrite: bool = False,
@@ -80,7 +89,7 @@ def decode_files(
 
   Args:
     codec: decodes; the files have its rate.
-    jobs: token files and where their audio goes.
+    pairs: token files and where their audio goes.
     any_weights: see `CodecModel.decode`.
     overwrite: whether wav files that are there may be replaced.
     on_error: `raise` at the first bad file or `skip` it.
@@ -88,11 +97,11 @@ def decode_files(
   Returns, raises: see `encode_files`.
   """
 
-  def scan(path):
-    return codec.checked(Tokens.load(path), any_weights)
+  def scan(path: pathlib.Path) -> tuple[list[Coded], list[int]]:
+    return codec.check_tokens(Tokens.load(path), any_weights)
 
-  kept, skipped = _scanned(jobs, lambda path: _clip_sizes(*scan(path)), on_error)
-  clips = [clip for job, sizes in kept for clip in _clips(job, sizes)]
+  kept, skipped = _scan_all(pairs, lambda path: _clip_sizes(*scan(path)), on_error)
+  clips = [clip for pair, sizes in kept for clip in _clips(pair, sizes)]
   if not overwrite:
     file_tree.refuse_existing([clip.target for clip in clips])
   items = functools.lru_cache(maxsize=4)(lambda path: scan(path)[0])
@@ -108,47 +117,47 @@ def decode_files(
   return skipped
 
 
-def _scanned(
-  jobs: Sequence[Job], scan: Callable[[pathlib.Path], Any], on_error: str
-) -> tuple[list[tuple[Job, Any]], Skipped]:
-  """What `scan` says of each file that is good, and the others."""
+def _scan_all(
+  pairs: Sequence[FilePair], scan: Callable[[pathlib.Path], Any], on_error: str
+) -> tuple[list[tuple[FilePair, Any]], Skipped]:
+  """Scans every file; returns the good ones with the results, and the others."""
   kept, skipped = [], []
   workers = min(16, os.cpu_count() or 1)
   with (
-    Progress(len(jobs), "check", unit="files") as progress,
+    Progress(len(pairs), "check", unit="files") as progress,
     concurrent.futures.ThreadPoolExecutor(workers) as pool,
   ):
-    futures = [pool.submit(scan, job.source) for job in jobs]
-    for job, future in zip(jobs, futures, strict=True):
+    futures = [pool.submit(scan, pair.source) for pair in pairs]
+    for pair, future in zip(pairs, futures, strict=True):
       try:
-        kept.append((job, future.result()))
+        kept.append((pair, future.result()))
       except (ValueError, OSError) as error:
         reason = str(error)
-        if str(job.source) not in reason:
-          reason = f"{job.source}: {reason}"
+        if str(pair.source) not in reason:
+          reason = f"{pair.source}: {reason}"
         if on_error == "raise":
           pool.shutdown(cancel_futures=True)
           raise DataError(f"{reason}; --on-error skip leaves such files out") from error
-        skipped.append({"item": str(job.source), "reason": reason})
+        skipped.append({"item": str(pair.source), "reason": reason})
       progress.update()
   if not kept:
     raise DataError(f"no usable file; the first: {skipped[0]['reason']}")
   return kept, skipped
 
 
-def _scan(codec, path):
+def _scan(codec: CodecModel, path: pathlib.Path) -> AudioInfo:
   info = scan_audio(path)
   if info.num_channels > codec.num_channels > 1:
     raise DataError(
       f"{path}: has {info.num_channels} channels; this codec is for"
       f" {codec.num_channels}"
     )
-  codec.own_length(info.num_samples, info.sample_rate)  # long enough
+  codec.length_at_own_rate(info.num_samples, info.sample_rate)  # long enough
   return info
 
 
-def _load(codec, path):
-  """(N, C) at the codec's rate; channels are averaged, or one is repeated."""
+def _load(codec: CodecModel, path: pathlib.Path) -> np.ndarray:
+  """Reads (N, C) at the codec's rate; averages channels, or repeats the only one."""
   audio_NxC, rate = read_channels(path)
   if codec.num_channels == 1:
     audio_NxC = audio_NxC.mean(axis=1, keepdims=True)
@@ -157,13 +166,16 @@ def _load(codec, path):
   return resample(audio_NxC, rate, codec.sample_rate)
 
 
-def _clip_sizes(items, lengths):
+def _clip_sizes(
+  items: Sequence[Coded], lengths: Sequence[int]
+) -> list[tuple[int, int]]:
+  """Returns (frames, samples) of each clip."""
   return [(len(i.codes_TxK), length) for i, length in zip(items, lengths, strict=True)]
 
 
-def _clips(job, sizes):
+def _clips(pair: FilePair, sizes: Sequence[tuple[int, int]]) -> Iterator[_Clip]:
   for row, (frames, length) in enumerate(sizes):
-    target = job.target
+    target = pair.target
     if len(sizes) > 1:
       target = target.with_name(f"{target.stem}.{row}{target.suffix}")
-    yield _Clip(job.source, row, target, length, frames)
+    yield _Clip(pair.source, row, target, length, frames)

@@ -1,4 +1,4 @@
-"""`jaxcodec data build`: its arguments, and what it says when it is done."""
+"""`jaxcodec data build`: prepares a folder of speech as TFDS shards."""
 
 import argparse
 import sys

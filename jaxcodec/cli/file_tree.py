@@ -1,4 +1,4 @@
-"""Which files to read and what to write for them, in a tree like the one read from."""
+"""Pairs input files with output files in a tree of the same shape."""
 
 import os
 import pathlib
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
-class Job(NamedTuple):
+class FilePair(NamedTuple):
   """A file to read and the file to write for it."""
 
   source: pathlib.Path
@@ -18,27 +18,28 @@ def plan(
   out: str | os.PathLike,
   suffixes: Sequence[str],
   target_suffix: str,
-) -> list[Job]:
-  """A job for each input file and for each file of `suffixes` below an input folder.
+) -> list[FilePair]:
+  """Pairs each input file, and each file of `suffixes` below an input folder.
 
-  A file goes to `out` itself, those of a folder to their place in a tree like it.
+  A single file goes to `out` itself; files of a folder keep their relative path.
   Hidden files are left out.
 
   Raises:
     ValueError: a missing input, a file of another kind, a folder with nothing to do,
       or two files that would be written to one.
   """
-  jobs: list[Job] = []
+  pairs: list[FilePair] = []
   for given in map(pathlib.Path, inputs):
     for source, relative in _files(given, suffixes):
-      jobs.append(Job(source, pathlib.Path(out) / relative.with_suffix(target_suffix)))
+      target = pathlib.Path(out) / relative.with_suffix(target_suffix)
+      pairs.append(FilePair(source, target))
   sources: dict[pathlib.Path, pathlib.Path] = {}
-  for source, target in jobs:
+  for source, target in pairs:
     if sources.setdefault(target, source) != source:
       raise ValueError(
         f"{source} and {sources[target]} would both be written to {target}"
       )
-  return [Job(source, target) for target, source in sources.items()]
+  return [FilePair(source, target) for target, source in sources.items()]
 
 
 def refuse_existing(targets: Sequence[pathlib.Path]) -> None:
@@ -50,8 +51,10 @@ def refuse_existing(targets: Sequence[pathlib.Path]) -> None:
     )
 
 
-def _files(given, suffixes):
-  """(path, path below `given`) of each file to read."""
+def _files(
+  given: pathlib.Path, suffixes: Sequence[str]
+) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Returns (path, path below `given`) of each file to read."""
   kinds = ", ".join(suffixes)
   if given.is_dir():
     found = [

@@ -1,8 +1,7 @@
 """Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
 
-Exit codes: 0 done, 1 the language model spoke nothing for some output, or what `doctor`
-found wrong, 2 bad input, 130 stopped by Ctrl-C. Files that were written are whole in
-every case.
+Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
+a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
 """
 
 import argparse
@@ -11,10 +10,14 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
 from jaxcodec.cli import synthesize
+
+if TYPE_CHECKING:
+  from jaxcodec.api import CodecModel
 
 SKIPPED = "skipped.json"
 
@@ -33,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def script() -> None:
-  """What the installed command runs: `main`, with compiled programs kept."""
-  # Not every command imports JAX, which reads this when it is.
+  """Runs `main` as the installed command, with a cache of compiled programs."""
+  # JAX reads this when it is imported, which not every command does.
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(files.cache_folder() / "xla"))
   sys.exit(main(sys.argv[1:]))
 
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _add_files(parser, what) -> None:
+def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
   parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
   parser.add_argument("--preset", help="not needed if the weights say which codec")
   parser.add_argument(
@@ -104,37 +107,37 @@ def _add_files(parser, what) -> None:
   )
 
 
-def _encode(arguments) -> None:
+def _encode(arguments: argparse.Namespace) -> None:
   from jaxcodec.cli import codec_files, file_tree
   from jaxcodec.data.audio.files import SUFFIXES
 
-  jobs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
+  pairs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
   if not arguments.overwrite:
-    file_tree.refuse_existing([job.target for job in jobs])
+    file_tree.refuse_existing([pair.target for pair in pairs])
   skipped = codec_files.encode_files(
     _codec(arguments),
-    jobs,
+    pairs,
     num_codebooks=arguments.num_codebooks,
     on_error=arguments.on_error,
   )
-  _report(arguments, len(jobs), skipped)
+  _report(arguments, len(pairs), skipped)
 
 
-def _decode(arguments) -> None:
+def _decode(arguments: argparse.Namespace) -> None:
   from jaxcodec.cli import codec_files, file_tree
 
-  jobs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
+  pairs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
   skipped = codec_files.decode_files(
     _codec(arguments),
-    jobs,
+    pairs,
     any_weights=arguments.any_weights,
     overwrite=arguments.overwrite,
     on_error=arguments.on_error,
   )
-  _report(arguments, len(jobs), skipped)
+  _report(arguments, len(pairs), skipped)
 
 
-def _codec(arguments):
+def _codec(arguments: argparse.Namespace) -> "CodecModel":
   from jaxcodec.api import DEMO, CodecModel, load
 
   if arguments.weights is None and arguments.preset != DEMO:
@@ -145,7 +148,9 @@ def _codec(arguments):
   return model
 
 
-def _report(arguments, count, skipped) -> None:
+def _report(
+  arguments: argparse.Namespace, count: int, skipped: Sequence[dict[str, str]]
+) -> None:
   print(f"{count - len(skipped)} of {count} files done, in {arguments.out}")
   if arguments.on_error == "skip":
     files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
@@ -153,31 +158,33 @@ def _report(arguments, count, skipped) -> None:
     print(f"skipped: {entry['reason']}", file=sys.stderr)
 
 
-def _convert(arguments) -> None:
+def _convert(arguments: argparse.Namespace) -> None:
   from jaxcodec.cli.convert import convert_file
 
   print(
     convert_file(
-      *(arguments.source, arguments.preset, arguments.out),
+      arguments.source,
+      arguments.preset,
+      arguments.out,
       layout=arguments.layout,
       verify=arguments.verify,
     )
   )
 
 
-def _info(arguments) -> None:
+def _info(arguments: argparse.Namespace) -> None:
   for path in arguments.files:
     header = token_file.read_header(path)
     print(f"{path}: {json.dumps(header, indent=2, sort_keys=True)}")
 
 
-def _doctor(arguments) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
   from jaxcodec import doctor
   from jaxcodec.recipes import config_file
 
   config = arguments.config and config_file.load(arguments.config, arguments.set)
   failed = False
-  for finding in doctor.run(config or None):
-    print(finding, flush=True)
-    failed |= finding.status == "FAIL"
+  for diagnosis in doctor.run(config or None):
+    print(diagnosis, flush=True)
+    failed |= diagnosis.status == "FAIL"
   return int(failed)

@@ -1,4 +1,4 @@
-"""Speech jobs to wav files, a few jobs in memory at a time."""
+"""Speaks to wav files, a few jobs in memory at a time."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ _CHUNK = 64
 def speak_files(
   model: SpeechModel, jobs: Sequence[SpeechJob], **sampling: Any
 ) -> list[dict[str, Any]]:
-  """Writes a wav file for each job, but for those at which nothing is spoken.
+  """Writes a wav file for each job at which the model speaks anything.
 
-  Every job is checked, its recordings read through, before the first is spoken. A file
-  that stood in the place of one that is not spoken is removed.
+  Checks every job, reading its recordings, before it speaks the first. Where the model
+  speaks nothing, a file that was at that place is removed.
 
   Args:
     model: speaks.
@@ -25,17 +25,17 @@ def speak_files(
     sampling: see `SpeechModel.run`.
 
   Returns:
-    Of each job its `out`, `seed`, `seconds`, whether it `ended` and its `problem`.
+    For each job its `out`, `seed`, `seconds`, whether it `ended` and its `problem`.
 
   Raises:
     ValueError: naming the job.
   """
   model.sampler_with(**sampling)
   for job in jobs:
-    model.checked([job.request], [job.name])
+    model.prepare([job.request], [job.name])
   rows = []
   with Progress(len(jobs), "speak", unit="clips") as progress:
-    for job, speech in _spoken(model, jobs, sampling):
+    for job, speech in _speak(model, jobs, sampling):
       if len(speech.audio_N):
         speech.save(job.target)
       else:
@@ -53,7 +53,9 @@ def speak_files(
   return rows
 
 
-def _spoken(model, jobs, sampling) -> Iterator[tuple[SpeechJob, Speech]]:
+def _speak(
+  model: SpeechModel, jobs: Sequence[SpeechJob], sampling: dict[str, Any]
+) -> Iterator[tuple[SpeechJob, Speech]]:
   for start in range(0, len(jobs), _CHUNK):
     chunk = jobs[start : start + _CHUNK]
     requests, names = [job.request for job in chunk], [job.name for job in chunk]

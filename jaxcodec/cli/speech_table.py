@@ -1,4 +1,4 @@
-"""A TSV of things to say, a row each, checked before anything is loaded."""
+"""Reads the table of `jaxcodec synthesize --tsv`, a row for each wav file."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class SpeechJob(NamedTuple):
 def read_table(
   path: files.PathLike, out: files.PathLike, seed: int = 0
 ) -> list[SpeechJob]:
-  """The jobs of a table with a header row.
+  """Reads a table with a header row.
 
   Its columns are `out` and either `text` or `like`, and any of `prompt`, `prompt_text`
   and `seed`; an empty cell is as if its column were not there.
@@ -43,7 +43,8 @@ def read_table(
   except UnicodeDecodeError as error:
     raise ValueError(f"{path}: is not UTF-8 text: {error}") from error
   columns = _columns(path, lines)
-  jobs, taken = [], {}
+  jobs: list[SpeechJob] = []
+  taken: dict[pathlib.Path, int] = {}
   for number, cells in _rows(path, lines, columns):
     name = f"{path}, line {number}"
     target = _target(name, cells.pop("out", ""), pathlib.Path(out))
@@ -56,14 +57,14 @@ def read_table(
   return jobs
 
 
-def _columns(path, lines: Sequence[str]) -> list[str]:
+def _columns(path: pathlib.Path, lines: Sequence[str]) -> list[str]:
   columns = [column.strip() for column in lines[0].split("\t")]
   if not any(needed <= set(columns) for needed in _NEEDED):
     raise ValueError(
       f"{path}, line 1: expected a header with the columns out and text, or out and"
       f" like, apart by tabs; got {columns}"
     )
-  if unknown := set(columns) - _OPTIONAL - set.union(*_NEEDED):
+  if unknown := set(columns) - _OPTIONAL.union(*_NEEDED):
     raise ValueError(
       f"{path}, line 1: unknown columns {sorted(unknown)}; known: out, text, like,"
       f" {', '.join(sorted(_OPTIONAL))}"
@@ -73,8 +74,10 @@ def _columns(path, lines: Sequence[str]) -> list[str]:
   return columns
 
 
-def _rows(path, lines, columns) -> Iterator[tuple[int, dict[str, str]]]:
-  """(number, cells by column) of the lines; what is empty is left out."""
+def _rows(
+  path: pathlib.Path, lines: Sequence[str], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+  """Yields (number, cells by column) of the lines, without those that are empty."""
   for number, line in enumerate(lines[1:], 2):
     if not line.strip():
       continue
@@ -93,7 +96,9 @@ def _target(name: str, out: str, folder: pathlib.Path) -> pathlib.Path:
   return folder / relative
 
 
-def _request(path, name, cells, seed) -> Request:
+def _request(
+  path: pathlib.Path, name: str, cells: dict[str, str], seed: int
+) -> Request:
   for column in _FILES & cells.keys():
     cells[column] = str(path.parent / cells[column])
   if "text" not in cells and "like" not in cells:
@@ -102,4 +107,10 @@ def _request(path, name, cells, seed) -> Request:
     seed = int(cells.pop("seed", seed))
   except ValueError as error:
     raise ValueError(f"{name}: seed must be an integer: {error}") from None
-  return Request(**cells, seed=seed)
+  return Request(
+    text=cells.get("text"),
+    like=cells.get("like"),
+    prompt=cells.get("prompt"),
+    prompt_text=cells.get("prompt_text"),
+    seed=seed,
+  )

@@ -1,9 +1,10 @@
-"""The command `jaxcodec synthesize`: speech by a trained language model."""
+"""`jaxcodec synthesize`: speaks with a trained language model."""
 
 import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxcodec import files
@@ -14,7 +15,7 @@ _SAMPLING = ("temperature", "top_k", "top_p", "max_seconds")
 
 
 def add_command(commands: Any) -> None:
-  """Adds it to argparse's subparsers."""
+  """Adds `synthesize` to the command line's commands."""
   parser = commands.add_parser(
     "synthesize",
     help="speak a text, or what a recording says, in a voice",
@@ -72,7 +73,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def _synthesize(arguments) -> int:
+def _synthesize(arguments: argparse.Namespace) -> int:
   from jaxcodec.api import load_slm
   from jaxcodec.cli import file_tree
   from jaxcodec.cli.speech_files import speak_files
@@ -90,7 +91,7 @@ def _synthesize(arguments) -> int:
   return _report(arguments, rows)
 
 
-def _jobs(arguments) -> list[Any]:
+def _jobs(arguments: argparse.Namespace) -> list[Any]:
   from jaxcodec.api.speech_model import Request
   from jaxcodec.cli.speech_table import SpeechJob, read_table
 
@@ -113,8 +114,8 @@ def _jobs(arguments) -> list[Any]:
   return [SpeechJob(request, target, "")]
 
 
-def _report(arguments, rows) -> int:
-  """Says what was done; the exit code."""
+def _report(arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> int:
+  """Prints what was done; returns the exit code."""
   for row in rows:
     if row["problem"]:
       print(f"{row['out']}: {row['problem']}", file=sys.stderr)

@@ -1,22 +1,22 @@
-"""`jaxcodec doctor`: whether this machine can train, in about a minute."""
+"""`jaxcodec doctor`: tells whether this machine can train, in about a minute."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from jaxcodec.doctor import data, devices, overfit
-from jaxcodec.doctor.finding import Finding, examine
+from jaxcodec.doctor.diagnosis import Diagnosis, examine
 
-__all__ = ["Finding", "run"]
+__all__ = ["Diagnosis", "run"]
 
 
-def run(config: Any = None) -> Iterator[Finding]:
+def run(config: Any = None) -> Iterator[Diagnosis]:
   """Examines the devices, whether tiny models learn, and the data of a config.
 
   Args:
     config: of an experiment, a ConfigDict; None leaves the data out.
 
   Yields:
-    What was found, as it is found.
+    Each diagnosis as soon as it is made.
   """
   yield from examine("devices", devices.products)
   yield from examine("collective", devices.collective)

@@ -1,4 +1,4 @@
-"""Whether the data of a config come as fast as its codec trains on them."""
+"""Compares the rate of a config's input with that of its codec's training."""
 
 import pathlib
 import tempfile
@@ -10,18 +10,18 @@ from jaxcodec.build.fields import crop_samples
 from jaxcodec.build.resolve import resolve
 from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.sources.synthetic import synthetic_crops
-from jaxcodec.doctor.finding import PASS, WARN
+from jaxcodec.doctor.diagnosis import PASS, WARN
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.experiment import Experiment, open_experiment, plain
 from jaxcodec.train import loop
 
 _SECONDS = 5.0
 _STEPS = 6
-_MARGIN = 1.25  # that the input should be faster by
+_MARGIN = 1.25  # how much faster the input should be than the training
 
 
 def rates(config: Any) -> Iterator[tuple[str, str]]:
-  """Examples a second of the input alone, and of the training step alone."""
+  """Measures examples/s of the input alone and of the training step alone."""
   with tempfile.TemporaryDirectory() as folder:
     experiment = open_experiment(resolve(plain(config)), pathlib.Path(folder))
     utterances = experiment.source.utterances
@@ -30,7 +30,7 @@ def rates(config: Any) -> Iterator[tuple[str, str]]:
     if experiment.skipped:
       reason = experiment.skipped[0]["reason"]
       yield WARN, f"{len(experiment.skipped)} recordings are left out: {reason}, ..."
-    delivered, consumed = _delivered(experiment), _consumed(experiment, folder)
+    delivered, consumed = _input_rate(experiment), _training_rate(experiment, folder)
   text = (
     f"the input alone gives {delivered:.1f} examples/s, the codec's training step"
     f" takes {consumed:.1f}"
@@ -48,8 +48,8 @@ def _shape(experiment: Experiment) -> dict[str, int]:
   return {"crop_samples": samples, "batch_size": size, "seed": experiment.seed}
 
 
-def _delivered(experiment: Experiment) -> float:
-  """Examples/s that reach the devices, after the first batch."""
+def _input_rate(experiment: Experiment) -> float:
+  """Measures examples/s that reach the devices, after the first batch."""
   shape = _shape(experiment)
   source, indices = experiment.source, experiment.split["train"]
   rate = experiment.spec.sample_rate
@@ -62,8 +62,8 @@ def _delivered(experiment: Experiment) -> float:
   return count / (time.monotonic() - start)
 
 
-def _consumed(experiment: Experiment, folder: str) -> float:
-  """Examples/s that the loop trains on if they cost nothing."""
+def _training_rate(experiment: Experiment, folder: str) -> float:
+  """Measures examples/s that the loop trains on, with synthetic input."""
   lines = []
   loop.fit(
     experiment.models.codec_task,

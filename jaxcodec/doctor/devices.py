@@ -1,4 +1,4 @@
-"""Whether every device computes, and all of them together."""
+"""Checks that every device computes, alone and together with the others."""
 
 import collections
 import time
@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.doctor.finding import FAIL, PASS, WARN
+from jaxcodec.doctor.diagnosis import FAIL, PASS, WARN
 from jaxcodec.parallel import sharding
 
-# Small integers, whose products every type sums without rounding.
+# Products of small integers are exact in every type, also in TF32 and bfloat16.
 _SIZE, _TIMED = 256, 1024
 
 
 def products() -> Iterator[tuple[str, str]]:
-  """A matrix product on every device of this process against numpy's."""
+  """Compares a matrix product on every device of this process with numpy's."""
   rng = np.random.default_rng(0)
   a, b = rng.integers(-1, 2, (2, _SIZE, _SIZE)).astype(np.float32)
   product = jax.jit(jnp.matmul)
@@ -44,7 +44,7 @@ def _speed() -> float:
 
 
 def collective() -> Iterator[tuple[str, str]]:
-  """A sum over an array that is spread over all devices."""
+  """Sums an array that is sharded over all devices."""
   mesh = sharding.make_mesh()
   numbers = np.arange(1, 1 + mesh.size, dtype=np.float32)
   whole, spread = sharding.replicated(mesh), sharding.batch_sharding(mesh)
@@ -58,7 +58,7 @@ def collective() -> Iterator[tuple[str, str]]:
 
 
 def memory() -> Iterator[tuple[str, str]]:
-  """How much of the devices' memory is free, where they say."""
+  """Reports the free memory of devices that tell it."""
   for device in jax.local_devices():
     stats = device.memory_stats() or {}
     if not {"bytes_limit", "bytes_in_use"} <= stats.keys():

@@ -1,4 +1,4 @@
-"""Whether tiny models learn one batch by heart, as anything that trains must."""
+"""Checks that tiny models overfit one batch, as anything that trains must."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.discriminators import DacDiscriminator
 from jaxcodec.codecs.seanet import SeanetEncoder
 from jaxcodec.codecs.vocos import VocosDecoder
-from jaxcodec.doctor.finding import FAIL, PASS, WARN
+from jaxcodec.doctor.diagnosis import FAIL, PASS, WARN
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -20,12 +20,12 @@ from jaxcodec.types import TokenSpec
 
 CODEC_STEPS, SLM_STEPS = 200, 200
 _RATE, _CODES = 8000, 16
-_MEL, _NATS = 0.6, 0.5  # parts of what they begin with, that they must fall below
-_USED = 0.25  # of the codes, as perplexity
+_MEL, _NATS = 0.6, 0.5  # fractions of the initial losses to fall below
+_USED = 0.25  # least perplexity, as a fraction of the codebook size
 
 
 def codec() -> Iterator[tuple[str, str]]:
-  """A codec, against a discriminator, on four tones; and how it uses its codebooks."""
+  """Trains a codec with a discriminator on four tones; checks codebook use, too."""
   task, batch = _codec_task(), _tones()
   state = jax.jit(task.init)(jax.random.key(0), batch)
   step = jax.jit(task.train_step, donate_argnums=0)
@@ -52,12 +52,14 @@ def _codec_task() -> CodecGanTask:
       _RATE,
     ),
     DacDiscriminator(periods=(), n_ffts=(64,), period_width=1, band_width=2),
-    *(opt, opt, weights),
+    opt,
+    opt,
+    weights,
     mel_scales=((64, 10), (256, 20)),
   )
 
 
-def _tones():
+def _tones() -> dict[str, np.ndarray]:
   n = np.arange(2000) / _RATE
   rng = np.random.default_rng(0)
   sweeps = [np.sin(2 * np.pi * (100 + 150 * row) * (1 + n) * n) for row in range(4)]
@@ -66,7 +68,7 @@ def _tones():
 
 
 def slm() -> Iterator[tuple[str, str]]:
-  """A masked language model on random tokens."""
+  """Trains a masked language model on random tokens."""
   spec = TokenSpec(num_codebooks=2, codebook_size=_CODES, hop=20, sample_rate=_RATE)
   model = MaskGit(spec, num_semantic=64, width=64, depth=2, heads=4, dropout=0.0)
   task = SlmTask(model, steps=SLM_STEPS + 1, learning_rate=1e-2, warmup_steps=10)

@@ -36,7 +36,7 @@ class Coded(NamedTuple):
 
 
 def by_frame(
-  function: Callable[[np.ndarray, np.ndarray], Any],
+  function: Callable[..., Any],
   spec: TokenSpec,
   audio_N: np.ndarray,
 ) -> np.ndarray:

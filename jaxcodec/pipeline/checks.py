@@ -1,6 +1,6 @@
 """Checks that run before the first stage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax.sharding import Mesh
@@ -91,7 +91,7 @@ def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
 
 
 def check_batches(
-  config: dict[str, Any],
+  config: Mapping[str, Any],
   mesh: Mesh,
   spec: TokenSpec,
   trained: Sequence[str] = ("codec", "slm"),

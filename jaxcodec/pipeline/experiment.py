@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -47,7 +48,7 @@ class Experiment:
     done: the stages that are complete, by name.
   """
 
-  config: dict[str, Any]
+  config: Mapping[str, Any]
   workdir: pathlib.Path
   source: Source
   split: dict[str, list[int]]
@@ -148,7 +149,7 @@ class Experiment:
     return {u.id: i for i, u in enumerate(self.source.utterances)}
 
 
-def open_experiment(config: dict[str, Any], workdir: pathlib.Path) -> Experiment:
+def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experiment:
   """Checks the config, opens the data and splits it.
 
   Raises:

@@ -1,6 +1,6 @@
 """Whether the optional packages that an experiment runs on are installed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxcodec.build.codec import make_codec
@@ -16,7 +16,7 @@ _OF_FRONT_ENDS = {
 }
 
 
-def check_packages(config: dict[str, Any], wanted: Sequence[str]) -> None:
+def check_packages(config: Mapping[str, Any], wanted: Sequence[str]) -> None:
   """Looks for all of them at once, before data are read or spoken.
 
   Args:
@@ -41,7 +41,7 @@ def check_packages(config: dict[str, Any], wanted: Sequence[str]) -> None:
     )
 
 
-def _of_metrics(config: dict[str, Any]) -> Iterable[str]:
+def _of_metrics(config: Mapping[str, Any]) -> Iterable[str]:
   """Returns the packages of the metrics; of a config that is wrong, none."""
   try:
     spec = make_codec(config).spec

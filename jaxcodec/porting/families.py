@@ -1,4 +1,4 @@
-"""Which published model a codec is, and what that model is called there."""
+"""Published models that a codec can be, and how their files keep it."""
 
 import dataclasses
 import math
@@ -26,15 +26,15 @@ State = dict[str, np.ndarray]
 
 
 class Family:
-  """How one published model's weights are kept.
+  """How the files of one published model are laid out.
 
   Attributes:
-    package: whose model it is.
+    package: the Python package of the original.
     rules: the table of its weights.
-    renames: Hugging Face's names; none where transformers lacks the model.
+    renames: Hugging Face's names; empty if transformers lacks the model.
     config: Hugging Face's `config.json`.
-    folded: whether Hugging Face's model has its weight norms multiplied out.
-    kwargs: what decides how it is built, as `said` gives it.
+    folded: whether Hugging Face's model has weight norms folded into kernels.
+    kwargs: the original's constructor arguments, as `config_fields` gives it.
   """
 
   package: str
@@ -44,25 +44,25 @@ class Family:
   folded = False
   kwargs: Mapping[str, Any] = {}
 
-  def said(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a checkpoint's config says of `kwargs`."""
+  def config_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what a checkpoint's config says about `kwargs`."""
     return config
 
-  def gathered(self, state: State, path: pathlib.Path) -> State:
-    """What the rules know of a state dict from `path`."""
+  def from_checkpoint(self, state: State, path: pathlib.Path) -> State:
+    """Returns the arrays that the rules cover, of a state dict read from `path`."""
     return state
 
-  def completed(self, state: State) -> State:
-    """What the original has besides what the rules give."""
+  def with_buffers(self, state: State) -> State:
+    """Adds the buffers that the original has besides its parameters."""
     return state
 
-  def wrapped(self, state: State) -> dict[str, Any]:
-    """What the original's own `save` writes."""
+  def to_checkpoint(self, state: State) -> dict[str, Any]:
+    """Returns the object that the original's own `save` writes."""
     return state
 
 
-def family(codec: Codec | Vocoder) -> Family:
-  """The family of a codec.
+def family_of(codec: Codec | Vocoder) -> Family:
+  """Returns the family of a codec.
 
   Raises:
     ValueError: no published model has these parts.
@@ -111,7 +111,7 @@ class _Dac(Family):
       **shared,
     )
 
-  def wrapped(self, state):
+  def to_checkpoint(self, state):
     return {"state_dict": state, "metadata": {"kwargs": dict(self.kwargs)}}
 
 
@@ -156,7 +156,7 @@ def _encodec_config(codec):
 
 
 def _bandwidths(codec):
-  """kbps of 2, 4, 8, ... and of all codebooks, at whole frames a second."""
+  """Returns the kbps of 2, 4, 8, ... and all codebooks, at whole frames a second."""
   K, bits = codec.quantizer.num_codebooks, math.log2(codec.quantizer.codebook_size)
   counts = [*(2**i for i in range(1, K.bit_length()) if 2**i < K), K]
   rate = math.ceil(codec.sample_rate / codec.encoder.hop)
@@ -173,7 +173,7 @@ class _VocosMel(Family):
       **_vocos_fields(vocoder.decoder),
     }
 
-  def said(self, config):
+  def config_fields(self, config):
     if not config:
       return {}
     mel = vocos_tables.mel_fields(config)
@@ -182,13 +182,16 @@ class _VocosMel(Family):
       **vocos_tables.decoder_fields(config),
     }
 
-  def completed(self, state):
+  def with_buffers(self, state):
     mel = {n: getattr(self._mel, n) for n in ("sample_rate", "n_fft", "n_mels")}
     return {**vocos_tables.buffers(self._decoder.n_fft, mel), **state}
 
 
 class _VocosEncodec(Family):
-  """Files of Vocos leave EnCodec out, except for the codebooks: its own is beside."""
+  """Vocos on EnCodec's tokens, whose encoder is read from EnCodec's own file.
+
+  Vocos's files hold nothing of EnCodec but its codebooks.
+  """
 
   package = "vocos"
   rules = (*encodec_tables.CODEC, *vocos_tables.DECODER)
@@ -197,10 +200,10 @@ class _VocosEncodec(Family):
     self._codec = codec
     self.kwargs = _vocos_fields(codec.decoder)
 
-  def said(self, config):
+  def config_fields(self, config):
     return vocos_tables.decoder_fields(config) if config else {}
 
-  def gathered(self, state, path):
+  def from_checkpoint(self, state, path):
     quantizer = self._codec.quantizer
     parts = vocos_tables.parts(state, quantizer.codebook_size)
     encodec = parts.encodec or readers.read(_encodec_beside(path)).state
@@ -212,7 +215,7 @@ class _VocosEncodec(Family):
       raise ValueError(f"its codebooks are not those of the EnCodec beside {path}")
     return {**parts.decoder, **encodec}
 
-  def completed(self, state):
+  def with_buffers(self, state):
     ours = {n: a for n, a in state.items() if n.startswith(("backbone.", "head."))}
     books_KVxD = np.concatenate([state[name] for name in self._codebooks()])
     ours["feature_extractor.codebook_weights"] = books_KVxD
@@ -224,7 +227,7 @@ class _VocosEncodec(Family):
 
 
 def _level(levels):
-  """Regex of the names of these levels of EnCodec's quantiser."""
+  """Returns a regex of the weights of these levels of EnCodec's quantiser."""
   return rf"quantizer\.vq\.layers\.({'|'.join(map(str, levels))})\._codebook\..*"
 
 

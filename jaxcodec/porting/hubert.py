@@ -82,7 +82,7 @@ _LAYOUT = {
 }
 
 
-class Weights(NamedTuple):
+class HubertWeights(NamedTuple):
   """What a published file or folder holds.
 
   Attributes:
@@ -108,7 +108,7 @@ class CtcWeights(NamedTuple):
   head: dict[str, np.ndarray]
 
 
-def load(path: files.PathLike) -> Weights:
+def load(path: files.PathLike) -> HubertWeights:
   """Reads weights of transformers' HubertModel or HubertForCTC.
 
   Args:
@@ -120,15 +120,15 @@ def load(path: files.PathLike) -> Weights:
       models', or everything that is missing, left over or misshapen.
   """
   state, config = readers.read(path)
-  with readers.naming(path):
+  with readers.name_in_errors(path):
     model = model_of(Hubert, "hubert", config)
-    return Weights(model, params_of(model, state, "hubert."))
+    return HubertWeights(model, params_of(model, state, "hubert."))
 
 
 def load_ctc(path: files.PathLike) -> CtcWeights:
   """Reads weights of transformers' HubertForCTC; see `load`."""
   state, config = readers.read(path)
-  with readers.naming(path):
+  with readers.name_in_errors(path):
     model = model_of(Hubert, "hubert", config)
     params = params_of(model, state, "hubert.")
     head = {name: array for name, array in state.items() if name.startswith("lm_head")}

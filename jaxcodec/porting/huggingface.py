@@ -1,14 +1,14 @@
-"""The names that transformers' DacModel and EncodecModel give the originals' weights.
+"""Translates between Hugging Face's names of weights and the originals'.
 
-Pairs of a regex and a replacement, from Hugging Face's names to the originals'; like
-the tables' they can be turned round.
+For transformers' DacModel and EncodecModel. Each rename is a pair of a regex of Hugging
+Face's name and a replacement with the original's; it can be inverted, as rules can.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcodec.porting.table import turned_round
+from jaxcodec.porting.table import invert
 
 Renames = tuple[tuple[str, str], ...]
 _UNIT = ("snake1", "conv1", "snake2", "conv2")
@@ -19,7 +19,7 @@ _CODEBOOK = r"quantizer.vq.layers.\1._codebook.\2"
 
 
 def dac(num_strides: int) -> Renames:
-  """Renames of DacModel, whose blocks count from 0 and 1 and name their parts."""
+  """Returns the renames of DacModel, which names the parts of its blocks."""
   pairs = [
     ("encoder.conv1", "encoder.block.0"),
     ("encoder.snake1", f"encoder.block.{num_strides + 1}"),
@@ -40,14 +40,14 @@ def dac(num_strides: int) -> Renames:
 
 
 def _units(theirs, ours, first):
-  """The three residual units of a block."""
+  """Yields the renames of the three residual units of a block."""
   for unit in range(3):
     for at, part in enumerate(_UNIT):
       yield f"{theirs}.res_unit{unit + 1}.{part}", f"{ours}.{first + unit}.block.{at}"
 
 
 def encodec(num_strides: int, residual_layers: int) -> Renames:
-  """Renames of EncodecModel, which nests less and calls every convolution `conv`."""
+  """Returns the renames of EncodecModel, which calls every convolution `conv`."""
   root = r"(encoder|decoder)\.layers\.(\d+)"
   up = "|".join(str(3 + i * (2 + residual_layers)) for i in range(num_strides))
   conv = rf"\.(conv|norm){_REST}"
@@ -63,23 +63,23 @@ def encodec(num_strides: int, residual_layers: int) -> Renames:
 
 
 def to_original(state: Mapping[str, Any], renames: Renames) -> dict[str, Any]:
-  """The state dict under the originals' names; unknown names stay."""
-  return {_renamed(name, renames): value for name, value in state.items()}
+  """Renames a state dict to the originals' names; keeps unknown names."""
+  return {_rename(name, renames): value for name, value in state.items()}
 
 
 def from_original(state: Mapping[str, Any], renames: Renames) -> dict[str, Any]:
-  """The state dict under Hugging Face's names.
+  """Renames a state dict to Hugging Face's names.
 
   Raises:
-    ValueError: lists the names that Hugging Face's model has no place for.
+    ValueError: lists the names that Hugging Face's model lacks.
   """
-  back = [turned_round(*pair) for pair in renames]
+  back = [invert(*pair) for pair in renames]
   if unknown := [n for n in state if not any(re.fullmatch(p, n) for p, _ in back)]:
     raise ValueError(f"transformers has no place for {sorted(unknown)}")
-  return {_renamed(name, back): value for name, value in state.items()}
+  return {_rename(name, back): value for name, value in state.items()}
 
 
-def _renamed(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+def _rename(name: str, pairs: Sequence[tuple[str, str]]) -> str:
   for pattern, replacement in pairs:
     if match := re.fullmatch(pattern, name):
       return match.expand(replacement)

@@ -1,4 +1,4 @@
-"""The original's answer to a probe, where PyTorch and transformers are installed."""
+"""Runs the original model on a probe, where torch and transformers are installed."""
 
 import importlib.util
 import tempfile
@@ -8,25 +8,23 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
-from jaxcodec.porting.families import family
+from jaxcodec.porting.families import family_of
 from jaxcodec.porting.probe import Probe
 from jaxcodec.porting.weights import export_torch
 
 NAME = "transformers"
 
 
-def missing(codec: Codec) -> str | None:
-  """Why there is no original to compare with, or None."""
-  if not family(codec).renames:
+def why_absent(codec: Codec) -> str | None:
+  """Says why there is no original to compare with; None if there is."""
+  if not family_of(codec).renames:
     return "transformers has no such model"
   absent = [p for p in ("torch", NAME) if importlib.util.find_spec(p) is None]
   return f"{' and '.join(absent)} not installed" if absent else None
 
 
-def answer(
-  codec: Codec, variables: Mapping[str, Any], audio_BxNxC: np.ndarray
-) -> Probe:
-  """Codes and audio of transformers' model with these weights.
+def run(codec: Codec, variables: Mapping[str, Any], audio_BxNxC: np.ndarray) -> Probe:
+  """Runs transformers' model with these weights; returns its codes and audio.
 
   Raises:
     ValueError: it does not take every weight.
@@ -51,7 +49,7 @@ def answer(
 
 
 def _encodec(model, audio_BxCxN):
-  """With all codebooks; the frames of segments one after another."""
+  """Runs EnCodec with all codebooks; concatenates the frames of segments."""
   best = model.config.target_bandwidths[-1]
   codes_SxBxKxF, gains, missing = model.encode(
     audio_BxCxN, bandwidth=best, return_dict=False

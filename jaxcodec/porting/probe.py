@@ -1,7 +1,7 @@
-"""Do converted weights do what the original's do? Measured on audio made by a formula.
+"""Compares converted weights with the original's, on audio made by a formula.
 
-The answer is compared with one stored beside the weights as `probe.npz` (`codes_BxTxK`
-and their `audio_BxNxC`), or else with the original's, where it is installed.
+The expected codes and audio are stored beside the weights as `probe.npz`
+(`codes_BxTxK`, `audio_BxNxC`), or else come from the original, if it is installed.
 """
 
 import functools
@@ -22,14 +22,14 @@ SECONDS = 2.0
 
 
 class Probe(NamedTuple):
-  """What a codec makes of the probe audio."""
+  """A codec's codes for the probe audio, and the audio decoded from them."""
 
   codes_BxTxK: np.ndarray
   audio_BxNxC: np.ndarray
 
 
 def audio(codec: Codec) -> np.ndarray:
-  """Gliding tones and noise that swell and fade, (1, N, C) float32: always the same."""
+  """Returns the probe audio (1, N, C) float32: a chirp and noise, always the same."""
   N = round(SECONDS * codec.sample_rate / codec.spec.hop) * codec.spec.hop
   t_Nx1 = np.arange(N)[:, None] / codec.sample_rate
   noise_NxC = np.random.default_rng(0).standard_normal((N, codec.num_channels))
@@ -39,11 +39,11 @@ def audio(codec: Codec) -> np.ndarray:
 
 
 class Subject:
-  """Our codec with converted weights, as the original computes it.
+  """Our codec with converted weights, without approximations of the original.
 
   Attributes:
     audio_BxNxC: the probe audio.
-    tokens: of it.
+    tokens: its tokens.
   """
 
   def __init__(self, codec: Codec, variables: Any):
@@ -58,22 +58,23 @@ class Subject:
     self.tokens: Tokens = encode(self._variables, self.audio_BxNxC)
 
   def decode(self, codes_BxTxK: np.ndarray) -> np.ndarray:
-    """Audio (B, N, C) of codes for the probe audio."""
+    """Decodes codes of the probe audio's shape to audio (B, N, C)."""
     tokens = self.tokens.replace(codes_BxTxK=codes_BxTxK)
     return np.asarray(self._decode(self._variables, tokens))
 
   def probe(self) -> Probe:
-    """What is stored beside weights."""
+    """Returns the codec's own codes and audio, to be stored beside the weights."""
     codes_BxTxK = np.asarray(self.tokens.codes_BxTxK)
     return Probe(codes_BxTxK, self.decode(codes_BxTxK))
 
 
 class Comparison(NamedTuple):
-  """How far a codec is from what is expected of it.
+  """How a codec differs from the expected probe.
 
   Attributes:
-    agreement: share of equal codes.
-    error: largest difference of the audio of the same codes, by its peak.
+    agreement: fraction of equal codes.
+    error: largest difference of audio decoded from the same codes, relative to the
+      peak.
   """
 
   agreement: float
@@ -81,7 +82,7 @@ class Comparison(NamedTuple):
 
 
 def compare(subject: Subject, expected: Probe) -> Comparison:
-  """How far the codec is from an answer to the probe audio.
+  """Compares the codec with the expected codes and audio.
 
   Raises:
     ValueError: the shapes differ: it is a probe of another model.
@@ -99,13 +100,13 @@ def compare(subject: Subject, expected: Probe) -> Comparison:
 
 
 def save(path: files.PathLike, probe: Probe) -> None:
-  """Writes the probe; see the module."""
+  """Writes the probe as an npz file."""
   with files.replacing(path) as temporary:
     np.savez(temporary, **probe._asdict())
 
 
 def load(path: files.PathLike) -> Probe | None:
-  """The stored probe, or None if there is none.
+  """Reads a stored probe; returns None if there is none.
 
   Raises:
     ValueError: it is damaged.

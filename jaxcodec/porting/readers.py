@@ -1,6 +1,6 @@
-"""Weights as they are published: files and folders to arrays by name, without PyTorch.
+"""Reads published weights, files and folders, without PyTorch.
 
-| what | is |
+| what | content |
 |---|---|
 | .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict with a `state_dict` |
 | .safetensors | Hugging Face's format |
@@ -26,11 +26,11 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 class Checkpoint(NamedTuple):
-  """What a file holds.
+  """The content of a file of weights.
 
   Attributes:
     state: arrays by PyTorch's names.
-    config: what it says of the model: `config.json`, `config.yaml` or DAC's metadata;
+    config: the model's description, of `config.json`, `config.yaml` or DAC's metadata;
       may be empty.
   """
 
@@ -42,8 +42,8 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   """Reads any of the formats above.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file, if it is absent, truncated, foreign,
-      or holds anything but weights.
+    FileNotFoundError, ValueError: naming the file, if it is absent, truncated, of
+      another format, or holds anything but weights.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -63,8 +63,8 @@ def read(path: str | pathlib.Path) -> Checkpoint:
 
 
 @contextlib.contextmanager
-def naming(path: str | pathlib.Path) -> Iterator[None]:
-  """A `ValueError` in the block begins with the path."""
+def name_in_errors(path: str | pathlib.Path) -> Iterator[None]:
+  """Puts the path before the message of a `ValueError` in the block."""
   try:
     yield
   except ValueError as error:
@@ -72,14 +72,14 @@ def naming(path: str | pathlib.Path) -> Iterator[None]:
 
 
 def _kwargs(tree: Mapping[str, Any]) -> dict[str, Any]:
-  """How DAC's own files say that their model is built."""
+  """Returns the constructor arguments in the metadata of DAC's own files."""
   metadata = tree.get("metadata")
   kwargs = metadata.get("kwargs") if isinstance(metadata, Mapping) else None
   return dict(kwargs) if isinstance(kwargs, Mapping) else {}
 
 
 def weights_file(folder: pathlib.Path) -> pathlib.Path:
-  """The file that `read` takes a folder's weights from.
+  """Returns the file of a folder that `read` takes the weights from.
 
   Raises:
     FileNotFoundError: there is none.
@@ -100,7 +100,7 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _config_beside(path: pathlib.Path) -> dict[str, Any]:
-  """The config of a folder in Hugging Face's layout or Vocos's."""
+  """Reads the config of a folder in Hugging Face's layout or Vocos's."""
   for name, parse in _CONFIGS.items():
     file = path.with_name(name)
     if path.name in _WEIGHTS and file.is_file():

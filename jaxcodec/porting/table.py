@@ -1,4 +1,4 @@
-"""Moves weights between PyTorch's names and layouts and ours, by a table of regexes."""
+"""Renames and transposes weights between PyTorch and Flax, by a table of regexes."""
 
 import functools
 import re
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from jaxcodec.porting import spelling
+from jaxcodec.porting import weight_norm_names
 
 
 class Layout(NamedTuple):
-  """How an array is laid out differently on the two sides.
+  """The transposition between PyTorch's array and ours.
 
   Attributes:
-    to_flax: PyTorch's array to ours.
+    to_flax: maps PyTorch's array to ours.
     to_torch: the inverse.
   """
 
@@ -24,7 +24,7 @@ class Layout(NamedTuple):
 
 
 def permuted(*axes: int) -> Layout:
-  """Ours has PyTorch's axes in this order."""
+  """Returns the layout whose Flax array has PyTorch's axes in this order."""
   inverse = tuple(int(i) for i in np.argsort(axes))
   return Layout(lambda a: a.transpose(axes), lambda a: a.transpose(inverse))
 
@@ -39,8 +39,8 @@ class Rule(NamedTuple):
 
   Attributes:
     torch: regex that a whole PyTorch name matches: escaped text and groups, so that
-      it can be turned round. A weight-normed kernel is `weight_v` with its norm
-      `weight_g`; other spellings are translated before.
+      it can be inverted. A weight-normed kernel is `weight_v` with its norm
+      `weight_g`; other names are translated to these before.
     flax: our path with slashes, which uses each of the regex's groups; None for a
       buffer that is not a parameter of ours.
     layout: of the array; None leaves it as it is.
@@ -56,7 +56,7 @@ def to_flax(
   rules: Sequence[Rule],
   shapes: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Nested dicts of our parameters from a PyTorch state dict.
+  """Converts a PyTorch state dict to nested dicts of our parameters.
 
   Kernels whose weight norm was removed in PyTorch become kernels without a `scale`.
 
@@ -72,16 +72,16 @@ def to_flax(
   """
   wanted, found, problems = traverse_util.flatten_dict(shapes, sep="/"), {}, []
   for name, array in state.items():
-    plain = spelling.plain(name)
+    plain = weight_norm_names.to_weight_g(name)
     rule = _first(rules, plain)
-    if rule is None and (folded := spelling.unfolded(plain)):
+    if rule is None and (folded := weight_norm_names.unfold(plain)):
       plain, norm = folded
       rule = _first(rules, plain)
       if scale := _first(rules, norm):
-        wanted.pop(_renamed(scale, norm), None)
+        wanted.pop(_rename(scale, norm), None)
     if rule is not None and rule.flax is None:
       continue
-    path = None if rule is None else _renamed(rule, plain)
+    path = None if rule is None else _rename(rule, plain)
     if path not in wanted:
       problems.append(f"{name}: not a parameter of this model")
     elif path in found:
@@ -101,39 +101,42 @@ def to_flax(
 def ignored(
   state: Mapping[str, np.ndarray], rules: Sequence[Rule]
 ) -> dict[str, np.ndarray]:
-  """The buffers of a state dict: what a rule says is not a parameter of ours."""
-  first = {name: _first(rules, spelling.plain(name)) for name in state}
+  """Returns the buffers of a state dict, whose rules have no Flax path."""
+  first = {name: _first(rules, weight_norm_names.to_weight_g(name)) for name in state}
   return {n: state[n] for n, rule in first.items() if rule and rule.flax is None}
 
 
 def to_torch(
   variables: Mapping[str, Any],
   rules: Sequence[Rule],
-  weight_norm: str = spelling.WEIGHT_G,
+  weight_norm: str = weight_norm_names.WEIGHT_G,
 ) -> dict[str, np.ndarray]:
-  """The PyTorch state dict of nested dicts of our parameters; `to_flax` backwards.
+  """Converts nested dicts of our parameters to a PyTorch state dict.
 
   Args:
-    variables: what `to_flax` gives.
+    variables: nested dicts as `to_flax` returns them.
     rules: the first whose path matches decides.
-    weight_norm: the spelling, `spelling.WEIGHT_G` or `spelling.PARAMETRIZATIONS`.
+    weight_norm: whose names to give, `WEIGHT_G` or `PARAMETRIZATIONS` of
+      `weight_norm_names`.
 
   Raises:
     ValueError: lists every parameter that no rule knows.
   """
   flat, state, unknown = traverse_util.flatten_dict(variables, sep="/"), {}, []
   for path, array in flat.items():
-    rule, name = _backwards(rules, path)
+    rule, name = _invert_first(rules, path)
     if rule is None:
       unknown.append(path)
       continue
-    if folded := spelling.folded(name):
+    if folded := weight_norm_names.fold(name):
       norm = _first(rules, folded.norm)
-      if norm is not None and _renamed(norm, folded.norm) not in flat:
+      if norm is not None and _rename(norm, folded.norm) not in flat:
         name = folded.weight
     array = np.asarray(array)
     array = array if rule.layout is None else rule.layout.to_torch(array)
-    state[spelling.spelled(name, weight_norm)] = np.ascontiguousarray(array)
+    state[weight_norm_names.from_weight_g(name, weight_norm)] = np.ascontiguousarray(
+      array
+    )
   if unknown:
     raise ValueError("no PyTorch name for:\n  " + "\n  ".join(unknown))
   return state
@@ -143,14 +146,14 @@ def _first(rules: Sequence[Rule], name: str) -> Rule | None:
   return next((rule for rule in rules if re.fullmatch(rule.torch, name)), None)
 
 
-def _renamed(rule: Rule, name: str) -> str:
+def _rename(rule: Rule, name: str) -> str:
   return re.fullmatch(rule.torch, name).expand(rule.flax)
 
 
-def _backwards(rules: Sequence[Rule], path: str) -> tuple[Rule | None, str]:
+def _invert_first(rules: Sequence[Rule], path: str) -> tuple[Rule | None, str]:
   for rule in rules:
     if rule.flax is not None:
-      pattern, name = turned_round(rule.torch, rule.flax)
+      pattern, name = invert(rule.torch, rule.flax)
       if match := re.fullmatch(pattern, path):
         return rule, match.expand(name)
   return None, ""
@@ -160,8 +163,8 @@ _GROUP = re.compile(r"\(([^()]*)\)")
 
 
 @functools.cache
-def turned_round(pattern: str, replacement: str) -> tuple[str, str]:
-  """(pattern, replacement) that undo those of `re.Match.expand`.
+def invert(pattern: str, replacement: str) -> tuple[str, str]:
+  """Returns the (pattern, replacement) that undo a `re.Match.expand`.
 
   Raises:
     ValueError: the pattern holds more than escaped text and groups, or the

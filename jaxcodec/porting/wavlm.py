@@ -63,7 +63,7 @@ def load_xvector(path: files.PathLike) -> XVectorWeights:
       models', or everything that is missing, left over or misshapen.
   """
   state, config = readers.read(path)
-  with readers.naming(path):
+  with readers.name_in_errors(path):
     model = hubert.model_of(WavLm, "wavlm", config, _FIELDS)
     body = {n: a for n, a in state.items() if n.startswith("wavlm.")}
     rest = {n: a for n, a in state.items() if n not in body}

@@ -1,4 +1,4 @@
-"""Published weights to ours and back."""
+"""Converts published weights to ours and back."""
 
 import pathlib
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.porting import huggingface, readers, spelling, torch_zip
-from jaxcodec.porting.families import Family, family
+from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names
+from jaxcodec.porting.families import Family, family_of
 from jaxcodec.porting.table import ignored, to_flax, to_torch
 
-# What does not change the computation: a file may say it otherwise.
+# Fields that do not change the computation.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
 _FILES = (".pth", ".th", ".ckpt", ".bin", ".safetensors")
 LAYOUTS = ("original", "huggingface")
@@ -25,13 +25,13 @@ Model = Codec | Vocoder
 
 
 class Imported(NamedTuple):
-  """What `export_torch` needs to write weights as they were.
+  """Converted weights, and what `export_torch` needs to write them as they were.
 
   Attributes:
-    variables: ours.
+    variables: nested dicts for our codec.
     layout: `original` or `huggingface`.
-    weight_norm: how it was spelled.
-    buffers: what the file had besides, such as windows and filters.
+    weight_norm: under which names it was kept, as `weight_norm_names` has them.
+    buffers: arrays of the file that are no weights, e.g. windows and filters.
   """
 
   variables: dict[str, Any]
@@ -41,34 +41,34 @@ class Imported(NamedTuple):
 
 
 def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
-  """Our variables from published weights.
+  """Reads published weights as our variables.
 
   Args:
     path: a file or folder; see `readers`.
-    codec: the codec or vocoder that they are of.
+    codec: the codec or vocoder, without weights.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file; everything that is missing, left
-      over or misshapen is listed.
+    FileNotFoundError, ValueError: naming the file; lists every weight that is
+      missing, left over or of another shape.
   """
-  return imported(path, codec).variables
+  return import_weights(path, codec).variables
 
 
-def imported(path: files.PathLike, codec: Model) -> Imported:
-  """What `convert` gives, with what the file had besides."""
+def import_weights(path: files.PathLike, codec: Model) -> Imported:
+  """Reads published weights like `convert`, with how the file was laid out."""
   path = pathlib.Path(path)
-  theirs, wanted = family(codec), variable_shapes(codec)
+  theirs, wanted = family_of(codec), variable_shapes(codec)
   state, config = readers.read(path)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
   try:
     _check_config(config, theirs, layout)
-    original = theirs.gathered(original, path)
+    original = theirs.from_checkpoint(original, path)
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
   buffers = ignored(original, theirs.rules)
-  return Imported(variables, layout, spelling.found(state), buffers)
+  return Imported(variables, layout, weight_norm_names.detect(state), buffers)
 
 
 def export_torch(
@@ -76,7 +76,7 @@ def export_torch(
   codec: Model,
   path: files.PathLike,
   layout: str = "original",
-  weight_norm: str = spelling.WEIGHT_G,
+  weight_norm: str = weight_norm_names.WEIGHT_G,
   buffers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes variables so that the original loads them with `strict=True`.
@@ -86,16 +86,16 @@ def export_torch(
     codec: the codec or vocoder, without weights.
     path: with layout `original` a file: torch's own format, or safetensors if it ends
       in `.safetensors`; with `huggingface` a folder for `from_pretrained`.
-    layout: whose names.
-    weight_norm: the spelling, `weight_g` or `parametrizations`; kernels without a norm
+    layout: whose names to give, `original` or `huggingface`.
+    weight_norm: its names, `weight_g` or `parametrizations`; kernels without a norm
       are plain weights in both. transformers' DacModel has none: they are folded in.
-    buffers: of `Imported`; made anew if None, which is the same up to rounding.
+    buffers: of `Imported`; None computes them, with equal values up to rounding.
 
   Raises:
-    ValueError: no such layout, no published model of these parts, or variables that it
-      has no place for.
+    ValueError: an unknown layout, no published model with these parts, or variables
+      that the model lacks.
   """
-  theirs, path = family(codec), pathlib.Path(path)
+  theirs, path = family_of(codec), pathlib.Path(path)
   known = LAYOUTS if theirs.renames else LAYOUTS[:1]
   if layout not in known:
     raise ValueError(f"{theirs.package} has the layouts {known}, got {layout!r}")
@@ -105,7 +105,7 @@ def export_torch(
   if layout == "huggingface" and theirs.folded:
     variables = {**variables, "params": jax.jit(fold_weight_norm)(variables["params"])}
   state = to_torch(variables, theirs.rules, weight_norm)
-  state = theirs.completed({**state, **(buffers or {})})
+  state = theirs.with_buffers({**state, **(buffers or {})})
   if layout == "huggingface":
     state = huggingface.from_original(state, theirs.renames)
     files.write_bytes(path / "model.safetensors", _safetensors(state))
@@ -113,14 +113,14 @@ def export_torch(
   elif path.suffix == ".safetensors":
     files.write_bytes(path, _safetensors(state))
   else:
-    files.write_bytes(path, torch_zip.dumps(theirs.wrapped(state)))
+    files.write_bytes(path, torch_zip.dumps(theirs.to_checkpoint(state)))
 
 
 def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None:
-  """What the file says of its model must be what the preset says."""
+  """Raises ValueError where the file's config contradicts the preset."""
   expected = theirs.config
   if layout == "original":
-    expected, found = theirs.kwargs, theirs.said(found)
+    expected, found = theirs.kwargs, theirs.config_fields(found)
   wrong = []
   for name in expected.keys() - _NOT_COMPARED:
     value = found.get(name)
@@ -131,5 +131,5 @@ def _check_config(found: Mapping[str, Any], theirs: Family, layout: str) -> None
     raise ValueError("these are weights of another model:\n  " + "\n  ".join(wrong))
 
 
-def _safetensors(state):
+def _safetensors(state: dict[str, np.ndarray]) -> bytes:
   return safetensors.numpy.save(state, metadata={"format": "pt"})

@@ -25,7 +25,7 @@ class HubertFeatures:
   Attributes:
     params: the model's, the only part that jit traces.
     model: HuBERT.
-    weights_sha256: `export.fingerprint` of the parameters, by which a tokeniser knows
+    weights_sha256: `weights.fingerprint` of the parameters, by which a tokeniser knows
       what it was fitted on.
     sample_rate: Hz; HuBERT has 16 kHz only.
     hop: samples a frame; the codec's.

@@ -6,7 +6,7 @@ import numpy as np
 import originals
 import pytest
 
-from jaxcodec.porting import hubert, spelling
+from jaxcodec.porting import hubert, weight_norm_names
 from jaxcodec.porting.table import to_torch
 
 torch = pytest.importorskip("torch")
@@ -87,7 +87,9 @@ def test_weights_go_back_as_they_came(models):
   state = to_torch({"params": params}, hubert.rules_of(model))
   expected = originals.state(theirs)
   del expected["masked_spec_embed"]
-  names = {spelling.plain(name): array for name, array in expected.items()}
+  names = {
+    weight_norm_names.to_weight_g(name): array for name, array in expected.items()
+  }
   assert state.keys() == names.keys()
   for name, array in state.items():
     np.testing.assert_array_equal(array, names[name], err_msg=name)

@@ -11,7 +11,7 @@ from jaxcodec import porting, presets
 from jaxcodec.build.codec import make_preset
 from jaxcodec.cli.convert import convert_file
 from jaxcodec.porting import probe, readers, weights
-from jaxcodec.porting.families import family
+from jaxcodec.porting.families import family_of
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -83,7 +83,7 @@ def dac(config):
   originals.dac()
   from dac.model.dac import DAC
 
-  return DAC(**family(make_preset(config)).kwargs)
+  return DAC(**family_of(make_preset(config)).kwargs)
 
 
 def encodec(config):
@@ -168,7 +168,7 @@ def test_a_round_trip_is_bit_equal(name, tmp_path):
   if name != "vocos_encodec_24khz":  # whose codebooks are in two places
     randomized(model)
   path = saved(name, model, tmp_path)
-  found = weights.imported(path, codec(name))
+  found = weights.import_weights(path, codec(name))
   again = tmp_path / "again.pth"
   porting.export_torch(
     *(found.variables, codec(name), again, found.layout, found.weight_norm),
@@ -197,7 +197,7 @@ def test_both_spellings_of_weight_norm(tmp_path):
   )
   names = set(readers.read(new).state)
   assert "encoder.block.0.parametrizations.weight.original1" in names
-  found = weights.imported(new, codec("dac_16khz"))
+  found = weights.import_weights(new, codec("dac_16khz"))
   assert found.weight_norm == "parametrizations"
   back = tmp_path / "back.safetensors"
   porting.export_torch(
@@ -215,7 +215,7 @@ def test_hugging_faces_layout(name, tmp_path):
   transformers = pytest.importorskip("transformers")
   config, folders = small(name), [tmp_path / "ours", tmp_path / "theirs"]
   path = saved(name, randomized(ORIGINALS[name](config)), tmp_path)
-  expected = weights.imported(path, make_preset(config)).variables
+  expected = weights.import_weights(path, make_preset(config)).variables
   weight_norm = "parametrizations"
   porting.export_torch(
     expected, make_preset(config), folders[0], "huggingface", weight_norm
@@ -225,7 +225,9 @@ def test_hugging_faces_layout(name, tmp_path):
   )
   assert not any(loading.values())
   model.save_pretrained(folders[1])
-  first, second = (weights.imported(folder, make_preset(config)) for folder in folders)
+  first, second = (
+    weights.import_weights(folder, make_preset(config)) for folder in folders
+  )
   assert first.layout == second.layout == "huggingface"
   jax.tree.map(np.testing.assert_array_equal, first.variables, second.variables)
   if name != "dac_16khz":  # which has its weight norms multiplied out

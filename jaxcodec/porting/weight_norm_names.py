@@ -22,16 +22,16 @@ class Folded(NamedTuple):
   norm: str
 
 
-def plain(name: str) -> str:
-  """The name with `weight_g` and `weight_v`, whatever its spelling."""
+def to_weight_g(name: str) -> str:
+  """Returns the name in the form with `weight_g` and `weight_v`."""
   for old, new in _NEW.items():
     if name.endswith(new):
       return name.removesuffix(new) + old
   return name
 
 
-def spelled(name: str, weight_norm: str) -> str:
-  """`plain` undone."""
+def from_weight_g(name: str, weight_norm: str) -> str:
+  """Undoes `to_weight_g`, given which of the two forms to return."""
   if weight_norm == PARAMETRIZATIONS:
     for old, new in _NEW.items():
       if name.endswith(old):
@@ -39,19 +39,19 @@ def spelled(name: str, weight_norm: str) -> str:
   return name
 
 
-def found(names: Iterable[str]) -> str:
-  """Which spelling a state dict has; the newer one if it has neither."""
+def detect(names: Iterable[str]) -> str:
+  """Tells which form a state dict has; the newer one if it has no weight norms."""
   return WEIGHT_G if any(n.endswith(".weight_g") for n in names) else PARAMETRIZATIONS
 
 
-def folded(name: str) -> Folded | None:
-  """For `x.weight_v`, the names without weight norm; None for another name."""
+def fold(name: str) -> Folded | None:
+  """Returns the names without weight norm for `x.weight_v`; None for another name."""
   if not name.endswith(".weight_v"):
     return None
   root = name.removesuffix("_v")
   return Folded(root, f"{root}_g")
 
 
-def unfolded(name: str) -> tuple[str, str] | None:
-  """For `x.weight`, the names of direction and norm; None for another name."""
+def unfold(name: str) -> tuple[str, str] | None:
+  """Returns the names of direction and norm for `x.weight`; None for another name."""
   return (f"{name}_v", f"{name}_g") if name.endswith(".weight") else None

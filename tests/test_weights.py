@@ -69,10 +69,10 @@ def test_round_trip_from_devices_and_half_precision(tmp_path):
 
 SAVE = """
 import sys, numpy as np
-from jaxcodec import export
+from jaxcodec import weights
 keys = sys.argv[2].split(",")
 tree = {k: {"w": np.full(3, ord(k), np.float32)} for k in keys}
-print(export.save_params(sys.argv[1], tree, {k: k for k in keys}))
+print(weights.save_params(sys.argv[1], tree, {k: k for k in keys}))
 """
 
 

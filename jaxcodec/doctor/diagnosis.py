@@ -1,4 +1,4 @@
-"""What an examination ends with."""
+"""Results of the examinations, and what runs one."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,11 +7,11 @@ from typing import NamedTuple
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 
 
-class Finding(NamedTuple):
-  """A line of the report.
+class Diagnosis(NamedTuple):
+  """A line of `jaxcodec doctor`'s output.
 
   Attributes:
-    status: PASS; WARN, it works but look at it; FAIL.
+    status: PASS, WARN (works, but needs attention) or FAIL.
     name: of what was examined.
     text: the figures, and what to do.
   """
@@ -26,13 +26,13 @@ class Finding(NamedTuple):
 
 def examine(
   name: str, examination: Callable[[], Iterable[tuple[str, str]]]
-) -> Iterator[Finding]:
-  """Findings of (status, text) pairs; what an examination raises is one that failed."""
+) -> Iterator[Diagnosis]:
+  """Yields a diagnosis for each (status, text) pair; an exception becomes a FAIL."""
   start = time.monotonic()
   try:
     for status, text in examination():
       seconds, start = time.monotonic() - start, time.monotonic()
-      yield Finding(status, name, f"{text} [{seconds:.1f} s]")
+      yield Diagnosis(status, name, f"{text} [{seconds:.1f} s]")
   except Exception as error:  # noqa: BLE001 - whatever is wrong with a machine
-    text = str(error).strip().splitlines()
-    yield Finding(FAIL, name, f"{type(error).__name__}: {text[0] if text else ''}")
+    lines = str(error).strip().splitlines()
+    yield Diagnosis(FAIL, name, f"{type(error).__name__}: {lines[0] if lines else ''}")
