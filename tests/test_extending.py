@@ -8,25 +8,25 @@ import sys
 
 import numpy as np
 import pytest
-import soundfile
 from test_configs import ROOT, TINY, TINY_SLM, load
 
 import jaxcodec
 from jaxcodec import weights
-from jaxcodec.build.codec import DECODERS, QUANTIZERS
+from jaxcodec.build.codec import DECODERS, DISCRIMINATORS, ENCODERS, QUANTIZERS
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.language_models import LANGUAGE_MODELS
 from jaxcodec.build.resolve import resolve
+from jaxcodec.data.source import SOURCES
+from jaxcodec.data.text.front_ends import FRONT_ENDS
+from jaxcodec.data.token_store import TokenSource
+from jaxcodec.evals.registry import METRICS
 
 OUTSIDE = ROOT / "tests" / "extensions"
 CONFIG = OUTSIDE / "experiment.py"
 # What the config of tests/extensions/experiment.py is given beside the tiny sizes.
 VALUES = {
   "codec.quantizer.bits": 5,
-  "data.source": "folder",
   "evaluate.opus": False,
-  "evaluate.reconstruction": ("si_sdr", "codebook_usage"),
-  "evaluate.generation": ("mel_distance",),
 }
 
 
@@ -39,24 +39,11 @@ def _has(config, field):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-  """Ten recordings of noise whose loudness changes."""
-  folder = tmp_path_factory.mktemp("corpus")
-  rng = np.random.default_rng(0)
-  for i in range(10):
-    loudness_N = np.repeat(rng.uniform(0.01, 0.3, 20), 960)
-    audio_N = loudness_N * rng.standard_normal(len(loudness_N))
-    soundfile.write(folder / f"u{i}.wav", audio_N, 16_000)
-  return folder
-
-
-@pytest.fixture(scope="module")
-def workdir(corpus, tmp_path_factory):
+def workdir(tmp_path_factory):
   """An experiment whose every part can be from outside, run by launch/main.py."""
   config, workdir = load(CONFIG, "runlocal"), tmp_path_factory.mktemp("outside")
-  wanted = TINY | TINY_SLM["maskgit"] | VALUES | {"data.path": str(corpus)}
+  wanted = TINY | TINY_SLM["maskgit"] | VALUES
   values = {name: value for name, value in wanted.items() if _has(config, name)}
-  del values["data.options.max_utterances"]
   flags = [f"--config.{name}={value}" for name, value in values.items()]
   done = subprocess.run(
     [
@@ -107,6 +94,23 @@ def test_a_language_model(workdir, results):
   assert results["generation"]["mel_distance"]["n"] == 2
 
 
+def test_a_metric(results):
+  assert 0 < results["reconstruction"]["peak"]["mean"]
+  assert results["metrics"]["peak"]["measures"] == "the largest absolute sample"
+
+
+def test_a_data_source(workdir):
+  split = json.loads((workdir / "codec" / "split.json").read_text())
+  assert sum(map(len, split.values())) == 12
+
+
+def test_a_text_front_end(workdir):
+  vocabulary = json.loads((workdir / "tokens" / "vocabulary.json").read_text())
+  assert vocabulary["front_end"] == "initials"
+  record = TokenSource(workdir / "tokens" / "test.array_record")[0]
+  assert len(record["text_S"]) == len("o t")
+
+
 def test_a_run_of_outside_parts_is_used_once_they_are_imported(workdir, monkeypatch):
   """A run's files name modules, but don't make anybody import them."""
   with pytest.raises(ValueError, match="import outside_quantizer, outside_d.* first"):
@@ -129,9 +133,21 @@ def test_outside_modules_that_are_not_there():
   assert resolve({"imports": ("json",)}) == {"imports": ("json",)}
 
 
-@pytest.mark.parametrize("known", [QUANTIZERS, DECODERS, LANGUAGE_MODELS])
+REGISTRIES = (
+  QUANTIZERS,
+  ENCODERS,
+  DECODERS,
+  DISCRIMINATORS,
+  LANGUAGE_MODELS,
+  METRICS,
+  SOURCES,
+  FRONT_ENDS,
+)
+
+
+@pytest.mark.parametrize("known", REGISTRIES, ids=lambda known: known.field)
 def test_the_packages_own_parts_stay(known):
   with pytest.raises(ValueError, match="jaxcodec has its own"):
     known.register(next(iter(known)), object())
-  with pytest.raises(ConfigError, match=f"{known.field} must be one of"):
+  with pytest.raises(ValueError, match=f"{known.field} must be one of"):
     known.lookup("mine")

@@ -92,7 +92,9 @@ class TokenSource:
     return self._length
 
   def __getitem__(self, index: int) -> dict:
-    """Returns a record as it was written."""
+    """Returns a record as it was written; raises IndexError past the last."""
+    if index >= self._length:
+      raise IndexError(index)
     try:
       with self._lock:
         data = self._reader.read([index])[0]
