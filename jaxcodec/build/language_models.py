@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcodec.build.conditions import Condition, SemanticTokens, Texts
 from jaxcodec.build.fields import Config, ConfigError
-from jaxcodec.build.slm_batches import Batches, Utterances, Windows
+from jaxcodec.build.slm_batches import Batches, TokenWindows, Utterances
 from jaxcodec.registry import Registry
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.decode import IterativeSampler
@@ -45,7 +45,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       model=MaskGit,
       sampler=IterativeSampler,
       condition=SemanticTokens(),
-      batches=Windows,
+      batches=TokenWindows,
       progress=("accuracy", "eval/ce_c0_wrong_semantic"),
     ),
     "valle": LanguageModel(

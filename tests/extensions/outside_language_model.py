@@ -8,7 +8,7 @@ import optax
 
 from jaxcodec.build.conditions import SemanticTokens
 from jaxcodec.build.language_models import LANGUAGE_MODELS, LanguageModel
-from jaxcodec.build.slm_batches import Windows
+from jaxcodec.build.slm_batches import TokenWindows
 from jaxcodec.types import Tokens, TokenSpec
 
 
@@ -69,7 +69,7 @@ LANGUAGE_MODELS.register(
     model=FrameTable,
     sampler=Sampler,
     condition=SemanticTokens(),
-    batches=Windows,
+    batches=TokenWindows,
     progress=("accuracy",),
   ),
 )
