@@ -65,7 +65,7 @@ class Batches(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows(Batches):
+class TokenWindows(Batches):
   """Windows of one length.
 
   Attributes:
