@@ -108,7 +108,7 @@ def test_folded_weight_norms_get_their_scales_back():
   kernel = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
   like = {"params": {"a": {"kernel": kernel, "scale": np.ones((1, 1, 5))}}}
   folded = {"params": {"a": {"kernel": kernel}}, "buffers": {"window": kernel}}
-  found = weights.fitted("file", folded, like)["params"]["a"]
+  found = weights.restore_weight_norm("file", folded, like)["params"]["a"]
   np.testing.assert_allclose(
     found["scale"][0, 0], np.linalg.norm(kernel.reshape(6, 5), axis=0), rtol=1e-6
   )

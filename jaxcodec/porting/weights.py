@@ -15,7 +15,7 @@ from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names
 from jaxcodec.porting.families import Family, family_of
-from jaxcodec.porting.table import ignored, to_flax, to_torch
+from jaxcodec.porting.table import select_buffers, to_flax, to_torch
 
 # Fields that do not change the computation.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
@@ -67,7 +67,7 @@ def import_weights(path: files.PathLike, codec: Model) -> Imported:
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
-  buffers = ignored(original, theirs.rules)
+  buffers = select_buffers(original, theirs.rules)
   return Imported(variables, layout, weight_norm_names.detect(state), buffers)
 
 
