@@ -119,7 +119,7 @@ def test_every_config_builds(path, arg):
 def test_each_language_model_runs_end_to_end(path, tmp_path):
   from jaxcodec import pipeline
 
-  pytest.importorskip("piper")
+  pytest.importorskip("hibari")
   pipeline.run(tiny(path), tmp_path, command="pytest")
   results = json.loads((tmp_path / "results.json").read_text())
   for name in ("reconstruction", "generation", "ground_truth"):
