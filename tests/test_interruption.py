@@ -1,4 +1,4 @@
-"""Killed in any stage, the same command finishes the experiment."""
+"""After a kill in any stage, the same command finishes the experiment."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Tables of weights in both directions, without PyTorch."""
+"""Tables of rules convert weights in both directions, without PyTorch."""
 
 import itertools
 import re

@@ -25,7 +25,7 @@ def _noise(*shape):
 
 @pytest.fixture(scope="module", params=["center", "same"])
 def vocoder(request):
-  """A vocoder whose layers are far from their start, where blocks do little."""
+  """Returns a vocoder with random weights, as fresh blocks do almost nothing."""
   mel = MelFeatures(8_000, N_FFT, HOP, MELS, request.param)
   model = Vocoder(mel, _decoder(request.param))
   variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 40)))
@@ -202,7 +202,7 @@ def test_a_codec_that_cannot_be(field, match):
 
 
 def _yaml(name, features, backbone, head="ISTFTHead"):
-  """A published `config.yaml`, read."""
+  """Returns a published `config.yaml` as data."""
   return {
     "feature_extractor": dict(
       class_path=f"vocos.feature_extractors.{name}", init_args=features

@@ -21,7 +21,7 @@ BOOKS = (2, 4, 8, 16)
 
 
 def _original(features, inputs, padding, conditions=None):
-  """Backbone and head with weights of order one everywhere."""
+  """Makes the original's backbone and head, with all weights of order one."""
   from vocos.heads import ISTFTHead
   from vocos.models import VocosBackbone
   from vocos.pretrained import Vocos
@@ -37,7 +37,7 @@ def _original(features, inputs, padding, conditions=None):
 
 @pytest.fixture(scope="module", params=["center", "same"])
 def vocoders(request):
-  """The original and ours with the same weights, unconditioned."""
+  """Returns the original and our vocoder with the same weights."""
   originals.vocos()
   from vocos.feature_extractors import MelSpectrogramFeatures
 
@@ -53,7 +53,7 @@ def vocoders(request):
 
 @pytest.fixture(scope="module")
 def conditioned():
-  """The original and our decoder on tokens, with one norm a bandwidth."""
+  """Returns the original and our decoder of tokens, with a norm for each bandwidth."""
   originals.vocos()
   theirs = _original(torch.nn.Identity(), 12, "same", len(BOOKS))
   settings = dict(padding="same", bandwidth_codebooks=BOOKS)
