@@ -1,4 +1,4 @@
-"""Published models that a codec can be, and how their files keep it."""
+"""Finds the published model that a codec is built like, and its files' layout."""
 
 import dataclasses
 import math

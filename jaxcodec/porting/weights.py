@@ -30,7 +30,7 @@ class Imported(NamedTuple):
   Attributes:
     variables: nested dicts for our codec.
     layout: `original` or `huggingface`.
-    weight_norm: under which names it was kept, as `weight_norm_names` has them.
+    weight_norm: the names of its weight norms, see `weight_norm_names`.
     buffers: arrays of the file that are no weights, e.g. windows and filters.
   """
 
@@ -55,7 +55,7 @@ def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
 
 
 def import_weights(path: files.PathLike, codec: Model) -> Imported:
-  """Reads published weights like `convert`, with how the file was laid out."""
+  """Reads published weights as `convert` does; also tells the file's layout."""
   path = pathlib.Path(path)
   theirs, wanted = family_of(codec), variable_shapes(codec)
   state, config = readers.read(path)
