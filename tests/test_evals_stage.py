@@ -31,7 +31,7 @@ IDS = ("bob/u1", "bob_u1", "bob%2Fu1", "eve\\u2")
 CONFIG = {
   "seed": 0,
   "codec": {"name": "made up"},
-  "data": {"source": "folder", "path": "x", "workers": 0},
+  "data": {"source": "folder", "path": "x", "workers": 0, "options": {}},
   "evaluate": {
     "num_utterances": 9,
     "reconstruction": ("mel_distance", "bitrate_kbps", "codebook_usage"),
@@ -109,8 +109,9 @@ def write_generated(workdir, seed):
 def run_stage(workdir, **evaluate):
   """Runs the evaluate stage as the pipeline does; returns its results."""
   config = {**CONFIG, "evaluate": CONFIG["evaluate"] | evaluate}
-  experiment = Experiment(config, workdir, SOURCE, split={}, skipped=[])
-  vars(experiment).update(spec=SPEC, codec=Codec())
+  models = types.SimpleNamespace(spec=SPEC)
+  experiment = Experiment(config, workdir, SOURCE, split={}, skipped=[], models=models)
+  vars(experiment).update(codec=Codec())
   for name in ("codec", "tokens", "slm", "generate"):
     experiment.done[name] = stages.load_stage(workdir, name)
   stages.run_stage(workdir, "evaluate", {}, lambda f: evaluate_all(experiment, f))

@@ -248,9 +248,9 @@ def test_a_state_dict_on_tokens_is_taken_apart():
     "feature_extractor.codebook_weights": book,
     "feature_extractor.encodec.encoder.x": book[1],
   }
-  found = porting.parts(state, codebook_size=2)
+  found = porting.split_state(state, codebook_size=2)
   assert found.decoder.keys() == {"head.out.bias"}
   assert found.encodec.keys() == {"encoder.x"}
   assert found.codebooks_KxVxD.shape == (3, 2, 3)
   with pytest.raises(ValueError, match="whole codebooks of 4 codes, got 6"):
-    porting.parts(state, codebook_size=4)
+    porting.split_state(state, codebook_size=4)

@@ -117,7 +117,7 @@ def test_weights_go_back_as_they_came(vocoders):
   theirs, ours, variables = vocoders
   state = to_torch(variables, tables.VOCODER)
   mel = dict(sample_rate=RATE, n_fft=N_FFT, n_mels=MELS)
-  buffers = tables.buffers(N_FFT, mel)
+  buffers = tables.compute_buffers(N_FFT, mel)
   expected = originals.state(theirs)
   assert expected.keys() == {**state, **buffers}.keys()
   for name, array in state.items():
