@@ -1,4 +1,4 @@
-"""Parts from outside the package, as in CONTRIBUTING: registered, named and run."""
+"""Parts from outside the package, as CONTRIBUTING says: registered, named, run."""
 
 import importlib
 import json
@@ -40,7 +40,7 @@ def _has(config, field):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-  """Writes ten recordings of noise whose loudness changes."""
+  """Ten recordings of noise whose loudness changes."""
   folder = tmp_path_factory.mktemp("corpus")
   rng = np.random.default_rng(0)
   for i in range(10):
@@ -52,7 +52,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def workdir(corpus, tmp_path_factory):
-  """Runs launch/main.py on an experiment with parts from outside the package."""
+  """An experiment whose every part can be from outside, run by launch/main.py."""
   config, workdir = load(CONFIG, "runlocal"), tmp_path_factory.mktemp("outside")
   wanted = TINY | TINY_SLM["maskgit"] | VALUES | {"data.path": str(corpus)}
   values = {name: value for name, value in wanted.items() if _has(config, name)}
@@ -108,7 +108,7 @@ def test_a_language_model(workdir, results):
 
 
 def test_a_run_of_outside_parts_is_used_once_they_are_imported(workdir, monkeypatch):
-  """A run's files name the modules of its parts, but loading the run imports none."""
+  """A run's files name modules, but don't make anybody import them."""
   with pytest.raises(ValueError, match="import outside_quantizer, outside_d.* first"):
     jaxcodec.load_slm(workdir)
   monkeypatch.syspath_prepend(str(OUTSIDE))
