@@ -1,4 +1,4 @@
-"""Parameters as safetensors files: the same values give the same bytes."""
+"""Reads and writes parameters as safetensors files; equal values give equal bytes."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from flax import traverse_util
 from jaxcodec import files
 
 FILE = "params.safetensors"
-CHECKSUM = "checksum"  # in the header: sha256 of all the rest
-BUFFERS = "buffers"  # an original's arrays that aren't weights, by its names
+CHECKSUM = "checksum"  # header field with the sha256 of all the rest
+BUFFERS = "buffers"  # arrays of an imported file that aren't weights, e.g. windows
 
 
 def save_params(
@@ -64,10 +64,12 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   return traverse_util.unflatten_dict(flat, sep="/")
 
 
-def fitted(path: files.PathLike, variables: Any, like: Any) -> dict[str, Any]:
-  """Returns variables to train on from: with weight norms where `like` has them.
+def restore_weight_norm(
+  path: files.PathLike, variables: Any, like: Any
+) -> dict[str, Any]:
+  """Returns variables that training can start from, with weight norms as in `like`.
 
-  A scale that was folded into its kernel is restored as the kernel's norm.
+  Where a scale was folded into its kernel, it becomes the norm of the kernel.
 
   Args:
     path: the file that the variables come from, for errors.
@@ -211,7 +213,10 @@ def _compare(
 
 
 def _folded(found: dict[str, Any], expected: dict[str, Any]) -> set[str]:
-  """Returns the scales that may lack: all weight norms' if none is there, else none."""
+  """Returns the weight norms' scales if `found` has none of them, else nothing.
+
+  Either all norms of a model are folded, or a missing one is an error.
+  """
   kernels = [key for key in found if key.endswith("/kernel")]
   scales = {f"{key.removesuffix('kernel')}scale" for key in kernels} & expected.keys()
   return set() if scales & found.keys() else scales

@@ -6,7 +6,7 @@ input, 130 stopped by Ctrl-C and 143 by SIGTERM (both save first), 1 any other f
 SIGTERM to one of several processes stops all of them.
 
 To run several processes, on one machine or many, give each the same command with its
-own number, on a work directory that all of them see:
+own number, and a work directory that all of them see:
 
     python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=0
     python launch/main.py ... --coordinator=HOST:PORT --num_processes=2 --process_id=1

@@ -77,7 +77,7 @@ def _default_workdir() -> pathlib.Path:
 
 
 def _config_of(cell: grid.Cell, settings: dict) -> dict:
-  """A cell's config with its overrides, so that a wrong one is found before any run."""
+  """Returns a cell's config with its overrides, checked before any cell runs."""
   overrides = grid.overrides_of(settings, cell.slm)
   try:
     config = config_file.load(cell.config, overrides, option="overrides")
@@ -92,7 +92,7 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
 
 
 def _spec_of(config: dict) -> dict:
-  """What `grid.check_matched` asks of the tokens that a config's codec makes."""
+  """Returns the fields of a codec's token spec that `grid.check_matched` compares."""
   spec = make_codec(config).spec
   return {
     "num_codebooks": spec.num_codebooks,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A training on a Cloud TPU pod slice, from a machine with gcloud:
+# Trains on a Cloud TPU pod slice. Run it where gcloud is:
 #
 #   NAME=my-slice ZONE=us-east5-a launch/tpu_pod.sh install
 #   NAME=my-slice ZONE=us-east5-a launch/tpu_pod.sh start
@@ -12,16 +12,16 @@ set -euo pipefail
 : "${NAME:?the name of the TPU slice}" "${ZONE:?its zone}"
 REPOSITORY=${REPOSITORY:-$(git remote get-url origin 2>/dev/null || true)}
 CONFIG=${CONFIG:-configs/dac_maskgit.py}
-DATA=${DATA:-/shared/data}       # folders that all workers see, e.g. of Filestore
+DATA=${DATA:-/shared/data}       # folders that all workers see, e.g. on Filestore
 WORKDIR=${WORKDIR:-/shared/runs/dac_maskgit}
-CODEC_BATCH=${CODEC_BATCH:-144}  # multiples of the chips that share a batch
+CODEC_BATCH=${CODEC_BATCH:-144}  # multiples of the number of chips
 SLM_BATCH=${SLM_BATCH:-128}
 
-on() {  # on WORKER COMMAND
+on() {  # runs a command on a worker: on WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"
 }
 
-train() {
+train() {  # prints the training command, quoted for a shell
   printf '%q ' python launch/main.py --config="$CONFIG" --workdir="$WORKDIR" \
     --coordinator=auto --config.data.source=folder --config.data.path="$DATA" \
     --config.codec_train.batch_size="$CODEC_BATCH" \
@@ -33,14 +33,14 @@ case "${1:-}" in
     : "${REPOSITORY:?where git finds jaxcodec}"
     on all "git clone $(printf %q "$REPOSITORY") jaxcodec && cd jaxcodec \
       && python3 -m venv .venv && . .venv/bin/activate \
-      && pip install -e . 'jax[tpu]'"
+      && pip install -e '.[all]' 'jax[tpu]'"
     ;;
-  start)  # further arguments are launch/main.py's
+  start)  # further arguments go to launch/main.py
     on all "cd jaxcodec && . .venv/bin/activate \
       && (nohup $(train "${@:2}") > train.log 2>&1 < /dev/null & echo \$! > train.pid)"
     ;;
   log) on 0 "tail -n 50 -F jaxcodec/train.log" ;;
-  stop)  # SIGTERM: all of them save and end
+  stop)  # by SIGTERM: all processes save and end
     on all "kill -TERM \$(cat jaxcodec/train.pid)"
     ;;
   *)

@@ -44,7 +44,7 @@ class Decoder(nn.Module):
 
 @functools.cache
 def toy(seed=0, **fields):
-  """(codec, its variables)."""
+  """Returns a codec that compiles at once, and its variables."""
   codec = Codec(Encoder(), FactorizedRVQ(D, K, V, 4), Decoder(), RATE, **fields)
   init = jax.jit(lambda key: codec.init(key, jnp.zeros((1, HOP, 1))))
   return codec, init(jax.random.key(seed))
@@ -56,7 +56,7 @@ def toy_model(seed=0):
 
 
 def save_experiment(folder):
-  """What an experiment leaves of its codec; returns the variables."""
+  """Writes an experiment's codec files and returns its variables."""
   shapes = variable_shapes(make_preset(CONFIG))
   variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
   metadata = {"config": json.dumps(CONFIG)}

@@ -1,4 +1,4 @@
-"""Opens a page in headless Chromium and asks it what it found."""
+"""Opens a page in headless Chromium and runs a script in it."""
 
 import http.server
 import json

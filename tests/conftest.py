@@ -1,4 +1,4 @@
-"""Eight CPU devices, strict numerics, and programs that are compiled once and fast."""
+"""Sets up eight CPU devices, strict numerics, and a cache of compiled programs."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_unconfigure():
-  """The folder of programs is that of the first process, which ends last."""
+  """Removes the folder of compiled programs in the first process, which ends last."""
   if _OWN_CACHE:
     shutil.rmtree(_OWN_CACHE)
 

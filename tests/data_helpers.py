@@ -9,7 +9,7 @@ RATE = 16_000
 
 
 def tone(seconds=0.5, rate=RATE, hz=220.0):
-  """A sine of amplitude 0.5, float32."""
+  """Returns a float32 sine of amplitude 0.5."""
   return (0.5 * np.sin(2 * np.pi * hz * np.arange(int(seconds * rate)) / rate)).astype(
     np.float32
   )
@@ -23,7 +23,7 @@ def write_tone(path, *, rate=RATE, **kwargs):
 
 
 class RampSource:
-  """Sample n of an utterance is n + 1, so that a crop tells where it came from."""
+  """Source whose sample n is n + 1, so that a crop shows where it starts."""
 
   skipped = []
   fingerprint = "ramp"

@@ -1,4 +1,4 @@
-"""Makes speech-like signals, and a work directory of them."""
+"""Makes signals like speech, and a work directory with results on them."""
 
 import json
 
@@ -23,7 +23,7 @@ TEXTS = (
 
 
 def voice(seed: int, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-  """Makes harmonics with a moving pitch and a syllable-like envelope, float32."""
+  """Returns float32 harmonics with a moving pitch and an envelope like syllables."""
   rng = np.random.default_rng(seed)
   t = np.arange(int(seconds * rate)) / rate
   pitch = rng.uniform(90, 220) * (

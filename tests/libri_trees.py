@@ -1,4 +1,4 @@
-"""Small trees of tones like those of LibriSpeech, LibriTTS and Libri-Light."""
+"""Writes small trees of tones in LibriSpeech's, LibriTTS' and Libri-Light's layouts."""
 
 import json
 
@@ -12,7 +12,7 @@ def _write(path, number, rate=RATE):
 
 
 def librispeech(root, splits=("train-clean-100", "dev-clean"), each=6):
-  """`each` files of two speakers in every split, with their transcripts."""
+  """Writes `each` files of two speakers in every split, with transcripts."""
   (root / "SPEAKERS.TXT").parent.mkdir(parents=True, exist_ok=True)
   (root / "SPEAKERS.TXT").write_text("; about the speakers\n")
   for first, split in enumerate(splits):
@@ -28,7 +28,7 @@ def librispeech(root, splits=("train-clean-100", "dev-clean"), each=6):
 
 
 def libritts(root):
-  """Three files of two readers, as LibriTTS has them."""
+  """Writes three files of two readers in LibriTTS' layout."""
   for reader, number in (("103", 0), ("103", 1), ("2149", 2)):
     chapter = root / "train-clean-100" / reader / "1241"
     path = chapter / f"{reader}_1241_000000_{number:06d}.wav"
@@ -40,7 +40,7 @@ def libritts(root):
 
 
 def librilight(root):
-  """Three files of two speakers in two sizes, with their metadata."""
+  """Writes three files of two speakers in two subsets, with their metadata."""
   for size, speaker, number in (
     ("small", "100", 0),
     ("small", "7", 1),

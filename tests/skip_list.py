@@ -1,4 +1,4 @@
-"""Fails a run in which a test is skipped that no list allows to be.
+"""A pytest plugin that fails a run if a test is skipped and no list allows it.
 
 `pytest --allowed-skips=FILE`: each line of the file is a regular expression that fits
 `<test>: <reason>` from its start, then two spaces, `# ` and why that may be skipped.

@@ -1,4 +1,4 @@
-"""Work directories with tiny models of random weights, and recordings of noise."""
+"""Makes work directories with tiny random models, and recordings of noise."""
 
 import dataclasses
 import json
@@ -95,7 +95,7 @@ def _random(shapes, scale):
 
 
 def noise(seconds, seed=0, rate=RATE):
-  """(N,) float32."""
+  """Returns noise (N,) float32."""
   rng = np.random.default_rng(seed)
   return (0.1 * rng.standard_normal(round(seconds * rate))).astype(np.float32)
 

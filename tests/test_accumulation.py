@@ -1,4 +1,4 @@
-"""A batch in parts gives what the whole batch gives."""
+"""Gradient accumulation: a batch in parts gives what the whole batch gives."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def _close(a, b):
 
 @pytest.fixture(scope="module")
 def whole(batch):
-  """A task, its first state, and its state and metrics after a step."""
+  """Returns a task, its first state, and its state and metrics after a step."""
   task = _task(FactorizedRVQ(Encoder.output_dim, 2, 8, 3, dropout=0.0))
   state = jax.jit(task.init)(jax.random.key(0), batch)
   return task, state, *jax.jit(task.train_step)(state, batch)
@@ -75,7 +75,7 @@ def test_parts_on_eight_devices(whole, batch):
 
 
 def test_codebooks_take_the_parts_as_they_come(batch):
-  """The codebooks after a step are those of two steps with half a batch each."""
+  """Compares codebooks after a step with those of two steps on half a batch each."""
   options = dict(dropout=0.0, threshold_ema_dead_code=0, kmeans_iters=1)
   task = _task(EmaRVQ(Encoder.output_dim, 2, 8, **options), accumulate=2)
   state = jax.jit(task.init)(jax.random.key(0), batch)
@@ -122,7 +122,7 @@ def test_a_skipped_step_keeps_both_optimisers_and_their_models(whole, batch):
 
 
 class Linear:
-  """As a speech language model looks to its task: here without any draws."""
+  """Stands in for a speech language model; its loss draws nothing."""
 
   def init_params(self, rng, batch):
     return {"kernel": jnp.ones((3, 1))}

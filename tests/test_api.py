@@ -245,7 +245,7 @@ def test_the_demo_comes_with_its_weights():
 
 
 def test_a_vocoder_has_features_and_audio(monkeypatch):
-  """Those of the module on each clip alone, though padded to one length."""
+  """Compares with the module on each clip alone; the model pads clips to one length."""
   small = dict(
     sample_rate=RATE,
     mel=dict(n_fft=16, hop=4, n_mels=5, padding="center"),

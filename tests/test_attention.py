@@ -1,4 +1,4 @@
-"""Transformer: rotary shifts, visibility by gradients, scan against a plain loop."""
+"""The transformer: rotary shifts, what a frame sees, scan against a plain loop."""
 
 import jax
 import jax.numpy as jnp

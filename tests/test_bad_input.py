@@ -1,4 +1,4 @@
-"""Mistakes in a config or in the data: one clear error, before any stage starts."""
+"""Mistakes in a config or the data give one clear error before any stage starts."""
 
 import pathlib
 
@@ -60,7 +60,7 @@ BAD_TEXT_FIELDS = {
 
 @pytest.fixture
 def folder(tmp_path):
-  """A small good folder of speech-like noise, with texts."""
+  """Writes a small folder of noise like speech, with texts."""
   rng = np.random.default_rng(0)
   path = tmp_path / "corpus"
   path.mkdir()

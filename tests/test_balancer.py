@@ -1,4 +1,4 @@
-"""EnCodec's balancer in closed form, against its formula in numpy, and in a step."""
+"""EnCodec's loss balancer against closed forms and numpy, and in a training step."""
 
 import flax.linen as nn
 import jax
@@ -42,7 +42,7 @@ def test_norm_of_items_or_of_the_batch():
 
 @pytest.mark.parametrize("per_item", [True, False])
 def test_equals_the_published_formula(per_item):
-  """encodec/balancer.py written in numpy; one loss starts later than the other."""
+  """Compares with encodec/balancer.py in numpy; one loss starts after the other."""
   rng, decay, weights = np.random.default_rng(0), 0.9, {"a": 4.0, "b": 0.5}
   balancer = losses.Balancer(0.7, decay, per_item)
   step = jax.jit(lambda *a: balancer(*a))
@@ -67,7 +67,7 @@ def test_equals_the_published_formula(per_item):
 
 
 def test_balanced_gradients_of_functions():
-  """Two functions, one with two terms; the quantiser's terms keep their weights."""
+  """Balances two functions, one of two terms; the quantiser's keep their weights."""
   functions = (
     lambda y: {"a": (y**2).sum(), "b": 1000 * y[:, 0].sum()},
     lambda y: {"c": -y[:, 1].sum()},
@@ -86,7 +86,7 @@ def test_balanced_gradients_of_functions():
 
 
 class _Gain(nn.Module):
-  """A codec of one number."""
+  """A codec whose only parameter is a gain."""
 
   sample_rate = 1000
 
@@ -108,7 +108,7 @@ class _Judge(nn.Module):
 
 
 def test_steps_of_encodecs_kind(tmp_path):
-  """Balanced hinge training from a later start learns, and resumes bit-equal."""
+  """Trains with balanced hinge losses that start later; resumes with the same bits."""
   start = 2
   task = CodecGanTask(
     *(_Gain(), _Judge(), optax.sgd(1e-3), optax.sgd(1e-3)),

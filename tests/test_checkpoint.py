@@ -1,4 +1,4 @@
-"""Checkpoints: same bits back, any sharding, damage found and stepped over."""
+"""Checkpoints restore the same bits on any sharding; damaged ones are passed over."""
 
 import json
 import pathlib
@@ -150,7 +150,7 @@ def find(folder, name):
 
 
 def small_and_large(value):
-  """What is packed with others, and what is written on its own."""
+  """Returns a state with small leaves, which are packed, and one that is not."""
   return {
     "x": jnp.full(4096, value),
     "y": jnp.full(checkpoint_packing.MAX_BYTES, value),

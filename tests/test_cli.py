@@ -31,7 +31,7 @@ def _names(folder):
 
 @pytest.fixture(scope="module", autouse=True)
 def weights():
-  """The name of weights that are compiled once for all tests."""
+  """Returns the path of weights whose codec is compiled once for all tests."""
   real_load = api.load
 
   def load(preset, weights):
@@ -44,7 +44,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory, weights):
-  """(folder of audio, folder of its tokens)."""
+  """Returns a folder of audio and the folder of its tokens."""
   root = tmp_path_factory.mktemp("files")
   for seed, (name, what) in enumerate(FILES.items()):
     _write(root / "in" / name, *what, seed)

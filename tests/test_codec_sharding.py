@@ -1,4 +1,4 @@
-"""Codec GAN training on one device and on eight: the same losses, and what is sent."""
+"""Codec GAN training on one device and on eight: equal losses, and what is sent."""
 
 import jax
 import numpy as np
@@ -40,7 +40,7 @@ def make_batch(step):
 
 
 def train(shape):
-  """All metrics of each step, and the collectives of the step's program."""
+  """Trains; returns each step's metrics and the collectives of its program."""
   task, mesh = make_task(), sharding.make_mesh(shape)
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make_batch(0))
   step = step_cost.trace(task, shapes, mesh, RULES)
@@ -61,7 +61,7 @@ def one():
 
 
 def test_one_device_and_eight_train_alike(one):
-  """Losses, gradients' norms and the use of codebooks that are running means."""
+  """Compares losses, gradient norms and the use of EMA codebooks."""
   alone, nothing = one
   assert nothing == [] and alone[3]["disc"] > 0
   eight, sent = train({"data": 4, "fsdp": 2})

@@ -54,7 +54,7 @@ def step(task):
 
 @pytest.fixture(scope="module")
 def run(task, batch, step):
-  """States and metrics of twenty steps on one device."""
+  """Returns states and metrics of twenty steps on one device."""
   states, metrics = [jax.jit(task.init)(jax.random.key(0), batch)], []
   for _ in range(20):
     state, logged = step(states[-1], batch)
@@ -90,7 +90,7 @@ def test_total_is_the_weighted_sum(run, task):
 
 
 def test_average_of_the_weights(run):
-  """The recursion with its ramp, computed apart in float64."""
+  """Compares with the recursion and its ramp in float64."""
   states, _ = run
   leaf = lambda state: np.float64(jax.tree.leaves(state)[0])  # noqa: E731
   expected = leaf(states[0].params)
@@ -101,7 +101,7 @@ def test_average_of_the_weights(run):
 
 
 def test_gradient_by_the_pullback_is_that_of_the_whole_loss(task, batch, run):
-  """One step with plain SGD against `jax.grad` of the loss written in one piece."""
+  """Compares an SGD step with `jax.grad` of the loss written in one piece."""
   state = run[0][0]
   sgd = optax.sgd(1e-2)
   plain = CodecGanTask(
@@ -140,7 +140,7 @@ def test_evaluation_ignores_filler_rows(task, batch, run):
 
 @pytest.fixture(scope="module")
 def eight(task, batch):
-  """A step's program on eight devices, its state's shardings and its batch."""
+  """Returns the step for eight devices, its state's shardings and its batch."""
   mesh = sharding.make_mesh({"data": 4, "fsdp": 2})
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
   rules = sharding.Rules(sharding.DEFAULT_RULES.paths, sharding.DEFAULT_RULES.axes, 1)
@@ -150,7 +150,7 @@ def eight(task, batch):
 
 
 def _placed(state, shardings):
-  """A copy, which a step may take the place of."""
+  """Returns a copy that a step may overwrite."""
   return jax.device_put(jax.tree.map(jnp.copy, state), shardings)
 
 
@@ -172,18 +172,19 @@ def test_eight_devices_train_as_one(task, eight, run):
 
 
 def _last_bits_moved(batch, seed):
-  """The batch with every sample one float up or down."""
+  """Moves every sample of the batch one float up or down."""
   audio_BxN = batch["audio_BxN"]
   way = np.random.default_rng(seed).choice([-np.inf, np.inf], audio_BxN.shape)
   return {**batch, "audio_BxN": np.nextafter(audio_BxN, way, dtype=np.float32)}
 
 
 def test_eight_devices_find_the_gradients_of_one(batch, step, eight, run):
-  """Norms of the gradients of each step, as near as float32 tells them.
+  """Compares the norms of each step's gradients, within float32's rounding.
 
-  From one state both times: the two trainings drift apart, as they add up in other
-  orders. The gradient of step 10 is five times as long as those around it, and the last
-  bit of the audio alone moves it by 2e-6; here that is measured and allowed five times.
+  Both sides start each step from one state, because two whole trainings drift apart:
+  they add up in other orders. The gradient of step 10 is five times as long as its
+  neighbours, and the last bit of the audio alone moves it by 2e-6. The test measures
+  that change and allows five times as much.
   """
   program, shardings, shared = eight
   for number, (state, expected) in enumerate(zip(run[0][:-1], run[1], strict=True)):

@@ -1,4 +1,4 @@
-"""Codec training with codebooks of running means."""
+"""Codec training with EMA codebooks."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Every config builds, and its `runlocal` variant trains; each SLM runs end to end."""
+"""Every config builds, its `runlocal` form trains, and each SLM runs end to end."""
 
 import importlib.util
 import json
@@ -85,7 +85,7 @@ def tiny(path):
 
 
 def command(path, workdir, *more):
-  """The README's command, with the tiny config's values."""
+  """Returns the README's command with the tiny config's values."""
   wanted = tiny_values(load(path, "runlocal")).items()
   values = [f"--config.{name}={value}" for name, value in wanted]
   config = f"--config={path}:runlocal"
@@ -94,7 +94,7 @@ def command(path, workdir, *more):
 
 
 def start(path, workdir, *more):
-  """The command as a process, on one device, its output in one pipe."""
+  """Starts the command as a process on one device, with all output in one pipe."""
   return subprocess.Popen(
     command(path, workdir, *more),
     cwd=ROOT,
@@ -119,7 +119,7 @@ def test_every_config_builds(path, arg):
 def test_each_language_model_runs_end_to_end(path, tmp_path):
   from jaxcodec import pipeline
 
-  pytest.importorskip("piper")
+  pytest.importorskip("hibari")
   pipeline.run(tiny(path), tmp_path, command="pytest")
   results = json.loads((tmp_path / "results.json").read_text())
   for name in ("reconstruction", "generation", "ground_truth"):
@@ -140,7 +140,7 @@ def test_each_language_model_runs_end_to_end(path, tmp_path):
   "path", sorted({*OF_EACH_CODEC} - {*END_TO_END}), ids=lambda p: p.stem
 )
 def test_the_other_codecs_train(path):
-  """A step of the codec and one of the language model, traced."""
+  """Traces a step of the codec and one of the language model."""
   config = plain(tiny(path))
   task = make_codec_task(config)
   _trace_step(task, {"audio_BxN": jax.ShapeDtypeStruct((2, 1600), jnp.float32)})
@@ -196,7 +196,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_of_adversarial_training(kind):
-  """A step of EnCodec's and of Vocos' kind, traced."""
+  """Traces a step with EnCodec's and with Vocos' losses."""
   config = dict(plain(tiny(CONFIGS[0])))
   config["codec_train"] = config["codec_train"] | KINDS[kind]
   task = make_codec_task(config)

@@ -16,7 +16,7 @@ def _noise(*shape, seed=0):
 
 
 def _direct(x_TxI, kernel, stride, dilation):
-  """The definition of a convolution, as a sum."""
+  """Computes a convolution by its definition, as a sum."""
   width = len(kernel)
   last = len(x_TxI) - dilation * (width - 1)
   return np.array(
@@ -74,7 +74,7 @@ def test_folded_layers_give_the_same(kind):
 
 
 class _UpAndDown(nn.Module):
-  """Layers whose kernels have one shape but for what they declare."""
+  """Two layers whose kernels differ only in the use that they declare."""
 
   weight_norm: bool
 

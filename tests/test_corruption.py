@@ -1,6 +1,6 @@
-"""Damaged files are errors that name them, or harmless: a sample of many variants.
+"""Damaged files give errors that name them, or are harmless: a sample of the variants.
 
-`python tests/faults/corrupt.py` runs 500 of them, in processes of their own.
+`python tests/faults/corrupt.py` runs 500 variants in another process.
 """
 
 import dataclasses

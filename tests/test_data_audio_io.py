@@ -1,4 +1,4 @@
-"""One file: whole ones are read right, every kind of bad one is named."""
+"""Reading an audio file: good ones give their samples, every bad one an error."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sets that are built from trees of speech, interrupted, and read back."""
+"""Building TFDS sets from trees of speech: contents, interruption, reading back."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def test_killed_and_started_again_gives_the_same_bytes(tree, built, tmp_path):
 
 
 def _wait_for_the_end_of(group):
-  """The workers see to it themselves that they end, and do so at once."""
+  """Waits until the workers have ended, which they do soon after their parent."""
   deadline = time.monotonic() + 10
   while time.monotonic() < deadline:
     try:

@@ -28,7 +28,7 @@ def read(**options):
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
-  """A cache with the first four utterances, spoken by two processes at once."""
+  """Returns a cache with the first four utterances, spoken by two processes at once."""
   pytest.importorskip("hibari")
   cache = tmp_path_factory.mktemp("cache")
   environment = {**os.environ, "JAXCODEC_CACHE": str(cache)}
@@ -94,7 +94,7 @@ def test_stretch_scales_pitch(cache):
 
 
 def _pitch(audio_N, rate):
-  """Median over loud frames of the autocorrelation's best lag, Hz."""
+  """Returns the pitch in Hz: median over loud frames of the autocorrelation's peak."""
   frames = audio_N[: len(audio_N) // 1024 * 1024].reshape(-1, 1024)
   loud = frames[np.std(frames, axis=1) > np.std(audio_N)]
   lags = slice(rate // 300, rate // 60)

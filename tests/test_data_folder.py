@@ -1,4 +1,4 @@
-"""Folders: each layout, each way they are broken, and real sets."""
+"""Folders of recordings: each layout, each way it can be broken, and real sets."""
 
 import shutil
 

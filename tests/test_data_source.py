@@ -1,4 +1,4 @@
-"""Sources by name: those of the package, and one that is registered from outside."""
+"""Sources by name: the package's own, and one that is registered from outside."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TFDS sets written here and read back, without TensorFlow."""
+"""TFDS sets are written and read back without TensorFlow."""
 
 import pathlib
 
@@ -20,10 +20,10 @@ TEXTS = ["Hello there.", "Good-bye, é.", "And again."]
 def make_set(
   folder, features, example, *, set_name="toy_speech", version="1.0.0", count=3
 ):
-  """Writes `count` examples to TFDS's place for the set below `folder`."""
+  """Writes a set of `count` examples where TFDS keeps it below `folder`."""
 
   class Speech(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Toy."""
+    """A data set that TFDS itself builds."""
 
     name = set_name
     VERSION = tfds.core.Version(version)

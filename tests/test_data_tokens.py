@@ -1,4 +1,4 @@
-"""Token files: what is written comes back, what is broken is named; their batches."""
+"""Token records: they come back as written, broken ones are named; their batches."""
 
 import itertools
 
@@ -13,7 +13,7 @@ FRAMES = [30, 80, 5, 41]
 
 
 def record(number, frames, codebooks=3):
-  """Code (t, k) of record n is 1000 n + 10 t + k; its semantic tokens are t + 1."""
+  """Returns record n: code (t, k) is 1000 n + 10 t + k, semantic token t is t + 1."""
   t = np.arange(frames)
   codes_TxK = 1000 * number + 10 * t[:, None] + np.arange(codebooks)
   return {
@@ -127,7 +127,7 @@ def take(dataset, count):
 
 
 def check_window(batch, row, frames):
-  """The row is a contiguous window of its record, padded with zeros."""
+  """Checks that the row is a contiguous window of its record, padded with zeros."""
   number, mask_T = batch["index_B"][row], batch["mask_BxT"][row]
   valid = mask_T.sum()
   assert valid == (min(frames, FRAMES[number]) if number >= 0 else 0)

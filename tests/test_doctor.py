@@ -27,7 +27,7 @@ def test_a_machine_that_can_train(capsys):
 
 @pytest.fixture
 def well(monkeypatch):
-  """Examinations that find nothing."""
+  """Replaces the examinations by ones that find nothing wrong."""
   for part in (doctor.devices, doctor.overfit):
     for name in ("products", "collective", "memory", "codec", "slm"):
       if hasattr(part, name):

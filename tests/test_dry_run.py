@@ -1,4 +1,4 @@
-"""What a step costs on devices, against closed forms, and how it is told."""
+"""The dry run: costs against closed forms, and what it prints."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ B, D, F = 16, 64, 32
 
 
 class Task:
-  """Mean square of products with one matrix."""
+  """A task whose loss is the mean square of products with one matrix."""
 
   def init(self, rng, batch):
     return {"kernel": jax.random.normal(rng, (D, F))}
@@ -82,7 +82,7 @@ def test_a_topology_without_the_tpu_compiler_says_what_to_install(monkeypatch):
 
 
 def test_whole_utterances_fill_their_budget():
-  """The shapes of the widest batch that training would see."""
+  """Checks the shapes of the widest batch that training would see."""
   config = load(ROOT / "configs" / "dac_valle.py", "runlocal")
   config.text.front_end = "characters"
   config = plain(config)
@@ -96,7 +96,7 @@ def test_whole_utterances_fill_their_budget():
 
 
 def test_command_line_on_devices_that_are_not_here():
-  """As the README has it; sizes that compile in a moment."""
+  """Runs the README's command with small sizes."""
   command = [
     sys.executable,
     "launch/main.py",

@@ -1,4 +1,4 @@
-"""Which models a config may name for measuring, and what is said of others."""
+"""Which models a config may name for measuring, and the errors for others."""
 
 import json
 

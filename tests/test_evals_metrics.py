@@ -26,7 +26,7 @@ from jaxcodec.nn.dsp import hann, mel_filters
 
 
 def loaded(name, **kwargs):
-  """One metric, ready to run; skips where its package is absent."""
+  """Returns a metric that is ready to run; skips if its package is absent."""
   ready = load_metrics(make_metrics([name], spec=SPEC, **kwargs))
   if ready.absent:
     pytest.skip(f"needs {ready.absent[name]}")
@@ -56,7 +56,7 @@ def test_log_mel_of_a_clip_shorter_than_its_window_has_values():
 
 
 def test_mel_distance_is_that_of_earlier_revisions():
-  """Published tables stay comparable: 1e-6 of what numpy's transform gave."""
+  """Keeps published tables comparable: within 1e-6 of what numpy's transform gave."""
   before = {RATE: 0.54678613, 24_000: 0.53080428, 44_100: 0.51753598}
   for rate, expected in before.items():
     x = voice(0, 1.7, rate)

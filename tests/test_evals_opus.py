@@ -1,4 +1,4 @@
-"""Opus as a yardstick: its bits, its audio, its rows in the results."""
+"""Opus as a reference: its bitrate, its audio, its rows in the results."""
 
 import io
 import types
@@ -24,13 +24,13 @@ def _agreement(a_N, b_N):
 
 
 def _without_bass(audio_N, rate):
-  """Speech without what libopus, set for speech, filters out and shifts itself."""
+  """Returns speech without the bass that libopus's speech mode filters and shifts."""
   sos = signal.butter(4, 300, "high", fs=rate, output="sos")
   return signal.sosfiltfilt(sos, audio_N).astype(np.float32)
 
 
 def _by_libsndfile(audio_N):
-  """The audio through libsndfile's own use of libopus, and at most how many bits."""
+  """Codes by libsndfile's libopus; returns the audio and an upper bound of the bits."""
   file = io.BytesIO()
   soundfile.write(file, audio_N, RATE, "OPUS", format="OGG", compression_level=0.97)
   file.seek(0)
@@ -42,7 +42,7 @@ def _by_libsndfile(audio_N):
 
 
 def _lag(a_N, b_N):
-  """By how many samples b is behind a, where they agree the most."""
+  """Returns by how many samples b lags a, where they correlate best."""
   across = signal.correlate(b_N, a_N, "same")
   return np.argmax(across) - len(a_N) // 2
 

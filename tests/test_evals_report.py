@@ -1,4 +1,4 @@
-"""The report is one file that needs nothing else, and says what results.json says."""
+"""The report is one self-contained file with the numbers of results.json."""
 
 import base64
 import html.parser

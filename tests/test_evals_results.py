@@ -1,4 +1,4 @@
-"""Failure counting, absent packages, and results.json as strict JSON."""
+"""Results: failures are counted, absent packages named, the file is strict JSON."""
 
 import json
 import math
@@ -19,7 +19,7 @@ EVAL = 'pip install "jaxcodec[eval]"'
 
 
 class Scripted(Metric):
-  """Returns, or raises, what the script says for each utterance."""
+  """A metric that returns or raises what it was given for each utterance."""
 
   name, measures, packages = "scripted", "A test.", ("no-such-package>=1",)
 

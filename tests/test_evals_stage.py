@@ -1,4 +1,4 @@
-"""The evaluate stage on made-up tokens: its files, its rows, and what it shares."""
+"""The evaluate stage on made-up tokens: files, rows, and measures that are kept."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ IDS = ("bob/u1", "bob_u1", "bob%2Fu1", "eve\\u2")
 CONFIG = {
   "seed": 0,
   "codec": {"name": "made up"},
-  "data": {"source": "folder", "path": "x", "workers": 0},
+  "data": {"source": "folder", "path": "x", "workers": 0, "options": {}},
   "evaluate": {
     "num_utterances": 9,
     "reconstruction": ("mel_distance", "bitrate_kbps", "codebook_usage"),
@@ -53,7 +53,7 @@ CODES = [np.full((25, 4), index, np.uint16) for index in range(len(IDS))]
 
 
 class Codec:
-  """Gives an utterance, known by its codes, with some noise."""
+  """Decodes to the utterance that has these codes, with some noise."""
 
   def decode(self, codes):
     for codes_TxK in codes:
@@ -63,7 +63,7 @@ class Codec:
 
 
 def write_codec(workdir, weights=b"weights"):
-  """The stages that language models share."""
+  """Writes the codec and tokens stages, which language models share."""
 
   def codec(folder):
     (folder / PARAMS).write_bytes(weights)
@@ -82,7 +82,7 @@ def write_codec(workdir, weights=b"weights"):
 
 
 def write_generated(workdir, seed):
-  """The stages of a language model, which says everything with other noise."""
+  """Writes the stages of a language model, whose speech has noise of its own."""
 
   def slm(folder):
     (folder / PARAMS).write_bytes(b"slm")
@@ -107,10 +107,11 @@ def write_generated(workdir, seed):
 
 
 def run_stage(workdir, **evaluate):
-  """The evaluate stage, as the pipeline runs it; returns its results."""
+  """Runs the evaluate stage as the pipeline does; returns its results."""
   config = {**CONFIG, "evaluate": CONFIG["evaluate"] | evaluate}
-  experiment = Experiment(config, workdir, SOURCE, split={}, skipped=[])
-  vars(experiment).update(spec=SPEC, codec=Codec())
+  models = types.SimpleNamespace(spec=SPEC)
+  experiment = Experiment(config, workdir, SOURCE, split={}, skipped=[], models=models)
+  vars(experiment).update(codec=Codec())
   for name in ("codec", "tokens", "slm", "generate"):
     experiment.done[name] = stages.load_stage(workdir, name)
   stages.run_stage(workdir, "evaluate", {}, lambda f: evaluate_all(experiment, f))
@@ -123,7 +124,7 @@ def run_stage(workdir, **evaluate):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-  """A codec's cell and those of two language models on it, measured one by one."""
+  """Returns a codec's cell and two language models' cells on it, measured in turn."""
   folder = tmp_path_factory.mktemp("study")
   write_codec(folder / "dac-s0")
   found = {}

@@ -1,4 +1,4 @@
-"""What comes with an extra: declared, not needed by the base, named where missing."""
+"""Extras: their packages are declared, the base needs none, errors name them."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""Named warnings, on lines of metrics made for them."""
+"""Named warnings, each on lines of metrics made for it."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Held-out metrics: weighted means, against their formula."""
+"""Held-out metrics are weighted means."""
 
 import functools
 
@@ -29,7 +29,7 @@ def test_scalars_and_vectors_are_weighted_means():
 
 
 def test_the_figures_are_those_of_plain_float32_sums():
-  """To the last bit, in the order of the batches."""
+  """Compares the bits with sums in the order of the batches."""
   rng = np.random.default_rng(0)
   results = [batch(rng.integers(1, 99), rng.random(), rng.random(3)) for _ in range(9)]
   found, total = merged(*results), np.sum([r["weight"] for r in results])

@@ -18,7 +18,7 @@ def mesh():
 
 
 def found(mesh, function, spec_in, spec_out, shape=(16, 32)):
-  """The collectives of a function of one float32 array, sharded as told."""
+  """Returns the collectives of a function of one float32 array with this sharding."""
   x = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec_in))
   program = jax.jit(function, out_shardings=NamedSharding(mesh, spec_out))
   return collectives.collectives(program.lower(x).compile().as_text())
@@ -34,7 +34,7 @@ def test_nothing_is_said_where_nothing_is_shared(mesh):
 
 
 def test_a_sum_over_rows(mesh):
-  """Ring: each of 8 devices passes on every eighth of 32 floats 7 times, twice."""
+  """In a ring, each of 8 devices passes on an eighth of 32 floats 2 x 7 times."""
   (one,) = found(mesh, lambda x: x.sum(0), P(("data", "fsdp")), P())
   assert (one.kind, one.size, one.groups) == ("all-reduce", 128, (tuple(range(8)),))
   assert one.sent == 2 * 7 / 8 * 128

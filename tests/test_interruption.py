@@ -1,4 +1,4 @@
-"""Killed in any stage, the same command finishes the experiment."""
+"""After a kill in any stage, the same command finishes the experiment."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ def _kill_in(stage, workdir):
 
 
 def test_kill_in_every_stage(tmp_path):
-  pytest.importorskip("piper")
+  pytest.importorskip("hibari")
   for stage in STAGES:
     assert not _kill_in(stage, tmp_path), f"{stage} was done before the kill"
   process = start(END_TO_END[0], tmp_path)

@@ -1,4 +1,4 @@
-"""Cached transformer: the same numbers as without a cache, whatever the padding."""
+"""The cached transformer gives the numbers of the one without, whatever the padding."""
 
 import re
 
@@ -14,7 +14,7 @@ PREFIX = 2
 
 
 def _run_cached(params, x, first):
-  """`first` frames at once and the others one by one, in a cache with room to spare."""
+  """Runs `first` frames at once and the others one by one, in a larger cache."""
   rows, frames, width = x.shape
   position = attention.positions(MASK)
   visible = jnp.pad(attention.causal(MASK, PREFIX), ((0, 0), (0, 0), (0, 2)))
@@ -34,7 +34,7 @@ def _run_cached(params, x, first):
 
 
 def _copied_in_loop(program, shape):
-  """Lines of the loop's body that copy an array of this shape."""
+  """Returns the lines of the loop's body that copy an array of this shape."""
   body = re.search(r" while\(.*?body=(%[\w.-]+)", program)[1]
   lines = program.split(f"\n{body} (")[1].split("\n}")[0].splitlines()
   assert any("dot(" in line for line in lines)

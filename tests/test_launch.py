@@ -1,4 +1,4 @@
-"""Launchers name files and flags that there are, in the forms that others ask for."""
+"""Launchers name existing files and flags, and fit SLURM, JobSet and gcloud."""
 
 import pathlib
 import re
@@ -22,7 +22,7 @@ def fields(tree, prefix="config"):
 
 @pytest.fixture(scope="module")
 def flags():
-  """Those of launch/main.py, and the fields of a config."""
+  """Returns the flags of launch/main.py and the fields of a config."""
   defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (LAUNCH / "main.py").read_text())
   return {*defined, *fields(load(ROOT / "configs" / "dac_maskgit.py").to_dict())}
 
@@ -45,7 +45,7 @@ def test_scripts_are_bash(name):
 
 
 def test_tpu_script_says_what_it_wants(tmp_path):
-  """With a stand-in for gcloud that prints what each worker would be told."""
+  """Replaces gcloud by a program that prints its arguments."""
   fake = tmp_path / "gcloud"
   fake.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
   fake.chmod(0o755)
@@ -66,7 +66,7 @@ def test_tpu_script_says_what_it_wants(tmp_path):
 
 
 def test_jobset_has_what_its_api_asks_for():
-  """Fields that jobset.x-k8s.io/v1alpha2 and batch/v1 require or that we rely on."""
+  """Checks the fields that JobSet v1alpha2 and batch/v1 require or that we rely on."""
   jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
   assert jobset["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
   assert jobset["kind"] == "JobSet"

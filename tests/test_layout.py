@@ -59,7 +59,7 @@ def test_imports_go_downward(path):
 
 
 def _cycle(graph):
-  """Names that import each other in a circle, [] if none do."""
+  """Returns names that import each other in a circle, [] if none do."""
   try:
     graphlib.TopologicalSorter(graph).prepare()
   except graphlib.CycleError as error:
@@ -117,7 +117,7 @@ def test_the_root_stays_small():
 
 @pytest.mark.parametrize("name", ["jaxcodec.study", "jaxcodec.stats"])
 def test_the_study_computes_without_jax(name):
-  """Also through others: a notebook that reads a study starts in a second."""
+  """Checks indirect imports, too, so that a notebook on a study starts in a second."""
   code = (
     f"import importlib, pkgutil, sys; top = importlib.import_module({name!r})\n"
     "for module in pkgutil.walk_packages(top.__path__, top.__name__ + '.'):\n"

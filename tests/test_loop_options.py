@@ -1,4 +1,4 @@
-"""The loop by the config: what trains without data, and the options of training."""
+"""Training by the config: on synthetic data, and with each option of the loop."""
 
 import json
 
@@ -39,7 +39,7 @@ SMALL = {
 
 
 def _config(**changes):
-  """A codec that compiles in no time: one stride, a decoder of one block."""
+  """Returns the config of a codec that compiles fast: one stride, one block."""
   config = recipes.experiment("runlocal", codec_name="dacq_vocos", slm="maskgit")
   codec, train = config.codec, config.codec_train
   codec.encoder.update(width=2, strides=(32,), latent_dim=4)
@@ -108,7 +108,7 @@ def test_folded_weight_norms_get_their_scales_back():
   kernel = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
   like = {"params": {"a": {"kernel": kernel, "scale": np.ones((1, 1, 5))}}}
   folded = {"params": {"a": {"kernel": kernel}}, "buffers": {"window": kernel}}
-  found = weights.fitted("file", folded, like)["params"]["a"]
+  found = weights.restore_weight_norm("file", folded, like)["params"]["a"]
   np.testing.assert_allclose(
     found["scale"][0, 0], np.linalg.norm(kernel.reshape(6, 5), axis=0), rtol=1e-6
   )
@@ -137,7 +137,7 @@ def test_options_that_cannot_be(tmp_path, change, message):
 
 @pytest.mark.parametrize("codec", ["dac", "encodec", "encodecq_vocos"])
 def test_bfloat16_computes_the_layers_and_nothing_else(codec):
-  """Convolutions in bfloat16, parameters and all that is measured in float32."""
+  """Convolutions compute in bfloat16; parameters and losses stay float32."""
   config = recipes.experiment("runlocal", codec_name=codec, slm="maskgit")
   config.codec.dtype = config.codec_train.dtype = "bfloat16"
   task = make_codec_task(plain(config))

@@ -9,7 +9,7 @@ from jaxcodec import losses
 
 
 def _maps(*scores):
-  """One sub-discriminator a score: a feature map of ones, then the score."""
+  """Makes a sub-discriminator for each score: a feature map of ones, then the score."""
   return [[jnp.ones((2, 3)), jnp.full((2, 4), score)] for score in scores]
 
 

@@ -1,4 +1,4 @@
-"""Metrics files, right after kill and resume; progress on and off a terminal."""
+"""Metrics files stay right after kill and resume; progress on and off a terminal."""
 
 import io
 import json

@@ -31,7 +31,7 @@ def _small(name):
 
 
 def _parameters(name, folder):
-  """What is added to a notebook's parameters."""
+  """Returns the code that is added to a notebook's cell of parameters."""
   if name in SMALL:
     return f"overrides = {_small(SMALL[name])}"
   cells = plan(folder)

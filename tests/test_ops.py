@@ -1,4 +1,4 @@
-"""Both forms of every operation that has two: what a CPU runs, and XLA's own."""
+"""Every operation that has a form for CPUs agrees with XLA's."""
 
 import inspect
 

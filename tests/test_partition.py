@@ -1,4 +1,4 @@
-"""Rows of a batch stay on their devices, whatever the weights are cut over."""
+"""Rows of a batch stay on their devices, however the weights are sharded."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def test_rows_that_cannot_be_shared_are_left_as_they_are(mesh):
 
 
 def test_a_language_model_under_fsdp_exchanges_weights_not_activations(mesh):
-  """All that is gathered or summed is as large as a weight or a metric."""
+  """Checks that every array gathered or summed has the size of a weight or a metric."""
   spec = TokenSpec(num_codebooks=2, codebook_size=16, hop=320, sample_rate=16_000)
   model = MaskGit(spec, num_semantic=8, width=WIDTH, depth=2, heads=2, dropout=0.0)
 

@@ -1,4 +1,4 @@
-"""Files of weights read without PyTorch: what is refused, and what comes back."""
+"""Reading files of weights without PyTorch: what comes back, and what is refused."""
 
 import io
 import json
@@ -23,7 +23,7 @@ STATE = {
 
 
 class Reduce:
-  """Pickles as a call of anything."""
+  """Pickles as a call of any function."""
 
   def __init__(self, function, *arguments):
     self.call = function, arguments
@@ -40,7 +40,7 @@ def archive(path, members):
 
 
 def tensor(shape, strides, offset=0, numel=4, storage="FloatStorage", key="0"):
-  """A pickled tensor, in the text protocol."""
+  """Returns a pickled tensor in the text protocol."""
   numbers = lambda values: "(" + "".join(f"I{v}\n" for v in values) + "t"  # noqa: E731
   pid = f"(S'storage'\nctorch\n{storage}\nS'{key}'\nS'cpu'\nI{numel}\ntQ"
   arguments = f"({pid}I{offset}\n{numbers(shape)}{numbers(strides)}I00\nNt"
@@ -48,7 +48,7 @@ def tensor(shape, strides, offset=0, numel=4, storage="FloatStorage", key="0"):
 
 
 def state_of(path, *tensors):
-  """A state dict file of these pickled tensors over 4 floats, 0 to 3."""
+  """Writes a state dict of these pickled tensors over a storage of 0, 1, 2, 3."""
   items = "".join(f"S't{i}'\n{one}s" for i, one in enumerate(tensors))
   content = {"data.pkl": f"(d{items}.", "data/0": np.arange(4, dtype="<f4").tobytes()}
   return archive(path, content)
@@ -148,7 +148,7 @@ def test_compressed_archives_are_refused(tmp_path):
   path = tmp_path / "bomb.pth"
   with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
     file.writestr("archive/data.pkl", b"0" * 10_000)
-  with pytest.raises(ValueError, match="bomb.pth.*more than its size"):
+  with pytest.raises(ValueError, match="bomb.pth.*larger than the file"):
     readers.read(path)
 
 

@@ -1,4 +1,4 @@
-"""One program in two processes: they agree, end together, and resume bit for bit."""
+"""A program in two processes: they agree, end together and resume bit for bit."""
 
 import json
 import pathlib
@@ -25,7 +25,7 @@ with_gloo = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def environment():
-  """Of the processes: one device each if they say nothing."""
+  """Sets the processes' environment: CPU, with one device each unless they say more."""
   jax.devices()  # this process' own, which are not to know of it
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XLA_FLAGS", "")
@@ -133,7 +133,7 @@ STEPS = ("--steps=60", "--wait=0.004")
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-  """Two processes' training that nothing disturbs."""
+  """Trains in two processes without interruption."""
   folder = tmp_path_factory.mktemp("processes") / "straight"
   kill_and_resume.complete(folder, 2, *STEPS)
   return folder
@@ -156,7 +156,7 @@ def test_killed_they_end_with_the_same_bits(straight, tmp_path):
 
 @with_gloo
 def test_two_processes_are_two_devices_of_one(straight, tmp_path):
-  """Global batches: k-means, running means, losses and weights."""
+  """Compares k-means, EMA codebooks, losses and weights of global batches."""
   kill_and_resume.complete(tmp_path / "one", 1, "--devices=2", *STEPS)
   found = kill_and_resume.differences(straight, tmp_path / "one")
   assert max(found.values(), default=0) < 1e-6, found

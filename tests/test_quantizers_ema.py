@@ -1,4 +1,4 @@
-"""Codebooks of running means: start, revival, dropout, devices. Parity is apart."""
+"""EMA codebooks: start, revival, dropout, devices. Parity has tests of its own."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def _update(book, x_TxD, codes_T, kept_T):
 
 
 def _fresh(quantizer):
-  """Variables before the first batch."""
+  """Returns variables before the first batch."""
   z = jax.ShapeDtypeStruct((B, T, D), jnp.float32)
   shapes = jax.eval_shape(quantizer.init, jax.random.key(0), z)
   return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
@@ -46,7 +46,7 @@ def _trainer(quantizer):
 
 @pytest.fixture(scope="module")
 def dropping():
-  """The step of a stack with dropout per item, and its variables."""
+  """Returns the step of a stack with dropout per item, and its variables."""
   quantizer = EmaRVQ(D, K, V, dropout=0.5, dropout_per="item")
   return _trainer(quantizer), _fresh(quantizer)
 
@@ -90,7 +90,7 @@ def test_kmeans_finds_clear_clusters_once():
 
 
 def test_a_revived_code_stays_revived():
-  """A vector of the batch, which the next step keeps though nothing chooses it."""
+  """A revived code is a vector of the batch; the next step keeps it, though unused."""
   x_TxD, sizes = _noise(2, B * T, D), np.full(V, 8.0, np.float32)
   sizes[3] = 1.0
   embed = _noise(3, V, D)
@@ -109,7 +109,7 @@ def test_a_revived_code_stays_revived():
 
 
 def test_codes_live_on_few_frames():
-  """64 codes share 128 frames: their mean count is 2, and none dies of that."""
+  """With 64 codes on 128 frames the mean count is 2, and no code counts as dead."""
   assert ema.least_count(2.0, jnp.float32(B * T), 64) == 1.0
   assert ema.least_count(2.0, jnp.float32(4800), 1024) == 2.0
 

@@ -1,4 +1,4 @@
-"""What the quantisers share, the projected space of the factorised one, and FSQ."""
+"""What all quantisers share, the projections of the factorised one, and FSQ."""
 
 import itertools
 
@@ -32,7 +32,7 @@ def z_BxTxD():
 
 @pytest.fixture(scope="module")
 def variables(z_BxTxD):
-  """Of each quantiser, large enough to reach FSQ's outer levels."""
+  """Returns each quantiser's variables, large enough to reach FSQ's outer levels."""
   init = jax.jit(
     lambda key: {name: q.init(key, z_BxTxD) for name, q in QUANTIZERS.items()}
   )
@@ -119,7 +119,7 @@ def test_wrong_settings_are_named(wrong):
 
 
 def test_fsq_is_its_closed_form(variables, z_BxTxD):
-  """Nearest of all points of the grid, counted in mixed radix, in float64."""
+  """Compares with the nearest of all grid points in float64, counted in mixed radix."""
   variables = jax.tree.map(np.asarray, variables["fsq"])
   layer = variables["params"]["project_in"]
   x = z_BxTxD.astype(np.float64) @ layer["kernel"][0] + layer["bias"]
@@ -153,7 +153,7 @@ def test_fsq_lets_gradients_through(variables, z_BxTxD):
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_each_has_what_a_codec_and_its_statistics_ask(name, variables, z_BxTxD):
-  """See `quantizers.quantizer.Quantizer`; FSQ's codebook size is of its levels."""
+  """Checks `quantizers.quantizer.Quantizer`'s attributes for each quantiser."""
   quantizer = QUANTIZERS[name]
   codec = Codec(DacEncoder(2, (2, 5)), quantizer, DacDecoder(8, (5, 2)), 1000)
   size = {"fsq": 5 * 4 * 3}.get(name, 32)

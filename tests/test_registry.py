@@ -1,4 +1,4 @@
-"""Parts by name, the package's own and others'."""
+"""Registries: parts by name, the package's own and those from outside."""
 
 import pytest
 

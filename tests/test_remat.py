@@ -1,4 +1,4 @@
-"""Blocks that compute again what they could keep: the same gradients, less memory."""
+"""Rematerialised blocks give the same gradients with less memory."""
 
 import types
 
@@ -42,7 +42,7 @@ PARTS = {
 
 
 def gradient(module: nn.Module, shape):
-  """A function of parameters and input: the gradients of both, lowered."""
+  """Lowers the gradient with respect to parameters and input."""
 
   def loss(params, x):
     outputs = jax.tree.leaves(module.apply({"params": params}, x))
@@ -99,7 +99,7 @@ def test_transforms_that_devices_share_are_computed_again():
 
 
 def test_one_field_is_for_codec_and_discriminators():
-  """And no work that is done without it is done again with it."""
+  """Checks that one field sets all parts, and that changing it redoes no stage."""
   config, recorded = plain(tiny(CONFIGS[0])), []
   for on in (False, True):
     asked = {**config, "codec_train": {**config["codec_train"], "remat": on}}

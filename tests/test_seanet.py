@@ -34,7 +34,7 @@ def _noise(*shape, seed=0):
 
 
 def _mirrored(x_TxC, left, right, stride):
-  """The original's algorithm on one item: zeros up to what can be mirrored."""
+  """Pads one item by the original's algorithm, with zeros until it can be mirrored."""
   right += -len(x_TxC) % stride
   missing = max(0, max(left, right) + 1 - len(x_TxC))
   x_TxC = np.pad(x_TxC, ((0, missing), (0, 0)))
@@ -76,7 +76,7 @@ def test_lstm_has_the_gradient_of_its_scan():
 
 @pytest.mark.parametrize("lstm_layers", [0, 2])
 def test_fresh_latents_are_as_large_as_the_audio_and_vary(lstm_layers):
-  """Else a constant outgrows what tells frames apart, and one code serves them all."""
+  """Otherwise a constant outgrows what tells frames apart, and all get one code."""
   encoder = SeanetEncoder(width=8, latent_dim=64, lstm_layers=lstm_layers)
   audio_BxNx1 = 0.05 * _noise(4, 8000, 1)
   made = compiled_fast(lambda key, x: encoder.init_with_output(key, x)[0])

@@ -1,4 +1,4 @@
-"""Semantic tokens: cepstra against scipy, k-means against scikit-learn, files."""
+"""Semantic tokens: MFCC against scipy, k-means against scikit-learn, files."""
 
 import functools
 import warnings
@@ -18,7 +18,7 @@ _mfcc = jax.jit(MFCC.__call__)
 
 
 def _voices(num_samples, seed=0):
-  """Two rows of chirps and noise, enough unlike each other for tokens to differ."""
+  """Returns two rows of chirps and noise, unlike enough for their tokens to differ."""
   rng = np.random.default_rng(seed)
   t = np.arange(num_samples) / 16_000
   tones = np.sin(2 * np.pi * np.outer([300, 900], t) * (1 + t))

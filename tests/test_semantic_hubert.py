@@ -1,4 +1,4 @@
-"""HuBERT: its frames, padding and files, and tokens of its features."""
+"""HuBERT: frames, padding, files, and tokens of its features."""
 
 import json
 import types
@@ -45,7 +45,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def params():
-  """Weights of order one everywhere."""
+  """Returns parameters that are all of order one."""
   shapes = jax.eval_shape(TINY.init, jax.random.key(0), jnp.zeros((1, 400)))["params"]
   rng = np.random.default_rng(0)
   return jax.tree.map(
@@ -64,7 +64,7 @@ def _noise(*shape, seed=0):
 
 
 def _save(folder, params, config=None, root="", **more):
-  """A folder in transformers' layout."""
+  """Writes a folder in transformers' layout."""
   state = to_torch({"params": params}, hubert.RULES, weight_norm_names.PARAMETRIZATIONS)
   state = {root + name: array for name, array in state.items()}
   content = safetensors.numpy.save({**state, **more}, metadata={"format": "pt"})
@@ -103,7 +103,7 @@ def test_padding_of_any_value_does_not_alter_valid_frames(params):
 
 
 def test_features_are_on_the_codecs_frames(features):
-  """HuBERT's frames, the last repeated, and nothing beyond the utterance."""
+  """Features are HuBERT's frames, the last one repeated, up to the utterance's end."""
   lengths = [1, 319, 320, 321, 1600]
   audio_BxN = np.repeat(_noise(1, 1600), 5, 0)
   got = np.asarray(tokenizer.compute(features, audio_BxN, jnp.array(lengths)))
@@ -129,7 +129,7 @@ def test_features_name_what_cannot_be(features):
 
 
 def test_weights_are_read_in_every_spelling(params, tmp_path):
-  """Both weight norms, both files, and a recogniser's."""
+  """Reads both names of weight norms, both file formats, and a recogniser's weights."""
   extra = {"masked_spec_embed": np.zeros(16, np.float32)}
   first = _save(tmp_path / "first", params, **extra)
   head = {"lm_head.weight": np.zeros((3, 16)), "lm_head.bias": np.zeros(3)}

@@ -1,4 +1,4 @@
-"""The sharding table, and that it changes where the numbers are, not what they are."""
+"""The sharding table places arrays without changing what is computed."""
 
 import re
 
@@ -51,7 +51,7 @@ def test_a_mesh_that_cannot_be_names_the_field(shape, message):
 
 
 def transformer_state():
-  """Abstract parameters, AdamW state and average of the package's own transformer."""
+  """Returns the transformer's abstract parameters, AdamW state and average."""
   model = attention.Transformer(depth=3, heads=4)
 
   def init(rng):
@@ -135,7 +135,7 @@ CODECS = ("encodec_48khz", "dac_16khz", "encodecq_vocos", "vocos_mel_24khz")
 
 
 def models():
-  """Abstract variables by name of each kind of model in its full size."""
+  """Returns the abstract variables of each kind of model in its full size."""
   key, audio_BxN = jax.random.key(0), jnp.zeros((1, 8192))
   for name in CODECS:
     yield name, variable_shapes(make_preset(name))
@@ -204,7 +204,7 @@ TENSOR_RULES = sharding.Rules(
 
 
 def run(tmp_path, shape, rules):
-  """Twenty steps from the same start; the losses and the final state."""
+  """Runs twenty steps from the same start; returns the losses and the final state."""
   losses = []
   state = train_toy.fit(
     tmp_path / "-".join(map(str, shape.values())),
@@ -236,7 +236,7 @@ def test_one_device_and_eight_train_alike(tmp_path, shape, rules):
 
 
 def collectives(shape, rules):
-  """Names of the collective operations in the compiled training step."""
+  """Returns the names of the collective operations in the compiled step."""
   mesh, task = sharding.make_mesh(shape), train_toy.Task()
   batch = sharding.put_batch(mesh, train_toy.make_batch(0))
   abstract = jax.eval_shape(task.init, jax.random.key(0), batch)

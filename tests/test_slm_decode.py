@@ -1,4 +1,4 @@
-"""Iterative decoding: schedule, prompts, rows that do not touch each other, recall."""
+"""Iterative decoding: schedule, prompts, independent rows, recall of training codes."""
 
 import functools
 
@@ -85,7 +85,7 @@ def test_all_frames_get_codes_and_the_prompt_stays(params, sampler):
 
 
 def test_each_step_unmasks_what_the_schedule_says(params):
-  """Watches a stand-in model's inputs; its logits make every choice distinct."""
+  """Records the inputs of a stand-in model whose logits make every choice distinct."""
   semantic, mask = _inputs([20, 13], 20)
   seen = []
 
@@ -182,7 +182,7 @@ def test_a_prompt_that_does_not_fit_is_named(params):
 
 
 def test_an_overfitted_model_returns_its_training_codes_in_16_steps():
-  """Random codes given random semantics: nothing but memory can produce them."""
+  """The codes and semantic tokens are random, so only memory can produce them."""
   rng = np.random.default_rng(0)
   spec = TokenSpec(num_codebooks=2, codebook_size=16, hop=320, sample_rate=16_000)
   model = MaskGit(spec, 8, width=48, depth=2, heads=2, dropout=0.0, condition_drop=0.0)

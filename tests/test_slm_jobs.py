@@ -1,4 +1,4 @@
-"""Jobs of many lengths: each gets its own answer, few shapes are asked for."""
+"""Jobs of many lengths: each gets its own result, with few compiled shapes."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Masked-parallel model: visibility by gradients, what the loss and evaluation see."""
+"""The masked-parallel model: what its outputs, loss and evaluation depend on."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def _batch(lengths=(6, 4), frames=6, seed=0):
 
 
 def _random_params(model, batch):
-  """Not the neutral start: every level has its own gains."""
+  """Returns random parameters, so that every level has its own gains."""
   rng = np.random.default_rng(1)
   shapes = jax.eval_shape(model.init_params, jax.random.key(0), batch)
   draw = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)  # noqa: E731
@@ -55,7 +55,7 @@ def test_each_row_is_scored_by_its_own_levels_head_and_gains(params, logits):
 
 
 def test_loss_at_a_level_sees_lower_levels_the_prompt_and_unmasked_frames(params):
-  """By the gradient of one code's embedding, each code with an embedding of its own."""
+  """Takes gradients by code embeddings; every code has an embedding of its own."""
   codes = np.arange(18, dtype=np.int32).reshape(1, 6, 3)
   model = MODEL.clone(spec=TokenSpec(3, 18, 320, 16_000))
   batch = _batch((6,)) | {"codes_BxTxK": codes, "mask_BxT": np.arange(6)[None] < 5}

@@ -1,4 +1,4 @@
-"""Drawing tokens: filters against sorts, noise per row and frame."""
+"""Drawing tokens: top-k and top-p against sorts, noise per row and frame."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Both language models on a mesh: the numbers of one device; and in half precision."""
+"""Both language models on a mesh give one device's numbers; also in bfloat16."""
 
 import re
 
@@ -37,7 +37,7 @@ def _batch():
 
 
 def _train(task, shape):
-  """The losses of the steps, the last state, and the compiled program's text."""
+  """Trains; returns the losses, the last state and the compiled program's text."""
   mesh = sharding.make_mesh(shape)
   batch, rng = sharding.put_batch(mesh, _batch()), jax.random.key(0)
   state = jax.jit(task.init)(rng, _batch())  # without a mesh: the same numbers
@@ -52,7 +52,7 @@ def _train(task, shape):
 
 
 def _collectives(text):
-  """Names of the program's collectives, and the groups of devices that they join."""
+  """Returns the names of the program's collectives, and their groups of devices."""
   pattern = r" (all-reduce|all-gather|reduce-scatter)\(.*?replica_groups=(\S+), "
   return tuple(map(set, zip(*re.findall(pattern, text), strict=True))) or (set(), set())
 

@@ -1,4 +1,4 @@
-"""The slm and generate stages of a model that reads texts, on tokens made up."""
+"""The slm and generate stages of a model that reads texts, on made-up tokens."""
 
 import functools
 import json
@@ -59,7 +59,7 @@ COUNTS = {"train": 16, "valid": 4, "test": 5}
 
 
 def record(part, number):
-  """Each symbol is two frames of its own code; the first test record has no text."""
+  """Makes a record with two frames a symbol; the first test record has no text."""
   rng = np.random.default_rng([number, len(part)])
   text_S = rng.integers(3, 11, 2 + number % 3).astype(np.int32)
   code_T = np.repeat(text_S - 3, 2)
@@ -95,14 +95,14 @@ def experiment(tmp_path_factory):
 
 
 def models():
-  """Those of the config, on a codec of which there is no more than the spec."""
+  """Builds the config's models on a codec that is only a token spec."""
   task = make_slm_task(CONFIG, SPEC, VOCABULARY)
   codec = types.SimpleNamespace(spec=SPEC)
   return Models(codec, None, VOCABULARY, task, make_sampler(CONFIG))
 
 
 class Codec:
-  """Says codes as a hop of each; stops at the `stop`-th clip."""
+  """Decodes each code to a hop of its value; fails at the `stop`-th clip."""
 
   stop = None
 
@@ -116,7 +116,7 @@ class Codec:
 
 @pytest.fixture(scope="module")
 def trained(experiment):
-  """What the slm stage leaves."""
+  """Runs the slm stage and returns the names of its files."""
   return train.train_slm(experiment, experiment.workdir / "slm")
 
 

@@ -1,4 +1,4 @@
-"""Training of an SLM: resume, devices, schedule, and that the condition is used."""
+"""Training a language model: resume, devices, schedule, use of the condition."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def _task(**options):
 
 
 def _batch(rows=8, frames=10, seed=0):
-  """Codes that are a function of the semantics, so that a model can use them."""
+  """Makes codes that are a function of the semantic tokens, which a model can learn."""
   rng = np.random.default_rng(seed)
   semantic = rng.integers(0, 8, (rows, frames)).astype(np.int32)
   codes = np.stack([(3 * semantic + 1) % 8, 7 - semantic], axis=-1).astype(np.int32)
@@ -34,7 +34,7 @@ def _batch(rows=8, frames=10, seed=0):
 
 @pytest.fixture(scope="module")
 def begun():
-  """A task, its first state and its compiled step."""
+  """Returns a task, its first state and its compiled step."""
   task = _task()
   return task, jax.jit(task.init)(jax.random.key(0), _batch()), jax.jit(task.train_step)
 

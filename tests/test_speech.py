@@ -1,4 +1,4 @@
-"""Speech by language models: what they are asked, what comes out, also in files."""
+"""Speech by language models: their inputs, what comes out, and files."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_each_of_a_batch_is_as_alone(converter, speaker):
 
 @pytest.fixture
 def jobs(monkeypatch):
-  """The jobs that language models would be given, in order; they give silence."""
+  """Records the jobs for language models, in order, and answers with silence."""
   found, nothing = [], np.zeros((3, K), np.int32)
 
   def keep(model, params, jobs, *_):
@@ -93,7 +93,7 @@ def jobs(monkeypatch):
 
 
 def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
-  """Against the codec and the tokeniser by themselves."""
+  """Compares the model's inputs with the codec's and the tokeniser's own results."""
   content_N, voice_N = noise(0.35, rate=2 * RATE), noise(0.63, seed=1)
   rates = dict(content_rate=2 * RATE, prompt_rate=RATE)
   converter.speak_like(content_N, voice_N, **rates, seed=7)
@@ -115,7 +115,7 @@ def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
 
 
 def test_a_speaker_is_given_both_texts(speaker, runs, jobs):
-  """Against the codec and the vocabulary by themselves."""
+  """Compares the model's inputs with the codec's and the vocabulary's own results."""
   speaker.speak("It was so.", **SAID, seed=7)
   speaker.speak("It was so.")
   with_voice, without = jobs
@@ -129,7 +129,7 @@ def test_a_speaker_is_given_both_texts(speaker, runs, jobs):
 
 
 def _ends(end):
-  """Parameters of a model whose head alone decides whether it ends."""
+  """Sets parameters so that the head alone decides whether the model ends."""
 
   def edit(params):
     params = jax.tree.map(np.zeros_like, params)
@@ -144,7 +144,7 @@ def _ends(end):
 
 @pytest.fixture
 def at_once_and_never(speaker, tmp_path, monkeypatch):
-  """Models that end as soon as they may, and never; their codec is compiled already."""
+  """Returns a model that ends as soon as it may, and one that never ends."""
   monkeypatch.setattr(slm_loading, "CodecModel", lambda *_: speaker.codec)
   return [
     api.load_slm(speech_helpers.write_run(tmp_path / str(end), "valle", _ends(end)))
@@ -163,7 +163,7 @@ def test_no_end_and_an_end_at_once_are_told(at_once_and_never):
 
 
 def _command(monkeypatch, model, *arguments):
-  """Exit code of `jaxcodec synthesize` with a model that is loaded already."""
+  """Runs `jaxcodec synthesize` with a loaded model; returns the exit code."""
   monkeypatch.setattr(api, "load_slm", lambda weights, **_: model)
   return main(["synthesize", "--weights", "run", *map(str, arguments)])
 

@@ -1,4 +1,4 @@
-"""What cannot be spoken, refused before anything is computed."""
+"""Requests that cannot be spoken are refused before anything is computed."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Stages: skipped, resumed, redone; never mixed, never half-written."""
+"""Stages are skipped, resumed or redone, and never mixed or half-written."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Steps that are not finite, and what the log says of speed."""
+"""Steps that are not finite, and the rates in the log."""
 
 import json
 
@@ -16,7 +16,7 @@ from jaxcodec.train.metrics_file import read_metrics
 
 
 def _spoilt(*numbers):
-  """Data in which the batches of these numbers hold a NaN."""
+  """Returns data in which the batches of these numbers hold a NaN."""
 
   def spoil(number, batch):
     if number in numbers:
@@ -27,7 +27,7 @@ def _spoilt(*numbers):
 
 
 class Without(Data):
-  """Data that lack the batch of one number."""
+  """Data without the batch of one number."""
 
   def __init__(self, missing):
     super().__init__(spoil=lambda n, b: train_toy.make_batch(n + (n >= missing)))

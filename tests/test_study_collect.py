@@ -1,4 +1,4 @@
-"""study.json and its tables say what the cells' results.json say."""
+"""study.json and its tables have the numbers of the cells' results.json."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Each finding is confirmed, refuted and left open by systems made for it."""
+"""Each finding is supported, contradicted or undecided on results made for that."""
 
 import json
 

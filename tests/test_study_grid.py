@@ -1,4 +1,4 @@
-"""The grid's plan, its cells run by a stand-in for launch/main.py, shared codecs."""
+"""The grid: its plan, its cells run by a stand-in for launch/main.py, shared codecs."""
 
 import dataclasses
 import json
@@ -85,7 +85,7 @@ def test_bad_settings_are_named(tmp_path, changes, message):
 
 
 def specs(configs):
-  """The token spec of every config's codec, as results.json has it."""
+  """Returns the token spec of every config's codec, as in results.json."""
   found = {n: make_codec({"codec": c["codec"]}).spec for n, c in configs.items()}
   return {
     name: {
@@ -111,7 +111,7 @@ def test_cells_must_match_in_what_they_share():
 
 
 def test_a_codec_without_codebooks_matches_by_its_bitrate():
-  """FSQ's config has levels in place of a codebook's size."""
+  """FSQ's config has levels instead of a codebook size."""
   configs = {name: fake_config(name) for name in ("dac", "dacq_vocos")}
   quantizer = {"name": "fsq", "num_codebooks": 8, "levels": (8, 8, 4, 4)}
   configs["dacq_vocos"]["codec"]["quantizer"] = quantizer
@@ -147,7 +147,7 @@ def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
 
 
 def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
-  """The study ends after its cell did, which was told once."""
+  """The signal reaches the cell once, and the study ends after it."""
   cell = tmp_path / "cell.py"
   cell.write_text(
     textwrap.dedent("""

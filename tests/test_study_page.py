@@ -1,4 +1,4 @@
-"""The study's page: its figures, its players, its tables, in a browser where one is."""
+"""The study's page: figures, players and tables, also in a browser if there is one."""
 
 import html
 import json
@@ -53,7 +53,7 @@ return {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-  """(study, page)."""
+  """Returns a study and its page."""
   codecs = ["dacq_vocos", "dac"]
   cells = plan(tmp_path_factory.mktemp("page"), codecs=codecs)
   write_cells(cells)

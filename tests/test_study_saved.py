@@ -1,4 +1,4 @@
-"""A study is read back from its folder, wherever it went and however little is left."""
+"""A study is read back from a folder that was moved or has only its JSON files."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def thin(folder, tmp_path):
-  """Elsewhere, with study.json and the cells' results.json alone."""
+  """Copies only study.json and the cells' results.json to another folder."""
   for path in (folder / "study.json", *folder.glob("cells/*/results.json")):
     copy = tmp_path / path.relative_to(folder)
     copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Intervals, tests and attribution, against scipy, closed forms and by coverage."""
+"""Intervals, tests and attribution against scipy, closed forms and their coverage."""
 
 import itertools
 

@@ -16,7 +16,7 @@ def _bits(train, held_out, size, order):
 
 
 def _slow_bits(train, held_out, size, order):
-  """Witten and Bell's model with dictionaries, one symbol at a time."""
+  """Computes Witten and Bell's model with dictionaries, one symbol at a time."""
   follow = collections.defaultdict(collections.Counter)
   for sequence in train:
     padded = [size] * (order - 1) + list(sequence)
@@ -65,7 +65,7 @@ def test_a_cycle_is_predicted_by_the_code_before():
 
 
 def _records(rng, count, frames=400):
-  """Codebook 0 is the semantic token with 30% of noise, codebook 1 is noise."""
+  """Makes records: codebook 0 is the semantic token with 30% noise, 1 only noise."""
   codes, semantic = [], []
   for _ in range(count):
     semantic_T = rng.integers(0, 8, frames)

@@ -1,4 +1,4 @@
-"""Text front ends: what is spoken, how it is spelled, and what is refused."""
+"""Text front ends: words for numbers, symbols for words, and what is refused."""
 
 import concurrent.futures
 import importlib.metadata
@@ -129,7 +129,7 @@ def test_vocabulary_comes_back(tmp_path):
 
 @pytest.mark.parametrize("packages", [{}, {"wetext": "0.0.1", "no-such-package": "1"}])
 def test_versions_of_a_vocabulary(tmp_path, caplog, packages):
-  """Files of before have none; others are warned of once."""
+  """Older files have no versions; other versions give one warning."""
   path, wetext = tmp_path / "vocabulary.json", importlib.metadata.version("wetext")
   fields = {"front_end": "characters", "symbols": ["a", "b"]}
   path.write_text(

@@ -17,7 +17,7 @@ USABLE = [n for n in range(COUNT) if FRAMES[n] <= MAX_FRAMES and n % 10 != 3]
 
 
 def record(number):
-  """Code (t, k) is 100 n + 2 t + k; every tenth record has no text."""
+  """Returns record n, whose code (t, k) is 100 n + 2 t + k; every tenth has no text."""
   t = np.arange(FRAMES[number])
   text_S = 3 + np.arange(1 + FRAMES[number] // 4, dtype=np.int32)
   return {

@@ -81,7 +81,7 @@ def test_alterations_and_cuts_are_found_wherever_they_are(tmp_path):
 
 
 def _rewritten(data, version=1, codes=None, **changes):
-  """A file with another header and a checksum that is right."""
+  """Writes a file with another header and a matching checksum."""
   _, _, length = struct.unpack_from("<4sHI", data)
   header = {**json.loads(data[10 : 10 + length]), **changes}
   text = json.dumps(header).encode()

@@ -1,4 +1,4 @@
-"""The tokens stage goes on where it was stopped; its files do not tell."""
+"""The tokens stage continues after an interruption, with the same files in the end."""
 
 import types
 
@@ -40,7 +40,7 @@ def codes(clip_N):
 
 
 def fitted(folder):
-  """The folder, with a tokeniser that is fitted."""
+  """Returns the folder, with a fitted tokeniser in it."""
   features = Mfcc(SPEC.sample_rate, SPEC.hop)
   width = features(np.zeros((1, 320), np.float32), np.array([320])).shape[-1]
   centroids = np.random.default_rng(1).standard_normal((4, width)).astype(np.float32)

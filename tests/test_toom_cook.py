@@ -1,4 +1,4 @@
-"""Toom-Cook convolution: against a sum of matmuls in float64."""
+"""Toom-Cook convolution against a sum of matrix products in float64."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The loop: same bits whatever interrupts it, clear stops, honest rates."""
+"""The training loop: equal bits after any interruption, clear stops, right rates."""
 
 import functools
 import json
@@ -124,7 +124,7 @@ def _stack(examples):
 
 
 def _utterances(tmp_path):
-  """Batches of three shapes, more than an epoch of them."""
+  """Makes batches of three shapes, for more than an epoch."""
   path = tmp_path / "train.array_record"
   if not path.exists():
     write_tokens(path, map(_record, range(12)))
@@ -245,7 +245,7 @@ def test_a_non_finite_step_before_a_checkpoint_is_never_saved(tmp_path):
 
 
 class Poisoned(Task):
-  """Its state goes bad in a way that its metrics don't show."""
+  """A task whose state becomes NaN while its metrics stay finite."""
 
   def train_step(self, state, batch):
     state, metrics = super().train_step(state, batch)

@@ -1,4 +1,4 @@
-"""VALL-E's halves: what each sees, by gradients, and what is scored."""
+"""VALL-E's two models: what each depends on, by gradients, and what is scored."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ MODEL = Valle(SPEC, num_text=20, width=16, depth=2, heads=2, dropout=0.0)
 
 
 def _batch():
-  """Each symbol and code is another, so that its embedding's gradient tells of it."""
+  """Makes a batch of distinct symbols and codes, so that each has its own gradient."""
   return {
     "codes_BxTxK": np.arange(20, dtype=np.int32).reshape(1, 5, 4),
     "mask_BxT": np.arange(5)[None] < 4,
@@ -36,7 +36,7 @@ def params():
 
 
 def _reached(gradient, ids):
-  """Which ids' embeddings have a gradient, for every output on the first axis."""
+  """Returns the ids whose embeddings have a gradient, for each output of axis 0."""
   return np.abs(gradient[:, ids]).sum(-1) > 0
 
 

@@ -1,4 +1,4 @@
-"""Generation by VALL-E: against recomputing everything, rows apart, ends, recall."""
+"""Generation by VALL-E against recomputation; independent rows, ends, recall."""
 
 import functools
 
@@ -64,7 +64,7 @@ APPLY = jax.jit(_applied, static_argnums=0)
 
 
 def _recomputed(params, text, prompt_TxK):
-  """Greedy codes of one item, every step on all that is known; and if it ended."""
+  """Decodes an item greedily without a cache; returns its codes and if it ended."""
   room, past = GREEDY.max_frames, len(prompt_TxK)
   text, text_mask = text[None], jnp.ones((1, len(text)), bool)
   at = jnp.arange(past + room)[None]
@@ -121,7 +121,7 @@ def test_a_drawn_row_is_the_same_alone(params):
 
 
 def test_ends_at_once_late_and_never_are_reported(params):
-  """Layers that do nothing: a frame's embedding alone says whether it is the last."""
+  """With layers that do nothing, a frame's embedding decides whether it is the last."""
   zeros = jax.tree.map(jnp.zeros_like, params)
   ar = zeros["ar"]
   ar["transformer"]["last_norm"]["gain"] += 1
@@ -190,7 +190,7 @@ def test_a_prompt_that_does_not_fit_is_named(params):
 
 
 def test_an_overfitted_model_returns_its_training_codes_and_their_lengths():
-  """Random codes given random texts: nothing but memory can produce them."""
+  """The codes and texts are random, so only memory can produce them."""
   rng = np.random.default_rng(0)
   spec = TokenSpec(num_codebooks=3, codebook_size=16, hop=320, sample_rate=16_000)
   model = Valle(spec, 8, width=32, depth=2, heads=2, dropout=0.0)

@@ -25,7 +25,7 @@ def _noise(*shape):
 
 @pytest.fixture(scope="module", params=["center", "same"])
 def vocoder(request):
-  """A vocoder whose layers are far from their start, where blocks do little."""
+  """Returns a vocoder with random weights, as fresh blocks do almost nothing."""
   mel = MelFeatures(8_000, N_FFT, HOP, MELS, request.param)
   model = Vocoder(mel, _decoder(request.param))
   variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 40)))
@@ -202,7 +202,7 @@ def test_a_codec_that_cannot_be(field, match):
 
 
 def _yaml(name, features, backbone, head="ISTFTHead"):
-  """A published `config.yaml`, read."""
+  """Returns a published `config.yaml` as data."""
   return {
     "feature_extractor": dict(
       class_path=f"vocos.feature_extractors.{name}", init_args=features
@@ -248,9 +248,9 @@ def test_a_state_dict_on_tokens_is_taken_apart():
     "feature_extractor.codebook_weights": book,
     "feature_extractor.encodec.encoder.x": book[1],
   }
-  found = porting.parts(state, codebook_size=2)
+  found = porting.split_state(state, codebook_size=2)
   assert found.decoder.keys() == {"head.out.bias"}
   assert found.encodec.keys() == {"encoder.x"}
   assert found.codebooks_KxVxD.shape == (3, 2, 3)
   with pytest.raises(ValueError, match="whole codebooks of 4 codes, got 6"):
-    porting.parts(state, codebook_size=4)
+    porting.split_state(state, codebook_size=4)

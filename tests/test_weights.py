@@ -1,4 +1,4 @@
-"""Exported parameters: the library reads them, bytes repeat, damage is named."""
+"""Exported parameters: safetensors reads them, bytes repeat, damage is named."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Long inputs of the codecs' convolutions in windows: the result of the whole."""
+"""Convolutions of long inputs in windows give the result of the whole."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ DECODERS = {
 
 
 def variables(module, x):
-  """Fresh ones, with biases that are not zero."""
+  """Returns fresh variables with biases that are not zero."""
   noise = lambda a: a + 0.05 * jax.random.normal(jax.random.key(1), a.shape)  # noqa: E731
   return jax.tree.map(noise, jax.jit(module.init)(jax.random.key(0), x))
 
@@ -51,7 +51,7 @@ def run(monkeypatch, numbers, module, *args):
 
 
 def check(monkeypatch, module, v, x_BxTxC, rate):
-  """Of an item of all frames, and of one that NaN follows."""
+  """Compares windows with the whole, for a full item and one that NaN follows."""
   T = x_BxTxC.shape[1]
   x_BxTxC[1, T // 3 :] = np.nan
   valid_B = np.array([T, T // 3])
@@ -65,7 +65,7 @@ def check(monkeypatch, module, v, x_BxTxC, rate):
 
 
 def check_sight(monkeypatch, module, v, x_BxTxC):
-  """Every frame sees all that it does in the whole: NaN at a place reaches as far."""
+  """Checks that NaN at a place reaches as many frames as in the whole."""
   if getattr(module, "lstm_layers", 0):
     return  # through which it reaches all that follows
   places = np.arange(0, x_BxTxC.shape[1], 1 + x_BxTxC.shape[1] // 150)
@@ -120,7 +120,7 @@ def test_devices_that_share_a_batch_send_nothing(monkeypatch, module):
 
 @pytest.mark.parametrize("kind", [SeanetEncoder, SeanetDecoder])
 def test_norms_over_all_frames_see_them(monkeypatch, kind):
-  """Five items in groups of two, each as long as it is."""
+  """Uses five items of different lengths, in groups of two."""
   sizes = dict(width=8, strides=(4, 5), lstm_layers=1)
   module = kind(**sizes, norm="time_group_norm", causal=False)
   frames, channels = (400, 1) if kind is SeanetEncoder else (20, 8)
@@ -157,12 +157,12 @@ def test_training_fresh_weights_and_captured_values_are_whole(monkeypatch):
   ],
 )
 def test_memory_is_that_of_a_window(monkeypatch, module):
-  """A longer clip adds what is joined of pieces, a few numbers a sample."""
+  """A longer clip adds only its joined pieces, a few numbers per sample."""
   v, _ = case(module, 8 * module.hop, 1)
   samples = 2000 * module.hop
 
   def added(numbers):
-    """Bytes a sample."""
+    """Returns the added bytes per sample."""
     monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
     compiled = [
       jax.jit(lambda v, x: module.apply(v, x)).lower(v, x).compile()

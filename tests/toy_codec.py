@@ -1,4 +1,4 @@
-"""The parts of a codec that compile in no time, and discriminators of it."""
+"""Codec parts that compile fast, and discriminators for them."""
 
 import flax.linen as nn
 

@@ -1,4 +1,4 @@
-"""A toy task and its data for the tests of the loop; as a program, one to be killed."""
+"""A toy task with data for tests of the loop; as a program, it is killed by them."""
 
 import dataclasses
 import hashlib
@@ -83,7 +83,7 @@ def make_batch(number, size=8):
 
 
 class Data:
-  """Batches without end, or `end` of them; `spoil` maps a number and its batch."""
+  """Endless batches, or `end` of them; `spoil` changes a batch, given its number."""
 
   def __init__(self, *, seconds=0.0, end=None, size=8, spoil=None):
     self.seconds, self.end, self.size, self.spoil = seconds, end, size, spoil
@@ -128,7 +128,7 @@ def fit(workdir, steps, *, task=None, data=None, mesh=None, **options):
 
 
 def bits(state):
-  """A digest of every bit of a state."""
+  """Returns a digest of every bit of a state."""
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves(state):
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -1,4 +1,4 @@
-"""What two processes agree on, as a program: `two_processes.py FOLDER PORT PROCESS_ID`.
+"""Runs as one of two processes: `two_processes.py FOLDER PORT PROCESS_ID`.
 
 Prints one line of JSON, then the second process fails.
 """
@@ -37,7 +37,7 @@ def fail_alone_in(process):
 
 
 def spread_and_fetched():
-  """A matrix of which each process has a half, whole on the host again."""
+  """Shards a matrix over the processes and returns it whole on the host."""
   mesh = sharding.make_mesh({"fsdp": -1})
   x_4x2 = np.arange(8.0, dtype=np.float32).reshape(4, 2)
   spread = jax.device_put(x_4x2, NamedSharding(mesh, PartitionSpec("fsdp")))
@@ -46,7 +46,7 @@ def spread_and_fetched():
 
 
 def clusters():
-  """k-means of points on one device and of the same points on all: the difference."""
+  """Returns the difference of k-means on one device and on all."""
   x_TxD = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
   where = sharding.batch_sharding(sharding.make_mesh())
   local, spread = (
@@ -56,7 +56,7 @@ def clusters():
 
 
 def stopped(folder):
-  """[exit code, step] of a training of which only the second process gets a SIGTERM."""
+  """Trains with a SIGTERM to the second process only; returns [exit code, step]."""
 
   def spoil(number, batch):
     if number == 4 and jax.process_index() == 1:

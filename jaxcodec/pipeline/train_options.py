@@ -71,7 +71,7 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
       found = porting.convert(file, experiment.models.codec)
     else:
       raise ValueError(f"{file} has no parameters of a speech language model")
-    return weights.fitted(file, found, _shapes(experiment, stage))
+    return weights.restore_weight_norm(file, found, _shapes(experiment, stage))
   except (OSError, ValueError) as error:
     raise ConfigError(f"{stage}_train.init_from: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Weights of the published codecs in PyTorch, to ours and back."""
+"""Converts the published codecs' PyTorch weights to ours and back."""
 
 from jaxcodec.porting.weights import convert, export_torch
 

@@ -1,12 +1,12 @@
-"""EnCodec's weights. Source: encodec/model.py (encodec 0.1.1)."""
+"""Rules for the weights of EnCodec; names from encodec/model.py (encodec 0.1.1)."""
 
 from jaxcodec.porting.table import CONV1D, CONV_TRANSPOSE1D, Layout, Rule
 
 _ROOT, _OURS = r"(encoder|decoder)\.model\.(\d+)", r"params/\1/model_\2"
 
 
-def _conv(torch: str, flax: str, layer: str, layout: Layout) -> list[Rule]:
-  """A convolution with its weight norm, or with the group norm after it."""
+def _conv_rules(torch: str, flax: str, layer: str, layout: Layout) -> list[Rule]:
+  """Returns the rules of a convolution with weight norm, or a group norm after it."""
   conv, ours = rf"{torch}\.{layer}\.{layer}", f"{flax}/{layer}"
   return [
     Rule(rf"{conv}\.weight_v", f"{ours}/kernel", layout),
@@ -18,10 +18,10 @@ def _conv(torch: str, flax: str, layer: str, layout: Layout) -> list[Rule]:
 
 
 CODEC = (
-  *_conv(_ROOT, _OURS, "conv", CONV1D),
-  *_conv(_ROOT, _OURS, "convtr", CONV_TRANSPOSE1D),
-  *_conv(rf"{_ROOT}\.block\.(\d+)", rf"{_OURS}/block_\3", "conv", CONV1D),
-  *_conv(rf"{_ROOT}\.shortcut", rf"{_OURS}/shortcut", "conv", CONV1D),
+  *_conv_rules(_ROOT, _OURS, "conv", CONV1D),
+  *_conv_rules(_ROOT, _OURS, "convtr", CONV_TRANSPOSE1D),
+  *_conv_rules(rf"{_ROOT}\.block\.(\d+)", rf"{_OURS}/block_\3", "conv", CONV1D),
+  *_conv_rules(rf"{_ROOT}\.shortcut", rf"{_OURS}/shortcut", "conv", CONV1D),
   Rule(
     rf"{_ROOT}\.lstm\.(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)",
     rf"{_OURS}/layers_\4/\3",

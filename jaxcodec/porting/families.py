@@ -1,4 +1,4 @@
-"""Published models that a codec can be, and how their files keep it."""
+"""Finds the published model that a codec is built like, and its files' layout."""
 
 import dataclasses
 import math
@@ -184,7 +184,7 @@ class _VocosMel(Family):
 
   def with_buffers(self, state):
     mel = {n: getattr(self._mel, n) for n in ("sample_rate", "n_fft", "n_mels")}
-    return {**vocos_tables.buffers(self._decoder.n_fft, mel), **state}
+    return {**vocos_tables.compute_buffers(self._decoder.n_fft, mel), **state}
 
 
 class _VocosEncodec(Family):
@@ -205,7 +205,7 @@ class _VocosEncodec(Family):
 
   def from_checkpoint(self, state, path):
     quantizer = self._codec.quantizer
-    parts = vocos_tables.parts(state, quantizer.codebook_size)
+    parts = vocos_tables.split_state(state, quantizer.codebook_size)
     encodec = parts.encodec or readers.read(_encodec_beside(path)).state
     used = re.compile(rf"encoder\..*|{_level(range(quantizer.num_codebooks))}")
     encodec = {name: array for name, array in encodec.items() if used.fullmatch(name)}
@@ -219,7 +219,7 @@ class _VocosEncodec(Family):
     ours = {n: a for n, a in state.items() if n.startswith(("backbone.", "head."))}
     books_KVxD = np.concatenate([state[name] for name in self._codebooks()])
     ours["feature_extractor.codebook_weights"] = books_KVxD
-    return {**vocos_tables.buffers(self._codec.decoder.n_fft), **ours}
+    return {**vocos_tables.compute_buffers(self._codec.decoder.n_fft), **ours}
 
   def _codebooks(self):
     levels = range(self._codec.quantizer.num_codebooks)

@@ -27,7 +27,7 @@ def run(codec: Codec, variables: Mapping[str, Any], audio_BxNxC: np.ndarray) -> 
   """Runs transformers' model with these weights; returns its codes and audio.
 
   Raises:
-    ValueError: it does not take every weight.
+    ValueError: transformers' model does not take every weight.
   """
   import torch
   import transformers

@@ -1,7 +1,7 @@
 """Compares converted weights with the original's, on audio made by a formula.
 
-The expected codes and audio are stored beside the weights as `probe.npz`
-(`codes_BxTxK`, `audio_BxNxC`), or else come from the original, if it is installed.
+The expected codes and audio come from `probe.npz` beside the weights (`codes_BxTxK`,
+`audio_BxNxC`), or from transformers' model, if that is installed.
 """
 
 import functools
@@ -85,7 +85,7 @@ def compare(subject: Subject, expected: Probe) -> Comparison:
   """Compares the codec with the expected codes and audio.
 
   Raises:
-    ValueError: the shapes differ: it is a probe of another model.
+    ValueError: the shapes differ, so the probe is of another model.
   """
   codes_BxTxK = np.asarray(subject.tokens.codes_BxTxK)
   if codes_BxTxK.shape != expected.codes_BxTxK.shape:
@@ -109,7 +109,7 @@ def load(path: files.PathLike) -> Probe | None:
   """Reads a stored probe; returns None if there is none.
 
   Raises:
-    ValueError: it is damaged.
+    ValueError: names the file, if it isn't a whole probe.
   """
   if not pathlib.Path(path).is_file():
     return None

@@ -98,7 +98,7 @@ def to_flax(
   return traverse_util.unflatten_dict(found, sep="/")
 
 
-def ignored(
+def select_buffers(
   state: Mapping[str, np.ndarray], rules: Sequence[Rule]
 ) -> dict[str, np.ndarray]:
   """Returns the buffers of a state dict, whose rules have no Flax path."""

@@ -1,8 +1,8 @@
-"""PyTorch's zip format (.pth, .th, .ckpt, .bin) read and written without PyTorch.
+"""Reads and writes PyTorch's zip format (.pth, .th, .ckpt, .bin) without PyTorch.
 
-Reading executes nothing: the pickle inside may name tensors, ordered dicts and plain
-data, and every other name is refused. Format: torch/csrc/jit/serialization and
-torch/serialization.py; an archive holds `data.pkl` and one file a storage.
+Reading executes nothing from the file: the pickle inside may refer to tensors, ordered
+dicts and plain data, and any other name is refused. An archive holds `data.pkl` and one
+file for each storage, as in torch/csrc/jit/serialization and torch/serialization.py.
 """
 
 import collections
@@ -28,22 +28,25 @@ _DTYPES = {
   "ByteStorage": np.dtype("u1"),
   "BoolStorage": np.dtype("?"),
 }
-_OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its magic number, pickled
-_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every member: equal weights, equal bytes
+_OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # pickled magic number
+# The date of every member, so that equal weights give equal bytes.
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class _Refused(Exception):
-  pass
+  """The pickle refers to something that is neither a tensor nor plain data."""
 
 
 class _Storage(NamedTuple):
+  """A pickled reference to a storage: its type, file in the archive, and size."""
+
   dtype: str
   key: str
   size: int
 
 
 class _Tensor(NamedTuple):
-  """A tensor that is still in its archive."""
+  """A tensor whose values are still in the archive."""
 
   storage: _Storage
   offset: int
@@ -52,6 +55,8 @@ class _Tensor(NamedTuple):
 
 
 class _StorageType(NamedTuple):
+  """Stands for a class such as `torch.FloatStorage`."""
+
   name: str
 
 
@@ -86,11 +91,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(path: str | pathlib.Path) -> Any:
-  """What `torch.save` wrote, with numpy arrays for tensors.
+  """Reads what `torch.save` wrote, with numpy arrays in place of tensors.
 
   Raises:
-    ValueError: naming the file, if it is not such a file, is truncated, is in the
-      format of before torch 1.6, or names anything but tensors and plain data.
+    ValueError: names the file, if `torch.save` did not write it, if it is truncated,
+      from before torch 1.6, or refers to anything but tensors and plain data.
   """
   content = pathlib.Path(path).read_bytes()
   if content.startswith(_OLD_FORMAT):
@@ -115,7 +120,8 @@ def load(path: str | pathlib.Path) -> Any:
 
 def _load(archive: zipfile.ZipFile, size: int) -> Any:
   if sum(member.file_size for member in archive.infolist()) > size:
-    raise ValueError("it holds more than its size")  # compressed: torch never does
+    # torch never compresses, so this may be a file made to fill the memory.
+    raise ValueError("its content is larger than the file")
   names = {name.split("/", 1)[-1]: name for name in archive.namelist()}
   if "byteorder" in names and archive.read(names["byteorder"]) != b"little":
     raise ValueError("not little-endian")
@@ -128,11 +134,11 @@ def _load(archive: zipfile.ZipFile, size: int) -> Any:
       storages[key] = archive.read(names[f"data/{key}"])
     return _view(tensor, storages[key])
 
-  return _replaced(tree, array, {})
+  return _replace_tensors(tree, array, {})
 
 
 def _view(tensor: _Tensor, content: bytes) -> np.ndarray:
-  """A read-only view of its storage, whose bounds numpy checks."""
+  """Returns a read-only view of the storage; numpy checks that it fits in there."""
   dtype = _DTYPES[tensor.storage.dtype]
   if 0 in tensor.shape:
     return np.zeros(tensor.shape, dtype)
@@ -142,32 +148,40 @@ def _view(tensor: _Tensor, content: bytes) -> np.ndarray:
   )
 
 
-def _replaced(tree, array, done):
-  """Plain dicts, lists and tuples with arrays for tensors; `done` by identity."""
+def _replace_tensors(tree, array, done):
+  """Copies dicts, lists and tuples, with arrays in place of tensors.
+
+  `done` maps the `id` of what was replaced to its copy, as tensors may be shared.
+  """
   if id(tree) in done:
     return done[id(tree)]
   new = tree
   if isinstance(tree, _Tensor):
     new = array(tree)
   elif isinstance(tree, dict):
-    new = {name: _replaced(child, array, done) for name, child in tree.items()}
+    new = {name: _replace_tensors(child, array, done) for name, child in tree.items()}
   elif isinstance(tree, list | tuple):
-    new = type(tree)(_replaced(child, array, done) for child in tree)
+    new = type(tree)(_replace_tensors(child, array, done) for child in tree)
   done[id(tree)] = new
   return new
 
 
 class _Global(NamedTuple):
-  """A name that is written but need not exist here."""
+  """A Python name to write into a pickle, whose module need not be installed."""
 
   module: str
   name: str
 
   def __call__(self):
-    """Never called: pickle wants something callable in its place."""
+    """Is never called; pickle insists on a callable."""
 
 
-class _Pickler(pickle._Pickler):  # the one in Python, whose `save` can be extended
+class _Pickler(pickle._Pickler):
+  """Pickles arrays as torch pickles tensors, and collects them in `storages`.
+
+  The base is pickle's pure Python version, whose `save` can be overridden.
+  """
+
   def __init__(self, file):
     super().__init__(file, protocol=2)
     self.storages: list[np.ndarray] = []
@@ -198,7 +212,14 @@ class _Pickler(pickle._Pickler):  # the one in Python, whose `save` can be exten
 
 
 def dumps(tree: Any) -> bytes:
-  """Bytes that `torch.load` reads, from arrays in dicts, lists and plain data."""
+  """Returns bytes that `torch.load` reads.
+
+  Args:
+    tree: dicts, lists and plain data with numpy arrays, which become tensors.
+
+  Raises:
+    ValueError: torch has no storage for an array's dtype.
+  """
   file = io.BytesIO()
   pickler = _Pickler(file)
   pickler.dump(tree)
@@ -209,5 +230,5 @@ def dumps(tree: Any) -> bytes:
   out = io.BytesIO()
   with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
     for name, content in members.items():
-      archive.writestr(zipfile.ZipInfo(f"archive/{name}", _FIRST_DATE), content)
+      archive.writestr(zipfile.ZipInfo(f"archive/{name}", _FIXED_DATE), content)
   return out.getvalue()

@@ -1,4 +1,7 @@
-"""Vocos's weights and configs. Source: vocos/pretrained.py (vocos 0.1.0)."""
+"""Rules for Vocos' weights, and the reading of its `config.yaml`.
+
+Source of the names: vocos/pretrained.py (vocos 0.1.0).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,15 +16,15 @@ _BLOCK = r"backbone\.convnext\.(\d+)"
 _OURS = "params/decoder"
 
 
-def _layer(torch: str, flax: str, layout: Layout) -> list[Rule]:
+def _layer_rules(torch: str, flax: str, layout: Layout) -> list[Rule]:
   return [
     Rule(rf"{torch}\.weight", f"{flax}/kernel", layout),
     Rule(rf"{torch}\.bias", f"{flax}/bias"),
   ]
 
 
-def _norm(torch: str, flax: str) -> list[Rule]:
-  """A layer norm, or one with rows of gains and shifts."""
+def _norm_rules(torch: str, flax: str) -> list[Rule]:
+  """Returns the rules of a layer norm, plain or with a gain and shift per condition."""
   return [
     Rule(rf"{torch}\.weight", f"{flax}/scale"),
     Rule(rf"{torch}\.bias", f"{flax}/bias"),
@@ -31,15 +34,15 @@ def _norm(torch: str, flax: str) -> list[Rule]:
 
 
 DECODER = (
-  *_layer(r"backbone\.embed", f"{_OURS}/backbone/embed", CONV1D),
-  *_norm(r"backbone\.(norm|final_layer_norm)", rf"{_OURS}/backbone/\1"),
-  *_norm(rf"{_BLOCK}\.norm", rf"{_OURS}/backbone/convnext_\1/norm"),
-  *_layer(rf"{_BLOCK}\.dwconv", rf"{_OURS}/backbone/convnext_\1/dwconv", CONV1D),
-  *_layer(
+  *_layer_rules(r"backbone\.embed", f"{_OURS}/backbone/embed", CONV1D),
+  *_norm_rules(r"backbone\.(norm|final_layer_norm)", rf"{_OURS}/backbone/\1"),
+  *_norm_rules(rf"{_BLOCK}\.norm", rf"{_OURS}/backbone/convnext_\1/norm"),
+  *_layer_rules(rf"{_BLOCK}\.dwconv", rf"{_OURS}/backbone/convnext_\1/dwconv", CONV1D),
+  *_layer_rules(
     rf"{_BLOCK}\.(pwconv1|pwconv2)", rf"{_OURS}/backbone/convnext_\1/\2", _LINEAR
   ),
   Rule(rf"{_BLOCK}\.gamma", rf"{_OURS}/backbone/convnext_\1/gamma"),
-  *_layer(r"head\.out", f"{_OURS}/head/out", _LINEAR),
+  *_layer_rules(r"head\.out", f"{_OURS}/head/out", _LINEAR),
   Rule(r"head\.istft\.window", None),
 )
 VOCODER = (
@@ -49,14 +52,17 @@ VOCODER = (
 )
 
 
-def buffers(n_fft: int, mel: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
-  """What the original keeps in its state dict besides parameters.
+def compute_buffers(
+  n_fft: int, mel: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+  """Computes the windows and filters that the original has in its state dict.
 
-  Equal to the original's up to rounding.
+  They equal the original's up to rounding.
 
   Args:
-    n_fft: samples, of the decoder.
-    mel: `sample_rate`, `n_fft` and `n_mels` of the features of a vocoder.
+    n_fft: length of the decoder's window, in samples.
+    mel: `sample_rate`, `n_fft` and `n_mels` of a vocoder's features; None for a
+      decoder of EnCodec's tokens.
   """
   state = {"head.istft.window": dsp.hann(n_fft)}
   if mel is not None:
@@ -66,13 +72,13 @@ def buffers(n_fft: int, mel: Mapping[str, int] | None = None) -> dict[str, np.nd
   return state
 
 
-class Parts(NamedTuple):
-  """The state dict of a model on EnCodec's tokens, taken apart.
+class SplitState(NamedTuple):
+  """Holds the parts of the state dict of a Vocos on EnCodec's tokens.
 
   Attributes:
-    decoder: what `DECODER` knows.
-    encodec: EnCodec's own state dict; empty in published files, which leave it out.
-    codebooks_KxVxD: EnCodec's first codebooks, as Vocos has them; None without them.
+    decoder: the arrays that `DECODER` has rules for.
+    encodec: EnCodec's own state dict; empty for published files, which leave it out.
+    codebooks_KxVxD: Vocos' copy of EnCodec's first codebooks; None if absent.
   """
 
   decoder: dict[str, np.ndarray]
@@ -80,11 +86,13 @@ class Parts(NamedTuple):
   codebooks_KxVxD: np.ndarray | None
 
 
-def parts(state: Mapping[str, np.ndarray], codebook_size: int = 1024) -> Parts:
-  """Takes apart a state dict of a model with EnCodec's features.
+def split_state(
+  state: Mapping[str, np.ndarray], codebook_size: int = 1024
+) -> SplitState:
+  """Splits the state dict of a Vocos on EnCodec's tokens into its parts.
 
   Raises:
-    ValueError: the codebooks are not a whole number of `codebook_size` codes.
+    ValueError: the rows of codebooks are not a multiple of `codebook_size`.
   """
   rest, encodec, root = dict(state), {}, "feature_extractor.encodec."
   books = rest.pop("feature_extractor.codebook_weights", None)
@@ -98,7 +106,7 @@ def parts(state: Mapping[str, np.ndarray], codebook_size: int = 1024) -> Parts:
         f" {codebook_size} codes, got {len(books)}"
       )
     books = books.reshape(-1, codebook_size, books.shape[-1])
-  return Parts(rest, encodec, books)
+  return SplitState(rest, encodec, books)
 
 
 _BACKBONE_FIELDS = dict(dim="width", intermediate_dim="mlp_width", num_layers="depth")
@@ -107,20 +115,22 @@ _MEL_FIELDS = dict(_HEAD_FIELDS, sample_rate="sample_rate", n_mels="n_mels")
 
 
 def decoder_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `VocosDecoder` from a `config.yaml` of Vocos, read as data.
+  """Returns the fields of `VocosDecoder` that a `config.yaml` of Vocos describes.
+
+  Only data is read; the classes it names are not imported.
 
   Raises:
-    ValueError: another backbone or head, or an argument that ours has no place for.
+    ValueError: names another backbone or head, or an argument that we don't support.
   """
-  backbone = _arguments(config, "backbone", "VocosBackbone")
-  head = _arguments(config, "head", "ISTFTHead")
+  backbone = _read_arguments(config, "backbone", "VocosBackbone")
+  head = _read_arguments(config, "head", "ISTFTHead")
   for name in ("input_channels", "layer_scale_init_value"):
-    backbone.pop(name, None)  # the weights say both
+    backbone.pop(name, None)  # both can be seen from the weights
   conditions = backbone.pop("adanorm_num_embeddings", None)
   head.pop("dim", None)
   fields = {
-    **_renamed(backbone, _BACKBONE_FIELDS, "backbone"),
-    **_renamed({"padding": "same", **head}, _HEAD_FIELDS, "head"),
+    **_rename(backbone, _BACKBONE_FIELDS, "backbone"),
+    **_rename({"padding": "same", **head}, _HEAD_FIELDS, "head"),
   }
   if conditions is None:
     return fields
@@ -134,18 +144,18 @@ def decoder_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mel_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `MelFeatures` from a `config.yaml`; errors as in `decoder_fields`."""
-  given = _arguments(config, "feature_extractor", "MelSpectrogramFeatures")
-  return _renamed(given, _MEL_FIELDS, "feature_extractor")
+  """Returns the fields of `MelFeatures`; raises as `decoder_fields` does."""
+  given = _read_arguments(config, "feature_extractor", "MelSpectrogramFeatures")
+  return _rename(given, _MEL_FIELDS, "feature_extractor")
 
 
 def bandwidth_codebooks(config: Mapping[str, Any]) -> Sequence[int]:
-  """How many codebooks each bandwidth of EnCodec's features is.
+  """Returns the number of codebooks of each bandwidth of EnCodec's features.
 
   Raises:
-    ValueError: other features, or other than EnCodec's 24 kHz model.
+    ValueError: the features are not those of EnCodec's 24 kHz model.
   """
-  given = _arguments(config, "feature_extractor", "EncodecFeatures")
+  given = _read_arguments(config, "feature_extractor", "EncodecFeatures")
   model = given.get("encodec_model", "encodec_24khz")
   if model != "encodec_24khz":
     raise ValueError(f"feature_extractor.encodec_model {model!r} is not supported")
@@ -153,8 +163,8 @@ def bandwidth_codebooks(config: Mapping[str, Any]) -> Sequence[int]:
   return tuple(int(rate / 0.75) for rate in kbps)  # 75 frames/s of 10 bits a codebook
 
 
-def _arguments(config, part, class_name):
-  """The `init_args` of a part that must be of this class."""
+def _read_arguments(config, part, class_name):
+  """Returns the `init_args` of a part of the config, after checking its class."""
   given = config.get(part) or {}
   found = str(given.get("class_path", "")).rsplit(".", 1)[-1]
   if found != class_name:
@@ -162,7 +172,7 @@ def _arguments(config, part, class_name):
   return dict(given.get("init_args") or {})
 
 
-def _renamed(given, names, part):
+def _rename(given, names, part):
   if unknown := sorted(given.keys() - names.keys()):
     raise ValueError(f"{part}: unknown arguments {unknown}; known: {sorted(names)}")
   return {names[name]: value for name, value in given.items()}

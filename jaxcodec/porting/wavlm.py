@@ -1,4 +1,7 @@
-"""WavLM's weights. Source: transformers' modeling_wavlm.py, WavLMForXVector."""
+"""Reads WavLM's weights, with its x-vector head, from a transformers folder.
+
+Source of the names: transformers' modeling_wavlm.py, WavLMForXVector.
+"""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +16,7 @@ from jaxcodec.semantic.xvector import XVector
 
 _ATTENTION = r"encoder\.layers\.(\d+)\.attention\.gru_rel_pos"
 RULES = (
-  *hubert.both(
+  *hubert.layer_rules(
     rf"{_ATTENTION}_linear",
     r"params/layers_\1/gru_rel_pos_linear",
     "kernel",
@@ -25,7 +28,7 @@ RULES = (
   ),
   *hubert.RULES,
 )
-# transformers' names of what our models have as attributes.
+# Fields of transformers' config and our attributes of the same meaning.
 _FIELDS = {"num_buckets": "num_buckets", "max_bucket_distance": "max_distance"}
 _HEAD_FIELDS = {
   "tdnn_dim": "widths",
@@ -37,12 +40,12 @@ _HEAD_FIELDS = {
 
 
 class XVectorWeights(NamedTuple):
-  """What a speaker model's folder holds.
+  """Holds a speaker model.
 
   Attributes:
-    model: WavLM of its sizes.
+    model: WavLM, with the sizes of the config.
     params: its parameters, numpy arrays.
-    head: what makes vectors of its states.
+    head: turns the hidden states into one vector per recording.
     head_params: its parameters, numpy arrays.
   """
 
@@ -59,18 +62,20 @@ def load_xvector(path: files.PathLike) -> XVectorWeights:
     path: a folder with `config.json`; see `readers`.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file; another layout than the published
-      models', or everything that is missing, left over or misshapen.
+    FileNotFoundError: there are no weights at `path`.
+    ValueError: names the file, and the config's unsupported fields or every weight
+      that is missing, left over or misshapen.
   """
   state, config = readers.read(path)
   with readers.name_in_errors(path):
-    model = hubert.model_of(WavLm, "wavlm", config, _FIELDS)
+    model = hubert.build_model(WavLm, "wavlm", config, _FIELDS)
     body = {n: a for n, a in state.items() if n.startswith("wavlm.")}
     rest = {n: a for n, a in state.items() if n not in body}
-    params = hubert.params_of(model, body, "wavlm.", RULES)
-    head = XVector(**hubert.attributes(config, _HEAD_FIELDS))
+    params = hubert.convert_params(model, body, "wavlm.", RULES)
+    head = XVector(**hubert.rename_fields(config, _HEAD_FIELDS))
     if head.weighted and model.pre_norm:
-      # No published model; versions of transformers differ on the last state's norm.
+      # No published model has both, and versions of transformers differ in whether
+      # the last state is normed.
       raise ValueError("use_weighted_layer_sum with do_stable_layer_norm is ambiguous")
     states = [jnp.zeros((1, head.context + 2, model.width))] * (model.depth + 1)
     shapes = jax.eval_shape(head.init, jax.random.key(0), states, jnp.zeros(1, int))
@@ -79,25 +84,29 @@ def load_xvector(path: files.PathLike) -> XVectorWeights:
 
 
 def head_rules(head: XVector) -> list[Rule]:
-  """Rules of the head; what only its training had is left out."""
+  """Returns the head's rules; the speaker classifier of its training is ignored."""
   return [
     Rule(r"layer_weights", "params/layer_weights"),
-    *hubert.both(
+    *hubert.layer_rules(
       r"(projector|feature_extractor)", r"params/\1", "kernel", hubert.LINEAR
     ),
     *(
       rule
       for i, taps in enumerate(head.kernels)
-      for rule in hubert.both(
-        rf"tdnn\.{i}\.kernel", f"params/tdnn_{i}", "kernel", _unfolded(taps)
+      for rule in hubert.layer_rules(
+        rf"tdnn\.{i}\.kernel", f"params/tdnn_{i}", "kernel", _frames_layout(taps)
       )
     ),
     Rule(r"(classifier\.weight|classifier\.bias|objective\.weight)", None),
   ]
 
 
-def _unfolded(taps: int) -> Layout:
-  """A convolution's kernel, kept as that of a linear layer on so many frames."""
+def _frames_layout(taps: int) -> Layout:
+  """Returns the layout of a convolution that PyTorch keeps as a linear layer.
+
+  The linear layer's input is `taps` frames, one after the other: its weight is
+  (output, taps * input), our kernel (taps, input, output).
+  """
   return Layout(
     lambda a: a.reshape(len(a), taps, -1).transpose(1, 2, 0),
     lambda a: a.transpose(2, 0, 1).reshape(a.shape[2], -1),

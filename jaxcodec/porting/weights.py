@@ -15,7 +15,7 @@ from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names
 from jaxcodec.porting.families import Family, family_of
-from jaxcodec.porting.table import ignored, to_flax, to_torch
+from jaxcodec.porting.table import select_buffers, to_flax, to_torch
 
 # Fields that do not change the computation.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
@@ -30,7 +30,7 @@ class Imported(NamedTuple):
   Attributes:
     variables: nested dicts for our codec.
     layout: `original` or `huggingface`.
-    weight_norm: under which names it was kept, as `weight_norm_names` has them.
+    weight_norm: the names of its weight norms, see `weight_norm_names`.
     buffers: arrays of the file that are no weights, e.g. windows and filters.
   """
 
@@ -55,7 +55,7 @@ def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
 
 
 def import_weights(path: files.PathLike, codec: Model) -> Imported:
-  """Reads published weights like `convert`, with how the file was laid out."""
+  """Reads published weights as `convert` does; also tells the file's layout."""
   path = pathlib.Path(path)
   theirs, wanted = family_of(codec), variable_shapes(codec)
   state, config = readers.read(path)
@@ -67,7 +67,7 @@ def import_weights(path: files.PathLike, codec: Model) -> Imported:
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
-  buffers = ignored(original, theirs.rules)
+  buffers = select_buffers(original, theirs.rules)
   return Imported(variables, layout, weight_norm_names.detect(state), buffers)
 
 

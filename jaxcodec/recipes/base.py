@@ -23,7 +23,7 @@ def full(config: ConfigDict) -> None:
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
-      voices=config_dict.placeholder(int),  # of embedded: how many, 4 to 8
+      voices=config_dict.placeholder(int),  # of embedded: 1 to 8; default 4
       name=config_dict.placeholder(str),  # of tfds: the data set
       split=config_dict.placeholder(str),  # of tfds: default train
       native_rate=config_dict.placeholder(int),  # of tfds: Hz, where it does not say

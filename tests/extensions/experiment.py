@@ -1,4 +1,4 @@
-"""A config that is made of parts from outside the package."""
+"""A config whose parts come from outside the package."""
 
 from jaxcodec import recipes
 

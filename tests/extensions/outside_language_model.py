@@ -14,7 +14,7 @@ from jaxcodec.types import Tokens, TokenSpec
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-  """How to draw: at a temperature of 0 the likeliest code."""
+  """Settings of sampling; a temperature of 0 takes the likeliest code."""
 
   temperature: float = 1.0
 

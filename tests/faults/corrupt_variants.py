@@ -82,7 +82,7 @@ KINDS = {
 
 
 def _place(data: bytearray, rng: random.Random) -> int:
-  """Chooses a byte that isn't zero: small record files are mostly padding."""
+  """Chooses a byte that isn't zero, as small record files are mostly padding."""
   return int(rng.choice(np.flatnonzero(np.frombuffer(bytes(data), np.uint8))))
 
 

@@ -1,4 +1,4 @@
-"""The original PyTorch models with small random weights; skips where not installed.
+"""Imports the original PyTorch packages and makes small models; skips if absent.
 
 descript-audio-codec is installed without its dependencies (they clash with this
 package's), so the two classes of audiotools that its models use are stood in for here.
@@ -50,7 +50,7 @@ class _STFTParams(types.SimpleNamespace):
 
 
 def dac():
-  """The `dac` package, with a stand-in for audiotools."""
+  """Imports `dac`, with a stand-in for audiotools."""
   if "dac" not in sys.modules:
     tools, ml = types.ModuleType("audiotools"), types.ModuleType("audiotools.ml")
     ml.BaseModel = _BaseModel
@@ -62,7 +62,7 @@ def dac():
 
 
 def _without_torchaudios_extension():
-  """Lets torchaudio load without its compiled part, which may be of another torch."""
+  """Lets torchaudio load without its compiled part, which may need another torch."""
   extension = types.ModuleType("torchaudio._extension")
   extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
   extension._check_cuda_version = lambda: None
@@ -71,30 +71,30 @@ def _without_torchaudios_extension():
 
 
 def encodec():
-  """The `encodec` package, which imports torchaudio."""
+  """Imports `encodec`, which needs torchaudio."""
   _without_torchaudios_extension()
   return pytest.importorskip("encodec")
 
 
 def transformers():
-  """The `transformers` package, which imports torchaudio where it is installed."""
+  """Imports `transformers`, which imports torchaudio if that is installed."""
   _without_torchaudios_extension()
   return pytest.importorskip("transformers")
 
 
 def vocos():
-  """The `vocos` package, which imports `encodec`."""
+  """Imports `vocos`, which needs `encodec`."""
   encodec()
   return pytest.importorskip("vocos")
 
 
 def state(module):
-  """A module's state dict as numpy arrays."""
+  """Returns a module's state dict as numpy arrays."""
   return {k: v.detach().numpy() for k, v in module.state_dict().items()}
 
 
 def shaken(module):
-  """The module in eval mode, with noise on all parameters."""
+  """Adds noise to all parameters and returns the module in eval mode."""
   with torch.no_grad():
     for parameter in module.parameters():
       parameter.add_(0.2 * torch.randn_like(parameter))

@@ -18,14 +18,14 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def audio():
-  """Two batches, the second with a silent item, which lies on every floor."""
+  """Returns two batches; the second has a silent item, which reaches every floor."""
   x, y = originals.noise(2, 4000), originals.noise(2, 4000, seed=1)
   y[1] = 0
   return x, y
 
 
 def _maps(seed):
-  """Two sub-discriminators of three maps; scores lie on both sides of the hinge."""
+  """Returns maps of two sub-discriminators, with scores on both sides of the hinge."""
   shapes = ((2, 6, 4), (2, 3, 8), (2, 5, 1)), ((2, 9, 2), (2, 2, 2), (2, 7, 1))
   return [
     [originals.noise(*shape, seed=seed + i, scale=1.5) for i, shape in enumerate(sub)]
@@ -72,7 +72,7 @@ def test_vocos_adversarial_and_feature_losses_and_their_gradient():
 
 
 def test_encodec_adversarial_and_feature_losses():
-  """The formulas of audiocraft's adversarial/losses.py, averaged over scales."""
+  """Compares with audiocraft's adversarial/losses.py, averaged over scales."""
   real, fake = _maps(0), _maps(10)
   t_real, t_fake = _torch(real), _torch(fake)
   zero = torch.zeros(())
@@ -92,7 +92,7 @@ def test_encodec_adversarial_and_feature_losses():
 
 
 class _Judged:
-  """A signal whose discriminator's maps are known."""
+  """Stands in for a signal; holds the discriminator's maps of it."""
 
   def __init__(self, maps):
     self.audio_data = maps
@@ -118,7 +118,7 @@ def test_dac_adversarial_and_feature_losses():
 
 
 def test_dac_mel(audio):
-  """Against torch's STFT and librosa's filters, as DAC's loss has them."""
+  """Compares with DAC's loss by torch's STFT and librosa's filters."""
   librosa = pytest.importorskip("librosa")
   x, y = audio
   total = 0.0
@@ -145,7 +145,7 @@ def test_vocos_mel(audio):
 
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank has all zero values")
 def test_encodec_mel(audio):
-  """audiocraft/losses/specloss.py with torchaudio's transform, as its config has it."""
+  """Compares with audiocraft/losses/specloss.py by torchaudio, with its config."""
   _vocos()
   from torchaudio.transforms import MelSpectrogram
 

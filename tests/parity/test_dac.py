@@ -27,7 +27,7 @@ K, V, D, HOP = 4, 64, 32, 10
 
 @pytest.fixture(scope="module")
 def pair():
-  """The original and ours with the same weights."""
+  """Returns the original and our codec with the same weights."""
   originals.dac()
   from dac.model.dac import DAC
 

@@ -77,7 +77,7 @@ CASES = {
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-  """The original and ours with the same weights, and some audio."""
+  """Returns the original and our discriminator with the same weights, and audio."""
   torch.manual_seed(0)
   theirs, ours, rules, their_maps = CASES[request.param]()
   x = originals.noise(2, N, *([2] if "stereo" in request.param else []))
@@ -87,7 +87,7 @@ def case(request):
 
 
 def _like_theirs(ours, B):
-  """Our map in PyTorch's layout, the period unfolded from our batch."""
+  """Returns our map in PyTorch's layout, with the period as an axis of its own."""
   ours = np.asarray(ours)
   if ours.ndim == 4:
     return ours.transpose(0, 3, 1, 2)
@@ -120,7 +120,7 @@ def test_weights_go_back_bit_equal(case):
 
 @pytest.mark.parametrize("case", ["encodec"], indirect=True)
 def test_same_gradient_of_a_generator_step(case):
-  """EnCodec's: minus the mean score, and features, each a mean over the scales."""
+  """Takes EnCodec's losses: means over scales of minus the score and of features."""
   real, fake = case.x, originals.noise(*case.x.shape, seed=1)
   t_fake = torch.tensor(fake, requires_grad=True)
   scales = list(

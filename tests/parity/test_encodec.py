@@ -66,7 +66,7 @@ def _originals(channels, **kwargs):
 
 @torch.no_grad()
 def _spread_codebooks(model, x):
-  """Codebooks that all codes of are used: frames of `x`, then ever smaller noise."""
+  """Makes codebooks without unused codes: frames of `x`, then ever smaller noise."""
   z_TxD = model.encoder(x)[0].T
   for k, layer in enumerate(model.quantizer.vq.layers):
     noise = torch.randn(V, D) * z_TxD.std(0) * 0.6**k
@@ -76,7 +76,7 @@ def _spread_codebooks(model, x):
 
 @pytest.fixture(scope="module", params=["mono", "stereo"])
 def pair(request):
-  """The original and ours with the same weights."""
+  """Returns the original and our codec with the same weights."""
   if request.param == "mono":
     theirs = _originals(1, causal=True)
     style, options = {}, ()
@@ -96,7 +96,7 @@ def pair(request):
 
 
 def _encoded(theirs, x_NxC, books):
-  """The original's segments of one item: [(codes (K, T), gain), ...]."""
+  """Encodes an item by the original; returns (codes (K, T), gain) of each segment."""
   theirs.bandwidth = (books + 0.5) * theirs.bits_per_codebook * theirs.frame_rate / 1000
   return theirs.encode(torch.tensor(x_NxC.T[None]))
 

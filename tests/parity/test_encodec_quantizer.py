@@ -1,4 +1,4 @@
-"""Our residual stack of running means against encodec's, on random codebooks."""
+"""Our EMA residual quantiser against encodec's, on random codebooks."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ OURS = EmaRVQ(D, K, V, threshold_ema_dead_code=0.0)
 
 @pytest.fixture
 def pair():
-  """The original, whose dead codes stay, and our variables of the same values."""
+  """Returns the original, which keeps dead codes, and our variables of its values."""
   originals.encodec()
   from encodec.quantization.core_vq import ResidualVectorQuantization
 
@@ -85,7 +85,7 @@ def test_same_codebooks_and_commitment_after_twenty_steps(pair):
 
 
 def test_same_gradients(pair):
-  """Of audiocraft's form of the stack, written out on the original's codebooks."""
+  """Compares with audiocraft's form of the stack, written out on the same codebooks."""
   theirs, variables = pair
   z = originals.noise(B, T, D)
   x = torch.tensor(z, requires_grad=True)
@@ -105,7 +105,7 @@ def test_same_gradients(pair):
 
 
 def test_same_kmeans(pair, monkeypatch):
-  """From the same means: the first vectors."""
+  """Starts both from the first vectors as means."""
   from encodec.quantization import core_vq
 
   monkeypatch.setattr(core_vq, "sample_vectors", lambda samples, num: samples[:num])

@@ -1,6 +1,6 @@
-"""Recogniser and speaker model from folders against transformers, on random weights.
+"""The recogniser and the speaker model against transformers, on random weights.
 
-Clips are padded to a few lengths here, and alone in transformers.
+Ours pads clips to a few lengths; transformers gets each clip alone.
 """
 
 import json
@@ -31,7 +31,7 @@ def _prepared(extractor, audio_N):
 
 @pytest.mark.parametrize("layout", [{}, LARGE], ids=["base", "large"])
 def test_same_logits_and_transcripts(layout, tmp_path):
-  """Two lengths of three share a program."""
+  """Two of the three lengths are padded to one."""
   torch.manual_seed(0)
   config = transformers.HubertConfig(**SIZES, **layout, vocab_size=len(SYMBOLS))
   theirs = originals.shaken(transformers.HubertForCTC(config))
@@ -81,7 +81,7 @@ def test_same_cosines_of_speakers(tmp_path):
 
 
 def test_utmos_is_what_the_script_says(tmp_path):
-  """A script that takes (1, N), as utmos_pytorch's does, and gives one score."""
+  """Uses a script that maps (1, N) to one score, as utmos_pytorch's does."""
 
   class StandIn(torch.nn.Module):
     def forward(self, wavs: torch.Tensor) -> torch.Tensor:

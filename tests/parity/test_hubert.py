@@ -28,7 +28,7 @@ LARGE = dict(feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=Tru
 
 @pytest.fixture(scope="module", params=[{}, LARGE], ids=["base", "large"])
 def models(request, tmp_path_factory):
-  """transformers' model, ours of its saved files, and our hidden states by layer."""
+  """Returns transformers' model, ours from its files, and our states by layer."""
   config = transformers.HubertConfig(**SIZES, **request.param)
   torch.manual_seed(0)
   theirs = originals.shaken(transformers.HubertModel(config))
@@ -66,7 +66,7 @@ def test_same_hidden_states(models, N):
 
 
 def test_same_hidden_states_with_masks(models):
-  """Each item of a padded batch as transformers has it alone, masked or not."""
+  """Compares each item of a padded batch with transformers' result for it alone."""
   theirs, _, _, ours = models
   audio_BxN = np.full((len(LENGTHS), max(LENGTHS) + 500), np.nan, np.float32)
   for row, N in enumerate(LENGTHS):
@@ -84,7 +84,7 @@ def test_same_hidden_states_with_masks(models):
 
 def test_weights_go_back_as_they_came(models):
   theirs, model, params, _ = models
-  state = to_torch({"params": params}, hubert.rules_of(model))
+  state = to_torch({"params": params}, hubert.select_rules(model))
   expected = originals.state(theirs)
   del expected["masked_spec_embed"]
   names = {

@@ -54,12 +54,12 @@ def _seeded():
 
 
 def small(name):
-  """The preset's config with little in it."""
+  """Returns the preset's config with small sizes."""
   return presets.expand({"preset": name, "sample_rate": RATE, **SMALL[name]})
 
 
 def randomized(model):
-  """Weights off their start; EnCodec's codebooks where its latents are."""
+  """Adds noise to the weights, and puts EnCodec's codebooks where its latents are."""
   with torch.no_grad():
     for name, parameter in model.named_parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
@@ -140,7 +140,7 @@ ORIGINALS = {
 
 
 def saved(name, model, folder):
-  """The model's file as its authors publish it."""
+  """Saves the model in its authors' file format."""
   path, state = folder / "weights.pth", model.state_dict()
   if name == "dac_16khz":
     state = {"state_dict": state, "metadata": {"kwargs": {"latent_dim": None}}}
@@ -157,7 +157,7 @@ def codec(name):
 
 
 def load(model, state):
-  """Strictly, as `Vocos.from_pretrained` does where EnCodec has a file of its own."""
+  """Loads strictly; Vocos' EnCodec has its own file, as in `Vocos.from_pretrained`."""
   rest = {n: a for n, a in model.state_dict().items() if ".encodec." in n}
   model.load_state_dict({**rest, **state}, strict=True)
 
@@ -255,7 +255,7 @@ def test_transformers_has_the_same_codes_and_audio(name, tmp_path):
 
 
 def _check_stored_probe(ours, config, folder):
-  """Weights that are written back get an answer to compare with; damage shows."""
+  """Checks that written weights get a stored probe, and that it reveals damage."""
   back = folder / "out" / "back.pth"
   convert_file(ours, None, back)
   subject = make_preset(config)

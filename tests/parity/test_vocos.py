@@ -21,7 +21,7 @@ BOOKS = (2, 4, 8, 16)
 
 
 def _original(features, inputs, padding, conditions=None):
-  """Backbone and head with weights of order one everywhere."""
+  """Makes the original's backbone and head, with all weights of order one."""
   from vocos.heads import ISTFTHead
   from vocos.models import VocosBackbone
   from vocos.pretrained import Vocos
@@ -37,7 +37,7 @@ def _original(features, inputs, padding, conditions=None):
 
 @pytest.fixture(scope="module", params=["center", "same"])
 def vocoders(request):
-  """The original and ours with the same weights, unconditioned."""
+  """Returns the original and our vocoder with the same weights."""
   originals.vocos()
   from vocos.feature_extractors import MelSpectrogramFeatures
 
@@ -53,7 +53,7 @@ def vocoders(request):
 
 @pytest.fixture(scope="module")
 def conditioned():
-  """The original and our decoder on tokens, with one norm a bandwidth."""
+  """Returns the original and our decoder of tokens, with a norm for each bandwidth."""
   originals.vocos()
   theirs = _original(torch.nn.Identity(), 12, "same", len(BOOKS))
   settings = dict(padding="same", bandwidth_codebooks=BOOKS)
@@ -117,7 +117,7 @@ def test_weights_go_back_as_they_came(vocoders):
   theirs, ours, variables = vocoders
   state = to_torch(variables, tables.VOCODER)
   mel = dict(sample_rate=RATE, n_fft=N_FFT, n_mels=MELS)
-  buffers = tables.buffers(N_FFT, mel)
+  buffers = tables.compute_buffers(N_FFT, mel)
   expected = originals.state(theirs)
   assert expected.keys() == {**state, **buffers}.keys()
   for name, array in state.items():

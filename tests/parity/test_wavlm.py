@@ -34,7 +34,7 @@ LENGTHS = (20_001, 8_000)
 
 @pytest.fixture(scope="module", params=LAYOUTS.values(), ids=LAYOUTS)
 def models(request, tmp_path_factory):
-  """transformers' model, and our states and vectors by its saved files."""
+  """Returns transformers' model, and our states and vectors from its saved files."""
   torch.manual_seed(0)
   config = transformers.WavLMConfig(**SIZES, **request.param)
   theirs = originals.shaken(transformers.WavLMForXVector(config))
@@ -59,7 +59,7 @@ def _close(got, expected):
 
 
 def test_same_states_and_vectors_whatever_the_padding(models):
-  """Each item of a padded batch as transformers has it alone."""
+  """Compares each item of a padded batch with transformers' result for it alone."""
   theirs, ours = models
   audio_BxN = np.full((len(LENGTHS), max(LENGTHS) + 500), np.nan, np.float32)
   for row, N in enumerate(LENGTHS):

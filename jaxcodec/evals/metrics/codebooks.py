@@ -16,7 +16,20 @@ from jaxcodec.evals.metric import (
 from jaxcodec.stats import means
 
 
-class CodebookStatistic(Metric):
+class SpecMetric(Metric):
+  """A metric that needs the codec's token spec."""
+
+  def __init__(self, spec: Spec):
+    self._spec = spec
+
+  @classmethod
+  def make(cls, settings: MetricSettings) -> "SpecMetric":
+    if settings.spec is None:
+      raise ValueError(f"metric {cls.name!r} needs the codec's token spec")
+    return cls(settings.spec)
+
+
+class CodebookStatistic(SpecMetric):
   """A statistic of each codebook's code counts, averaged over codebooks.
 
   The mean in the results is the statistic of the whole set's counts, not the mean of
@@ -27,13 +40,6 @@ class CodebookStatistic(Metric):
   better = "higher"
   of_codes = True
   of_the_set = True
-
-  def __init__(self, spec: Spec):
-    self._spec = spec
-
-  @classmethod
-  def make(cls, settings):
-    return cls(_needed_spec(settings, cls.name))
 
   def score(self, clip: EvalClip) -> Score:
     counts = code_counts(clip.codes_TxK, self._spec)
@@ -86,31 +92,18 @@ class CodebookPerplexity(CodebookStatistic):
     return 2**bits
 
 
-class Bitrate(Metric):
+class Bitrate(SpecMetric):
   """Bitrate of the token spec without entropy coding, or of what a codec sent."""
 
   name = "bitrate_kbps"
   unit = "kbit/s"
   measures = "Frame rate x codebooks x log2(codebook size); of Opus, its packets' bits."
 
-  def __init__(self, spec: Spec):
-    self._spec = spec
-
-  @classmethod
-  def make(cls, settings):
-    return cls(_needed_spec(settings, cls.name))
-
   def score(self, clip: EvalClip) -> Score:
     if clip.bits is None:
       return Score(self._spec.bitrate / 1000)
     seconds = len(clip.audio) / clip.sample_rate
     return Score(clip.bits / seconds / 1000, weight=seconds)
-
-
-def _needed_spec(settings: MetricSettings, name: str) -> Spec:
-  if settings.spec is None:
-    raise ValueError(f"metric {name!r} needs the codec's token spec")
-  return settings.spec
 
 
 def code_counts(codes_TxK: np.ndarray | None, spec: Spec) -> np.ndarray:
