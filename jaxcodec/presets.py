@@ -8,8 +8,10 @@ part at a time:
 |----------------------|----------|---------------|----------------|--------------|
 | EMA-RVQ, 128-d       | baseline | encodec       | encodecq_vocos | encodecq_dac |
 | factorised RVQ, 8-d  | dacq_seanet |            | dacq_vocos     | dac          |
+| SimVQ, 128-d         |          |               | simvq_vocos    |              |
 
-The paper does not print what follows. Every row but two has the same encoder, SEANet
+SimVQ (arXiv 2411.02038) is not in the paper, nor in the grid of `configs/study.py`. The
+paper does not print what follows. Every row but two has the same encoder, SEANet
 without LSTM and with a latent of 128, also before DAC's quantiser and decoder, so that
 rows differ in the named part alone; `encodec` has an LSTM on both sides and `dac` has
 DAC's encoder with its latent of 1024, as their originals do. SEANet is causal, as in
@@ -69,6 +71,15 @@ def _ema(num_codebooks):
   )
 
 
+def _simvq(num_codebooks):
+  return dict(
+    name="simvq",
+    num_codebooks=num_codebooks,
+    codebook_size=1024,
+    dropout=0.5,  # the share of items with fewer codebooks
+  )
+
+
 def _vocos(width, mlp_width, **fields):
   """Vocos's decoder for EnCodec's frames; configs/vocos-encodec.yaml of vocos."""
   stft = dict(n_fft=1280, hop=320, padding="same")
@@ -113,6 +124,7 @@ PRESETS: dict[str, dict[str, Any]] = {
   "dacq_seanet": _study(_factorized),
   "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
   "dac": _dac(16_000, 8),
+  "simvq_vocos": _study(_simvq, decoder=_vocos(512, 1536)),
 }
 
 

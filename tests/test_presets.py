@@ -22,7 +22,7 @@ SPECS = {
 }
 STUDY = [
   *("baseline", "encodec", "encodecq_vocos", "encodecq_dac"),
-  *("dacq_seanet", "dacq_vocos", "dac"),
+  *("dacq_seanet", "dacq_vocos", "dac", "simvq_vocos"),
 ]
 SPECS.update({name: (50, 8, 1) for name in STUDY})
 # Parameters of the original PyTorch models, counted there.
@@ -46,6 +46,7 @@ QUANTIZERS = {
   "ema": dict(name="ema_rvq", num_codebooks=2, codebook_size=16),
   "factorized": dict(name="factorized_rvq", num_codebooks=2, codebook_size=16),
   "fsq": dict(name="fsq", num_codebooks=2, levels=(4, 4)),
+  "simvq": dict(name="simvq", num_codebooks=2, codebook_size=16),
 }
 DECODERS = {
   "dac": dict(name="dac", width=8, strides=(4, 2)),

@@ -14,6 +14,7 @@ from jaxcodec.quantizers.codebook import code_counts
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ, bound
+from jaxcodec.quantizers.simvq import SimRVQ
 from jaxcodec.types import TokenSpec
 
 B, T, D, K = 4, 30, 12, 3
@@ -22,6 +23,7 @@ QUANTIZERS = {
   "factorized_rvq": FactorizedRVQ(D, K, 32, 4, dropout=1.0),
   "ema_rvq": EmaRVQ(D, K, 32, dropout=1.0),
   "fsq": FSQ(D, K, LEVELS, dropout=1.0),
+  "simvq": SimRVQ(D, K, 32, dropout=1.0),
 }
 
 

@@ -131,7 +131,13 @@ def test_first_rule_decides_and_the_default_is_whole():
 
 
 # Of every kind of encoder, quantiser and decoder one.
-CODECS = ("encodec_48khz", "dac_16khz", "encodecq_vocos", "vocos_mel_24khz")
+CODECS = (
+  "encodec_48khz",
+  "dac_16khz",
+  "encodecq_vocos",
+  "simvq_vocos",
+  "vocos_mel_24khz",
+)
 
 
 def models():

@@ -26,6 +26,7 @@ from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.quantizers.simvq import SimRVQ
 from jaxcodec.registry import Registry
 from jaxcodec.tasks.codec_gan import CodecGanTask
 
@@ -36,7 +37,7 @@ ENCODERS: Registry[Any] = Registry(
 )
 QUANTIZERS: Registry[Any] = Registry(
   "codec.quantizer.name",
-  {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ},
+  {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ, "simvq": SimRVQ},
   ConfigError,
 )
 DECODERS: Registry[Any] = Registry(

@@ -6,6 +6,8 @@ from jax import lax
 
 from jaxcodec.nn.ops import first_argmax
 
+STATS = "vq_stats"  # collection of the codebooks that no gradient trains
+
 
 def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
   """Returns the index of the nearest code by Euclidean distance, the first of equals.

@@ -6,11 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.quantizers import ema
-from jaxcodec.quantizers.codebook import nearest, take
+from jaxcodec.quantizers.codebook import STATS, nearest, take
 from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
-
-STATS = "vq_stats"
 
 
 class EuclideanCodebook(nn.Module):

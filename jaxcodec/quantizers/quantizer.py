@@ -14,10 +14,10 @@ class Quantizer(Protocol):
   are the fields of `config.codec.quantizer`. `CodebookStack` has all but `__call__`
   and `decode`.
 
-  Variables that the optimiser trains are parameters. A codebook that is updated by
-  other means, such as a running mean, is in the collection `vq_stats`, which training
-  makes mutable and keeps beside the parameters in checkpoints. Random numbers of
-  training come from the stream `quantizer`.
+  Variables that the optimiser trains are parameters. A codebook that it must not touch,
+  such as a running mean or a frozen one, is in the collection `vq_stats`
+  (`codebook.STATS`), which training makes mutable and keeps beside the parameters in
+  checkpoints. Random numbers of training come from the stream `quantizer`.
 
   Attributes:
     num_codebooks: K, codes a frame.

@@ -269,5 +269,5 @@ class CodecGanTask:
     return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """Returns the averaged weights, and the codebooks if they are running means."""
+    """Returns the averaged weights, and the codebooks that no gradient trains."""
     return {"params": state.ema, **state.collections}

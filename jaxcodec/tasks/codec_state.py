@@ -15,7 +15,7 @@ class CodecState:
     rng: key that every step's randomness is derived from.
     params: the codec's weights.
     collections: the codec's variables that no gradient trains, by name: `vq_stats`
-      where its codebooks are running means, none otherwise.
+      where its codebooks are running means or frozen, none otherwise.
     ema: moving average of `params`.
     opt: the codec's optimiser.
     disc_params, disc_opt: the same of the discriminators.
