@@ -33,7 +33,10 @@ BAD_FIELDS = {
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
-  "evaluate.generation": (("wer", "mos"), "evaluate.generation: unknown metric 'mos'"),
+  "evaluate.generation": (
+    ("wer", "mos"),
+    "evaluate.generation: metric must be one of .*got 'mos'",
+  ),
   "evaluate.asr": ("absent/asr", "^evaluate.asr: .*absent/asr is not a folder"),
   "evaluate.speaker": ("wavlm", "^evaluate.speaker: .*; but wavlm is not a folder"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
