@@ -76,7 +76,7 @@ def test_balanced_gradients_of_functions():
   weights = {"a": 1.0, "b": 1.0, "c": 2.0, "commitment": 5.0}
   balancer = losses.Balancer()
   cotangents, terms, _ = codec_loss.balanced_gradients(
-    *(functions, weights, y, vq, balancer, balancer.init("abc"), jnp.asarray(True))
+    functions, weights, y, vq, balancer, balancer.init("abc"), jnp.asarray(True)
   )
   expected = (np.array([[0.6, 0.8]]) + [[1, 0]] + 2 * np.array([[0, -1]])) / 4
   np.testing.assert_allclose(cotangents[0], expected, rtol=1e-6)
@@ -111,7 +111,10 @@ def test_steps_of_encodecs_kind(tmp_path):
   """Trains with balanced hinge losses that start later; resumes with the same bits."""
   start = 2
   task = CodecGanTask(
-    *(_Gain(), _Judge(), optax.sgd(1e-3), optax.sgd(1e-3)),
+    _Gain(),
+    _Judge(),
+    optax.sgd(1e-3),
+    optax.sgd(1e-3),
     dict(mel=2.0, waveform=0.1, adversarial=4.0, feature=4.0, commitment=1.0),
     mel_scales=((32, 8),),
     adversarial_start=start,

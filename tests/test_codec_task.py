@@ -193,6 +193,9 @@ def test_eight_devices_find_the_gradients_of_one(batch, step, eight, run):
     for name in ("grad_norm", "disc_grad_norm"):
       noise = max(abs(m[name] - expected[name]) for m in moved)
       np.testing.assert_allclose(
-        *(logged[name], expected[name], 2e-6, 5 * noise),
+        logged[name],
+        expected[name],
+        2e-6,
+        5 * noise,
         err_msg=f"{name} of step {number}",
       )

@@ -22,7 +22,9 @@ def task():
   return CodecGanTask(
     codec,
     Discriminator(),
-    *(optax.sgd(1e-3), optax.sgd(1e-3), weights),
+    optax.sgd(1e-3),
+    optax.sgd(1e-3),
+    weights,
     mel_scales=((32, 5),),
     adversarial_start=1,
   )

@@ -184,7 +184,8 @@ def test_resampled(tmp_path):
   write_tone(tmp_path / "in" / "b.flac", rate=48_000)
   done = build(tmp_path / "in", tmp_path, name="a", sample_rate=RATE, processes=1)
   assert {e["sample_rate"] for e in lines(done.folder / "manifest.jsonl")} == {
-    *(8_000, 48_000)
+    8_000,
+    48_000,
   }
   for example in tfds.builder_from_directory(done.folder).as_data_source("train"):
     audio_N = example["audio"] / 32768

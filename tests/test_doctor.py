@@ -18,7 +18,10 @@ def test_a_machine_that_can_train(capsys):
   assert main.main(["doctor"]) == 0
   lines = capsys.readouterr().out.splitlines()
   assert [line.split(":")[0] for line in lines] == [
-    *("PASS  devices", "PASS  collective", "PASS  codec", "PASS  codec"),
+    "PASS  devices",
+    "PASS  collective",
+    "PASS  codec",
+    "PASS  codec",
     "PASS  language model",
   ]
   assert "8 x cpu" in lines[0] and "sum over 8 devices" in lines[1]

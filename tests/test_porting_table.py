@@ -130,7 +130,10 @@ def test_patterns_are_inverted():
 
 def test_every_table_can_be_inverted():
   tables = (
-    *(dac.CODEC, encodec.CODEC, vocos.DECODER, vocos.VOCODER),
+    dac.CODEC,
+    encodec.CODEC,
+    vocos.DECODER,
+    vocos.VOCODER,
     discriminators.dac(3, 2),
   )
   for rule in itertools.chain(*tables):

@@ -21,8 +21,14 @@ SPECS = {
   "vocos_encodec_24khz": (75, 16, 1),
 }
 STUDY = [
-  *("baseline", "encodec", "encodecq_vocos", "encodecq_dac"),
-  *("dacq_seanet", "dacq_vocos", "dac", "simvq_vocos"),
+  "baseline",
+  "encodec",
+  "encodecq_vocos",
+  "encodecq_dac",
+  "dacq_seanet",
+  "dacq_vocos",
+  "dac",
+  "simvq_vocos",
 ]
 SPECS.update({name: (50, 8, 1) for name in STUDY})
 # Parameters of the original PyTorch models, counted there.

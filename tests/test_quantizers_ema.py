@@ -20,7 +20,11 @@ def _noise(seed, *shape):
 @jax.jit
 def _update(book, x_TxD, codes_T, kept_T):
   return ema.update(
-    *(book, jax.random.key(0), x_TxD, codes_T, kept_T),
+    book,
+    jax.random.key(0),
+    x_TxD,
+    codes_T,
+    kept_T,
     decay=0.99,
     epsilon=1e-5,
     threshold=2.0,
@@ -38,7 +42,7 @@ def _trainer(quantizer):
   @jax.jit
   def step(variables, z_BxTxD, key):
     return quantizer.apply(
-      *(variables, z_BxTxD), train=True, mutable=["vq_stats"], rngs={"quantizer": key}
+      variables, z_BxTxD, train=True, mutable=["vq_stats"], rngs={"quantizer": key}
     )
 
   return step

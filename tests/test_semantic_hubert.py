@@ -27,7 +27,11 @@ from jaxcodec.types import TokenSpec
 from jaxcodec.weights import fingerprint
 
 TINY = Hubert(
-  *(16, 24, 2, 2, 8),
+  16,
+  24,
+  2,
+  2,
+  8,
   position_taps=66,
   position_groups=2,
 )
@@ -199,7 +203,8 @@ def test_an_experiment_without_weights_is_refused(tmp_path):
 def test_a_language_model_finds_weights_that_moved(params, features, tmp_path):
   gone = dict(name="hubert", num_clusters=5, weights="gone", layer=1)
   run = speech_helpers.write_run(
-    *(tmp_path / "run", "maskgit"),
+    tmp_path / "run",
+    "maskgit",
     rate=16_000,
     features=features.replace(hop=speech_helpers.HOP),
     semantic=gone,

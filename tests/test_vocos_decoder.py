@@ -111,7 +111,11 @@ def test_the_start_is_the_originals():
   backbone, head = (variables["params"][name] for name in ("backbone", "head"))
   block = backbone["convnext_1"]
   assert set(backbone) == {
-    *("embed", "norm", "convnext_0", "convnext_1", "final_layer_norm")
+    "embed",
+    "norm",
+    "convnext_0",
+    "convnext_1",
+    "final_layer_norm",
   }
   for layer in (backbone["embed"], block["dwconv"], block["pwconv1"]):
     assert abs(np.std(layer["kernel"]) - 0.02) < 2e-3

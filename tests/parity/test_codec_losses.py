@@ -154,7 +154,11 @@ def test_encodec_mel(audio):
   for n_fft in (64, 128, 256, 512, 1024):
     hop, pad = n_fft // 4, (n_fft - n_fft // 4) // 2
     transform = MelSpectrogram(
-      *(RATE, n_fft, n_fft, hop, 64.0),
+      RATE,
+      n_fft,
+      n_fft,
+      hop,
+      64.0,
       **dict(n_mels=64, normalized=True, center=False),
     )
     mels = []

@@ -53,8 +53,12 @@ def _originals(channels, **kwargs):
   segmented = dict(normalize=True, segment=0.3, overlap=0.05) if channels == 2 else {}
   torch.manual_seed(0)
   model = EncodecModel(
-    *(SEANetEncoder(**sizes), SEANetDecoder(**sizes)),
-    *(ResidualVectorQuantizer(D, K, V), [], RATE, channels),
+    SEANetEncoder(**sizes),
+    SEANetDecoder(**sizes),
+    ResidualVectorQuantizer(D, K, V),
+    [],
+    RATE,
+    channels,
     **segmented,
   )
   for name, value in model.named_parameters():
@@ -88,7 +92,8 @@ def pair(request):
     SeanetEncoder(4, (2, 3), latent_dim=D, **style),
     EmaRVQ(D, K, V),
     SeanetDecoder(16, (3, 2), **style),
-    *(RATE, *options),
+    RATE,
+    *options,
   )
   silence = jnp.zeros((1, HOP, ours.num_channels))
   shapes = jax.eval_shape(ours.init, jax.random.key(0), silence)
@@ -218,5 +223,6 @@ def test_lstm_and_its_gradients():
   expected = tree(lambda p: p.grad.numpy())
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-    *(d_params, expected),
+    d_params,
+    expected,
   )

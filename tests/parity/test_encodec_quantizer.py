@@ -69,7 +69,7 @@ def test_same_codebooks_and_commitment_after_twenty_steps(pair):
   @jax.jit
   def step(variables, z, key):
     return OURS.apply(
-      *(variables, z), train=True, mutable=["vq_stats"], rngs={"quantizer": key}
+      variables, z, train=True, mutable=["vq_stats"], rngs={"quantizer": key}
     )
 
   for number in range(STEPS):

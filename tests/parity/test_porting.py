@@ -42,8 +42,7 @@ SMALL["vocos_encodec_24khz"] = dict(
   encoder=SMALL["encodec_24khz"]["encoder"],
   quantizer=dict(num_codebooks=2, codebook_size=V),
   decoder=dict(
-    *(dict(width=D, mlp_width=12, depth=2, n_fft=32, hop=8).items(),),
-    bandwidth_codebooks=(1, 2),
+    width=D, mlp_width=12, depth=2, n_fft=32, hop=8, bandwidth_codebooks=(1, 2)
   ),
 )
 
@@ -171,7 +170,11 @@ def test_a_round_trip_is_bit_equal(name, tmp_path):
   found = weights.import_weights(path, codec(name))
   again = tmp_path / "again.pth"
   porting.export_torch(
-    *(found.variables, codec(name), again, found.layout, found.weight_norm),
+    found.variables,
+    codec(name),
+    again,
+    found.layout,
+    found.weight_norm,
     buffers=found.buffers,
   )
   first, second = (torch.load(p, weights_only=True) for p in (path, again))
@@ -201,7 +204,7 @@ def test_both_spellings_of_weight_norm(tmp_path):
   assert found.weight_norm == "parametrizations"
   back = tmp_path / "back.safetensors"
   porting.export_torch(
-    *(found.variables, codec("dac_16khz"), back, found.layout, found.weight_norm)
+    found.variables, codec("dac_16khz"), back, found.layout, found.weight_norm
   )
   assert back.read_bytes() == new.read_bytes()
 
