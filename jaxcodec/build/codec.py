@@ -19,6 +19,7 @@ from jaxcodec.codecs.discriminators import (
   EncodecDiscriminator,
   VocosDiscriminator,
 )
+from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
@@ -32,7 +33,9 @@ from jaxcodec.tasks.codec_gan import CodecGanTask
 # A part is called with the fields of its config; quantisers also with `width`, the
 # channels of the latent.
 ENCODERS: Registry[Any] = Registry(
-  "codec.encoder.name", {"dac": DacEncoder, "seanet": SeanetEncoder}, ConfigError
+  "codec.encoder.name",
+  {"dac": DacEncoder, "magnitude": MagnitudeEncoder, "seanet": SeanetEncoder},
+  ConfigError,
 )
 QUANTIZERS: Registry[Any] = Registry(
   "codec.quantizer.name",
@@ -41,7 +44,12 @@ QUANTIZERS: Registry[Any] = Registry(
 )
 DECODERS: Registry[Any] = Registry(
   "codec.decoder.name",
-  {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder},
+  {
+    "dac": DacDecoder,
+    "magnitude": MagnitudeDecoder,
+    "seanet": SeanetDecoder,
+    "vocos": VocosDecoder,
+  },
   ConfigError,
 )
 VOCODER_DECODERS: Registry[Any] = Registry(
