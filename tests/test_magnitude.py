@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import magnitude_helpers
 import numpy as np
 import pytest
 
@@ -13,20 +14,9 @@ from jaxcodec.codecs.magnitude_features import MagnitudeFeatures
 from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.nn.griffin_lim import griffin_lim
 
-RATE, N_FFT, HOP, SUB_HOP = 8_000, 64, 32, 16
-STFT = dict(n_fft=N_FFT, hop=HOP, sub_hop=SUB_HOP)
-SIZES = dict(width=12, mlp_width=20, depth=1, **STFT)
+HOP, SIZES = magnitude_helpers.HOP, magnitude_helpers.SIZES
 
-
-def _config(encoder=None, decoder=None):
-  return dict(
-    codec=dict(
-      sample_rate=RATE,
-      encoder={"name": "magnitude", **SIZES, **(encoder or {})},
-      quantizer=dict(name="ema_rvq", num_codebooks=2, codebook_size=8),
-      decoder={"name": "magnitude", **SIZES, "iterations": 4, **(decoder or {})},
-    )
-  )
+N_FFT, SUB_HOP = SIZES["n_fft"], SIZES["sub_hop"]
 
 
 def _noise(*shape):
@@ -36,8 +26,7 @@ def _noise(*shape):
 @pytest.fixture(scope="module")
 def codec():
   """A codec whose layers are far from their start, where the networks are zero."""
-  codec = make_codec(_config())
-  variables = jax.jit(codec.init)(jax.random.key(0), jnp.zeros((1, HOP, 1)))
+  codec, variables = magnitude_helpers.fresh()
   leaves, tree = jax.tree.flatten(variables["params"])
   params = jax.tree.unflatten(tree, [x + 0.1 * _noise(*x.shape) for x in leaves])
   return codec, {**variables, "params": params}
@@ -195,4 +184,4 @@ def test_the_preset_has_three_million_parameters():
 )
 def test_what_cannot_be_is_one_error(half, field, match):
   with pytest.raises(ConfigError, match=match):
-    make_codec(_config(**{half: field}))
+    make_codec({"codec": magnitude_helpers.config(**{half: field})})
