@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.build.fields import whole_frames
@@ -47,7 +46,7 @@ def initial_variables(
     codec,
     variables,
     jax.random.fold_in(key, 1),
-    jnp.asarray(audio_BxN),
+    audio_BxN,
     batch_frames=settings["batch_size"] * crop_frames // settings["accumulate"],
     iterations=iterations,
   )
