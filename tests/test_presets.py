@@ -19,6 +19,7 @@ SPECS = {
   "dac_24khz": (75, 32, 1),
   "dac_44khz": (44_100 / 512, 9, 1),
   "vocos_encodec_24khz": (75, 16, 1),
+  "magnitude_16khz": (50, 8, 1),
 }
 STUDY = [
   "baseline",
@@ -75,8 +76,9 @@ def test_every_preset_is_here():
   assert {*SPECS, "vocos_mel_24khz"} == set(presets.PRESETS)
 
 
-def test_bitrates_of_the_originals():
+def test_bitrates():
   rates = {"encodec_24khz": 24_000, "encodec_48khz": 24_000, "dac_16khz": 6_000}
+  rates["magnitude_16khz"] = 4_000
   for name, rate in {**rates, **dict.fromkeys(STUDY, 4_000)}.items():
     assert make_preset(name).spec.bitrate == rate
 

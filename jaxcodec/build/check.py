@@ -12,6 +12,7 @@ from jaxcodec.build.text import make_vocabulary
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
 from jaxcodec.types import TokenSpec
 
 
@@ -27,7 +28,7 @@ class Models(NamedTuple):
   """
 
   codec: Codec
-  codec_task: CodecGanTask
+  codec_task: CodecGanTask | CodecMagnitudeTask
   vocabulary: Vocabulary | None
   slm_task: Any
   sampler: Any
@@ -60,7 +61,7 @@ def check(config: Config) -> Models:
   return Models(codec, codec_task, vocabulary, slm_task, make_sampler(config))
 
 
-def check_shapes(config: Config, task: CodecGanTask) -> None:
+def check_shapes(config: Config, task: CodecGanTask | CodecMagnitudeTask) -> None:
   """Traces the codec and its discriminators on a crop, without computing anything.
 
   Raises:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxcodec import losses, presets
+from jaxcodec.build import codec_magnitude
 from jaxcodec.build.fields import (
   Config,
   ConfigError,
@@ -19,6 +20,7 @@ from jaxcodec.codecs.discriminators import (
   EncodecDiscriminator,
   VocosDiscriminator,
 )
+from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
 from jaxcodec.codecs.vocoder import MelFeatures, Vocoder
@@ -29,11 +31,14 @@ from jaxcodec.quantizers.fsq import FSQ
 from jaxcodec.quantizers.simvq import SimRVQ
 from jaxcodec.registry import Registry
 from jaxcodec.tasks.codec_gan import CodecGanTask
+from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
 
 # A part is called with the fields of its config; quantisers also with `width`, the
 # channels of the latent.
 ENCODERS: Registry[Any] = Registry(
-  "codec.encoder.name", {"dac": DacEncoder, "seanet": SeanetEncoder}, ConfigError
+  "codec.encoder.name",
+  {"dac": DacEncoder, "magnitude": MagnitudeEncoder, "seanet": SeanetEncoder},
+  ConfigError,
 )
 QUANTIZERS: Registry[Any] = Registry(
   "codec.quantizer.name",
@@ -42,7 +47,12 @@ QUANTIZERS: Registry[Any] = Registry(
 )
 DECODERS: Registry[Any] = Registry(
   "codec.decoder.name",
-  {"dac": DacDecoder, "seanet": SeanetDecoder, "vocos": VocosDecoder},
+  {
+    "dac": DacDecoder,
+    "magnitude": MagnitudeDecoder,
+    "seanet": SeanetDecoder,
+    "vocos": VocosDecoder,
+  },
   ConfigError,
 )
 VOCODER_DECODERS: Registry[Any] = Registry(
@@ -136,11 +146,14 @@ def make_preset(preset: str | Config) -> Codec | Vocoder:
   return (make_vocoder if "mel" in config else make_codec)({"codec": config})
 
 
-def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
-  """Makes the codec's training: discriminators, losses and optimisers.
+def make_codec_task(
+  config: Config, codec: Codec | None = None
+) -> CodecGanTask | CodecMagnitudeTask:
+  """Makes the codec's training: losses, optimisers and discriminators, if any.
 
   Args:
-    config: of an experiment.
+    config: of an experiment. `codec_train.task` is "magnitude" for the training of a
+      codec of magnitudes, and "gan" or absent for that with discriminators.
     codec: what `make_codec` gives for it, made here if None.
   """
   train, path = config["codec_train"], "codec_train"
@@ -151,6 +164,15 @@ def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
       f" {codec.sample_rate}; they must be equal"
     )
   crop_samples(config, path, codec.spec)
+  if train.get("start"):
+    codec_magnitude.check_start(train["start"], codec, f"{path}.start")
+  kind = train.get("task", "gan")
+  if kind not in _TASKS:
+    raise ConfigError(f"{path}.task must be one of {sorted(_TASKS)}, got {kind!r}")
+  return _TASKS[kind](codec, train, path)
+
+
+def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
@@ -166,6 +188,9 @@ def make_codec_task(config: Config, codec: Codec | None = None) -> CodecGanTask:
     accumulate=train["accumulate"],
     **_loss_kinds(train, path),
   )
+
+
+_TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}
 
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:

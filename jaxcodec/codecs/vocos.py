@@ -109,7 +109,13 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-  """Embedding convolution, norm, ConvNeXt blocks and a last norm, (B, T, D)."""
+  """Embedding convolution, norm, ConvNeXt blocks and a last norm, (B, T, D).
+
+  Attributes:
+    width, mlp_width, depth, dtype, remat: see `VocosDecoder`.
+    conditions: see `LayerNorm`.
+    embed_size: frames that the embedding convolution sees.
+  """
 
   width: int
   mlp_width: int
@@ -117,10 +123,15 @@ class Backbone(nn.Module):
   conditions: int | None
   dtype: Dtype
   remat: bool
+  embed_size: int = 7
 
   def setup(self):
     self.embed = Conv1d(
-      self.width, 7, dtype=self.dtype, weight_norm=False, kernel_init=_INIT
+      self.width,
+      self.embed_size,
+      dtype=self.dtype,
+      weight_norm=False,
+      kernel_init=_INIT,
     )
     self.norm = LayerNorm(self.conditions)
     settings = self.mlp_width, 1 / self.depth, self.conditions, self.dtype
@@ -128,7 +139,7 @@ class Backbone(nn.Module):
     self.convnext = [kind(*settings) for _ in range(self.depth)]
     self.final_layer_norm = LayerNorm()
 
-  def __call__(self, z_BxTxD, valid_B, row):
+  def __call__(self, z_BxTxD, valid_B, row=None):
     x_BxTxD = self.norm(self.embed(z_BxTxD, valid_B), row)
     for block in self.convnext:
       x_BxTxD = block(x_BxTxD, valid_B, row)

@@ -17,8 +17,8 @@ from jaxcodec.data.sources import synthetic
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.parallel import processes, sharding
+from jaxcodec.pipeline import codec_start, train_options
 from jaxcodec.pipeline import tokens as tokens_stage
-from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.train import health
 from jaxcodec.train.loop import fit
@@ -34,28 +34,39 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   shape = {
     "sample_rate": spec.sample_rate,
     "crop_samples": crop_samples(config, "codec_train", spec),
-    **batch_rows.rows(experiment.mesh, settings["batch_size"]),
   }
-  if experiment.synthetic:
-    del shape["sample_rate"]
-    crops, held_out = synthetic.synthetic_crops(seed=experiment.seed, **shape), None
-  else:
-    crops = data_pipeline.crops(
-      source,
-      experiment.split["train"],
-      seed=experiment.seed,
-      workers=config["data"]["workers"],
-      **shape,
+  shard = batch_rows.rows(experiment.mesh, settings["batch_size"])
+  crops, held_out = _crops(experiment, **shape, **shard), None
+  if not experiment.synthetic:
+    held_out = data_pipeline.eval_crops(
+      source, experiment.split["valid"], **shape, **shard
     )
-    held_out = data_pipeline.eval_crops(source, experiment.split["valid"], **shape)
+  initial = codec_start.initial_variables(
+    experiment, lambda rows: _crops(experiment, **shape, batch_size=rows)
+  )
   task = experiment.models.codec_task
-  show = ("mel", "adversarial", "eval/mel")
+  show = ("mel", "magnitude", "adversarial", "eval/mel")
   symptoms = (
     health.codebook_collapse(spec.codebook_size),
     health.discriminator_wins(task.guessing_loss),
   )
-  _fit(experiment, "codec_train", task, crops, held_out, folder, show, symptoms)
+  data = crops, held_out
+  _fit(experiment, "codec_train", task, *data, folder, show, symptoms, initial=initial)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
+
+
+def _crops(experiment, *, sample_rate, **shape):
+  """Returns endless batches of random crops of the training recordings, or of noise."""
+  if experiment.synthetic:
+    return synthetic.synthetic_crops(seed=experiment.seed, **shape)
+  return data_pipeline.crops(
+    experiment.source,
+    experiment.split["train"],
+    seed=experiment.seed,
+    workers=experiment.config["data"]["workers"],
+    sample_rate=sample_rate,
+    **shape,
+  )
 
 
 def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -67,6 +78,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   config, kind = experiment.config, experiment.language_model
   task, batches = experiment.models.slm_task, make_batches(config)
   show = ("loss", "eval/loss", *kind.progress)
+  initial = train_options.initial_variables(experiment, "slm")
   setting = {
     "spec": experiment.spec,
     "mesh": experiment.mesh,
@@ -74,12 +86,12 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   }
   if experiment.synthetic:
     data = batches.make_synthetic(config["semantic"]["num_clusters"], **setting)
-    _fit(experiment, "slm_train", task, data, None, folder, show)
+    _fit(experiment, "slm_train", task, data, None, folder, show, initial=initial)
     return [PARAMS, CURVES]
   tokens = experiment.done["tokens"].folder
   parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
   data = batches.make(*parts, accumulate=config["slm_train"]["accumulate"], **setting)
-  _fit(experiment, "slm_train", task, *data, folder, show)
+  _fit(experiment, "slm_train", task, *data, folder, show, initial=initial)
   copies = [tokens_stage.SPEC, kind.condition.file]
   processes.on_first(lambda: _copy(copies, tokens, folder))
   return [PARAMS, CURVES, *copies]
@@ -110,7 +122,9 @@ def _record_data(experiment, folder):
   files.write_json(folder / SKIPPED, experiment.skipped)
 
 
-def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
+def _fit(
+  experiment, section, task, data, eval_data, folder, show, symptoms=(), initial=None
+):
   config = experiment.config[section.removesuffix("_train")]
   watch = health.Watch([*symptoms, health.input_starved()])
 
@@ -126,7 +140,7 @@ def _fit(experiment, section, task, data, eval_data, folder, show, symptoms=()):
     mesh=experiment.mesh,
     seed=experiment.seed,
     eval_data=eval_data,
-    init_from=train_options.initial_variables(experiment, folder.name),
+    init_from=initial,
     show=show,
     desc=folder.name,
     on_log=on_log,

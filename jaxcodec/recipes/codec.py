@@ -3,13 +3,19 @@
 from ml_collections import ConfigDict, config_dict
 
 from jaxcodec import presets
-from jaxcodec.recipes import base
+from jaxcodec.recipes import base, codec_magnitude
 
 
 def full(config: ConfigDict, name: str) -> None:
-  """Adds the preset `name` and how to train it: DAC's losses and optimisers."""
+  """Adds the preset `name` and how to train it.
+
+  That is DAC's losses and optimisers, but for a codec of magnitudes.
+  """
   config.codec = presets.preset(name)
   config.codec.dtype = config_dict.placeholder(str)  # bfloat16: of both halves' layers
+  if config.codec.encoder.name == "magnitude":
+    codec_magnitude.full(config)
+    return
   config.codec_train = base.training(
     steps=400_000,
     batch_size=72,
@@ -63,6 +69,9 @@ _THIN = {
 
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: thin layers, short examples, higher rates."""
+  if config.codec.encoder.name == "magnitude":
+    codec_magnitude.runlocal(config)
+    return
   for part, thin in _THIN.items():
     # A ConfigDict's fields cannot be added to by update.
     config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}

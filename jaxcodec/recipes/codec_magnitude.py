@@ -1,0 +1,45 @@
+"""How a codec of magnitudes is trained: from a fitted start, without discriminators."""
+
+from ml_collections import ConfigDict
+
+from jaxcodec.recipes import base
+
+
+def full(config: ConfigDict) -> None:
+  """Adds its training to a config that has its `codec`."""
+  config.codec_train = base.training(
+    task="magnitude",
+    steps=100_000,
+    batch_size=64,
+    crop_seconds=2.0,
+    ema_decay=0.997,
+    weights=dict(magnitude=40.0, bands=20.0, codebook=10.0, commitment=10.0),
+    mel_scales=(  # of evaluation
+      (32, 5),
+      (64, 10),
+      (128, 20),
+      (256, 40),
+      (512, 80),
+      (1024, 160),
+      (2048, 320),
+    ),
+    remat=False,
+    start=dict(frames=60_000, iterations=8),
+    optimizer=dict(
+      learning_rate=1e-3,
+      warmup_steps=100,
+      gamma=0.99996,
+      b1=0.9,
+      b2=0.98,
+      weight_decay=0.01,
+      clip_norm=1.0,
+    ),
+  )
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Makes it minutes of two CPU cores; the codec keeps its size."""
+  train = config.codec_train
+  train.update(steps=1250, batch_size=16, log_every=20)
+  train.update(eval_every=300, checkpoint_every=300)
+  train.optimizer.update(gamma=0.997)

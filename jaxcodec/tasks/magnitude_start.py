@@ -1,0 +1,137 @@
+"""Starts a codec of magnitudes on the features of audio, before any training.
+
+A codec so started already codes audio; training then improves on it from the first
+step, where one with random codebooks must learn them and the decoder at once.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy import linalg
+
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
+from jaxcodec.quantizers import ema
+from jaxcodec.quantizers.codebook import nearest, take
+from jaxcodec.quantizers.euclidean import STATS, EmaRVQ
+from jaxcodec.semantic import kmeans
+
+_ROWS = 16  # of audio whose features are computed at once
+_RIDGE = 5e-5  # for latents' squares of about 0.1
+
+
+def start(
+  codec: Codec,
+  variables: Any,
+  rng: jax.Array,
+  audio_BxN: np.ndarray,
+  *,
+  batch_frames: int,
+  iterations: int = 8,
+) -> dict[str, Any]:
+  """Returns a fresh codec's variables, fitted to audio.
+
+  The encoder's mean is that of the features. Each codebook holds k-means of what those
+  before leave of them, and the decoder's linear map is the ridge regression of the
+  magnitudes on the quantised latents. Equal arguments give equal variables.
+
+  Args:
+    codec: with the encoder and decoder of magnitudes and an `EmaRVQ` between them.
+    variables: of `codec.init`; the networks in them give zero.
+    rng: draws the vectors that k-means starts from.
+    audio_BxN: crops of training audio, N a multiple of the hop; some 60 latent frames
+      for each code make good codebooks.
+    batch_frames: latent frames of a training batch, which the codebooks' running counts
+      are scaled to.
+    iterations: of each k-means.
+
+  Raises:
+    ValueError: another kind of codec, halves that do not fit, or fewer latent frames
+      than codes.
+  """
+  _check(codec, audio_BxN)
+  bands_TxD, target_BxTxD = _features(codec, variables["params"], audio_BxN)
+  mean_D = bands_TxD.mean(0)
+  books, quantized_TxD = _codebooks(
+    codec.quantizer, rng, bands_TxD - mean_D[None], batch_frames, iterations
+  )
+  latent_BxTxD = quantized_TxD.reshape(*target_BxTxD.shape[:2], -1)
+  params = variables["params"]
+  linear = _regression(latent_BxTxD, target_BxTxD, params["decoder"]["linear"])
+  encoder = {**params["encoder"], "mean": mean_D}
+  decoder = {**params["decoder"], "linear": linear}
+  params = {**params, "encoder": encoder, "decoder": decoder}
+  return {**variables, "params": params, STATS: {"quantizer": books}}
+
+
+def _check(codec, audio_BxN):
+  kinds = (MagnitudeEncoder, EmaRVQ, MagnitudeDecoder)
+  parts = (codec.encoder, codec.quantizer, codec.decoder)
+  for part, kind in zip(parts, kinds, strict=True):
+    if not isinstance(part, kind):
+      raise ValueError(f"the codec must have {kind.__name__}, got {part.name or part}")
+  for name in ("n_fft", "hop", "sub_hop", "power"):
+    ours, theirs = getattr(codec.encoder, name), getattr(codec.decoder, name)
+    if ours != theirs:
+      raise ValueError(
+        f"encoder and decoder must have one {name}, got {ours} and {theirs}"
+      )
+  hop, codes = codec.encoder.hop, codec.quantizer.codebook_size
+  if audio_BxN.shape[1] % hop:
+    raise ValueError(f"audio must be of whole hops of {hop}, got {audio_BxN.shape}")
+  if (frames := audio_BxN.size // hop) < codes:
+    raise ValueError(f"{codes} codes need as many frames or more, got {frames}")
+
+
+def _features(codec, params, audio_BxN):
+  """Returns the bands (frames, D), and compressed magnitudes (B, T, sub-frames * F)."""
+  features = codec.encoder.features
+
+  @jax.jit
+  def both(audio_BxN):
+    bands_BxTxD = codec.encoder.apply(
+      {"params": params["encoder"]}, audio_BxN[..., None], method="bands"
+    )
+    magnitude = features.compress(features.magnitudes(audio_BxN))
+    return bands_BxTxD, magnitude.reshape(*bands_BxTxD.shape[:2], -1)
+
+  pieces = [both(audio_BxN[i : i + _ROWS]) for i in range(0, len(audio_BxN), _ROWS)]
+  bands_BxTxD, target_BxTxD = map(jnp.concatenate, zip(*pieces, strict=True))
+  return bands_BxTxD.reshape(-1, codec.encoder.output_dim), target_BxTxD
+
+
+def _codebooks(quantizer, rng, residual_TxD, batch_frames, iterations):
+  """Returns the variables of all codebooks, and the quantised vectors (T, D)."""
+  frames, V = len(residual_TxD), quantizer.codebook_size
+  books, quantized_TxD = {}, jnp.zeros_like(residual_TxD)
+  draw, look_up = jax.jit(ema.sample_vectors, static_argnums=3), jax.jit(nearest)
+  for k in range(quantizer.num_codebooks):
+    key = jax.random.fold_in(rng, k)
+    begin_VxD = draw(key, residual_TxD, jnp.ones(frames), V)
+    embed_VxD = kmeans.lloyd(residual_TxD, begin_VxD, iterations).centroid_VxD
+    codes_T = look_up(residual_TxD, embed_VxD)
+    count_V = jnp.bincount(codes_T, length=V).astype(jnp.float32)
+    count_V = count_V * (batch_frames / frames)
+    book = ema.Codebook(embed_VxD, embed_VxD * count_V[:, None], count_V, jnp.ones(1))
+    books[f"layers_{k}"] = book._asdict()
+    chosen_TxD = take(embed_VxD, codes_T)
+    quantized_TxD, residual_TxD = quantized_TxD + chosen_TxD, residual_TxD - chosen_TxD
+  return books, quantized_TxD
+
+
+@jax.jit
+def _regression(latent_BxTxD, target_BxTxD, linear):
+  """Fits the convolution's kernel and bias to give the targets."""
+  taps, D, outputs = linear["kernel"].shape
+  T, around = latent_BxTxD.shape[1], taps // 2
+  padded = jnp.pad(latent_BxTxD, ((0, 0), (around, around), (0, 0)))
+  x = jnp.concatenate([padded[:, i : i + T] for i in range(taps)], -1)
+  x, y = x.reshape(-1, taps * D), target_BxTxD.reshape(-1, outputs)
+  bias = y.mean(0)
+  highest = jax.lax.Precision.HIGHEST
+  gram = jnp.matmul(x.T, x, precision=highest) + _RIDGE * len(x) * jnp.eye(taps * D)
+  moments = jnp.matmul(x.T, y - bias[None], precision=highest)
+  kernel = linalg.solve(gram, moments, assume_a="pos")
+  return {"kernel": kernel.reshape(taps, D, outputs), "bias": bias}

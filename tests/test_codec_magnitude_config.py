@@ -1,0 +1,97 @@
+"""The codec of magnitudes by its config: what it builds, and its stage."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxcodec
+from jaxcodec import pipeline, recipes, weights
+from jaxcodec.build.check import check, check_shapes
+from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.pipeline.experiment import plain
+from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
+from jaxcodec.train.metrics_file import read_metrics
+
+HALF = dict(width=8, mlp_width=8, depth=1, n_fft=128, hop=64, sub_hop=32)
+SMALL = {
+  "cpu_devices": 8,
+  "mesh.data": 2,
+  "stages": "codec",
+  "data.source": "synthetic",
+  "codec_train.steps": 3,
+  "codec_train.batch_size": 4,
+  "codec_train.crop_seconds": 0.05,
+  "codec_train.mel_scales": ((64, 10),),
+  "codec_train.log_every": 1,
+  "codec_train.accumulate": 2,
+  "codec_train.start.frames": 200,
+  "codec_train.start.iterations": 2,
+}
+
+
+def _config(**changes):
+  arg = "runlocal,codec=magnitude_16khz"
+  config = recipes.experiment(arg, codec_name="dac", slm="maskgit")
+  for half in ("encoder", "decoder"):
+    config.codec[half].update(HALF)
+  config.codec.decoder.iterations = 2
+  config.codec.quantizer.update(num_codebooks=2, codebook_size=16)
+  config.update_from_flattened_dict(SMALL | changes)
+  return config
+
+
+@pytest.mark.parametrize("arg", ["", "runlocal,"])
+def test_the_recipe_builds(arg):
+  arg = f"{arg}codec=magnitude_16khz"
+  config = plain(recipes.experiment(arg, codec_name="dac", slm="maskgit"))
+  models = check(config)
+  assert isinstance(models.codec_task, CodecMagnitudeTask)
+  assert models.codec_task.codec.spec.bitrate == 4_000
+  check_shapes(config, models.codec_task)
+
+
+def test_the_stage_starts_on_features_and_trains(tmp_path):
+  pipeline.run(_config(), tmp_path, command="pytest")
+  records = read_metrics(tmp_path / "codec")
+  assert records[-1]["step"] == 3 and np.isfinite(records[-1]["loss"])
+  # Random weights would have an error of the order of 1.
+  first = next(record for record in records if "magnitude" in record)
+  assert first["step"] == 1 and first["magnitude"] < 0.1
+  variables = weights.load_params(tmp_path / "codec" / weights.FILE)
+  books = jax.tree.leaves(variables["vq_stats"])
+  assert all(np.isfinite(book).all() for book in books)
+  assert variables["params"]["encoder"]["mean"].all()
+  model = jaxcodec.load(weights=tmp_path)
+  audio = np.sin(np.arange(1000, dtype=np.float32) / 20)
+  assert model.decode(model.encode(audio)).shape == (1, 1000, 1)
+
+
+@pytest.mark.parametrize(
+  "field,value,match",
+  [
+    ("task", "magnitudes", "codec_train.task must be one of .*gan.*magnitude"),
+    ("weights", {"magnitude": 1.0}, "codec_train.weights must name .*commitment"),
+    ("start", {"frames": 0, "iterations": 1}, "codec_train.start.frames must be a"),
+    ("start", {"frames": 15, "iterations": 1}, "must be at least 16 codes, got 15"),
+    ("start", {"frames": 99}, "codec_train.start must have frames and iterations"),
+  ],
+)
+def test_what_cannot_be_is_one_error(field, value, match):
+  config = plain(_config())
+  config["codec_train"][field] = value
+  with pytest.raises(ConfigError, match=match):
+    make_codec_task(config)
+
+
+def test_the_task_wants_its_codec():
+  config = plain(_config())
+  config["codec"]["decoder"]["power"] = 0.5
+  with pytest.raises(ConfigError, match="codec_train.start needs one power"):
+    make_codec_task(config)
+  config["codec"] = {"preset": "dac"}
+  with pytest.raises(ConfigError, match="codec_train.start needs a codec.encoder"):
+    make_codec_task(config)
+  config["codec_train"]["start"] = None
+  with pytest.raises(ConfigError, match="codec_train.task 'magnitude' needs"):
+    make_codec_task(config)
