@@ -103,6 +103,13 @@ def test_rates_at_which_no_word_is_understood_are_pointed_out(study):
   assert "With other no system's wer is below 0.9" in warning
 
 
+def test_a_study_without_discriminators_says_so(study):
+  found = json.loads(json.dumps(study[0]))
+  assert "with discriminators from step" in setting.sentences(found)[0]
+  found["setting"]["adversarial_start"] = None
+  assert "without discriminators." in setting.sentences(found)[0]
+
+
 def test_clips_are_equally_loud_where_peaks_allow():
   rng = np.random.default_rng(0)
   for gain in (0.001, 0.3):

@@ -10,7 +10,7 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
   return {
     "data": data["source"],
     "codec_steps": codec["steps"],
-    "adversarial_start": codec["adversarial_start"],
+    "adversarial_start": codec.get("adversarial_start"),  # None without discriminators
     "codec_batch": codec["batch_size"],
     "crop_seconds": codec["crop_seconds"],
     "slm_steps": slm["steps"],

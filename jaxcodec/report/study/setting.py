@@ -13,12 +13,15 @@ UNINTELLIGIBLE = 0.9
 def sentences(study: Study) -> list[str]:
   """Returns sentences about the data, the training and the seeds, and warnings."""
   s, seeds = study["setting"], list(study["settings"]["seeds"])
+  start = s["adversarial_start"]
+  judged = "without discriminators"
+  if start is not None:
+    judged = f"with discriminators from step {start}"
   said = [
     f"Data: {s['data']}. Codecs: {s['codec_steps']} steps of {s['codec_batch']} x"
-    f" {s['crop_seconds']:g} s, with discriminators from step"
-    f" {s['adversarial_start']}. Language models: {s['slm_steps']} steps. Measured on"
-    f" at most {s['reconstructed']} reconstructed and {s['generated']} generated"
-    f" held-out sentences. Seeds: {', '.join(map(str, seeds))}."
+    f" {s['crop_seconds']:g} s, {judged}. Language models: {s['slm_steps']} steps."
+    f" Measured on at most {s['reconstructed']} reconstructed and {s['generated']}"
+    f" generated held-out sentences. Seeds: {', '.join(map(str, seeds))}."
   ]
   if len(seeds) == 1:
     said.append(
