@@ -93,10 +93,7 @@ class CodecGanTask:
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts a codec's variables into a fresh state; the discriminators stay fresh."""
-    params = variables["params"]
-    collections = {name: variables[name] for name in state.collections}
-    average = jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, ema=average, collections=collections)
+    return state.start_from(variables)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the discriminators, then the codec."""
@@ -105,13 +102,8 @@ class CodecGanTask:
     (state, metrics_d), (kept, grads, metrics) = compute(
       state, {"audio_BxN": batch["audio_BxN"]}, rng
     )
-    updates, opt = self.opt.update(grads, state.opt, state.params)
-    params = optax.apply_updates(state.params, updates)
-    step = state.step + 1
-    decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
-    ema = optax.incremental_update(params, state.ema, 1 - decay)
+    state = state.apply_gradients(grads, self.opt, self.ema_decay).replace(**kept)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
-    state = state.replace(step=step, params=params, ema=ema, opt=opt, **kept)
     return state, {**metrics_d, **metrics, **grad_norm}
 
   def _compute_whole(self, state, batch, rng):

@@ -69,10 +69,7 @@ class CodecMagnitudeTask:
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts a codec's variables into a fresh state."""
-    params = variables["params"]
-    collections = {name: variables[name] for name in state.collections}
-    average = jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, ema=average, collections=collections)
+    return state.start_from(variables)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the codec. The codebooks' running means are updated by each part."""
@@ -86,14 +83,8 @@ class CodecMagnitudeTask:
     collections, (grads, metrics) = mean_over_parts(
       part, state.collections, audio, self.accumulate
     )
-    updates, opt = self.opt.update(grads, state.opt, state.params)
-    params = optax.apply_updates(state.params, updates)
-    step = state.step + 1
-    decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
-    ema = optax.incremental_update(params, state.ema, 1 - decay)
-    state = state.replace(
-      step=step, params=params, ema=ema, opt=opt, collections=collections
-    )
+    state = state.apply_gradients(grads, self.opt, self.ema_decay)
+    state = state.replace(collections=collections)
     return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
   def _gradients(self, params, collections, audio_BxN, rng):
