@@ -60,8 +60,11 @@ class Batches(abc.ABC):
   def make_synthetic(
     self, num_semantic: int, *, spec: TokenSpec, mesh: Mesh, seed: int
   ) -> Iterable[Any]:
-    """Noise in the place of the batches to train on."""
-    raise NotImplementedError(f"{type(self).__name__} cannot be made of noise")
+    """Noise in the place of the batches to train on; ConfigError if there is none."""
+    raise ConfigError(
+      "data.source='synthetic' has no noise for the batches of this slm.name"
+      f" ({type(self).__name__}); use recordings"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
