@@ -10,27 +10,41 @@ _ADAMW = ("b1", "b2", "weight_decay")
 
 
 def make_adamw(settings: Config, path: str) -> optax.GradientTransformation:
-  """Makes AdamW with a warm-up, exponential decay and a clipped global norm.
+  """Makes AdamW with a warm-up, a decay and a clipped global norm.
 
   Args:
     settings: all of learning_rate, warmup_steps, gamma (decay a step), b1, b2,
-      weight_decay and clip_norm.
+      weight_decay and clip_norm; if it has cosine_steps, the rate also falls by half a
+      cosine, to zero at that step.
     path: of the settings in the config, for errors.
 
   Raises:
     ConfigError: a field too many or too few.
   """
-  known = {*inspect.signature(_schedule).parameters, *_ADAMW, "clip_norm"}
-  if unknown := set(settings) ^ known:
+  rates = set(inspect.signature(_schedule).parameters)
+  known = {*rates, *_ADAMW, "clip_norm"}
+  if unknown := (set(settings) | {"cosine_steps"}) ^ known:
     raise ConfigError(f"{path} must have the fields {sorted(known)}, see {unknown}")
-  rate = _schedule(**{n: settings[n] for n in inspect.signature(_schedule).parameters})
+  rate = _schedule(**{name: settings[name] for name in rates & set(settings)})
   adamw = optax.adamw(rate, **{name: settings[name] for name in _ADAMW})
   return optax.chain(optax.clip_by_global_norm(settings["clip_norm"]), adamw)
 
 
-def _schedule(learning_rate: float, warmup_steps: int, gamma: float) -> optax.Schedule:
+def _schedule(
+  learning_rate: float,
+  warmup_steps: int,
+  gamma: float,
+  cosine_steps: int | None = None,
+) -> optax.Schedule:
   decay = optax.exponential_decay(learning_rate, 1, gamma)
+  if cosine_steps:
+    left = max(1, cosine_steps - warmup_steps)
+    decay = _product(decay, optax.cosine_decay_schedule(1.0, left))
   if not warmup_steps:
     return decay
   rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
   return optax.join_schedules([rise, decay], [warmup_steps])
+
+
+def _product(a: optax.Schedule, b: optax.Schedule) -> optax.Schedule:
+  return lambda count: a(count) * b(count)

@@ -1,15 +1,16 @@
 """How a codec of magnitudes is trained: from a fitted start, without discriminators."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from jaxcodec.recipes import base
 
 
 def full(config: ConfigDict) -> None:
   """Adds its training to a config that has its `codec`."""
+  steps = FieldReference(100_000)
   config.codec_train = base.training(
     task="magnitude",
-    steps=100_000,
+    steps=steps,
     batch_size=64,
     crop_seconds=2.0,
     ema_decay=0.997,
@@ -28,7 +29,8 @@ def full(config: ConfigDict) -> None:
     optimizer=dict(
       learning_rate=1e-3,
       warmup_steps=100,
-      gamma=0.99996,
+      gamma=1.0,
+      cosine_steps=steps,  # follows codec_train.steps
       b1=0.9,
       b2=0.98,
       weight_decay=0.01,
@@ -42,4 +44,3 @@ def runlocal(config: ConfigDict) -> None:
   train = config.codec_train
   train.update(steps=1250, batch_size=16, log_every=20)
   train.update(eval_every=300, checkpoint_every=300)
-  train.optimizer.update(gamma=0.997)
