@@ -1,20 +1,17 @@
 """DAC's residual quantiser: projected, L2-normalised codebooks trained by gradient."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d
+from jaxcodec.nn.dsp import matmul
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.quantizers.codebook import l2_normalize, take
 from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
-
-_dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 class FactorizedVQ(nn.Module):
@@ -129,14 +126,14 @@ class FactorizedRVQ(CodebookStack):
     levels = self.quantizers[:K]
     down, bias, up, up_bias = zip(*(q.projections() for q in levels), strict=True)
     down = jnp.concatenate(down, -1)
-    between = _dot(jnp.concatenate(up), down)  # from each level to each
-    offset = _dot(jnp.stack(up_bias), down)
-    left = _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
+    between = matmul(jnp.concatenate(up), down)  # from each level to each
+    offset = matmul(jnp.stack(up_bias), down)
+    left = matmul(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
     codes = []
     for k, quantizer in enumerate(levels):
       codes.append(quantizer.lookup(left[..., :d]))
       next_ = (k + 1) * d
-      table = _dot(quantizer.codebook, between[k * d : next_, next_:])
+      table = matmul(quantizer.codebook, between[k * d : next_, next_:])
       left = left[..., d:] - take(table + offset[k : k + 1, next_:], codes[-1])
     return jnp.stack(codes, -1)
 
@@ -145,7 +142,7 @@ class FactorizedRVQ(CodebookStack):
     levels = self.quantizers[: self.checked(codes_BxTxK.shape[-1])]
     _, _, up, bias = zip(*(q.projections() for q in levels), strict=True)
     chosen = [take(q.codebook, codes_BxTxK[..., k]) for k, q in enumerate(levels)]
-    return _dot(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
+    return matmul(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
 
 
 def _row(bias):
