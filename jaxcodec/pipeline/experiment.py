@@ -187,9 +187,9 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
   data = dict(experiment.config["data"])
   for name in ("path", "workers"):
     data.pop(name)
-  # Configs of earlier versions lack the option; what they recorded still counts.
-  if data["options"].get("voices", 0) is None:
-    data["options"] = {k: v for k, v in data["options"].items() if k != "voices"}
+  # Configs of earlier versions lack these options; what they recorded still counts.
+  later = {name for name in ("voices", "script") if data["options"].get(name) is None}
+  data["options"] = {k: v for k, v in data["options"].items() if k not in later}
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 

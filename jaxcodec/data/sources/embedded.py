@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import importlib.resources
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,10 +14,9 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.sources.folder import read_recording
+from jaxcodec.data.sources.scripts import corpus_folder, list_utterances
 from jaxcodec.data.sources.voices import VOICES, load_model, speak
 
-# Part of the folder's name: raise it whenever the same id would sound different.
-VERSION = 2
 NUM_VOICES = 4
 RMS_DBFS, MAX_PEAK = -23.0, 0.9
 MARGIN_SECONDS, SILENCE_DB = 0.1, -40.0
@@ -30,6 +28,7 @@ def open_embedded(
   *,
   sample_rate: int,
   on_error: str = "raise",
+  script: str = "sentences",
   max_utterances: int | None = None,
   voices: int = NUM_VOICES,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -40,8 +39,10 @@ def open_embedded(
     path: must be None.
     sample_rate: see `open_source`.
     on_error: nothing to skip here: a broken file is spoken again.
-    max_utterances: only the first ones; all voices occur once there are as many.
-    voices: how many say every sentence, at most 8; about 19 minutes of speech each.
+    script: what is said: `sentences`, read by every voice, or `matrix`; see `scripts`.
+    max_utterances: only the first ones; all voices occur once there are as many. None
+      for all sentences, or 1,600 of a matrix.
+    voices: how many speak, at most 8.
     cache_bytes: memory for decoded audio.
 
   Raises:
@@ -58,8 +59,8 @@ def open_embedded(
     )
   if not 1 <= voices <= len(VOICES):
     raise DataError(f"data.options.voices must be 1 to {len(VOICES)}, got {voices}")
-  folder = corpus_folder()
-  utterances = list_utterances(folder, voices)[:max_utterances]
+  utterances = list_utterances(script, voices, max_utterances)
+  folder = corpus_folder(script)
   _speak(folder, utterances, lambda utterance: not utterance.path.exists())
 
   def open_checked():
@@ -80,26 +81,6 @@ def open_embedded(
     return open_checked()
 
 
-def corpus_folder() -> pathlib.Path:
-  """Returns where the spoken corpus is kept, below `files.cache_folder`."""
-  return files.cache_folder() / f"embedded-v{VERSION}"
-
-
-def list_utterances(folder: pathlib.Path, num_voices: int) -> list[AudioFile]:
-  """Returns who says what, in an order that fewer utterances are a good choice of.
-
-  The sentences once, each by the next voice in turn, then again with the voices moved
-  on by one, until every voice has said every sentence.
-  """
-  lines = importlib.resources.files(__package__).joinpath("sentences.txt")
-  sentences = lines.read_text(encoding="utf-8").splitlines()
-  return [
-    _utterance(folder, VOICES[(line + turn) % num_voices].name, line, text)
-    for turn in range(num_voices)
-    for line, text in enumerate(sentences)
-  ]
-
-
 def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
   """Trims the ends to 0.1 s of silence and sets the level to -23 dBFS RMS."""
   frame = rate // 100
@@ -110,11 +91,6 @@ def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
   audio_N = audio_N[start : (loud[-1] + 1) * frame + margin]
   gain = 10 ** (RMS_DBFS / 20) / np.sqrt(np.mean(np.square(audio_N)))
   return audio_N * min(gain, MAX_PEAK / np.max(np.abs(audio_N)))
-
-
-def _utterance(folder: pathlib.Path, voice: str, line: int, text: str) -> AudioFile:
-  key = f"{voice}-{line + 1:03d}"
-  return AudioFile(folder / f"{key}.flac", key, voice, text)
 
 
 def _speak(
