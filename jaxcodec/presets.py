@@ -130,7 +130,7 @@ PRESETS: dict[str, dict[str, Any]] = {
   "magnitude_16khz": dict(
     sample_rate=16_000,
     encoder=_magnitude(192, 3, band_ratio=0.0388),
-    quantizer={**_ema(8), "dropout": 0.0},
+    quantizer={**_ema(8), "dropout": 0.0, "search": 8},
     decoder=_magnitude(256, 4, iterations=32, momentum=0.99),
   ),
   "baseline": _study(_ema),

@@ -7,6 +7,7 @@ from jax import lax
 
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import STATS, nearest, take
+from jaxcodec.quantizers.search import best_codes
 from jaxcodec.quantizers.stack import CodebookStack
 from jaxcodec.types import Quantized
 
@@ -63,6 +64,9 @@ class EmaRVQ(CodebookStack):
     threshold_ema_dead_code: running count below which a code is replaced, 0 for never;
       see `ema.least_count`.
     kmeans_iters: iterations of the k-means that starts a codebook.
+    search: paths through the codebooks that are followed outside training; 1 takes the
+      nearest code at each level. More find nearer sums of codes, for more time in
+      encoding and none in decoding; see `search.best_codes`.
   """
 
   width: int
@@ -74,6 +78,12 @@ class EmaRVQ(CodebookStack):
   epsilon: float = 1e-5
   threshold_ema_dead_code: float = 2.0
   kmeans_iters: int = 50
+  search: int = 1
+
+  def __post_init__(self):
+    if self.search < 1:
+      raise ValueError(f"search must be positive, got {self.search}")
+    super().__post_init__()
 
   def setup(self):
     self.layers = [
@@ -95,9 +105,15 @@ class EmaRVQ(CodebookStack):
     z_BxTxD = residual = z_BxTxD.astype(jnp.float32)
     used_B = self.used(z_BxTxD.shape[0], K, train)
     total, commitment_B, codes = 0.0, 0.0, []
+    found_BxTxK = None if train else self._search(lax.stop_gradient(z_BxTxD), K)
     for k, layer in enumerate(self.layers[:K]):
       keep_B = (k < used_B).astype(jnp.float32)
-      chosen, codes_BxT = self._level(layer, lax.stop_gradient(residual), keep_B, train)
+      if found_BxTxK is None:
+        x_BxTxD = lax.stop_gradient(residual)
+        chosen, codes_BxT = self._level(layer, x_BxTxD, keep_B, train)
+      else:
+        codes_BxT = found_BxTxK[..., k]
+        chosen = take(layer.embed.value, codes_BxT)
       error_B = jnp.mean((residual - chosen) ** 2, (1, 2))
       commitment_B = commitment_B + error_B * keep_B / used_B
       residual = residual - chosen
@@ -119,6 +135,13 @@ class EmaRVQ(CodebookStack):
     K = self.checked(codes_BxTxK.shape[-1])
     # Added one by one, which a CPU does far faster than a gather of all and a sum.
     return sum(take(self.layers[k].embed.value, codes_BxTxK[..., k]) for k in range(K))
+
+  def _search(self, z_BxTxD, K):
+    """Returns the codes of the first K levels, None if each is to choose by itself."""
+    if self.search == 1:
+      return None
+    books = [layer.embed.value for layer in self.layers[:K]]
+    return best_codes(z_BxTxD, books, self.search)
 
   def _level(self, layer, x_BxTxD, keep_B, train):
     """Returns the chosen vectors and their codes; updates the codebook in training."""
