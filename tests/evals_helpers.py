@@ -69,6 +69,11 @@ def make_workdir(folder, *, generated: bool = True, count: int = 3):
     models={"codec": "00ff"},
     absent={"distillmos": "pip install distillmos"},
   )
+  results["slm"] = {
+    "ce_per_codebook": [2.5, 3.0],
+    "accuracy_per_codebook": [0.25, 0.125],
+    "gain_per_codebook": [0.75, 0.0625],
+  }
   write_results(folder / "results.json", results)
   _write_stages(folder, clips, generated=generated)
   return folder

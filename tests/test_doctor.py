@@ -23,6 +23,7 @@ def test_a_machine_that_can_train(capsys):
     "PASS  codec",
     "PASS  codec",
     "PASS  language model",
+    "PASS  language model",
   ]
   assert "8 x cpu" in lines[0] and "sum over 8 devices" in lines[1]
   assert "perplexity" in lines[3]

@@ -121,6 +121,8 @@ def test_figures_equal_results_json(workdir, page):
       assert [cell.strip() for cell in row.split("|")[2:6]] == cells
   ceiling = results["ground_truth"]["wer"]
   assert shown["wer"][4:] == [number(ceiling["mean"]), interval(ceiling["ci95"]), "3"]
+  assert shown["0"] == ["2.500", "0.250", "0.750"]
+  assert "| 1        |               3.000 |    0.125 |      0.062 |" in markdown
 
 
 def test_everything_said_is_there_and_none_of_it_is_markup(workdir, page):

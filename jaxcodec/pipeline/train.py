@@ -103,17 +103,19 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def _log_codebooks(step: int, values: dict[str, Any]) -> None:
-  """Logs held-out cross-entropy and accuracy by codebook, where they were measured."""
+  """Logs held-out cross-entropy, accuracy and gain by codebook, where measured."""
   if "eval/ce_per_codebook" in values:
-    ce, accuracy = (
-      " ".join(f"{value:.3f}" for value in values[f"eval/{name}_per_codebook"])
-      for name in ("ce", "accuracy")
+    ce, accuracy, gain = (
+      " ".join(f"{x:.3f}" for x in values.get(f"eval/{name}_per_codebook", ()))
+      for name in ("ce", "accuracy", "gain")
     )
     logging.info(
-      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s",
+      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s, more"
+      " nats with a wrong condition %s",
       step,
       ce,
       accuracy,
+      gain or "unknown",
     )
 
 
@@ -126,16 +128,20 @@ def _fit(
   experiment, section, task, data, eval_data, folder, show, symptoms=(), initial=None
 ):
   config = experiment.config[section.removesuffix("_train")]
+  steps = experiment.config[section]["steps"]
   watch = health.Watch([*symptoms, health.input_starved()])
+  watch_end = health.Watch([health.condition_ignored()])
 
   def on_log(step, values):
     watch(step, values)
+    if step == steps:
+      watch_end(step, values)
     _log_codebooks(step, values)
 
   state = fit(
     task,
     data,
-    steps=experiment.config[section]["steps"],
+    steps=steps,
     workdir=folder,
     mesh=experiment.mesh,
     seed=experiment.seed,

@@ -40,6 +40,7 @@ def render_html(contents: WorkdirContents) -> str:
     version=jaxcodec.__version__,
     facts=_facts(results),
     set_tables=measures.set_tables(results),
+    language_model=measures.language_model(results),
     absent=measures.absent(results),
     failures=measures.failures(results),
     glossary=measures.glossary(results),
