@@ -20,7 +20,11 @@ BUFFERS = "buffers"  # arrays of an imported file that aren't weights, e.g. wind
 
 
 def save_params(
-  path: files.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
+  path: files.PathLike,
+  variables: Any,
+  metadata: Mapping[str, str] | None = None,
+  *,
+  half: bool = False,
 ) -> str:
   """Writes nested dicts of arrays, atomically; returns the file's sha256.
 
@@ -30,15 +34,18 @@ def save_params(
     path: usually ends in `params.safetensors`.
     variables: nested dicts of arrays.
     metadata: strings for the header.
+    half: write floats as float16, for half the size; they are read as float32.
 
   Raises:
-    ValueError: naming a key that holds a slash, or a value of metadata that isn't a
-      string.
+    ValueError: naming a key that holds a slash, a value of metadata that isn't a
+      string, or an array with values that float16 cannot hold.
   """
   for key, value in (metadata or {}).items():
     if not isinstance(value, str):
       raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
   tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
+  if half:
+    tensors = {key: _halved(key, tensor) for key, tensor in tensors.items()}
   content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
   files.write_bytes(path, content)
   return files.sha256(path)
@@ -46,6 +53,8 @@ def save_params(
 
 def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """Reads nested dicts of numpy arrays from a file that `save_params` wrote.
+
+  Floats are float32, also where the file has halves.
 
   Args:
     path: the file.
@@ -136,7 +145,7 @@ def fingerprint(variables: Any) -> str:
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _open(path) as file:
     checksum = (file.metadata() or {}).get(CHECKSUM)
-    tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+    tensors = {key: _whole(file.get_tensor(key)) for key in sorted(file.keys())}
   if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
     raise ValueError(f"{path} was altered: its checksum is wrong")
   return tensors
@@ -168,6 +177,20 @@ def _tensor(value: Any) -> np.ndarray:
   if jax.numpy.issubdtype(array.dtype, np.floating):
     array = array.astype(np.float32)
   return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _halved(key: str, tensor: np.ndarray) -> np.ndarray:
+  if tensor.dtype != np.float32:
+    return tensor
+  with np.errstate(over="ignore"):
+    half = tensor.astype(np.float16)
+  if not np.array_equal(np.isfinite(half), np.isfinite(tensor)):
+    raise ValueError(f"{key} has values beyond float16, up to {np.abs(tensor).max():g}")
+  return half
+
+
+def _whole(tensor: np.ndarray) -> np.ndarray:
+  return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:

@@ -1,11 +1,13 @@
 """The codec of magnitudes by its config: what it builds, and its stage."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
 import jaxcodec
-from jaxcodec import pipeline, recipes, weights
+from jaxcodec import pipeline, recipes, shipped, weights
 from jaxcodec.build.check import check, check_shapes
 from jaxcodec.build.codec import make_codec_task
 from jaxcodec.build.fields import ConfigError
@@ -65,6 +67,33 @@ def test_the_stage_starts_on_features_and_trains(tmp_path):
   model = jaxcodec.load(weights=tmp_path)
   audio = np.sin(np.arange(1000, dtype=np.float32) / 20)
   assert model.decode(model.encode(audio)).shape == (1, 1000, 1)
+
+
+def test_no_steps_export_what_training_would_begin_with(tmp_path, monkeypatch):
+  first, second = tmp_path / "first", tmp_path / "second"
+  pipeline.run(_config(**{"codec_train.steps": 0}), first, command="pytest")
+  fitted = weights.load_params(first / "codec" / weights.FILE)
+  assert fitted["params"]["encoder"]["mean"].all()
+  assert not (first / "codec" / "checkpoints").exists()
+  # The same by the name of a codec that comes along.
+  monkeypatch.setattr(shipped, "ROOT", tmp_path / "shipped")
+  (tmp_path / "shipped").mkdir()
+  (first / "codec").rename(tmp_path / "shipped" / "fitted")
+  begin = {"codec_train.steps": 0, "codec_train.init_from": "fitted"}
+  pipeline.run(_config(**begin), second, command="pytest")
+  again = weights.load_params(second / "codec" / weights.FILE)
+  jax.tree.map(np.testing.assert_array_equal, again, fitted)
+  record = json.loads((second / "codec" / "DONE.json").read_text())
+  assert record["inputs"]["config"]["codec_train"]["init_from"] == weights.fingerprint(
+    fitted
+  )
+
+
+def test_no_steps_from_random_weights_are_an_error():
+  config = plain(_config(**{"codec_train.steps": 0}))
+  config["codec_train"]["start"] = None
+  with pytest.raises(ConfigError, match="codec_train.steps must be a positive"):
+    check(config)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
+"""Commands `jaxcodec encode|decode|synthesize|convert|export|info|data|doctor`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
 a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
@@ -76,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     "--verify", action="store_true", help="compare on probe audio with the original"
   )
   convert.set_defaults(run=_convert)
+  export = commands.add_parser(
+    "export", help="a trained run's weights in float16, with a model card"
+  )
+  export.add_argument("run_folder", metavar="RUN", help="work directory")
+  export.add_argument("--out", required=True, metavar="DIR")
+  export.add_argument(
+    "--part",
+    choices=("codec", "slm"),
+    default="codec",
+    help="the codec, or the language model with the codec that it speaks through",
+  )
+  export.set_defaults(run=_export)
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
@@ -93,7 +105,7 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
   parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
   parser.add_argument("--preset", help="not needed if the weights say which codec")
   parser.add_argument(
-    "--weights", help="file, or work directory; --preset demo_16khz has its own"
+    "--weights", help="file, work directory, or name of a codec that comes along"
   )
   parser.add_argument("--out", required=True, metavar="DIR", help="gets the same tree")
   parser.add_argument(
@@ -138,10 +150,13 @@ def _decode(arguments: argparse.Namespace) -> None:
 
 
 def _codec(arguments: argparse.Namespace) -> "CodecModel":
-  from jaxcodec.api import DEMO, CodecModel, load
+  from jaxcodec import shipped
+  from jaxcodec.api import CodecModel, load
 
-  if arguments.weights is None and arguments.preset != DEMO:
-    raise ValueError(f"--weights is missing; only --preset {DEMO} needs none")
+  if arguments.weights is None and arguments.preset not in shipped.codecs():
+    raise ValueError(
+      f"--weights is missing; only --preset {' or '.join(shipped.codecs())} needs none"
+    )
   model = load(arguments.preset, arguments.weights)
   if not isinstance(model, CodecModel):
     raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")
@@ -170,6 +185,12 @@ def _convert(arguments: argparse.Namespace) -> None:
       verify=arguments.verify,
     )
   )
+
+
+def _export(arguments: argparse.Namespace) -> None:
+  from jaxcodec.cli.export import export_run
+
+  print(export_run(arguments.run_folder, arguments.out, arguments.part))
 
 
 def _info(arguments: argparse.Namespace) -> None:
