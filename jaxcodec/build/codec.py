@@ -176,14 +176,15 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
+  start = train["adversarial_start"]
   return CodecGanTask(
     codec=codec,
     discriminator=_discriminator(train, path),
     opt=make_adamw(train["optimizer"], f"{path}.optimizer"),
-    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
+    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer", start),
     weights=dict(train["weights"]),
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
-    adversarial_start=train["adversarial_start"],
+    adversarial_start=start,
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
     **_loss_kinds(train, path),
