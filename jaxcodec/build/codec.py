@@ -1,5 +1,6 @@
 """Turns `config.codec` and `config.codec_train` into a codec and its training task."""
 
+import dataclasses
 from typing import Any
 
 from jaxcodec import losses, presets
@@ -105,6 +106,26 @@ def make_codec(config: Config) -> Codec:
     segments = call(Segments.in_seconds, dict(segments), path, sample_rate=rate)
   normalize = codec.get("normalize", False)
   return Codec(encoder, quantizer, decoder, rate, segments, normalize)
+
+
+def with_defaults(config: Config) -> dict[str, Any]:
+  """Returns a config whose codec says what its parts have where it leaves it to them.
+
+  Raises:
+    ConfigError: see `make_codec`.
+  """
+  codec, made = _codec_config(config), make_codec(config)
+  for part in ("encoder", "quantizer", "decoder"):
+    module = getattr(made, part)
+    defaults = {
+      field.name: getattr(module, field.name)
+      for field in dataclasses.fields(module)
+      if field.name not in ("name", "parent")
+    }
+    if part == "quantizer":
+      del defaults["width"]  # the encoder's
+    codec[part] = {**defaults, **codec[part]}
+  return {**config, "codec": codec}
 
 
 def _codec_config(config: Config) -> dict[str, Any]:
