@@ -16,7 +16,10 @@ without LSTM and with a latent of 128, also before DAC's quantiser and decoder, 
 rows differ in the named part alone; `encodec` has an LSTM on both sides and `dac` has
 DAC's encoder with its latent of 1024, as their originals do. SEANet is causal, as in
 EnCodec's 24 kHz model. The Vocos decoder has the width of Vocos's mel model and the
-STFT of its EnCodec model, and is not conditioned on the number of codebooks.
+STFT of its EnCodec model, and is not conditioned on the number of codebooks. All rows
+have one law of quantiser dropout, DAC's: half of the items of a batch use fewer
+codebooks, so that the other half trains all eight, which are what is tokenised. Losses
+are sums over codebooks in all of them. The published EnCodec keeps its own of both.
 
 `magnitude_16khz` is in no paper: at the study's rates, it codes magnitudes without
 phases, so that a small model learns it in minutes of a CPU.
@@ -72,6 +75,12 @@ def _ema(num_codebooks):
     dropout=1.0,  # of the batches: each draws how many codebooks it uses
     dropout_per="batch",
   )
+
+
+def _study_ema(num_codebooks):
+  """EnCodec's quantiser with DAC's law of dropout and DAC's sum of losses."""
+  law = dict(dropout=0.5, dropout_per="item", loss_reduction="sum")
+  return {**_ema(num_codebooks), **law}
 
 
 def _simvq(num_codebooks):
@@ -133,10 +142,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     quantizer={**_ema(8), "dropout": 0.0, "search": 8},
     decoder=_magnitude(256, 4, iterations=32, momentum=0.99),
   ),
-  "baseline": _study(_ema),
-  "encodec": _study(_ema, **_seanet(2)),
-  "encodecq_vocos": _study(_ema, decoder=_vocos(512, 1536)),
-  "encodecq_dac": _study(_ema, decoder=_dac_decoder()),
+  "baseline": _study(_study_ema),
+  "encodec": _study(_study_ema, **_seanet(2)),
+  "encodecq_vocos": _study(_study_ema, decoder=_vocos(512, 1536)),
+  "encodecq_dac": _study(_study_ema, decoder=_dac_decoder()),
   "dacq_seanet": _study(_factorized),
   "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
   "dac": _dac(16_000, 8),

@@ -18,14 +18,14 @@ from ml_collections import config_flags
 
 from jaxcodec import files
 from jaxcodec.build.check import check
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
 from jaxcodec.recipes import config_file
 from jaxcodec.report.study import page, tables
 from jaxcodec.stages import WorkdirInUse
-from jaxcodec.study import collect, grid, runner
+from jaxcodec.study import collect, conditions, grid, runner
 from jaxcodec.study.sentences import read_sentences
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
@@ -60,8 +60,10 @@ def _study() -> int:
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   program = pathlib.Path(sys.argv[0]).with_name("main.py")
   cells = grid.plan(settings, workdir, str(program))
-  configs = {cell.name: _config_of(cell, settings) for cell in cells}
-  grid.check_matched(configs, {name: _spec_of(c) for name, c in configs.items()})
+  configs = {c.name: with_defaults(_config_of(c, settings)) for c in cells}
+  specs = {name: _spec_of(config) for name, config in configs.items()}
+  for line in conditions.check_matched(configs, specs).encoder:
+    print(f"rows differ in {line}", file=sys.stderr)
   if _DRY_RUN.value:
     again = [arg for arg in sys.argv if arg.lstrip("-") != "dry_run"]
     print(grid.as_lines(cells, f"python {shlex.join(again)}"))
@@ -92,7 +94,7 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
 
 
 def _spec_of(config: dict) -> dict:
-  """Returns the fields of a codec's token spec that `grid.check_matched` compares."""
+  """Returns what `conditions.check_matched` compares of a codec's token spec."""
   spec = make_codec(config).spec
   return {
     "num_codebooks": spec.num_codebooks,
@@ -102,7 +104,7 @@ def _spec_of(config: dict) -> dict:
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:
-  study = collect.collect(settings, cells, runner.read_status(workdir))
+  study = collect.collect(settings, cells, runner.read_status(workdir), with_defaults)
   text = tables.to_markdown(study)
   files.write_json(workdir / "study.json", study)
   files.write_text(workdir / "study.csv", tables.to_csv(study))

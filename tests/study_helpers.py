@@ -155,7 +155,7 @@ def fake_config(codec):
     "data": {"source": "folder", "options": {"name": None}},
     "codec": presets.preset(codec),
     "codec_train": CODEC_TRAIN,
-    "slm_train": {"steps": 4, "batch_size": 2, "crop_seconds": len(codec)},
+    "slm_train": {"steps": 4, "batch_size": 2, "crop_seconds": 4.0},
     "generate": {"prompt_seconds": 3.0, "num_utterances": 9},
     "evaluate": {"num_utterances": 10},
   }

@@ -76,6 +76,19 @@ def test_every_preset_is_here():
   assert {*SPECS, "vocos_mel_24khz"} == set(presets.PRESETS)
 
 
+def test_rows_of_the_study_share_one_law_of_dropout_and_losses():
+  fields = ("dropout", "dropout_per", "loss_reduction")
+
+  def law(name):
+    quantizer = make_preset(name).quantizer
+    return [getattr(quantizer, field) for field in fields]
+
+  assert {name: law(name) for name in STUDY} == dict.fromkeys(
+    STUDY, [0.5, "item", "sum"]
+  )
+  assert law("encodec_24khz") == [1.0, "batch", "mean"]
+
+
 def test_bitrates():
   rates = {"encodec_24khz": 24_000, "encodec_48khz": 24_000, "dac_16khz": 6_000}
   rates["magnitude_16khz"] = 4_000

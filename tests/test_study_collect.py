@@ -9,6 +9,7 @@ import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
 from jaxcodec import presets
+from jaxcodec.build.codec import with_defaults
 from jaxcodec.evals.results import read_results
 from jaxcodec.report.study.tables import to_csv, to_markdown
 from jaxcodec.stats import significance
@@ -150,7 +151,9 @@ def test_cells_of_other_settings_are_refused(tmp_path):
   cells = plan(tmp_path, slms=slms, codecs=["dac", "dacq_vocos"])
   write_cells(cells[:2])
   write_cells(cells[2:], config={"codec_train": CODEC_TRAIN | {"steps": 5}})
-  with pytest.raises(StudyError, match="codec_train.steps: 3 -> 5"):
+  with pytest.raises(
+    StudyError, match="codec_train.steps: 3 in dac-.*; 5 in dacq_vocos"
+  ):
     collect(settings(slms=slms), cells, {})
 
 
@@ -161,8 +164,10 @@ def test_a_codec_without_codebooks_is_a_system_like_others(tmp_path):
   codec["quantizer"] = {"name": "fsq", "num_codebooks": 2, "levels": [4, 4]}
   write_cells(cells[:2])
   write_cells(cells[2:], config={"codec": codec})
-  found = collect(settings(slms=slms), cells, {})
+  found = collect(settings(slms=slms), cells, {}, with_defaults)
   assert found["codecs"]["dacq_vocos"]["quantizer"] == "fsq"
+  assert any("quantizer.dropout: 0.5" in line for line in found["differences"]["codec"])
+  assert "Unequal conditions: codecs differ in codec.quantizer.dr" in to_markdown(found)
   assert "fsq" in json.dumps(found) and to_markdown(found)
 
 

@@ -1,5 +1,6 @@
 """Turns `config.codec` and `config.codec_train` into a codec and its training task."""
 
+import dataclasses
 from typing import Any
 
 from jaxcodec import losses, presets
@@ -107,6 +108,26 @@ def make_codec(config: Config) -> Codec:
   return Codec(encoder, quantizer, decoder, rate, segments, normalize)
 
 
+def with_defaults(config: Config) -> dict[str, Any]:
+  """Returns a config whose codec says what its parts have where it leaves it to them.
+
+  Raises:
+    ConfigError: see `make_codec`.
+  """
+  codec, made = _codec_config(config), make_codec(config)
+  for part in ("encoder", "quantizer", "decoder"):
+    module = getattr(made, part)
+    defaults = {
+      field.name: getattr(module, field.name)
+      for field in dataclasses.fields(module)
+      if field.name not in ("name", "parent")
+    }
+    if part == "quantizer":
+      del defaults["width"]  # the encoder's
+    codec[part] = {**defaults, **codec[part]}
+  return {**config, "codec": codec}
+
+
 def _codec_config(config: Config) -> dict[str, Any]:
   """Returns `config.codec` with its preset written out and the data's sample rate."""
   try:
@@ -176,14 +197,15 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
+  start = train["adversarial_start"]
   return CodecGanTask(
     codec=codec,
     discriminator=_discriminator(train, path),
     opt=make_adamw(train["optimizer"], f"{path}.optimizer"),
-    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
+    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer", start),
     weights=dict(train["weights"]),
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
-    adversarial_start=train["adversarial_start"],
+    adversarial_start=start,
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
     **_loss_kinds(train, path),

@@ -1,13 +1,14 @@
 """Puts the results of a study's finished cells together into study.json."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jaxcodec
 from jaxcodec import stages
 from jaxcodec.study import findings, setting
-from jaxcodec.study.grid import Cell, check_matched
+from jaxcodec.study.conditions import Differences, compare
+from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.relations import (
   attribute_measures,
   compare_codecs,
@@ -34,6 +35,7 @@ def collect(
   settings: Mapping[str, Any],
   cells: Sequence[Cell],
   status: Mapping[str, Mapping[str, Any]],
+  with_defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> dict[str, Any]:
   """Returns the content of study.json; cells that aren't done are named and left out.
 
@@ -41,24 +43,30 @@ def collect(
     settings: the study's config, as plain data.
     cells: from `grid.plan`.
     status: from `runner.run_cells`; may be empty, if another program ran the cells.
+    with_defaults: `build.codec.with_defaults`, or another function that writes out what
+      a config leaves to its parts' defaults before configs are compared.
 
   Raises:
-    StudyError: no cell with a language model is done, or finished cells differ in more
-      than codec, language model and seed.
+    StudyError: no cell with a language model is done, or finished cells differ in
+      data, training or evaluation. Codecs that differ in more than their parts, as
+      those of earlier revisions do, are named in `differences`.
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
   slms = read_slms(done, settings["slms"])
-  results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
-  check_matched(
-    {str(index): r["config"] for index, r in enumerate(results)},
-    {str(index): r["token_spec"] for index, r in enumerate(results)},
-  )
+  rows = {
+    f"{codec}-{slm}-s{seed}": result
+    for slm, systems in slms.items()
+    for codec, seeds in systems.items()
+    for seed, result in seeds.items()
+  }
+  results, differences = list(rows.values()), _differences(rows, with_defaults)
   codecs = results_of_codecs(slms, settings["codecs"])
   about = {name: m for r in results for name, m in r["metrics"].items()}
   return {
     "settings": dict(settings),
     "setting": setting.of_config(results[0]["config"]),
+    "differences": differences._asdict(),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
     "models": weights_of_metrics(results),
@@ -74,6 +82,19 @@ def collect(
       {slm: gather_evidence(settings, s, about) for slm, s in slms.items()}
     ),
   }
+
+
+def _differences(
+  rows: Mapping[str, Mapping[str, Any]],
+  with_defaults: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Differences:
+  found = compare(
+    {name: with_defaults(row["config"]) for name, row in rows.items()},
+    {name: row["token_spec"] for name, row in rows.items()},
+  )
+  if found.training:
+    raise StudyError("\n  ".join(["finished cells differ:", *found.training]))
+  return found
 
 
 def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcodec.stages import changed_fields
-
 CODEC_STAGES = "codec,tokens"
 SLM_STAGES = "slm,generate,evaluate,report"
 # Fields that the grid sets for each cell.
@@ -116,43 +114,6 @@ def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
   """Returns a language model's overrides, or (None) the codecs', as `name=value`."""
   found = map(_parts, settings["overrides"])
   return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
-
-
-def check_matched(
-  configs: Mapping[str, Mapping[str, Any]], specs: Mapping[str, Mapping[str, Any]]
-) -> None:
-  """Checks that the cells differ in codec, language model and seed alone.
-
-  Args:
-    configs: each cell's config, by the cell's name.
-    specs: each cell's token spec, with at least `num_codebooks`, `frame_rate` (Hz) and
-      `bitrate` (bits per second), as in results.json.
-
-  Raises:
-    StudyError: naming the first field that differs, and the cells.
-  """
-  shared = {name: _shared(config, specs[name]) for name, config in configs.items()}
-  first, *others = shared
-  for name in others:
-    differing = changed_fields(shared[first], shared[name])
-    if differing:
-      raise StudyError(f"cells {first} and {name} differ: {'; '.join(differing[:3])}")
-
-
-def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what all cells must share: data, losses, steps, bitrate, prompts."""
-  return {
-    "data": config["data"],
-    "codec_train": config["codec_train"],
-    "evaluate": config["evaluate"],
-    "slm_train": {"steps": config["slm_train"]["steps"]},
-    "tokens": {
-      "kbps": round(spec["bitrate"] / 1000, 6),
-      "frame_rate": spec["frame_rate"],
-      "num_codebooks": spec["num_codebooks"],
-    },
-    "prompt_seconds": config["generate"]["prompt_seconds"],
-  }
 
 
 def as_lines(cells: Sequence[Cell], again: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcodec.evals.results import read_results
 from jaxcodec.stats.bootstrap import Aligned
-from jaxcodec.study.evidence import CodecParts
+from jaxcodec.study.evidence import CodecParts, decoder_kind, quantizer_kind
 from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.measurements import align, is_of_the_set, measurement
 from jaxcodec.study.summary import summarise
@@ -67,12 +67,8 @@ def codec_parts(codecs: System) -> list[CodecParts]:
   """Returns each codec's parts."""
   found = []
   for name, by_seed in codecs.items():
-    config = next(iter(by_seed.values()))["config"]["codec"]
-    decoder = config["decoder"]["name"]
-    if config["decoder"].get("lstm_layers"):
-      decoder += "_lstm"
-    quantizer = config["quantizer"]["name"].removesuffix("_rvq")
-    found.append(CodecParts(name, quantizer, decoder))
+    codec = next(iter(by_seed.values()))["config"]["codec"]
+    found.append(CodecParts(name, quantizer_kind(codec), decoder_kind(codec)))
   return found
 
 

@@ -45,8 +45,8 @@ class CodecGanTask:
       a weight.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss.
     adversarial_start: step from which the discriminators take part.
-    ema_decay: of the moving average of the weights, which is what is evaluated and
-      exported; it rises from the start as (1 + t) / (10 + t).
+    ema_decay: of the moving averages of weights and codebooks, which are what is
+      evaluated and exported; it rises from the start as (1 + t) / (10 + t).
     mel_loss, adversarial_loss, feature_matching: keys of `losses.MEL`,
       `losses.ADVERSARIAL` and `losses.FEATURE_MATCHING`.
     balancer: of the terms that depend on the codec's output, whose weights are then
@@ -76,16 +76,12 @@ class CodecGanTask:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
     codec_rng, disc_rng, state_rng = jax.random.split(rng, 3)
     audio_BxN = batch["audio_BxN"]
-    collections = dict(self.codec.init(codec_rng, audio_BxN[..., None]))
-    params = collections.pop("params")
+    variables = self.codec.init(codec_rng, audio_BxN[..., None])
     disc_params = self.discriminator.init(disc_rng, audio_BxN)["params"]
-    return CodecState(
-      step=jnp.zeros((), jnp.int32),
-      rng=state_rng,
-      params=params,
-      collections=collections,
-      ema=jax.tree.map(jnp.copy, params),
-      opt=self.opt.init(params),
+    return CodecState.fresh(
+      state_rng,
+      variables,
+      self.opt,
       disc_params=disc_params,
       disc_opt=self.disc_opt.init(disc_params),
       balance=self.balancer.init(self._output_terms) if self.balancer else {},
@@ -102,7 +98,9 @@ class CodecGanTask:
     (state, metrics_d), (kept, grads, metrics) = compute(
       state, {"audio_BxN": batch["audio_BxN"]}, rng
     )
-    state = state.apply_gradients(grads, self.opt, self.ema_decay).replace(**kept)
+    collections = kept.pop("collections")
+    state = state.apply_gradients(grads, collections, self.opt, self.ema_decay)
+    state = state.replace(**kept)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
     return state, {**metrics_d, **metrics, **grad_norm}
 
@@ -261,5 +259,5 @@ class CodecGanTask:
     return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """Returns the averaged weights, and the codebooks that no gradient trains."""
-    return {"params": state.ema, **state.collections}
+    """Returns the averaged weights and codebooks."""
+    return state.inference_variables()

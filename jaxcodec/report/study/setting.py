@@ -28,9 +28,21 @@ def sentences(study: Study) -> list[str]:
       "With one seed the intervals are over sentences only: they don't show how much"
       " another training of the same system would differ."
     )
+  said += _unequal(study.get("differences", {}))  # earlier studies don't have them
   return said + [
     text for slm in study["generation"] for text in _speechless(study, slm)
   ]
+
+
+def _unequal(differences: Mapping[str, Any]) -> list[str]:
+  """Returns what codecs differ in besides quantiser and decoder."""
+  said = [f"Codecs also differ in {line}." for line in differences.get("encoder", ())]
+  said += [
+    f"Unequal conditions: codecs differ in {line}. What is attributed to a part may be"
+    " due to this."
+    for line in differences.get("codec", ())
+  ]
+  return said
 
 
 def _speechless(study: Study, slm: str) -> list[str]:
