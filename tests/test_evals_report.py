@@ -105,8 +105,8 @@ def test_pictures_are_readable_and_described(page):
       content = embedded(image["src"], "image/png")
       assert Image.open(io.BytesIO(content)).width > 300
       kinds.append("png")
-  # Curves of two metrics, two codebook plots; a spectrogram a player.
-  assert (kinds.count("svg"), kinds.count("png")) == (4, 8)
+  # Curves of two metrics, two codebook plots; a spectrogram a player, an alignment.
+  assert (kinds.count("svg"), kinds.count("png")) == (4, 8 + 1)
 
 
 def test_figures_equal_results_json(workdir, page):

@@ -145,7 +145,7 @@ def test_the_folder_has_all_that_the_model_needs(experiment, trained):
   assert vocabulary == VOCABULARY
   # Two frames a symbol, of 10 ms.
   assert vocabulary.symbols_per_second == 50
-  assert generate._trained_model(experiment).symbols_per_frame == 0.5
+  assert generate._trained_model(experiment)[0].symbols_per_frame == 0.5
   config = json.loads(weights.load_metadata(folder / "params.safetensors")["config"])
   model = make_slm({"slm": config}, SPEC, VOCABULARY)
   variables = weights.load_params(folder / "params.safetensors")
@@ -198,6 +198,18 @@ def _rows(folder):
   return list(map(json.loads, (folder / "index.jsonl").read_text().splitlines()))
 
 
+def _check_alignment(told, row):
+  """Checks what is said of where the first utterance was read."""
+  past = round(100 * row["prompt_seconds"])
+  percent_TxS = np.array(told["percent_TxS"])
+  assert told["id"] == row["id"] and told["prompt_frames"] == past
+  assert percent_TxS.shape == (past + row["frames"], len(told["symbols"]))
+  assert 0 <= percent_TxS.min() and percent_TxS.sum(1).max() <= 103  # rounded
+  assert 0 < told["focus"] <= 1 and told["frame_rate"] == 100
+  assert told["symbols"][0] == told["symbols"][-1] == ""
+  assert set(told["symbols"][1:-1]) <= set("abcdefgh")
+
+
 def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_path):
   whole, cut = tmp_path / "whole", tmp_path / "cut"
   whole.mkdir(), cut.mkdir()
@@ -208,6 +220,7 @@ def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_
     assert 0 < row["frames"] <= 16 and row["ended"] in (True, False)
     audio_N, _ = soundfile.read(whole / row["wav"])
     assert len(audio_N) == 160 * row["frames"]
+  _check_alignment(json.loads((whole / "alignment.json").read_text()), rows[0])
   experiment.codec.stop = 2
   with pytest.raises(InterruptedError):
     generate.generate_all(experiment, cut)

@@ -23,14 +23,15 @@ from jaxcodec.pipeline.prompts import Job, make_jobs
 from jaxcodec.progress import Progress
 from jaxcodec.types import SpeechLanguageModel
 
-INDEX = "index.jsonl"
+INDEX, ALIGNMENT = "index.jsonl", "alignment.json"
 
 
 def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Writes a wav file for each of the first test utterances, and an index.
 
   A row of the index says whether its utterance ended by itself and how many frames it
-  has; one without frames has no wav file. Each utterance has a random key of its own,
+  has; one without frames has no wav file. Of the first one the attention over its text
+  is written, if the model reads texts. Each utterance has a random key of its own,
   so it does not depend on the others; what an interrupted run wrote is kept.
   """
   jobs = make_jobs(experiment)
@@ -39,7 +40,8 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   if todo:
     _generate(experiment, folder, todo, jobs, rows)
   wavs = [rows[job.row["id"]]["wav"] for job in jobs]
-  return [INDEX, *filter(None, wavs)]
+  aligned = [ALIGNMENT] if (folder / ALIGNMENT).exists() else []
+  return [INDEX, *filter(None, wavs), *aligned]
 
 
 def _read_index(folder) -> dict[str, dict[str, Any]]:
@@ -53,7 +55,10 @@ def _read_index(folder) -> dict[str, dict[str, Any]]:
 
 def _generate(experiment, folder, todo, jobs, rows):
   with Progress(len(todo), "generate", unit="clips") as progress:
-    for job, codes_TxK, ended in _generate_codes(experiment, todo):
+    model, params = _trained_model(experiment)
+    for job, codes_TxK, ended in _generate_codes(experiment, todo, model, params):
+      if job.row["id"] == jobs[0].row["id"] and len(codes_TxK):
+        _write_alignment(experiment, folder, job, (model, params, codes_TxK))
       rows[job.row["id"]] = {
         **job.row,
         "frames": len(codes_TxK),
@@ -67,13 +72,12 @@ def _generate(experiment, folder, todo, jobs, rows):
 
 
 def _generate_codes(
-  experiment: Experiment, jobs: Sequence[Job]
+  experiment: Experiment, jobs: Sequence[Job], model: SpeechLanguageModel, params: Any
 ) -> Iterator[tuple[Job, np.ndarray, bool]]:
   """Yields each job, its codes (T, K), and whether it ended by itself."""
-  params = weights.load_params(experiment.done["slm"].folder / PARAMS)["params"]
   for index, codes_TxK, ended in experiment.language_model.condition.run(
-    _trained_model(experiment),
-    jax.device_put(params),
+    model,
+    params,
     [job.job for job in jobs],
     experiment.models.sampler,
     experiment.config["generate"]["batch_size"],
@@ -81,11 +85,36 @@ def _generate_codes(
     yield jobs[index], codes_TxK, ended
 
 
-def _trained_model(experiment: Experiment) -> SpeechLanguageModel:
-  """Returns the language model, which knows how fast its training texts were spoken."""
-  path = experiment.done["slm"].folder / VOCABULARY
+def _trained_model(experiment: Experiment) -> tuple[SpeechLanguageModel, Any]:
+  """Returns the language model and its parameters.
+
+  A model of texts knows by its vocabulary how fast its training texts were spoken.
+  """
+  folder = experiment.done["slm"].folder
+  path = folder / VOCABULARY
   vocabulary = Vocabulary.load(path) if path.exists() else None
-  return make_slm(experiment.config, experiment.spec, vocabulary)
+  model = make_slm(experiment.config, experiment.spec, vocabulary)
+  return model, jax.device_put(weights.load_params(folder / PARAMS)["params"])
+
+
+def _write_alignment(experiment, folder, job, spoken) -> None:
+  """Writes which symbols the frames of an utterance and its prompt were spoken from."""
+  model, params, codes_TxK = spoken
+  condition = experiment.language_model.condition
+  found = condition.align(model, params, job.job, codes_TxK)
+  if found is None:
+    return
+  weight_TxS, focus = found
+  symbols = experiment.vocabulary.decode(job.job.text_S)
+  content = {
+    "id": job.row["id"],
+    "focus": focus,
+    "frame_rate": experiment.spec.frame_rate,
+    "prompt_frames": len(weight_TxS) - len(codes_TxK),
+    "symbols": ["", *symbols, ""],
+    "percent_TxS": np.rint(100 * weight_TxS).astype(int).tolist(),
+  }
+  files.write_json(folder / ALIGNMENT, content)
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:

@@ -44,6 +44,7 @@ def render_html(contents: WorkdirContents) -> str:
     absent=measures.absent(results),
     failures=measures.failures(results),
     glossary=measures.glossary(results),
+    alignment=listening.draw_alignment(contents.alignment),
     articles=articles,
     articles_left=len(contents.utterances) - len(articles),
     curves=_curves(contents.curves),
