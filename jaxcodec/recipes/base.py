@@ -43,6 +43,8 @@ def full(config: ConfigDict) -> None:
       "stoi",
       "si_sdr",
       "mel_distance",
+      "f0_rmse_cents",
+      "voicing_error",
       "dnsmos_ovrl",
       "wer",
       "cer",
