@@ -245,6 +245,9 @@ class SpeechLanguageModel(Protocol):
   ) -> Any:
     """Codes for a condition.
 
+    A model of texts is also given `prompt_symbols_B`, int32: how many of a row's
+    symbols are the prompt's text.
+
     Args:
       params: of this model.
       rng: a key for each row, (B,).

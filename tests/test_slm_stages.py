@@ -26,7 +26,14 @@ SPEC = TokenSpec(num_codebooks=2, codebook_size=8, hop=160, sample_rate=16_000)
 VOCABULARY = Vocabulary("characters", tuple("abcdefgh"))
 CONFIG = {
   "seed": 0,
-  "slm": {"name": "valle", "width": 16, "depth": 1, "heads": 2, "dropout": 0.0},
+  "slm": {
+    "positions": "aligned",
+    "name": "valle",
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "dropout": 0.0,
+  },
   "slm_train": {
     "steps": 40,
     "max_seconds": 0.25,
@@ -134,7 +141,11 @@ def test_training_lowers_the_loss_of_each_codebook(experiment, trained):
 def test_the_folder_has_all_that_the_model_needs(experiment, trained):
   folder = experiment.workdir / "slm"
   assert {"params.safetensors", "spec.json", "vocabulary.json"} < set(trained)
-  assert Vocabulary.load(folder / "vocabulary.json") == VOCABULARY
+  vocabulary = Vocabulary.load(folder / "vocabulary.json")
+  assert vocabulary == VOCABULARY
+  # Two frames a symbol, of 10 ms.
+  assert vocabulary.symbols_per_second == 50
+  assert generate._trained_model(experiment).symbols_per_frame == 0.5
   config = json.loads(weights.load_metadata(folder / "params.safetensors")["config"])
   model = make_slm({"slm": config}, SPEC, VOCABULARY)
   variables = weights.load_params(folder / "params.safetensors")
@@ -158,6 +169,8 @@ def test_utterances_also_come_behind_others_of_their_speaker(experiment):
     assert label["frames"] == len(one["codes_TxK"]) == len(one["semantic_T"])
     assert label["symbols"] == len(one["text_S"])
     np.testing.assert_array_equal(one["codes_TxK"][:, 0], one["text_S"].repeat(2) - 3)
+    assert 0 < one["prompt_symbols"] < label["symbols"]
+    assert one["prompt_frames"] == 2 * one["prompt_symbols"]
     later = record("test", int(label["id"].removeprefix("test/")))
     assert label["speaker"] == later["speaker"]
     np.testing.assert_array_equal(

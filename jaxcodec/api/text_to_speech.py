@@ -11,9 +11,13 @@ from jaxcodec.inference import slm
 
 
 class _TextInputs(NamedTuple):
-  """The symbols of the prompt's text and of the text, and the prompt's audio."""
+  """The symbols of the prompt's text and of the text, and the prompt's audio.
+
+  `prompt_symbols` is how many of them are the prompt's.
+  """
 
   text_S: np.ndarray
+  prompt_symbols: int
   prompt_N: np.ndarray | None
 
 
@@ -83,11 +87,11 @@ class TextToSpeech(SpeechModel[_TextInputs]):
         f"{lacking} is missing: a prompt and the text of what is said in it belong"
         " together"
       )
-    parts = [self._encode_text(request.text, "text")]
+    text_S, prompt_S = self._encode_text(request.text, "text"), np.zeros(0, np.int32)
     if request.prompt_text is not None:
-      parts.insert(0, self._encode_text(request.prompt_text, "prompt_text"))
+      prompt_S = self._encode_text(request.prompt_text, "prompt_text")
     prompt_N = self._read_prompt(request, longest=self._max_prompt_seconds)
-    return _TextInputs(wrapped(*parts), prompt_N)
+    return _TextInputs(wrapped(prompt_S, text_S), len(prompt_S), prompt_N)
 
   def _encode_text(self, text: Any, name: str) -> np.ndarray:
     if not isinstance(text, str):
@@ -108,7 +112,7 @@ class TextToSpeech(SpeechModel[_TextInputs]):
   ) -> list[Spoken]:
     prompts = self._encode_prompts([one.prompt_N for one in inputs])
     jobs = [
-      slm.SpeakJob(one.text_S, prompt_TxK, seed)
+      slm.SpeakJob(one.text_S, prompt_TxK, seed, one.prompt_symbols)
       for one, prompt_TxK, seed in zip(inputs, prompts, seeds, strict=True)
     ]
     each = slm.speak(self._model, self._params, jobs, sampler, self._batch_size)

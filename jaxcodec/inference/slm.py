@@ -18,11 +18,13 @@ class SpeakJob(NamedTuple):
       then those to speak; see `data.text.wrapped`.
     prompt_TxK: codes of the prompt, which is spoken on from; None without one.
     seed: of the random draws, below 2 ** 32.
+    prompt_symbols: how many of `text_S` are the prompt's text.
   """
 
   text_S: np.ndarray
   prompt_TxK: np.ndarray | None
   seed: int
+  prompt_symbols: int = 0
 
 
 class FillJob(NamedTuple):
@@ -69,6 +71,8 @@ def speak(
       batch = [jobs[i] for i in members[start : start + rows]]
       text_BxS, mask_BxS = _stack([job.text_S for job in batch], (rows, symbols))
       prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
+      symbols_B = np.zeros(rows, np.int32)
+      symbols_B[: len(batch)] = [job.prompt_symbols for job in batch]
       spoken = jax.device_get(
         model.generate(
           params,
@@ -76,6 +80,7 @@ def speak(
           text_BxS,
           mask_BxS,
           prompt=prompt if frames else None,
+          prompt_symbols_B=symbols_B,
           sampler=sampler,
         )
       )

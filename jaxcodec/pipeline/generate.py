@@ -14,10 +14,14 @@ import jax
 import numpy as np
 
 from jaxcodec import files, weights
+from jaxcodec.build.conditions import VOCABULARY
+from jaxcodec.build.slm import make_slm
 from jaxcodec.data.audio.files import write_wav
+from jaxcodec.data.text import Vocabulary
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.pipeline.prompts import Job, make_jobs
 from jaxcodec.progress import Progress
+from jaxcodec.types import SpeechLanguageModel
 
 INDEX = "index.jsonl"
 
@@ -66,16 +70,22 @@ def _generate_codes(
   experiment: Experiment, jobs: Sequence[Job]
 ) -> Iterator[tuple[Job, np.ndarray, bool]]:
   """Yields each job, its codes (T, K), and whether it ended by itself."""
-  models = experiment.models
   params = weights.load_params(experiment.done["slm"].folder / PARAMS)["params"]
   for index, codes_TxK, ended in experiment.language_model.condition.run(
-    models.slm_task.model,
+    _trained_model(experiment),
     jax.device_put(params),
     [job.job for job in jobs],
-    models.sampler,
+    experiment.models.sampler,
     experiment.config["generate"]["batch_size"],
   ):
     yield jobs[index], codes_TxK, ended
+
+
+def _trained_model(experiment: Experiment) -> SpeechLanguageModel:
+  """Returns the language model, which knows how fast its training texts were spoken."""
+  path = experiment.done["slm"].folder / VOCABULARY
+  vocabulary = Vocabulary.load(path) if path.exists() else None
+  return make_slm(experiment.config, experiment.spec, vocabulary)
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:

@@ -72,7 +72,7 @@ def _crops(experiment, *, sample_rate, **shape):
 def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the speech language model on tokens; its folder has all that it needs.
 
-  Beside its weights lie copies of the codec's spec and of what makes its inputs: the
+  Beside its weights lie a copy of the codec's spec and what makes its inputs: the
   vocabulary of texts, or the tokeniser of semantic tokens.
   """
   config, kind = experiment.config, experiment.language_model
@@ -92,14 +92,14 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
   data = batches.make(*parts, accumulate=config["slm_train"]["accumulate"], **setting)
   _fit(experiment, "slm_train", task, *data, folder, show, initial=initial)
-  copies = [tokens_stage.SPEC, kind.condition.file]
-  processes.on_first(lambda: _copy(copies, tokens, folder))
-  return [PARAMS, CURVES, *copies]
 
+  def keep():
+    spec = (tokens / tokens_stage.SPEC).read_bytes()
+    files.write_bytes(folder / tokens_stage.SPEC, spec)
+    kind.condition.keep(tokens, folder, parts[0], experiment.spec)
 
-def _copy(names, source, target):
-  for name in names:
-    files.write_bytes(target / name, (source / name).read_bytes())
+  processes.on_first(keep)
+  return [PARAMS, CURVES, tokens_stage.SPEC, kind.condition.file]
 
 
 def _log_codebooks(step: int, values: dict[str, Any]) -> None:

@@ -11,7 +11,12 @@ def full(config: ConfigDict) -> None:
     front_end="auto",  # or hibari, espeak, dictionary, characters
     max_symbols=400,  # of a text
   )
-  config.slm = base.transformer("valle")
+  config.slm = dict(
+    base.transformer("valle"),
+    positions="aligned",  # or separate (VALL-E's), sequence: how symbols and frames
+    # stand to each other, see docs/training.md
+    position_jitter=0.08,  # how far off the pace of the text is in training
+  )
   config.slm_train = base.training(
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
