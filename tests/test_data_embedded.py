@@ -1,6 +1,8 @@
 """The embedded corpus: what it says, how it sounds, and its cache on disk."""
 
 import collections
+import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -68,6 +70,38 @@ def test_sentences_are_varied_and_clean():
   assert {file.speaker for file in files[:4]} == set(speakers)
   every = list_utterances("sentences", len(voices.VOICES))
   assert len(every) == len({file.id for file in every}) == 8 * len(sentences)
+
+
+def test_open_begins_with_the_written_sentences():
+  written = list_utterances("sentences", 4)[:434]
+  files = list_utterances("open", 4)
+  assert len(files) == 1600 and files[:434] == written
+  every = list_utterances("open", 4, 14_000)
+  assert every[:1600] == files and {f.path.parent for f in every[434:]} == {
+    corpus_folder("open")
+  }
+  assert len({f.text for f in every}) == len({f.id for f in every}) == 14_000
+  assert collections.Counter(f.speaker for f in every).most_common()[-1][1] == 3500
+  assert len(list_utterances("open", 2, 100_000)) == 28_000
+
+
+def test_drawn_sentences_are_kept_as_they_are():
+  """A change of a sentence would leave its old speech in caches: see `FOLDERS`."""
+  drawn = [file.text for file in list_utterances("open", 1, 14_000)[434:]]
+  digest = hashlib.sha256("\n".join(drawn).encode()).hexdigest()
+  assert digest == "854487bb1c800f0c9938df264f3760eb0779b465152dcc3333d8bd89d18d83f0"
+  for sentence in drawn:
+    assert re.fullmatch(r"[A-Z][A-Za-z ,'-]+[.?]", sentence), sentence
+    assert 4 <= len(sentence.split()) <= 14, sentence
+
+
+def test_drawn_sentences_are_those_of_the_grammar():
+  pytest.importorskip("hibari")
+  import write_sentences
+
+  texts = [file.text for file in list_utterances("open", 1, 440)]
+  drawn = itertools.islice(write_sentences.draw_sentences(texts[:434]), 6)
+  assert list(drawn) == texts[434:]
 
 
 def _say_each_word(utterances, times):
@@ -192,7 +226,7 @@ def test_master_trims_and_levels():
     ({"max_utterances": 0}, "data.options.max_utterances must be positive"),
     ({"max_utterances": "4"}, r"data.options.max_utterances must be int \| None"),
     ({"max_utterances": True}, r"data.options.max_utterances must be int \| None"),
-    ({"script": "matrices"}, "script must be one of 'sentences', 'matrix', got 'matri"),
+    ({"script": "matrices"}, "script must be one of 'sentences', 'open', 'matrix'"),
     ({"script": 3}, "data.options.script must be str, got 3"),
     ({"voices": 9}, "data.options.voices must be 1 to 8, got 9"),
     ({"voices": 2.0}, "data.options.voices must be int, got 2.0"),

@@ -40,7 +40,11 @@ def models(runs):
     (dict(text="Eins 二."), "cannot speak '二'"),
     (dict(text=b"so"), "text must be a string, got bytes"),
     (dict(text=None), "this model speaks texts, not"),
-    (dict(text="so " * 21), "text is too long: 62 symbols, more than the 60"),
+    (
+      dict(text="So.", prompt=X, prompt_rate=RATE, prompt_text="so " * 21),
+      "prompt_text is too long: 62 symbols, more than the 60",
+    ),
+    (dict(text="So " + "o" * 61), "text: the word 'o+' alone is too long: at most 60"),
     (dict(text="So.", prompt=X), "prompt_text is missing"),
     (dict(text="So.", prompt_text="Good day."), "prompt is missing"),
     (dict(text="So.", prompt=X, prompt_text=" "), "prompt_text: the text is empty"),

@@ -32,6 +32,7 @@ from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
 PARAMS = "params.safetensors"
+_LONGEST_NAME = 180  # bytes, of the 255 that file systems allow
 
 
 @dataclasses.dataclass
@@ -218,9 +219,14 @@ def read_wav(path: str | os.PathLike) -> np.ndarray:
 
 
 def safe_name(utterance_id: str) -> str:
-  """Returns the id as a file name, a different one for every id.
+  """Returns the id as a file name without suffix, a different one for every id.
 
-  Slashes are percent-encoded, as is the percent sign.
+  Slashes are percent-encoded, as is the percent sign. The end of a long id is replaced
+  by a hash of the whole, to leave room for suffixes.
   """
   encoded = utterance_id.replace("%", "%25")
-  return encoded.replace("/", "%2F").replace("\\", "%5C")
+  encoded = encoded.replace("/", "%2F").replace("\\", "%5C")
+  if len(encoded.encode()) <= _LONGEST_NAME:
+    return encoded
+  start = encoded.encode()[:_LONGEST_NAME].decode(errors="ignore")
+  return f"{start}-{hashlib.sha256(utterance_id.encode()).hexdigest()[:16]}"

@@ -22,7 +22,8 @@ def full(config: ConfigDict) -> None:
     test=0.05,
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
-      script=config_dict.placeholder(str),  # of embedded: sentences (default), matrix
+      # of embedded: sentences (default), open (many more), matrix
+      script=config_dict.placeholder(str),
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       voices=config_dict.placeholder(int),  # of embedded: 1 to 8; default 4
       name=config_dict.placeholder(str),  # of tfds: the data set

@@ -14,7 +14,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.sources.folder import read_recording
-from jaxcodec.data.sources.scripts import corpus_folder, list_utterances
+from jaxcodec.data.sources.scripts import list_utterances
 from jaxcodec.data.sources.voices import VOICES, load_model, speak
 
 NUM_VOICES = 4
@@ -39,9 +39,10 @@ def open_embedded(
     path: must be None.
     sample_rate: see `open_source`.
     on_error: nothing to skip here: a broken file is spoken again.
-    script: what is said: `sentences`, read by every voice, or `matrix`; see `scripts`.
+    script: what is said: `sentences`, the written ones, by every voice; `open`, those
+      and 13,566 drawn ones, by one voice each; or `matrix`, see `matrix.py`.
     max_utterances: only the first ones; all voices occur once there are as many. None
-      for all sentences, or 1,600 of a matrix.
+      for all of `sentences` and 1,600 of the others.
     voices: how many speak, at most 8.
     cache_bytes: memory for decoded audio.
 
@@ -60,8 +61,7 @@ def open_embedded(
   if not 1 <= voices <= len(VOICES):
     raise DataError(f"data.options.voices must be 1 to {len(VOICES)}, got {voices}")
   utterances = list_utterances(script, voices, max_utterances)
-  folder = corpus_folder(script)
-  _speak(folder, utterances, lambda utterance: not utterance.path.exists())
+  _speak(utterances, lambda utterance: not utterance.path.exists())
 
   def open_checked():
     return CheckedSource(
@@ -77,7 +77,7 @@ def open_embedded(
     return open_checked()
   except DataError as error:
     logging.warning("Repairing the embedded corpus: %s", error)
-    _speak(folder, utterances, _is_broken)
+    _speak(utterances, _is_broken)
     return open_checked()
 
 
@@ -94,19 +94,18 @@ def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _speak(
-  folder: pathlib.Path,
-  utterances: Sequence[AudioFile],
-  is_needed: Callable[[AudioFile], bool],
+  utterances: Sequence[AudioFile], is_needed: Callable[[AudioFile], bool]
 ) -> None:
   """Speaks what is needed; a second process waits and then finds it done."""
-  if not any(map(is_needed, utterances)):
-    return
-  load_model()
-  folder.mkdir(parents=True, exist_ok=True)
-  with _lock(folder / ".lock"):
-    needed = [utterance for utterance in utterances if is_needed(utterance)]
-    logging.info("Speaking %d sentences into %s", len(needed), folder)
-    in_threads(_write, needed)
+  needed = list(filter(is_needed, utterances))
+  if needed:
+    load_model()
+  for folder in sorted({utterance.path.parent for utterance in needed}):
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock"):
+      here = [u for u in needed if u.path.parent == folder and is_needed(u)]
+      logging.info("Speaking %d sentences into %s", len(here), folder)
+      in_threads(_write, here)
 
 
 def _is_broken(utterance: AudioFile) -> bool:

@@ -12,8 +12,13 @@ from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.voices import VOICES
 
 # The last part is the version: raise it whenever the same id would sound different.
-FOLDERS = {"sentences": "embedded-v2", "matrix": "embedded-matrix-v1"}
-MATRIX_UTTERANCES = 1_600
+FOLDERS = {
+  "sentences": "embedded-v2",
+  "open": "embedded-open-v1",
+  "matrix": "embedded-matrix-v1",
+}
+# How many utterances there are, unless a config says, of a script that has many more.
+DEFAULT_UTTERANCES = 1_600
 
 
 def corpus_folder(script: str = "sentences") -> pathlib.Path:
@@ -43,17 +48,33 @@ def list_utterances(
 
 
 def _sentences(num_voices: int) -> Iterator[AudioFile]:
-  """Yields the read sentences: ours, by every voice.
+  """Yields the written sentences: each by every voice."""
+  return _by_all(_lines("sentences.txt"), num_voices)
 
-  The sentences once, each by the next voice in turn, then again with the voices moved
-  on by one, until every voice has said every sentence.
+
+def _open(num_voices: int) -> Iterator[AudioFile]:
+  """Yields the written sentences, in the files of their own script, then drawn ones."""
+  drawn = _lines("open_sentences.txt")
+  return _by_all(_lines("sentences.txt") + drawn, num_voices, len(drawn))
+
+
+def _by_all(
+  lines: list[str], num_voices: int, num_drawn: int = 0
+) -> Iterator[AudioFile]:
+  """Yields the sentences once, each by the next voice, then again with voices moved on.
+
+  After as many turns as there are voices, every voice has said every sentence.
   """
-  lines = importlib.resources.files(__package__).joinpath("sentences.txt")
-  sentences = lines.read_text(encoding="utf-8").splitlines()
   for turn in range(num_voices):
-    for line, text in enumerate(sentences):
+    for line, text in enumerate(lines):
       voice = VOICES[(line + turn) % num_voices].name
-      yield _utterance("sentences", f"{voice}-{line + 1:03d}", voice, text)
+      script = "sentences" if line < len(lines) - num_drawn else "open"
+      yield _utterance(script, f"{voice}-{line + 1:03d}", voice, text)
+
+
+def _lines(name: str) -> list[str]:
+  file = importlib.resources.files(__package__).joinpath(name)
+  return file.read_text(encoding="utf-8").splitlines()
 
 
 def _matrix(num_voices: int) -> Iterator[AudioFile]:
@@ -78,5 +99,6 @@ def _utterance(script: str, key: str, voice: str, text: str) -> AudioFile:
 # Each script's utterances, and how many there are unless a config says.
 _LISTS: dict[str, tuple[Callable[[int], Iterator[AudioFile]], int | None]] = {
   "sentences": (_sentences, None),
-  "matrix": (_matrix, MATRIX_UTTERANCES),
+  "open": (_open, DEFAULT_UTTERANCES),
+  "matrix": (_matrix, DEFAULT_UTTERANCES),
 }
