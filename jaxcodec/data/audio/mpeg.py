@@ -129,9 +129,10 @@ def _next_frame(data: bytes, at: int) -> int | None:
 def _count(data: bytes, at: int) -> int | None:
   """Returns how many frames the one at `at` says will follow, by Xing's convention."""
   at += 4 + _side_bytes(_head(data, at))
-  if data[at : at + 4] not in (b"Xing", b"Info") or not data[at + 7] & 1:
+  name, flags, count = data[at : at + 4], data[at + 4 : at + 8], data[at + 8 : at + 12]
+  if name not in (b"Xing", b"Info") or not int.from_bytes(flags, "big") & 1:
     return None
-  return int.from_bytes(data[at + 8 : at + 12], "big")
+  return int.from_bytes(count, "big")
 
 
 def _side_bytes(head: int) -> int:
