@@ -39,6 +39,7 @@ class TokenFile:
     fingerprint: of the codec's weights.
     gains: for each clip, one a segment; None if the codec doesn't normalise.
     version: of the package that wrote the file.
+    num_channels: how many clips in succession are the channels of one recording.
   """
 
   spec: Mapping[str, int]
@@ -49,6 +50,7 @@ class TokenFile:
   fingerprint: str
   gains: Sequence[Sequence[float]] | None = None
   version: str = __version__
+  num_channels: int = 1
 
 
 def write(path: str | os.PathLike, content: TokenFile) -> None:
@@ -65,6 +67,8 @@ def write(path: str | os.PathLike, content: TokenFile) -> None:
     "num_codebooks": codes[0].shape[1] if codes and codes[0].ndim == 2 else 0,
   }
   del header["codes"]
+  if content.num_channels == 1:
+    del header["num_channels"]  # as files had it before there were others
   if problem := _problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {problem}")
   text = json.dumps(header, sort_keys=True, allow_nan=False).encode()
@@ -141,6 +145,7 @@ def _split(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
 def _header(path: str | os.PathLike, text: bytes) -> dict[str, Any]:
   try:
     header = json.loads(text)
+    header.setdefault("num_channels", 1)
     problem = _problem(header)
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     problem = repr(error)
@@ -170,6 +175,9 @@ def _problem(header: Mapping[str, Any]) -> str | None:
   gains = header["gains"] or []
   if len({len(row) for row in gains}) > 1 or not np.isfinite(gains).all():
     return "gains must be finite, as many for each clip"
+  channels = header.get("num_channels", 1)
+  if not _positive(channels) or len(frames) % channels:
+    return f"{len(frames)} clips are no recordings of {channels!r} channels"
   if not _positive(header["sample_rate"]):
     return f"sample_rate must be a positive integer, got {header['sample_rate']!r}"
   for name in ("fingerprint", "version"):

@@ -144,7 +144,7 @@ X = np.zeros((2, 10), np.float32)
     (dict(audio=["a"]), "got <U1"),
     (dict(audio=np.where(np.eye(2, 10) > 0, np.nan, X)), "got NaN .* in item 0"),
     (dict(audio=X + np.inf), "NaN or infinity"),
-    (dict(audio=X, sample_rate=0), "sample_rate must be a positive integer, got 0"),
+    (dict(audio=X, sample_rate=0), "sample_rate must be 1000 to 1000000, got 0"),
     (dict(audio=X, sample_rate=44.1), "got 44.1"),
     (dict(audio=X[:, :1], sample_rate=96_000), "too short: 1 samples at 96000"),
     (dict(audio=X, lengths=[5]), "lengths must be 2 integers"),
