@@ -95,7 +95,8 @@ def read(path: str | os.PathLike) -> TokenFile:
   codes_TxK = flat.astype(np.int32).reshape(-1, header["num_codebooks"])
   names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
   return TokenFile(
-    codes=np.split(codes_TxK, ends), **{name: header[name] for name in names}
+    codes=np.split(codes_TxK, ends),
+    **{name: header[name] for name in names & header.keys()},
   )
 
 
@@ -145,7 +146,6 @@ def _split(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
 def _header(path: str | os.PathLike, text: bytes) -> dict[str, Any]:
   try:
     header = json.loads(text)
-    header.setdefault("num_channels", 1)
     problem = _problem(header)
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     problem = repr(error)
