@@ -50,12 +50,17 @@ def load(
     return _model(codec, init(jax.random.key(0)))
   path = params_file(weights, "codec")
   ours = is_params(path)
-  codec = make_preset(preset or _config(path, ours))
+  codec = make_preset(config_named(preset) or _config(path, ours))
   if ours:
     variables = load_params(path, like=variable_shapes(codec))
   else:
     variables = porting.convert(path, codec)
   return _model(codec, variables)
+
+
+def config_named(preset: str | None) -> str | dict[str, Any] | None:
+  """Returns the preset, or the config of the codec in the package if it's that one."""
+  return _config(DEMO_WEIGHTS, ours=True) if preset == DEMO else preset
 
 
 def _model(codec: Codec | Vocoder, variables: Any) -> CodecModel | VocoderModel:
