@@ -8,11 +8,11 @@ import numpy as np
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.data.audio.decoding import MAX_RATE, MIN_RATE
-from jaxcodec.data.audio.files import MAX_PEAK
 from jaxcodec.types import Tokens, TokenSpec
 
 AVERAGE, KEEP = "average", "keep"
 _INT16 = 1 << 15
+_FULL_SCALE = 16.0  # what overshoots 1 by more holds integers
 # Sound has no more channels than this, and nobody's clips are as short.
 _MOST_CHANNELS = 16
 
@@ -65,7 +65,7 @@ def clips(
   for index, item in enumerate(items):
     if not np.isfinite(item).all():
       raise ValueError(f"audio must be finite, got NaN or infinity in item {index}")
-    if (peak := np.abs(item).max()) > MAX_PEAK:
+    if (peak := np.abs(item).max()) > _FULL_SCALE:
       raise ValueError(
         f"audio must be floats in [-1, 1], or int16; item {index} reaches {peak:.4g}:"
         " divide floats that hold 16-bit integers by 32768"
