@@ -115,6 +115,10 @@ def _run(config) -> None:
     pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
     sys.exit(errors.fail(error))
+  except OSError as error:
+    if not errors.is_disk(error):
+      raise
+    sys.exit(errors.fail(error))
   except KeyboardInterrupt:
     print("stopped; the same command goes on from here", file=sys.stderr)
     sys.exit(130)

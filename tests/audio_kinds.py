@@ -34,6 +34,7 @@ def muxed(format, codec, *, pipe=False, rate=48_000, options=None):
   file = _Pipe() if pipe else io.BytesIO()
   with av.open(file, "w", format=format, options=options or {}) as container:
     stream = container.add_stream(codec, rate=rate, layout="mono")
+    stream.bit_rate = 64_000
     frame = av.AudioFrame.from_ndarray(
       tone[None].astype(np.float32), format="fltp", layout="mono"
     )

@@ -23,6 +23,8 @@ MP4, MATROSKA, AAC, ASF, AMR = "MP4", "Matroska or WebM", "AAC", "ASF", "AMR"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _EBML = b"\x1a\x45\xdf\xa3"
 _ASF = bytes.fromhex("3026b2758e66cf11")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEADER = 1 << 16  # bytes, in which the properties stand
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _TOLERANCE = 0.1  # seconds that a Matroska file's duration may exceed its samples
 
@@ -178,4 +180,21 @@ def _check_adts(file, size):
     raise Damaged(f"truncated or damaged: its last whole frame ends at byte {at}")
 
 
-_CHECKS = {MP4: _check_boxes, MATROSKA: _check_elements, AAC: _check_adts}
+def _check_asf(file, size):
+  """Raises `Damaged` if a file of ASF lacks what its header says it has."""
+  file.seek(0)
+  head = file.read(_ASF_HEADER)
+  at = head.find(_ASF_PROPERTIES)
+  fields = head[at + 40 : at + 92] if at >= 0 else b""
+  promised, flags = int.from_bytes(fields[:8], "little"), fields[48:52]
+  streamed = int.from_bytes(flags, "little") & 1
+  if not streamed and promised > size:
+    raise Damaged(f"truncated: its header promises {promised} bytes, it has {size}")
+
+
+_CHECKS = {
+  MP4: _check_boxes,
+  MATROSKA: _check_elements,
+  AAC: _check_adts,
+  ASF: _check_asf,
+}

@@ -24,6 +24,7 @@ _RATES = {
   10: 48_000,
   11: 96_000,
 }
+_HEADER = 42  # bytes of the mark and the first block
 # The mark of a file and the head of its first block, which always has 34 bytes.
 _START = re.compile(MAGIC + rb"[\x00\x80]\x00\x00\x22")
 
@@ -49,8 +50,9 @@ def total_known(data: bytes) -> bool:
 class Checksum:
   """Compares decoded samples with the MD5 in a header, where there is one."""
 
-  def __init__(self, header: bytes):
-    """Takes the first 42 bytes of the file, from `MAGIC` on."""
+  def __init__(self, file: bytes):
+    """Takes a file that begins with `MAGIC`."""
+    header = file[:_HEADER]
     self._md5 = hashlib.md5(usedforsecurity=False)
     self._expected = header[26:42]
     self._bits = ((header[20] & 1) << 4 | header[21] >> 4) + 1
@@ -73,6 +75,8 @@ class Checksum:
 def _check_header(data: bytes, start: int) -> None:
   """Raises `Damaged` if the blocks are cut or the first frame has another rate."""
   at, last = start + 4, 0
+  if len(data) < start + _HEADER:
+    raise Damaged("truncated or damaged in its header")
   while not last:
     if at + 4 > len(data):
       raise Damaged("truncated or damaged in its header")

@@ -60,7 +60,7 @@ def _flac(data: bytes) -> list[Part]:
 
 
 def _flac_part(data: bytes) -> Part:
-  return Part(data, flac.total_known(data), flac.Checksum(data[:42]))
+  return Part(data, flac.total_known(data), flac.Checksum(data))
 
 
 def _mpeg(data: bytes) -> list[Part]:

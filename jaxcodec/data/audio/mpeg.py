@@ -51,6 +51,9 @@ def links(data: bytes) -> list[bytes]:
         break
       at, length = start, _frame_bytes(data, start)
     head, count = _head(data, at), _count(data, at)
+    if count is None and _is_about_others(data, at):
+      at += length
+      continue
     if not found or count is not None or not found[-1].continues(head):
       found.append(_Run(at, head, count))
     else:
@@ -129,9 +132,19 @@ def _next_frame(data: bytes, at: int) -> int | None:
 def _count(data: bytes, at: int) -> int | None:
   """Returns how many frames the one at `at` says will follow, by Xing's convention."""
   at += 4 + _side_bytes(_head(data, at))
-  if data[at : at + 4] not in (b"Xing", b"Info") or not data[at + 7] & 1:
+  name, flags, count = data[at : at + 4], data[at + 4 : at + 8], data[at + 8 : at + 12]
+  if name not in (b"Xing", b"Info") or not int.from_bytes(flags, "big") & 1:
     return None
-  return int.from_bytes(data[at + 8 : at + 12], "big")
+  return int.from_bytes(count, "big")
+
+
+def _is_about_others(data: bytes, at: int) -> bool:
+  """Tells whether the frame at `at` has no sound: Xing's or Fraunhofer's table."""
+  xing, fraunhofer = at + 4 + _side_bytes(_head(data, at)), at + 36
+  return (
+    data[xing : xing + 4] in (b"Xing", b"Info")
+    or data[fraunhofer : fraunhofer + 4] == b"VBRI"
+  )
 
 
 def _side_bytes(head: int) -> int:
