@@ -37,6 +37,7 @@ def full(config: ConfigDict, name: str) -> None:
     feature_matching="dac",  # or encodec, vocos
     dtype="float32",  # or bfloat16: of the discriminators' layers
     remat=False,  # whether to compute layers again rather than keep them
+    freeze=(),  # ("encoder", "quantizer"): train a decoder for init_from's tokens
     discriminator=dict(
       name="dac",
       periods=(2, 3, 5, 7, 11),
