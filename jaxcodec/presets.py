@@ -153,15 +153,31 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# The study's decoders, by their names in its tables.
+DECODERS: dict[str, dict[str, Any]] = {
+  "seanet": _seanet(0)["decoder"],
+  "seanet_lstm": _seanet(2)["decoder"],
+  "vocos": _vocos(512, 1536),
+  "dac": _dac_decoder(),
+}
+
+
 def preset(name: str) -> dict[str, Any]:
   """Returns a copy of the named codec's config.
 
+  `CODEC+DECODER`, such as `baseline+vocos`, is the codec with one of `DECODERS` in its
+  own one's place.
+
   Raises:
-    ValueError: there is no such preset.
+    ValueError: there is no such preset or decoder.
   """
-  if name not in PRESETS:
-    raise ValueError(f"there is no preset {name!r}; there are {sorted(PRESETS)}")
-  return copy.deepcopy(PRESETS[name])
+  codec, plus, decoder = name.partition("+")
+  if codec not in PRESETS:
+    raise ValueError(f"there is no preset {codec!r}; there are {sorted(PRESETS)}")
+  config = copy.deepcopy(PRESETS[codec])
+  if plus and decoder not in DECODERS:
+    raise ValueError(f"there is no decoder {decoder!r}; there are {sorted(DECODERS)}")
+  return {**config, "decoder": dict(DECODERS[decoder])} if plus else config
 
 
 def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ utterance's own ("oracle" tokens, as in the study). A model of texts is given th
 texts. Both are given the prompt's codes.
 """
 
+import io
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -34,17 +35,25 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   todo = [job for job in jobs if job.row["id"] not in rows]
   if todo:
     _generate(experiment, folder, todo, jobs, rows)
-  wavs = [rows[job.row["id"]]["wav"] for job in jobs]
-  return [INDEX, *filter(None, wavs)]
+  wavs = list(filter(None, (rows[job.row["id"]]["wav"] for job in jobs)))
+  return [INDEX, *wavs, *map(codes_file, wavs)]
+
+
+def codes_file(wav: str) -> str:
+  """Returns the name of the file with the codes that were spoken in a wav file."""
+  return f"{wav.removesuffix('.wav')}.npy"
 
 
 def _read_index(folder) -> dict[str, dict[str, Any]]:
-  """Returns the rows of the index by id, but for those whose wav file is missing."""
+  """Returns the rows of the index by id, but for those whose files are missing."""
   if not (folder / INDEX).exists():
     return {}
   rows = map(json.loads, (folder / INDEX).read_text().splitlines())
-  whole = lambda wav: wav is None or (folder / wav).exists()  # noqa: E731
-  return {row["id"]: row for row in rows if whole(row["wav"])}
+  return {row["id"]: row for row in rows if _is_whole(folder, row["wav"])}
+
+
+def _is_whole(folder, wav: str | None) -> bool:
+  return wav is None or all((folder / f).exists() for f in (wav, codes_file(wav)))
 
 
 def _generate(experiment, folder, todo, jobs, rows):
@@ -79,9 +88,12 @@ def _generate_codes(
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:
-  """Writes the audio of a job's codes; returns the file's name, None without codes."""
+  """Writes a job's codes and audio; returns the wav's name, None without codes."""
   if not len(codes_TxK):
     return None
+  buffer = io.BytesIO()
+  np.save(buffer, codes_TxK.astype(np.int32))
+  files.write_bytes(folder / codes_file(job.wav), buffer.getvalue())
   (audio_N,) = experiment.codec.decode([codes_TxK])
   write_wav(folder / job.wav, audio_N[: job.samples], experiment.spec.sample_rate)
   return job.wav
