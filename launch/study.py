@@ -60,7 +60,7 @@ def _study() -> int:
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   program = pathlib.Path(sys.argv[0]).with_name("main.py")
   cells = grid.plan(settings, workdir, str(program))
-  configs = {c.name: with_defaults(_config_of(c, settings)) for c in cells}
+  configs = {c.name: with_defaults(_config_of(c)) for c in cells}
   specs = {name: _spec_of(config) for name, config in configs.items()}
   for line in conditions.check_matched(configs, specs).encoder:
     print(f"rows differ in {line}", file=sys.stderr)
@@ -78,11 +78,10 @@ def _default_workdir() -> pathlib.Path:
   return pathlib.Path("runs") / "-".join(filter(None, (pathlib.Path(file).stem, arg)))
 
 
-def _config_of(cell: grid.Cell, settings: dict) -> dict:
+def _config_of(cell: grid.Cell) -> dict:
   """Returns a cell's config with its overrides, checked before any cell runs."""
-  overrides = grid.overrides_of(settings, cell.slm)
   try:
-    config = config_file.load(cell.config, overrides, option="overrides")
+    config = config_file.load(cell.config, cell.overrides, option="overrides")
   except ValueError as error:
     raise grid.StudyError(str(error)) from error
   values = json.loads(config.to_json())

@@ -43,11 +43,12 @@ def to_csv(study: Study) -> str:
 
 
 def _rows(study: Study) -> Iterator[tuple[str, str | None, str, Mapping[str, Any]]]:
-  for codec, measures in study["reconstruction"].items():
-    yield "reconstruction", None, codec, measures
-  for slm, systems in study["generation"].items():
-    for codec, measures in systems.items():
-      yield "generation", slm, codec, measures
+  for view in (study, *setting.views(study).values()):
+    for codec, measures in view["reconstruction"].items():
+      yield "reconstruction", None, codec, measures
+    for slm, systems in view["generation"].items():
+      for codec, measures in systems.items():
+        yield "generation", slm, codec, measures
   for group, measures in study["references"].items():
     yield group, None, "", measures
 
@@ -58,15 +59,7 @@ def to_markdown(study: Study) -> str:
     "# The study",
     *setting.sentences(study),
     _cells(study),
-    "## Findings",
-    _findings(study),
-    "## Reconstruction",
-    align(measure_rows(study, study["reconstruction"])),
-  ]
-  for slm, systems in study["generation"].items():
-    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
-    parts += [describe_endings(study, slm)]
-  parts += [
+    *_results(study),
     INTERVALS,
     "## Differences",
     _comparisons(study),
@@ -81,7 +74,24 @@ def to_markdown(study: Study) -> str:
     ATTRIBUTED,
     align(attribution_rows(study)),
   ]
+  for name, view in setting.views(study).items():
+    parts += [f"# The design {name!r}", setting.DESIGNS[name], *_results(view)]
+    parts += ["## Quantiser and decoder", align(attribution_rows(view))]
   return "\n\n".join(parts) + "\n"
+
+
+def _results(study: Study) -> list[str]:
+  """Returns the findings and measures of a design."""
+  parts = [
+    "## Findings",
+    _findings(study),
+    "## Reconstruction",
+    align(measure_rows(study, study["reconstruction"])),
+  ]
+  for slm, systems in study["generation"].items():
+    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
+    parts += [describe_endings(study, slm)]
+  return parts
 
 
 def _cells(study: Study) -> str:
