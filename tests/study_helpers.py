@@ -154,7 +154,7 @@ def write_sounds(cells, utterances=2):
 
 def fake_config(codec):
   return {
-    "data": {"source": "folder", "options": {"name": None}},
+    "data": {"source": "folder", "sample_rate": 16_000, "options": {"name": None}},
     "codec": presets.preset(codec),
     "codec_train": CODEC_TRAIN,
     "slm_train": {"steps": 4, "batch_size": 2, "crop_seconds": 4.0},
