@@ -10,7 +10,7 @@ import soundfile
 from jaxcodec import stages, weights
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of, use_slm_of, use_tokens_of
-from jaxcodec.pipeline.generate import INDEX, codes_file
+from jaxcodec.pipeline.generate import INDEX, LEFT_OUT, codes_file
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.speak import speak_all
 
@@ -74,7 +74,8 @@ def _generated(workdir, names):
       rows.append({"id": name, "wav": name, "frames": 4})
     rows.append({"id": "empty", "wav": None, "frames": 0})
     (folder / INDEX).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return [INDEX, *names, *map(codes_file, names)]
+    (folder / LEFT_OUT).write_text("[]")
+    return [INDEX, LEFT_OUT, *names, *map(codes_file, names)]
 
   stages.run_stage(workdir, "generate", {}, work)
 
@@ -95,7 +96,7 @@ def test_the_same_codes_are_spoken_by_another_decoder(tmp_path):
   use_slm_of(source, user)
   assert stages.load_stage(user, "slm").outputs
   (folder := user / "generate").mkdir()
-  assert speak_all(_experiment(user), folder) == [INDEX, "a.wav", "b.wav"]
+  assert speak_all(_experiment(user), folder) == [INDEX, LEFT_OUT, "a.wav", "b.wav"]
   assert (folder / INDEX).read_text() == (source / "generate" / INDEX).read_text()
   for number, name in enumerate(("a.wav", "b.wav")):
     audio_N, rate = soundfile.read(folder / name)

@@ -13,14 +13,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxcodec import files, weights
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
-from jaxcodec.pipeline.prompts import Job, make_jobs
+from jaxcodec.pipeline.prompts import Job, list_left_out, make_jobs
 from jaxcodec.progress import Progress
 
-INDEX = "index.jsonl"
+INDEX, LEFT_OUT = "index.jsonl", "skipped.json"
 
 
 def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -29,14 +30,19 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   A row of the index says whether its utterance ended by itself and how many frames it
   has; one without frames has no wav file. Each utterance has a random key of its own,
   so it does not depend on the others; what an interrupted run wrote is kept.
+  `skipped.json` lists the test utterances that are too short or too long.
   """
   jobs = make_jobs(experiment)
   rows = _read_index(folder)
   todo = [job for job in jobs if job.row["id"] not in rows]
   if todo:
     _generate(experiment, folder, todo, jobs, rows)
+  left_out = list_left_out(experiment)
+  if left_out:
+    logging.info("%d test utterances are left out for their length", len(left_out))
+  files.write_json(folder / LEFT_OUT, left_out)
   wavs = list(filter(None, (rows[job.row["id"]]["wav"] for job in jobs)))
-  return [INDEX, *wavs, *map(codes_file, wavs)]
+  return [INDEX, LEFT_OUT, *wavs, *map(codes_file, wavs)]
 
 
 def codes_file(wav: str) -> str:

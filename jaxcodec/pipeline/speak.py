@@ -10,7 +10,7 @@ from jaxcodec import files
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.pipeline.experiment import Experiment
-from jaxcodec.pipeline.generate import INDEX, codes_file
+from jaxcodec.pipeline.generate import INDEX, LEFT_OUT, codes_file
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.progress import Progress
 
@@ -38,7 +38,8 @@ def speak_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
         _speak(experiment, source, folder, wav)
       progress.update()
   files.write_text(folder / INDEX, text)
-  return [INDEX, *wavs]
+  files.write_bytes(folder / LEFT_OUT, (source / LEFT_OUT).read_bytes())
+  return [INDEX, LEFT_OUT, *wavs]
 
 
 def _speak(experiment, source, folder, wav) -> None:
