@@ -46,7 +46,7 @@ def get_config(arg=""):
   config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
   # The language model whose config the codecs' cells run; it wants texts there too.
   config.codecs_of = "valle"
-  config.seeds = (0,)
+  config.seeds = (0, 1, 2)
   # Of every cell, as on launch/main.py's command line without `--config.`; of a
   # language model alone with its name before, as in `valle:slm_train.max_seconds=9`.
   config.overrides = ("evaluate.opus=True",)
@@ -68,6 +68,7 @@ def get_config(arg=""):
 def _runlocal(config):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
   config.arg = "runlocal"
+  config.seeds = (0,)
   config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
   config.frozen.update(
     tokens=("encodecq_vocos", "dacq_vocos"), decoders=("vocos", "dac")

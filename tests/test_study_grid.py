@@ -288,18 +288,34 @@ def _load(file, argument):
   return runpy.run_path(str(ROOT / file))["get_config"](argument)
 
 
-@pytest.mark.parametrize(("argument", "codecs"), [("", 7), ("runlocal", 4)])
-def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
+@pytest.mark.parametrize(
+  ("argument", "count"),
+  [
+    ("", 3 * 7 * (1 + 2)),
+    ("runlocal", 4 * (1 + 2)),
+    ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
+  ],
+)
+def test_the_committed_grid_is_matched(tmp_path, argument, count):
   chosen = json.loads(_load("configs/study.py", argument).to_json())
   cells = grid.plan(chosen, tmp_path, "launch/main.py")
-  assert len(cells) == codecs * (1 + 2)
+  assert len(cells) == count
+  cells = [cell for cell in cells if cell.seed == 0]
   configs = {}
   for cell in cells:
     config = _load(*cell.config.split(":"))
-    values = dict(override.split("=") for override in chosen["overrides"])
+    values = dict(override.split("=") for override in cell.overrides)
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
     configs[cell.name] = json.loads(config.to_json())
   _check(configs)
+
+
+def test_seeds_are_added():
+  settings = {"seeds": [0], "arg": "runlocal"}
+  assert grid.with_seeds(settings, ["2", "1"]) == settings | {"seeds": [0, 2, 1]}
+  for added, message in ((["x"], "integers, got 'x'"), (["1", "0"], "0 is one of")):
+    with pytest.raises(grid.StudyError, match=f"add_seeds: .*{message}"):
+      grid.with_seeds(settings, added)
 
 
 def test_a_language_model_has_values_of_its_own(tmp_path):

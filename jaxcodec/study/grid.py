@@ -58,6 +58,20 @@ def designs_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
   return DESIGNS[settings.get("design", JOINT)]
 
 
+def with_seeds(settings: Mapping[str, Any], added: Sequence[str]) -> dict[str, Any]:
+  """Returns a study's settings with more seeds.
+
+  Raises:
+    StudyError: one is no integer, or is there already.
+  """
+  if wrong := [seed for seed in added if not seed.strip().isdecimal()]:
+    raise StudyError(f"add_seeds: expected integers, got {wrong[0]!r}")
+  new = [int(seed) for seed in added]
+  if there := set(new) & set(settings["seeds"]):
+    raise StudyError(f"add_seeds: {min(there)} is one of the study's seeds already")
+  return {**settings, "seeds": [*settings["seeds"], *new]}
+
+
 def plan(
   settings: Mapping[str, Any], workdir: pathlib.Path, program: str
 ) -> list[Cell]:

@@ -91,7 +91,7 @@ def load(folder: str | os.PathLike, design: str | None = None) -> SavedStudy:
     StudyError: a file is missing or isn't a study's, or has no such design; names it.
   """
   folder = pathlib.Path(folder)
-  numbers = _read(folder / FILE)
+  numbers = read_numbers(folder / FILE)
   first = numbers.get("design", grid.JOINT)  # earlier revisions had one design
   others = numbers.get("other_designs", {})
   if design not in (None, first, *others):
@@ -106,7 +106,8 @@ def load(folder: str | os.PathLike, design: str | None = None) -> SavedStudy:
   return SavedStudy(folder, numbers, done, codecs, slms)
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def read_numbers(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the content of a study.json; raises StudyError if it isn't one."""
   try:
     numbers = json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError as error:

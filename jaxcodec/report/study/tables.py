@@ -15,7 +15,7 @@ COLUMNS = ("set", "slm", "system", "measure", "mean", "low", "high", "n", "n_fai
 
 INTERVALS = (
   "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
-  " pooled over them."
+  " pooled over them, and intervals over seeds and utterances."
 )
 CODEBOOKS = "Codebook 0 / mean over codebooks."
 CORRELATED = (
