@@ -27,6 +27,7 @@ def get_config(arg=""):
   config.arg = ""  # what every cell's config is given beside its codec
   config.codecs = (
     "baseline",
+    "baseline_noncausal",
     "encodec",
     "encodecq_vocos",
     "encodecq_dac",
@@ -40,7 +41,7 @@ def get_config(arg=""):
   # The codecs of the frozen design that give tokens, and the decoders of these tokens.
   config.frozen = dict(
     tokens=("baseline", "dacq_seanet"),
-    decoders=("seanet", "seanet_lstm", "vocos", "dac"),
+    decoders=("seanet", "seanet_noncausal", "seanet_lstm", "vocos", "dac"),
   )
   # By language model, the config of its cells.
   config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")

@@ -291,7 +291,7 @@ def _load(file, argument):
 @pytest.mark.parametrize(
   ("argument", "count"),
   [
-    ("", 3 * 7 * (1 + 2)),
+    ("", 3 * 8 * (1 + 2)),
     ("runlocal", 4 * (1 + 2)),
     ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
   ],

@@ -36,6 +36,7 @@ def collect(
   cells: Sequence[Cell],
   status: Mapping[str, Mapping[str, Any]],
   with_defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+  sizes_of: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {},
 ) -> dict[str, Any]:
   """Returns the content of study.json; cells that aren't done are named and left out.
 
@@ -45,6 +46,7 @@ def collect(
     status: from `runner.run_cells`; may be empty, if another program ran the cells.
     with_defaults: `build.codec.with_defaults`, or another function that writes out what
       a config leaves to its parts' defaults before configs are compared.
+    sizes_of: `build.sizes.part_sizes`, or another function of a config.
 
   Raises:
     StudyError: no cell with a language model is done, or finished cells differ in
@@ -67,7 +69,7 @@ def collect(
   results, differences = list(rows.values()), _differences(rows, with_defaults)
   about = {name: m for r in results for name, m in r["metrics"].items()}
   (first, found), *others = (
-    (name, _design(settings, slms, about)) for name, slms in designs.items()
+    (name, _design(settings, slms, about, sizes_of)) for name, slms in designs.items()
   )
   return {
     "settings": dict(settings),
@@ -86,12 +88,19 @@ def collect(
 
 
 def _design(
-  settings: Mapping[str, Any], slms: Mapping[str, System], about: Mapping[str, Any]
+  settings: Mapping[str, Any],
+  slms: Mapping[str, System],
+  about: Mapping[str, Any],
+  sizes_of: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
   """Returns what is measured and concluded of one design's systems."""
   codecs = results_of_codecs(slms)
+  configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
   return {
-    "codecs": {codec.name: codec._asdict() for codec in codec_parts(codecs)},
+    "codecs": {
+      codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
+      for codec in codec_parts(codecs)
+    },
     **_systems(codecs, slms),
     "comparisons": compare_codecs(codecs, slms, about),
     "correlations": correlate_measures(slms, about),
