@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -148,6 +148,21 @@ def fingerprint(variables: Any) -> str:
     digest.update(f"{key} {tensor.dtype.str} {tensor.shape}\n".encode())
     digest.update(tensor.data)
   return digest.hexdigest()
+
+
+def only_parts(variables: Any, parts: Collection[str]) -> dict[str, Any]:
+  """Returns a codec's variables, of its parts with these names alone."""
+  found = {
+    collection: {name: value for name, value in by_part.items() if name in parts}
+    for collection, by_part in variables.items()
+    if collection != BUFFERS
+  }
+  return {collection: by_part for collection, by_part in found.items() if by_part}
+
+
+def token_fingerprint(variables: Any) -> str:
+  """Returns the fingerprint of what makes a codec's tokens: all but the decoder."""
+  return fingerprint(only_parts(variables, ("encoder", "quantizer")))
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.recipes import config_file
 from jaxcodec.report.study import page, tables
 from jaxcodec.stages import WorkdirInUse
-from jaxcodec.study import collect, conditions, grid, runner
+from jaxcodec.study import collect, conditions, grid, runner, saved
 from jaxcodec.study.sentences import read_sentences
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
@@ -42,6 +42,12 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run no
 _COLLECT = flags.DEFINE_bool(
   "collect", False, "Run no cell; sum up those that are done."
 )
+_ADD_SEEDS = flags.DEFINE_list(
+  "add_seeds",
+  [],
+  "Runs the cells of more seeds, such as 1,2, for the study in the workdir, with the"
+  " settings of its study.json whatever --config says.",
+)
 flags.mark_flag_as_required("config")
 
 
@@ -55,12 +61,11 @@ def main(argv: list[str]) -> None:
 
 
 def _study() -> int:
-  settings = json.loads(_CONFIG.value.to_json())
-  settings["overrides"] = [*settings["overrides"], *_SET.value]
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  settings, known = _settings(workdir)
   program = pathlib.Path(sys.argv[0]).with_name("main.py")
   cells = grid.plan(settings, workdir, str(program))
-  configs = {c.name: with_defaults(_config_of(c, settings)) for c in cells}
+  configs = {c.name: with_defaults(_config_of(c)) for c in cells}
   specs = {name: _spec_of(config) for name, config in configs.items()}
   for line in conditions.check_matched(configs, specs).encoder:
     print(f"rows differ in {line}", file=sys.stderr)
@@ -69,8 +74,20 @@ def _study() -> int:
     print(grid.as_lines(cells, f"python {shlex.join(again)}"))
     return 0
   if not _COLLECT.value:
-    runner.run_cells(cells, workdir)
+    runner.run_cells([c for c in cells if c.seed not in known], workdir)
   return _sum_up(settings, cells, workdir)
+
+
+def _settings(workdir: pathlib.Path) -> tuple[dict, list[int]]:
+  """Returns the settings, and the seeds whose cells don't run again."""
+  if not _ADD_SEEDS.value:
+    settings = json.loads(_CONFIG.value.to_json())
+    settings["overrides"] = [*settings["overrides"], *_SET.value]
+    return settings, []
+  if _SET.value:
+    raise grid.StudyError("--add_seeds: --set can't change a study that is done")
+  settings = saved.read_numbers(workdir / saved.FILE)["settings"]
+  return grid.with_seeds(settings, _ADD_SEEDS.value), settings["seeds"]
 
 
 def _default_workdir() -> pathlib.Path:
@@ -78,11 +95,10 @@ def _default_workdir() -> pathlib.Path:
   return pathlib.Path("runs") / "-".join(filter(None, (pathlib.Path(file).stem, arg)))
 
 
-def _config_of(cell: grid.Cell, settings: dict) -> dict:
+def _config_of(cell: grid.Cell) -> dict:
   """Returns a cell's config with its overrides, checked before any cell runs."""
-  overrides = grid.overrides_of(settings, cell.slm)
   try:
-    config = config_file.load(cell.config, overrides, option="overrides")
+    config = config_file.load(cell.config, cell.overrides, option="overrides")
   except ValueError as error:
     raise grid.StudyError(str(error)) from error
   values = json.loads(config.to_json())

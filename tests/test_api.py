@@ -224,7 +224,7 @@ def test_load(tmp_path, monkeypatch):
   porting.export_torch(variables, make_preset(api_helpers.CONFIG), original)
   for arguments in (("tiny", file), (None, workdir), ("tiny", original)):
     loaded = jaxcodec.load(*arguments)
-    assert loaded.fingerprint == weights.fingerprint(variables)
+    assert loaded.fingerprint == weights.token_fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
   with pytest.warns(UserWarning, match="tiny has random weights"):
     assert jaxcodec.load("tiny").sample_rate == RATE

@@ -23,6 +23,7 @@ SPECS = {
 }
 STUDY = [
   "baseline",
+  "baseline_noncausal",
   "encodec",
   "encodecq_vocos",
   "encodecq_dac",

@@ -190,6 +190,8 @@ def make_codec_task(
   kind = train.get("task", "gan")
   if kind not in _TASKS:
     raise ConfigError(f"{path}.task must be one of {sorted(_TASKS)}, got {kind!r}")
+  if kind != "gan" and train.get("freeze"):
+    raise ConfigError(f"{path}.freeze must be empty: {path}.task={kind!r} has none")
   return _TASKS[kind](codec, train, path)
 
 
@@ -208,8 +210,24 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
     adversarial_start=start,
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
+    freeze=_frozen(train, path),
     **_loss_kinds(train, path),
   )
+
+
+def _frozen(train: Config, path: str) -> tuple[str, ...]:
+  """Returns the parts that `codec_train.freeze` names; configs may not have it."""
+  freeze = tuple(train.get("freeze") or ())
+  if unknown := [part for part in freeze if part not in ("encoder", "quantizer")]:
+    raise ConfigError(
+      f"{path}.freeze must name 'encoder' or 'quantizer' or both, got {unknown[0]!r}"
+    )
+  if freeze and not train.get("init_from"):
+    raise ConfigError(
+      f"{path}.freeze needs {path}.init_from, the codec whose {' and '.join(freeze)}"
+      " are kept"
+    )
+  return freeze
 
 
 _TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}

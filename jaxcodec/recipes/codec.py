@@ -21,6 +21,7 @@ def full(config: ConfigDict, name: str) -> None:
     batch_size=72,
     crop_seconds=0.38,
     adversarial_start=0,
+    freeze=(),  # ("encoder", "quantizer"): train a decoder for init_from's tokens
     ema_decay=0.999,
     weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=(

@@ -29,6 +29,8 @@ def full(config: ConfigDict) -> None:
 
   config.generate = dict(
     num_utterances=64,
+    min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
+    max_seconds=10.0,  # protocol
     prompt_seconds=3.0,  # at most; a whole utterance
     batch_size=8,
     sampler=dict(
@@ -54,5 +56,5 @@ def runlocal(config: ConfigDict) -> None:
   train.update(continuations=2)
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16)
+  config.generate.update(num_utterances=16, min_seconds=0.0)
   config.generate.sampler.update(max_frames=400)

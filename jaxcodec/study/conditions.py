@@ -21,7 +21,7 @@ _OF_ALL_SLMS = (
 )
 _OF_A_SLM = ("slm", "slm_train", "generate", "text")
 # Fields of `codec_train` that say which tokens a decoder is trained for.
-_TOKENS = ("init_from",)
+_TOKENS = ("freeze", "init_from")
 _ABSENT = "(absent)"
 
 

@@ -41,7 +41,9 @@ def quantizer_kind(codec: Mapping[str, Any]) -> str:
 def decoder_kind(codec: Mapping[str, Any]) -> str:
   """Returns the decoder's name in tables, of a codec's config."""
   decoder = codec["decoder"]
-  return decoder["name"] + ("_lstm" if decoder.get("lstm_layers") else "")
+  lstm = "_lstm" if decoder.get("lstm_layers") else ""
+  noncausal = decoder["name"] == "seanet" and not decoder.get("causal", True)
+  return decoder["name"] + lstm + ("_noncausal" if noncausal else "")
 
 
 def unanimous(verdicts: Iterable[str]) -> str:

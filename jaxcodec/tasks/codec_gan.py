@@ -53,6 +53,9 @@ class CodecGanTask:
       shares of its gradient.
     accumulate: parts that a batch is computed in, one after another; see
       `accumulation`.
+    freeze: parts of the codec, "encoder" or "quantizer" or both, that keep their bits.
+      With both, the codec's tokens stay what they are, and the rest learns to speak
+      them.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
@@ -71,6 +74,7 @@ class CodecGanTask:
   feature_matching: str = "dac"
   balancer: losses.Balancer | None = None
   accumulate: int = 1
+  freeze: tuple[str, ...] = ()
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
@@ -82,13 +86,14 @@ class CodecGanTask:
       state_rng,
       variables,
       self.opt,
+      self.freeze,
       disc_params=disc_params,
       disc_opt=self.disc_opt.init(disc_params),
       balance=self.balancer.init(self._output_terms) if self.balancer else {},
     )
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
-    """Puts a codec's variables into a fresh state; the discriminators stay fresh."""
+    """Puts variables of a codec, or of some parts, into a fresh state."""
     return state.start_from(variables)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
@@ -149,19 +154,22 @@ class CodecGanTask:
     return (state, metrics_d), (kept, *result)
 
   def _generate(self, state, collections, batch, rng) -> _Generated:
-    """Runs the codec in training, with the pullback to its weights."""
+    """Runs the codec in training, with the pullback to the weights that it trains."""
+    frozen = {name: p for name, p in state.params.items() if name in self.freeze}
+    trained = {name: p for name, p in state.params.items() if name not in frozen}
 
-    def generate(params):
+    def generate(trained):
       (y_BxNx1, quantized), new = self.codec.apply(
-        {"params": partition.whole(params), **collections},
+        {"params": partition.whole({**frozen, **trained}), **collections},
         batch["audio_BxN"][..., None],
         train=True,
         rngs={"quantizer": rng},
         mutable=list(collections),
+        **({"frozen": self.freeze} if self.freeze else {}),
       )
       return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
 
-    made, pullback, aux = jax.vjp(generate, state.params, has_aux=True)
+    made, pullback, aux = jax.vjp(generate, trained, has_aux=True)
     return _Generated(*made, pullback, *aux)
 
   def _codec_grads(self, state, real_BxN, generated):

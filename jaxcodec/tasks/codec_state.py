@@ -1,5 +1,6 @@
 """The state of codec training."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 import flax.struct
@@ -47,6 +48,7 @@ class CodecState:
     rng: jax.Array,
     variables: dict[str, Any],
     opt: optax.GradientTransformation,
+    freeze: Collection[str] = (),
     **others: Any,
   ) -> "CodecState":
     """Returns the state before the first step.
@@ -55,6 +57,7 @@ class CodecState:
       rng: key of the training.
       variables: of the codec, as its `init` gives them.
       opt: the codec's optimiser.
+      freeze: parts of the codec that it doesn't train.
       **others: the discriminators' and the balancer's fields.
     """
     collections = dict(variables)
@@ -66,14 +69,20 @@ class CodecState:
       collections=collections,
       ema=jax.tree.map(jnp.copy, params),
       averages=jax.tree.map(jnp.copy, collections),
-      opt=opt.init(params),
+      opt=opt.init({name: p for name, p in params.items() if name not in freeze}),
       **others,
     )
 
   def start_from(self, variables: dict[str, Any]) -> "CodecState":
-    """Returns the state with a codec's variables; the discriminators stay fresh."""
-    params = variables["params"]
-    collections = {name: variables[name] for name in self.collections}
+    """Returns the state with a codec's variables, or those of some of its parts.
+
+    Parts that aren't among them and the discriminators stay fresh.
+    """
+    params = {**self.params, **variables["params"]}
+    collections = {
+      name: {**parts, **variables.get(name, {})}
+      for name, parts in self.collections.items()
+    }
     ema, averages = jax.tree.map(jnp.copy, (params, collections))
     return self.replace(
       params=params, ema=ema, collections=collections, averages=averages
@@ -91,20 +100,22 @@ class CodecState:
     The averages' decay rises from the start as (1 + step) / (10 + step).
 
     Args:
-      grads: of `params`.
+      grads: of `params`, without those of frozen parts, which keep their bits.
       collections: new values of `collections`.
       opt: the codec's optimiser.
       ema_decay: of the averages.
     """
-    updates, opt_state = opt.update(grads, self.opt, self.params)
-    params = optax.apply_updates(self.params, updates)
+    before, average = ({n: tree[n] for n in grads} for tree in (self.params, self.ema))
+    updates, opt_state = opt.update(grads, self.opt, before)
+    after = optax.apply_updates(before, updates)
     step = self.step + 1
     decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
+    average = optax.incremental_update(after, average, 1 - decay)
     return self.replace(
       step=step,
-      params=params,
+      params={**self.params, **after},
       collections=collections,
-      ema=optax.incremental_update(params, self.ema, 1 - decay),
+      ema={**self.ema, **average},
       averages=codebooks.average(self.averages, collections, 1 - decay),
       opt=opt_state,
     )
