@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import ops, partition
+from jaxcodec.nn.remat import remat
 
 _MASKED = -1e30
 _ROPE_BASE = 10_000.0
@@ -190,7 +191,7 @@ class Transformer(nn.Module):
     num_levels: how many gain vectors each norm has; see `level_B`.
     dropout: rate on both residual branches.
     dtype: of the computation; parameters, norms and softmax are float32.
-    remat: recompute each block's activations in the backward pass.
+    remat: what of each block's activations is computed again; see `nn.remat`.
   """
 
   depth: int
@@ -199,7 +200,7 @@ class Transformer(nn.Module):
   num_levels: int = 1
   dropout: float = 0.0
   dtype: Any = jnp.float32
-  remat: bool = False
+  remat: bool | str = "none"
 
   @nn.compact
   def __call__(
@@ -233,7 +234,7 @@ class Transformer(nn.Module):
     if position_BxT is None:
       position_BxT = jnp.arange(frames)[None]
     rope = rope_table(position_BxT, width // self.heads)
-    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    block = remat(Block, self.remat, prevent_cse=False)
     layers = nn.scan(
       block,
       variable_axes={"params": 0},
