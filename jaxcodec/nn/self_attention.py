@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import ops, visibility
+from jaxcodec.nn.products import einsum_float32
 from jaxcodec.nn.visibility import Packed, Visible
 
 # What layers take of a sequence: a rule, its form for a kernel, or an array (B, T, S).
@@ -59,7 +60,7 @@ def attend(
   if q_BxHxTxD.ndim == 4:
     visible_BxTxS = visible_BxTxS[:, None]
   q, k = q_BxHxTxD * scale, k_BxHxSxD
-  score = jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=jnp.float32)
+  score = einsum_float32("...td,...sd->...ts", q, k)
   if bias_BxHxTxS is not None:
     score = score + bias_BxHxTxS
   score = jnp.where(visible_BxTxS, score, _MASKED)
