@@ -12,6 +12,7 @@ from jaxcodec.build.fields import (
   crop_samples,
   named,
   positive,
+  remat_mode,
 )
 from jaxcodec.build.optimizers import make_adamw
 from jaxcodec.codecs.codec import Codec
@@ -235,19 +236,20 @@ _TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:
   """Sets `codec_train.remat` in both halves; a part from outside may not have it."""
-  halves = {}
+  halves, mode = {}, remat_mode(train, "codec_train")
   for name in ("encoder", "decoder"):
     half = getattr(codec, name)
     if hasattr(half, "remat"):
-      halves[name] = half.clone(remat=train["remat"])
-    elif train["remat"]:
-      raise ConfigError(f"codec_train.remat must be False: codec.{name} has no remat")
+      halves[name] = half.clone(remat=mode)
+    elif mode != "none":
+      raise ConfigError(f"codec_train.remat must be 'none': codec.{name} has no remat")
   return codec.clone(**halves)
 
 
 def _discriminator(train: Config, path: str) -> Any:
   """Makes the discriminator, with the `dtype` and `remat` of `codec_train`."""
-  typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
+  shared = {"dtype": train["dtype"], "remat": remat_mode(train, path)}
+  typed = {**shared, **train["discriminator"]}
   return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 

@@ -66,7 +66,7 @@ def transformer(name: str) -> dict[str, Any]:
     heads=16,
     dropout=0.1,
     dtype="bfloat16",
-    remat=True,
+    remat="products",  # or none, full: which activations are kept; see nn/remat.py
   )
 
 

@@ -37,7 +37,7 @@ def full(config: ConfigDict, name: str) -> None:
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
     feature_matching="dac",  # or encodec, vocos
     dtype="float32",  # or bfloat16: of the discriminators' layers
-    remat=False,  # whether to compute layers again rather than keep them
+    remat="none",  # or products, full: which activations are kept; see nn/remat.py
     discriminator=dict(
       name="dac",
       periods=(2, 3, 5, 7, 11),

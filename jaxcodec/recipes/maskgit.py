@@ -29,7 +29,7 @@ def full(config: ConfigDict) -> None:
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
-  config.slm.update(dtype="float32", remat=False)
+  config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   train.update(steps=1000, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)

@@ -50,7 +50,7 @@ def full(config: ConfigDict) -> None:
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: two stacks of four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4)
-  config.slm.update(dtype="float32", remat=False)
+  config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   train.update(steps=700, max_seconds=8.0, frames_per_batch=1600, num_buckets=4)
   train.update(continuations=2)
