@@ -20,6 +20,7 @@ _FIELDS = {
   "ema_decay",
   "accumulate",
   "init_from",
+  "codebook_start",
   "log_every",
   "eval_every",
   "eval_batches",
@@ -79,6 +80,8 @@ def make_batches(config: Config) -> Batches:
   kind = language_model(config).batches
   own = [field.name for field in dataclasses.fields(kind)]
   known = _FIELDS | set(own)
+  # Configs of earlier versions lack it.
+  train = {"codebook_start": False, **train}
   if unknown := sorted(train.keys() - known):
     raise ConfigError(
       f"slm_train.{unknown[0]}: unknown for {name!r}; known: {sorted(known)}"
@@ -103,6 +106,11 @@ def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
 
 def param_shapes(model: SpeechLanguageModel) -> Any:
   """Returns a model's parameters as nested dicts of `ShapeDtypeStruct`s."""
+  return jax.eval_shape(lambda: fresh_params(model, jax.random.key(0)))
+
+
+def fresh_params(model: SpeechLanguageModel, rng: jax.Array) -> Any:
+  """Returns a model's random parameters."""
   ids, mask = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
   batch = {
     "codes_BxTxK": jnp.zeros((1, 1, model.spec.num_codebooks), jnp.int32),
@@ -111,4 +119,4 @@ def param_shapes(model: SpeechLanguageModel) -> Any:
     "text_BxS": ids,
     "text_mask_BxS": mask,
   }
-  return jax.eval_shape(model.init_params, jax.random.key(0), batch)
+  return model.init_params(rng, batch)

@@ -93,8 +93,11 @@ class Experiment:
   @functools.cached_property
   def codec(self) -> CodecRunner:
     """The trained codec."""
-    variables = weights.load_params(self.done["codec"].folder / PARAMS)
-    return CodecRunner(self.models.codec, variables)
+    return CodecRunner(self.models.codec, self.codec_variables())
+
+  def codec_variables(self) -> dict[str, Any]:
+    """Reads the trained codec's variables."""
+    return weights.load_params(self.done["codec"].folder / PARAMS)
 
   @functools.cached_property
   def semantic_features(self) -> Features:

@@ -18,7 +18,7 @@ from jaxcodec.data.sources import synthetic
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.parallel import processes, sharding
-from jaxcodec.pipeline import codec_start, train_options
+from jaxcodec.pipeline import codec_start, slm_start, train_options
 from jaxcodec.pipeline import tokens as tokens_stage
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.train import health
@@ -87,7 +87,7 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   config, kind = experiment.config, experiment.language_model
   task, batches = experiment.models.slm_task, make_batches(config)
   show = ("loss", "eval/loss", *kind.progress)
-  initial = train_options.initial_variables(experiment, "slm")
+  initial = functools.partial(slm_start.initial_variables, experiment)
   setting = {
     "spec": experiment.spec,
     "mesh": experiment.mesh,

@@ -88,8 +88,9 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   Weights to begin with are recorded by their checksum, not by where they lie.
   """
   settings = dict(experiment.config[section])
-  if not settings.get("freeze"):  # configs of earlier versions lack the field
-    settings.pop("freeze", None)
+  for name in ("freeze", "codebook_start"):
+    if not settings.get(name):  # configs of earlier versions lack the field
+      settings.pop(name, None)
   for name in ("keep", "profile_steps", "remat"):
     settings.pop(name, None)
   if settings["init_from"] is not None:

@@ -9,6 +9,7 @@ def full(config: ConfigDict) -> None:
   """Adds the fields: 12 layers of 1024."""
   config.slm = base.transformer("maskgit")
   config.slm_train = base.training(
+    codebook_start=True,  # codes begin as what they are to the codec
     steps=400_000,
     batch_size=64,
     crop_seconds=15.0,

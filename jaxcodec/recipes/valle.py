@@ -18,6 +18,7 @@ def full(config: ConfigDict) -> None:
     position_jitter=0.08,  # how far off the pace of the text is in training
   )
   config.slm_train = base.training(
+    codebook_start=True,  # codes begin as what they are to the codec
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
     frames_per_batch=24_000,

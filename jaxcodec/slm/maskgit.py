@@ -95,6 +95,14 @@ class MaskGit(nn.Module):
     return self.init(rng, *inputs)["params"]
 
   @nn.nowrap
+  def with_codebooks(
+    self, params: Any, embed_KxVxD: jax.Array, head_KxDxV: jax.Array
+  ) -> Any:
+    """Returns the parameters with these rows of codes; see `codebook_start`."""
+    embed = params["code_embed"].at[:, : self.spec.codebook_size].set(embed_KxVxD)
+    return {**params, "code_embed": embed, "head": head_KxDxV}
+
+  @nn.nowrap
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:

@@ -96,6 +96,19 @@ class Valle:
     nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B, pace)
     return {"ar": ar["params"], "nar": nar["params"]}
 
+  def with_codebooks(
+    self, params: Any, embed_KxVxD: jax.Array, head_KxDxV: jax.Array
+  ) -> Any:
+    """Returns the parameters with these rows of codes; see `codebook_start`."""
+    size, ar, nar = self.spec.codebook_size, params["ar"], params["nar"]
+    embed = ar["code_embed"]["embedding"].at[:size].set(embed_KxVxD[0])
+    head = ar["head"].at[:, :size].set(head_KxDxV[0])
+    levels = nar["code_embed"].at[:, :size].set(embed_KxVxD)
+    return {
+      "ar": {**ar, "code_embed": {"embedding": embed}, "head": head},
+      "nar": {**nar, "code_embed": levels, "head": head_KxDxV[1:]},
+    }
+
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
