@@ -73,14 +73,18 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
   """Returns the stages that a stage needs: none with synthetic data.
 
-  Where codes of another experiment are to be spoken, `generate` needs them, too.
+  Where codes of another experiment are to be spoken, `generate` needs them, too, and
+  a language model that begins with the codebooks needs the codec.
 
   Raises:
     ConfigError: the stage cannot use synthetic data.
   """
   if not experiment.synthetic:
-    spoken = name == "generate" and (experiment.workdir / GENERATED).exists()
-    return (*STAGES[name].needs, *([GENERATED] if spoken else []))
+    found = STAGES[name].needs
+    if name == "generate" and (experiment.workdir / GENERATED).exists():
+      return (*found, GENERATED)
+    begun = name == "slm" and experiment.config["slm_train"].get("codebook_start")
+    return (*found, "codec") if begun else found
   if name not in ("codec", "slm"):
     raise ConfigError(
       f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"
