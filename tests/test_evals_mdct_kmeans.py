@@ -1,5 +1,6 @@
 """The codec without a network: its transform, its codes, and what is kept of it."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -51,6 +52,21 @@ def test_every_level_takes_the_nearest_code_of_what_is_left(fitted):
   decoded = mdct_kmeans.mdct(fitted.decode(codes, len(AUDIO[0])), 80)
   near = mdct_kmeans.mdct(AUDIO[0], 80) - left / fitted.weight_H
   np.testing.assert_allclose(decoded[1:-1], near[1:-1], atol=0.05 * np.abs(near).max())
+
+
+def test_codes_are_pairs_of_either_sign_and_means_of_their_frames():
+  one = mdct_kmeans.fit(AUDIO, dataclasses.replace(SPEC, num_codebooks=1), seed=0)
+  book = one.books_KxVxH[0]
+  np.testing.assert_array_equal(book[:8], -book[8:])
+  odd = mdct_kmeans.fit(AUDIO, dataclasses.replace(SPEC, codebook_size=17), seed=0)
+  assert odd.books_KxVxH.shape == (3, 17, 80) and not odd.books_KxVxH[:, -1].any()
+  np.testing.assert_array_equal(odd.books_KxVxH[0, :16], book)
+  # Nearly the fixed point of k-means, after a few iterations.
+  frames = np.concatenate([mdct_kmeans.mdct(x, 80) for x in AUDIO]) * one.weight_H
+  frames = np.concatenate([frames, -frames])
+  codes = ((frames[:, None] - book[None]) ** 2).sum(-1).argmin(1)
+  means = np.stack([frames[codes == v].mean(0) for v in range(16)])
+  assert np.linalg.norm(means - book) < 0.2 * np.linalg.norm(book)
 
 
 def test_the_same_seed_gives_the_same_and_bits_are_counted(fitted):

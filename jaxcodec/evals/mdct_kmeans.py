@@ -58,7 +58,9 @@ def fit(audio: Iterable[np.ndarray], spec: TokenSpec, seed: int) -> MdctKmeans:
   """Fits the codec to recordings; equal arguments give an equal codec.
 
   Bands are weighted by the inverse square root of their mean magnitude, so that the
-  strongest don't take all the codes.
+  strongest don't take all the codes. An MDCT's signs are as often plus as minus, and
+  half of a codebook is the negatives of the rest: each pair learns from the frames near
+  either. A last code of an odd number is zero.
 
   Args:
     audio: recordings (N,) at the rate of `spec`, read until there are FRAMES frames.
@@ -81,28 +83,26 @@ def fit(audio: Iterable[np.ndarray], spec: TokenSpec, seed: int) -> MdctKmeans:
   residual_TxH, books = frames_TxH * weight_H, []
   rng = np.random.default_rng(seed)
   for _ in range(spec.num_codebooks):
-    books.append(_codebook(residual_TxH, spec.codebook_size, rng))
-    residual_TxH = residual_TxH - books[-1][_nearest(residual_TxH, books[-1])]
+    centroid_PxH = _pairs(residual_TxH, spec.codebook_size // 2, rng)
+    pair_T, sign_T = _nearest_pair(residual_TxH, centroid_PxH)
+    residual_TxH = residual_TxH - sign_T[:, None] * centroid_PxH[pair_T]
+    zero = np.zeros((spec.codebook_size % 2, spec.hop), np.float32)
+    books.append(np.concatenate([centroid_PxH, -centroid_PxH, zero]))
   return MdctKmeans(weight_H, np.stack(books))
 
 
-def _codebook(x_TxH, size, rng):
-  """Returns the vectors of k-means, half of them the others' negatives, (size, H).
-
-  An MDCT's signs are as often plus as minus, so that each pair of vectors learns from
-  all frames near either. Of an odd size, the last is zero.
-  """
-  start = np.sort(rng.choice(len(x_TxH), size // 2, replace=False))
+def _pairs(x_TxH, count, rng):
+  """Returns the vectors of k-means that stand with their negatives, (count, H)."""
+  start = np.sort(rng.choice(len(x_TxH), count, replace=False))
   centroid_PxH = x_TxH[start]
   for _ in range(ITERATIONS):
     pair_T, sign_T = _nearest_pair(x_TxH, centroid_PxH)
     at = (sign_T, (pair_T, np.arange(len(x_TxH))))
-    total_PxH = sparse.csr_array(at, (size // 2, len(x_TxH))) @ x_TxH
-    count_Px1 = np.bincount(pair_T, minlength=size // 2)[:, None]
+    total_PxH = sparse.csr_array(at, (count, len(x_TxH))) @ x_TxH
+    count_Px1 = np.bincount(pair_T, minlength=count)[:, None]
     mean_PxH = (total_PxH / np.maximum(count_Px1, 1)).astype(np.float32)
     centroid_PxH = np.where(count_Px1 > 0, mean_PxH, centroid_PxH)
-  zero = np.zeros((size % 2, x_TxH.shape[1]), np.float32)
-  return np.concatenate([centroid_PxH, -centroid_PxH, zero])
+  return centroid_PxH
 
 
 def _nearest_pair(x_TxH, centroid_PxH):
