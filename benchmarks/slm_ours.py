@@ -9,6 +9,7 @@ from jaxcodec.slm import nar
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.maskgit import MaskGit
+from jaxcodec.slm.positions import own_pace
 from jaxcodec.slm.valle import Valle
 from jaxcodec.types import TokenSpec
 
@@ -74,7 +75,8 @@ class SlmOurs:
     inputs = "text_BxS", "text_mask_BxS", "codes_BxTxK", "mask_BxT"
     text, text_mask, codes_BxTxK, mask = (batch[name] for name in inputs)
     code_BxT = codes_BxTxK[:, :, 0]
-    logits = self._valle.ar.apply({"params": params}, text, text_mask, code_BxT, mask)
+    inputs = text, text_mask, code_BxT, mask, own_pace(text_mask, mask)
+    logits = self._valle.ar.apply({"params": params}, *inputs)
     return logits[:, -1].argmax(-1)
 
   def _fill(self, batch):
@@ -88,6 +90,7 @@ class SlmOurs:
       text,
       (codes_BxTxK[:, :0], mask_BxT[:, :0]),
       (codes_BxTxK[:, :, 0], mask_BxT),
+      jnp.zeros(len(mask_BxT), jnp.int32),
     )
 
   def _frames_without_cache(self, batches):

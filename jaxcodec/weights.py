@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -62,9 +62,9 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
       `buffers` in the file are ignored then.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered
-      or doesn't match `like`; lists every parameter that is missing, left over or
-      of another shape.
+    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered,
+      holds NaN or infinity, or doesn't match `like`; lists every parameter that is
+      missing, left over or of another shape.
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
@@ -124,7 +124,15 @@ def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
 
 
 def is_params(path: files.PathLike) -> bool:
-  """Tells whether `save_params` wrote the file: safetensors with `params/` keys."""
+  """Tells whether `save_params` wrote the file: safetensors with `params/` keys.
+
+  Raises:
+    ValueError: it is called .safetensors, but is cut or of another format.
+  """
+  path = pathlib.Path(path)
+  if path.suffix == ".safetensors" and path.is_file():
+    with _open(path) as file:
+      return any(key.startswith("params/") for key in file.keys())
   try:
     with safetensors.safe_open(path, framework="numpy") as file:
       return any(key.startswith("params/") for key in file.keys())
@@ -142,13 +150,39 @@ def fingerprint(variables: Any) -> str:
   return digest.hexdigest()
 
 
+def only_parts(variables: Any, parts: Collection[str]) -> dict[str, Any]:
+  """Returns a codec's variables, of its parts with these names alone."""
+  found = {
+    collection: {name: value for name, value in by_part.items() if name in parts}
+    for collection, by_part in variables.items()
+    if collection != BUFFERS
+  }
+  return {collection: by_part for collection, by_part in found.items() if by_part}
+
+
+def token_fingerprint(variables: Any) -> str:
+  """Returns the fingerprint of what makes a codec's tokens: all but the decoder."""
+  return fingerprint(only_parts(variables, ("encoder", "quantizer")))
+
+
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _open(path) as file:
     checksum = (file.metadata() or {}).get(CHECKSUM)
     tensors = {key: _whole(file.get_tensor(key)) for key in sorted(file.keys())}
   if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
     raise ValueError(f"{path} was altered: its checksum is wrong")
+  _refuse_nan(path, tensors)
   return tensors
+
+
+def _refuse_nan(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+  """Raises ValueError naming weights by which a codec would give noise or nothing."""
+  bad = [name for name, array in tensors.items() if not np.isfinite(array).all()]
+  if bad:
+    raise ValueError(
+      f"{path} holds NaN or infinity, in {len(bad)} of its {len(tensors)} arrays,"
+      f" {', '.join(bad[:3])} among them"
+    )
 
 
 def _open(path: pathlib.Path) -> Any:

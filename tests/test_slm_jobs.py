@@ -26,7 +26,9 @@ class Echo:
   def __init__(self, ends):
     self.shapes, self._ends = set(), ends
 
-  def generate(self, params, rng, said_BxS, mask_BxS, *, prompt, sampler):
+  def generate(
+    self, params, rng, said_BxS, mask_BxS, *, prompt, sampler, prompt_symbols_B=None
+  ):
     prompt_BxTxK = np.zeros((len(rng), 0, 2)) if prompt is None else prompt.codes_BxTxK
     self.shapes.add((said_BxS.shape, prompt_BxTxK.shape))
     assert not said_BxS[~mask_BxS].any()

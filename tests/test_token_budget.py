@@ -93,6 +93,7 @@ def test_rows_are_whole_records(source, buckets):
         np.testing.assert_array_equal(batch[key][row, : len(valid)], valid)
         assert not batch[key][row, len(valid) :].any()
         assert batch[key].dtype == np.int32
+      assert not batch["prompt_symbols_B"][row] and not batch["prompt_frames_B"][row]
       rows += index >= 0
   assert rows == len(USABLE)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcodec.slm.positions import own_pace
 from jaxcodec.slm.valle import Valle
 from jaxcodec.types import TokenSpec
 
@@ -45,7 +46,8 @@ def test_a_code_sees_all_text_and_the_codes_before_it(params):
   text, codes = batch["text_BxS"], batch["codes_BxTxK"][:, :, 0]
 
   def scores(params):
-    inputs = text, batch["text_mask_BxS"], codes, batch["mask_BxT"]
+    masks = batch["text_mask_BxS"], batch["mask_BxT"]
+    inputs = text, masks[0], codes, masks[1], own_pace(*masks)
     return MODEL.ar.apply({"params": params}, *inputs)[0, :, 0]
 
   reach = jax.jit(jax.jacobian(scores))(params["ar"])
@@ -95,6 +97,8 @@ def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
   np.testing.assert_allclose(got["loss"], np.log(21) + np.log(20), rtol=1e-6)
   # Of even odds the first is taken, which is right for the first code of all.
   np.testing.assert_allclose(got["accuracy_per_codebook"], [1 / 5, 0, 0, 0])
+  np.testing.assert_allclose(got["ce_c0_wrong_text"], np.log(21), rtol=1e-6)
+  np.testing.assert_allclose(got["gain_per_codebook"], np.zeros(4), atol=1e-6)
   assert got["weight"] == 4
 
 

@@ -1,5 +1,6 @@
 """Generation by VALL-E against recomputation; independent rows, ends, recall."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from jaxcodec.slm import ar_choice, sampling
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.positions import own_pace, prompt_pace
 from jaxcodec.slm.valle import Valle
 from jaxcodec.tasks.slm import SlmTask
 from jaxcodec.types import Tokens, TokenSpec
@@ -56,15 +58,17 @@ def params():
   return jax.tree.map(draw, shapes)
 
 
-def _applied(half, params, *inputs):
-  return getattr(MODEL, half).apply({"params": params[half]}, *inputs)
+def _applied(model, half, params, *inputs):
+  return getattr(model, half).apply({"params": params[half]}, *inputs)
 
 
-APPLY = jax.jit(_applied, static_argnums=0)
+APPLY = jax.jit(_applied, static_argnums=(0, 1))
 
 
-def _recomputed(params, text, prompt_TxK):
+def _recomputed(model, params, text, prompt_TxK, symbols):
   """Decodes an item greedily without a cache; returns its codes and if it ended."""
+  prompt = jnp.array([symbols]), jnp.array([len(prompt_TxK)])
+  pace = prompt_pace(*prompt, model.symbols_per_frame)
   room, past = GREEDY.max_frames, len(prompt_TxK)
   text, text_mask = text[None], jnp.ones((1, len(text)), bool)
   at = jnp.arange(past + room)[None]
@@ -72,7 +76,8 @@ def _recomputed(params, text, prompt_TxK):
   codes[0, :past] = prompt_TxK
   size = past
   while size < past + room:
-    logits = APPLY("ar", params, text, text_mask, codes[:, :, 0], at < size)
+    frames = codes[:, :, 0], at < size
+    logits = APPLY(model, "ar", params, text, text_mask, *frames, pace)
     token = int(logits[0, size].argmax())
     if token == END:
       break
@@ -80,22 +85,34 @@ def _recomputed(params, text, prompt_TxK):
     size += 1
   for level in (1, 2):
     frames = codes, at < size, jnp.array([level])
-    logits = APPLY("nar", params, text, text_mask, *frames)
+    pace = own_pace(text_mask, at < size, *prompt)
+    logits = APPLY(model, "nar", params, text, text_mask, *frames, pace)
     codes[0, past:, level] = logits[0, past:].argmax(-1)
   return codes[0, past:size], size < past + room
 
 
-def test_a_padded_batch_gives_each_item_what_recomputing_it_alone_gives(params):
-  texts, prompts = [5, 2, 5], [3, 0, 3]
+@pytest.mark.parametrize("positions", ["sequence", "separate", "aligned"])
+def test_a_padded_batch_gives_each_item_what_recomputing_it_alone_gives(
+  params, positions
+):
+  model = dataclasses.replace(MODEL, positions=positions)
+  texts, prompts, symbols = [5, 2, 5], [3, 0, 3], [2, 0, 1]
   (text, mask), prompt = _text(texts), _prompt(prompts)
-  got = MODEL.generate(
-    params, jax.random.key(0), text, mask, prompt=prompt, sampler=GREEDY
+  got = model.generate(
+    params,
+    jax.random.key(0),
+    text,
+    mask,
+    prompt=prompt,
+    prompt_symbols_B=jnp.array(symbols),
+    sampler=GREEDY,
   )
   codes = np.asarray(got.tokens.codes_BxTxK)
   assert codes.dtype == np.int32 and codes.min() >= 0 and codes.max() < END
   for row in range(3):
     own = prompt.codes_BxTxK[row, : prompts[row]]
-    want, ended = _recomputed(params, text[row, : texts[row]], own)
+    alone = text[row, : texts[row]], own, symbols[row]
+    want, ended = _recomputed(model, params, *alone)
     assert got.length_B[row] == len(want) == got.tokens.mask_BxT[row].sum()
     assert got.ended_B[row] == ended
     np.testing.assert_array_equal(codes[row, : len(want)], want)
@@ -184,9 +201,12 @@ def test_impossible_samplers_are_named(wrong, name):
 
 
 def test_a_prompt_that_does_not_fit_is_named(params):
+  aligned = dataclasses.replace(MODEL, positions="aligned")
   text, mask = _text([3])
   with pytest.raises(ValueError, match=r"\(1, any, 3\), got \(2, 2, 3\)"):
     MODEL.generate(params, jax.random.key(0), text, mask, prompt=_prompt([2, 2]))
+  with pytest.raises(ValueError, match="prompt_symbols_B is missing"):
+    aligned.generate(params, jax.random.key(0), text, mask, prompt=_prompt([2]))
 
 
 def test_an_overfitted_model_returns_its_training_codes_and_their_lengths():

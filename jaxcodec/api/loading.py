@@ -49,7 +49,7 @@ def load(
     return _model(codec, init(jax.random.key(0)))
   path = params_file(shipped.find(weights), "codec")
   ours = is_params(path)
-  codec = make_preset(preset or _config(path, ours))
+  codec = make_preset(config_named(preset) or _config(path, ours))
   if ours:
     variables = load_params(path, like=variable_shapes(codec))
   else:
@@ -64,6 +64,13 @@ def _check_preset(preset: str | None) -> None:
   if preset is None:
     raise ValueError(f"name a preset or weights; {names}")
   raise ValueError(f"there is no codec {preset!r}; {names}")
+
+
+def config_named(preset: str | None) -> str | dict[str, Any] | None:
+  """Returns the preset, or the config of the codec that comes along by that name."""
+  if preset not in shipped.codecs():
+    return preset
+  return _config(shipped.ROOT / preset / FILE, ours=True)
 
 
 def _model(codec: Codec | Vocoder, variables: Any) -> CodecModel | VocoderModel:

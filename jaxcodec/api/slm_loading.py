@@ -22,7 +22,7 @@ from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 from jaxcodec.types import SpeechLanguageModel, TokenSpec
-from jaxcodec.weights import FILE, load_params
+from jaxcodec.weights import FILE, load_params, token_fingerprint
 
 SHARED_CODEC = "shared_codec"  # in config.json: a codec that comes with the package
 _CONFIG, _SPEC = "config.json", "slm/spec.json"
@@ -190,12 +190,20 @@ def _checked_codec(
       f" the codec there has {codec.spec}"
     )
   checksum = _json(folder / _SPEC, "codec_sha256")
-  if (found := files.sha256(codec_file)) != checksum:
+  found = files.sha256(codec_file)
+  if found != checksum and not _makes_the_tokens(folder, codec_file):
     raise ValueError(
       f"{codec_file}: other weights than those that the language model was trained"
       f" on: expected the sha256 {checksum[:12]}, got {found[:12]}"
     )
   return codec
+
+
+def _makes_the_tokens(folder: pathlib.Path, codec_file: pathlib.Path) -> bool:
+  """Whether the codec differs in its decoder alone from that of the tokens."""
+  spec = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
+  own = token_fingerprint(load_params(codec_file))
+  return spec.get("token_fingerprint") == own  # earlier revisions recorded none
 
 
 def _json(path: pathlib.Path, field: str) -> Any:

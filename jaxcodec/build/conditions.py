@@ -6,15 +6,20 @@ the class of `jaxcodec.api` that it is used by.
 """
 
 import abc
+import dataclasses
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from jaxcodec import files
 from jaxcodec.build.fields import Config, ConfigError, positive
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.inference import slm
+from jaxcodec.slm.valle import Valle
+from jaxcodec.types import TokenSpec
 
 VOCABULARY, SEMANTIC = "vocabulary.json", "semantic.safetensors"
 
@@ -46,11 +51,30 @@ class Condition(abc.ABC):
 
   @abc.abstractmethod
   def size(self, config: Config, vocabulary: Vocabulary | None) -> dict[str, int]:
-    """The model's argument that says how many different inputs there are.
+    """The model's arguments that say how many different inputs there are.
+
+    Those that a model of texts was trained on also say how fast they are spoken.
 
     Raises:
       ConfigError: the config does not say it.
     """
+
+  def keep(
+    self,
+    tokens: pathlib.Path,
+    folder: pathlib.Path,
+    train: TokenSource,
+    spec: TokenSpec,
+  ) -> None:
+    """Copies `file` of the tokens stage to the folder of a model.
+
+    Args:
+      tokens: the tokens stage's folder.
+      folder: the model's.
+      train: what the model was trained on.
+      spec: of the codec.
+    """
+    files.write_bytes(folder / self.file, (tokens / self.file).read_bytes())
 
   @abc.abstractmethod
   def choose_prompt(self, found: Sequence[Candidate], most: int) -> Candidate:
@@ -74,6 +98,12 @@ class Condition(abc.ABC):
   ) -> Iterator[tuple[int, np.ndarray, bool]]:
     """Generates; yields (index of a job, codes (T, K) int32, whether it ended)."""
 
+  def align(
+    self, model: Any, params: Any, job: Any, codes_TxK: np.ndarray
+  ) -> tuple[np.ndarray, float] | None:
+    """What was looked at for each frame, if that can tell something: `slm.align`."""
+    return None
+
 
 class Texts(Condition):
   """Texts. A prompt is a whole utterance, as nobody knows which words a part has."""
@@ -88,7 +118,17 @@ class Texts(Condition):
         f"text is missing: slm.name is {config['slm']['name']!r}, which reads texts;"
         " give text.front_end and text.max_symbols"
       )
-    return {"num_text": len(vocabulary)}
+    pace, known = vocabulary.symbols_per_second, {"num_text": len(vocabulary)}
+    return known if pace is None else {**known, "symbols_per_second": pace}
+
+  def keep(self, tokens, folder, train, spec):
+    """Copies the vocabulary, and adds how fast the texts are spoken."""
+    labels = [label for label in train.labels if "symbols" in label]
+    symbols, frames = (sum(x[name] for x in labels) for name in ("symbols", "frames"))
+    pace = symbols / frames * spec.frame_rate
+    vocabulary = Vocabulary.load(tokens / self.file)
+    vocabulary = dataclasses.replace(vocabulary, symbols_per_second=pace)
+    vocabulary.save(folder / self.file)
 
   def choose_prompt(self, found: Sequence[Candidate], most: int) -> Candidate:
     """The longest that fits, or else the shortest."""
@@ -102,13 +142,18 @@ class Texts(Condition):
     if not prompt:
       return slm.SpeakJob(wrapped(record["text_S"]), None, seed)
     text_S = wrapped(prompt["text_S"], record["text_S"])
-    return slm.SpeakJob(text_S, prompt["codes_TxK"], seed)
+    return slm.SpeakJob(text_S, prompt["codes_TxK"], seed, len(prompt["text_S"]))
 
   def num_samples(self, record: Record) -> None:
     return None
 
   def run(self, model, params, jobs, sampler, batch_size):
     return slm.speak(model, params, jobs, sampler, batch_size)
+
+  def align(self, model, params, job, codes_TxK):
+    if not isinstance(model, Valle):
+      return None
+    return slm.align(model, params, job, codes_TxK)
 
 
 class SemanticTokens(Condition):

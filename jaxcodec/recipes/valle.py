@@ -11,7 +11,12 @@ def full(config: ConfigDict) -> None:
     front_end="auto",  # or hibari, espeak, dictionary, characters
     max_symbols=400,  # of a text
   )
-  config.slm = base.transformer("valle")
+  config.slm = dict(
+    base.transformer("valle"),
+    positions="aligned",  # or separate (VALL-E's), sequence: how symbols and frames
+    # stand to each other, see docs/training.md
+    position_jitter=0.08,  # how far off the pace of the text is in training
+  )
   config.slm_train = base.training(
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
@@ -24,6 +29,8 @@ def full(config: ConfigDict) -> None:
 
   config.generate = dict(
     num_utterances=64,
+    min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
+    max_seconds=10.0,  # protocol
     prompt_seconds=3.0,  # at most; a whole utterance
     batch_size=8,
     sampler=dict(
@@ -43,11 +50,11 @@ def full(config: ConfigDict) -> None:
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: two stacks of four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4)
-  config.slm.update(dtype="float32", remat=False)
+  config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   train.update(steps=700, max_seconds=8.0, frames_per_batch=1600, num_buckets=4)
   train.update(continuations=2)
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16)
+  config.generate.update(num_utterances=16, min_seconds=0.0)
   config.generate.sampler.update(max_frames=400)

@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention, partition
+from jaxcodec.slm.positions import Pace, place
 
 
 class ArModel(nn.Module):
   """Transformer over `[text ; begin ; codes]`.
 
-  Text attends to all of the text, a code to all that comes before it. Rotary positions
-  count a row's valid entries, so that padding anywhere changes nothing.
+  Text attends to all of the text, a code to all that comes before it.
   Source: VALL-E (arXiv 2301.02111), section 4.2.1.
 
   Attributes:
@@ -19,12 +19,14 @@ class ArModel(nn.Module):
     num_text: number of text symbols.
     width: D.
     transformer: the body.
+    positions: the rotary ones, see `positions.check`.
   """
 
   codebook_size: int
   num_text: int
   width: int
   transformer: attention.Transformer
+  positions: str = "sequence"
 
   def setup(self):
     dtype = self.transformer.dtype
@@ -40,6 +42,7 @@ class ArModel(nn.Module):
     text_mask_BxS: jax.Array,
     code_BxT: jax.Array,
     mask_BxT: jax.Array,
+    pace: Pace,
     *,
     train: bool = False,
   ) -> jax.Array:
@@ -50,25 +53,32 @@ class ArModel(nn.Module):
       text_mask_BxS: the valid ones; what the others hold is ignored.
       code_BxT: codes of codebook 0.
       mask_BxT: the valid ones.
+      pace: of the rows.
       train: whether to drop out.
     """
-    x_BxNxD, mask_BxN = self.embed(text_BxS, text_mask_BxS, code_BxT, mask_BxT)
+    inputs = text_BxS, text_mask_BxS, code_BxT, mask_BxT, pace
+    x_BxNxD, mask_BxN, position_BxN = self.embed(*inputs)
     y_BxNxD = self.transformer(
       x_BxNxD,
       attention.causal(mask_BxN, text_BxS.shape[1]),
-      position_BxT=attention.positions(mask_BxN),
+      position_BxT=position_BxN,
       train=train,
     )
     return self.logits(y_BxNxD[:, text_BxS.shape[1] :])
 
-  def embed(self, text_BxS, text_mask_BxS, code_BxT, mask_BxT):
-    """Embeds the whole input: (B, N, D) with N = S + 1 + T, and the valid entries."""
+  def embed(self, text_BxS, text_mask_BxS, code_BxT, mask_BxT, pace):
+    """Embeds the whole input: (B, N, D) with N = S + 1 + T.
+
+    Also returns its valid entries and their positions, (B, N).
+    """
     begin_Bx1 = jnp.full((text_BxS.shape[0], 1), self.codebook_size, jnp.int32)
     code_BxT = jnp.concatenate([begin_Bx1, jnp.where(mask_BxT, code_BxT, 0)], axis=1)
     mask_BxT = jnp.pad(mask_BxT, ((0, 0), (1, 0)), constant_values=True)
     x_BxSxD = self.text_embed(jnp.where(text_mask_BxS, text_BxS, 0))
     x_BxNxD = jnp.concatenate([x_BxSxD, self.code_embed(code_BxT)], axis=1)
-    return x_BxNxD, jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
+    position_BxN = place(self.positions, text_mask_BxS, mask_BxT, pace, begin=True)
+    mask_BxN = jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
+    return x_BxNxD, mask_BxN, position_BxN
 
   def embed_codes(self, code_BxT: jax.Array) -> jax.Array:
     """Embeds frames alone, (B, T, D)."""

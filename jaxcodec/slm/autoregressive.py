@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention, kv_cache
-from jaxcodec.slm import ar_choice, nar, sampling
+from jaxcodec.slm import ar_choice, nar, positions, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.types import Tokens
 
@@ -50,12 +50,14 @@ def generate(
   text_mask_BxS: jax.Array,
   *,
   prompt: Tokens | None = None,
+  prompt_symbols_B: jax.Array | None = None,
   sampler: ArSampler | None = None,
 ) -> Generated:
   """Speaks texts, in the voices and rooms of the prompts where there are any.
 
   Neither padding nor the other rows change what a row gives. Codebook 0 is one jitted
-  call, which ends when every row has; the others are a second one.
+  call, which ends when every row has; the others are a second one. With aligned
+  positions a row goes at its prompt's pace, without a prompt at the model's.
 
   Args:
     model: a `Valle`.
@@ -65,24 +67,28 @@ def generate(
     text_BxS: text symbols: those of the prompt, then those to speak.
     text_mask_BxS: the valid ones; a row without any is only a filler and stays empty.
     prompt: codes of the prompt's speech, which the generated ones go on from.
+    prompt_symbols_B: int32, how many of the spoken symbols are the prompt's.
     sampler: how to draw.
 
   Raises:
-    ValueError: prompts of another number of rows or codebooks.
+    ValueError: prompts of another number of rows or codebooks, or, with aligned
+      positions, without the number of their symbols.
   """
   sampler = sampler or ArSampler()
   rows, text = text_BxS.shape[0], (text_BxS, text_mask_BxS)
   prompt = _prompt(prompt, rows, model.spec.num_codebooks)
+  pace = _pace(model, prompt[1], prompt_symbols_B)
   key_B = rng if rng.shape else sampling.row_keys(rng, rows)
   ar_key_B, nar_key_B = sampling.split(key_B)
   code_BxT, ended_B, length_B = _speak(
-    model.ar, sampler, params["ar"], ar_key_B, text, prompt
+    model.ar, sampler, params["ar"], ar_key_B, text, prompt, pace
   )
   size = _size(int(length_B.max()), sampler.max_frames)
   mask_BxT = jnp.arange(size)[None] < length_B[:, None]
   draw = nar.Draw(sampler.nar_temperature, sampler.top_k, sampler.top_p)
   frames = code_BxT[:, :size], mask_BxT
-  codes_BxTxK = _fill(model.nar, draw, params["nar"], nar_key_B, text, prompt, frames)
+  given = text, prompt, frames, pace.prompt_symbols_B
+  codes_BxTxK = _fill(model.nar, draw, params["nar"], nar_key_B, *given)
   return Generated(Tokens(codes_BxTxK, mask_BxT), ended_B, length_B)
 
 
@@ -106,8 +112,18 @@ def _prompt(prompt, rows, books):
   return jnp.asarray(prompt.codes_BxTxK), jnp.asarray(prompt.mask_BxT)
 
 
+def _pace(model, mask_BxP, prompt_symbols_B):
+  """Returns the prompts' pace, or the model's where there is none."""
+  if prompt_symbols_B is None:
+    if model.positions == "aligned" and mask_BxP.shape[1]:
+      raise ValueError("prompt_symbols_B is missing: aligned positions need it")
+    prompt_symbols_B = jnp.zeros(mask_BxP.shape[:1], jnp.int32)
+  known = jnp.asarray(prompt_symbols_B), mask_BxP.sum(1)
+  return positions.prompt_pace(*known, model.symbols_per_frame)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _speak(model, sampler, params, key_B, text, prompt):
+def _speak(model, sampler, params, key_B, text, prompt, pace):
   """Speaks codebook 0.
 
   Returns:
@@ -116,7 +132,7 @@ def _speak(model, sampler, params, key_B, text, prompt):
   size, rows = sampler.max_frames, key_B.shape[0]
   body = kv_cache.unstack_layers(model.transformer, params["transformer"])
   params = params | {"transformer": body}
-  logits_BxV, cache, known_BxP = _read(model, params, text, prompt, size)
+  logits_BxV, cache, known_BxP = _read(model, params, text, prompt, pace, size)
 
   def speak(state):
     token_B = ar_choice.choose(
@@ -124,7 +140,8 @@ def _speak(model, sampler, params, key_B, text, prompt):
     )
     ended_B = state.ended_B | (token_B == model.codebook_size)
     code_Bx1 = jnp.where(ended_B, 0, token_B)[:, None]
-    logits_BxV, cache = _advance(model, params, state, code_Bx1, known_BxP)
+    place = functools.partial(_place, model.positions, text[1], pace)
+    logits_BxV, cache = _advance(model, params, state, code_Bx1, known_BxP, place)
     return _State(
       step=state.step + 1,
       logits_BxV=logits_BxV,
@@ -149,7 +166,13 @@ def _speak(model, sampler, params, key_B, text, prompt):
   return state.code_BxT, state.ended_B, state.length_B
 
 
-def _read(model, params, text, prompt, size):
+def _place(kind, text_mask_BxS, pace, step):
+  """Returns the position of the frame at a step of decoding, (B, 1)."""
+  frame_Bx1 = (pace.prompt_frames_B + step)[:, None]
+  return positions.place_frames(kind, text_mask_BxS, frame_Bx1, pace, begin=True)
+
+
+def _read(model, params, text, prompt, pace, size):
   """Reads the texts and prompts.
 
   Returns:
@@ -157,15 +180,16 @@ def _read(model, params, text, prompt, size):
     its slots are valid so far.
   """
   codes_BxPxK, mask_BxP = prompt
-  inputs = *text, codes_BxPxK[:, :, 0], mask_BxP
-  x_BxNxD, mask_BxN = model.apply({"params": params}, *inputs, method="embed")
+  inputs = *text, codes_BxPxK[:, :, 0], mask_BxP, pace
+  embedded = model.apply({"params": params}, *inputs, method="embed")
+  x_BxNxD, mask_BxN, position_BxN = embedded
   rows, known, width = x_BxNxD.shape
   y_BxNxD, cache = kv_cache.extend(
     model.transformer,
     params["transformer"],
     kv_cache.empty(model.transformer, width, rows, known + size),
     x_BxNxD,
-    (attention.causal(mask_BxN, text[0].shape[1]), attention.positions(mask_BxN), 0),
+    (attention.causal(mask_BxN, text[0].shape[1]), position_BxN, 0),
   )
   last_B = (mask_BxN * jnp.arange(known)[None]).max(1)
   y_Bx1xD = jnp.take_along_axis(y_BxNxD, last_B[:, None, None], axis=1)
@@ -173,7 +197,7 @@ def _read(model, params, text, prompt, size):
   return logits_Bx1xV[:, 0], cache, mask_BxN
 
 
-def _advance(model, params, state, code_Bx1, known_BxP):
+def _advance(model, params, state, code_Bx1, known_BxP, place):
   """Feeds one frame; returns the scores of the next one and the new cache."""
   rows, size = state.code_BxT.shape
   spoken_BxT = jnp.broadcast_to(jnp.arange(size) <= state.step, (rows, size))
@@ -184,7 +208,7 @@ def _advance(model, params, state, code_Bx1, known_BxP):
     model.apply({"params": params}, code_Bx1, method="embed_codes"),
     (
       jnp.concatenate([known_BxP, spoken_BxT], axis=1)[:, None],
-      (known_BxP.sum(1) + state.step)[:, None],
+      place(state.step),
       known_BxP.shape[1] + state.step,
     ),
   )

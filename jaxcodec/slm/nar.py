@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.slm import code_embedding, sampling
+from jaxcodec.slm.positions import Pace, own_pace, place
 
 
 class NarModel(nn.Module):
@@ -22,6 +23,7 @@ class NarModel(nn.Module):
     num_text: number of text symbols.
     width: D.
     transformer: the body, with K - 1 levels.
+    positions: the rotary ones, see `positions.check`.
   """
 
   num_codebooks: int
@@ -29,6 +31,7 @@ class NarModel(nn.Module):
   num_text: int
   width: int
   transformer: attention.Transformer
+  positions: str = "sequence"
 
   def setup(self):
     books, codes = self.num_codebooks, self.codebook_size
@@ -48,6 +51,7 @@ class NarModel(nn.Module):
     codes_BxTxK: jax.Array,
     mask_BxT: jax.Array,
     level_B: jax.Array,
+    pace: Pace,
     *,
     train: bool = False,
   ) -> jax.Array:
@@ -59,6 +63,7 @@ class NarModel(nn.Module):
       codes_BxTxK: codes, V where hidden, as `masking.hide` gives them.
       mask_BxT: valid frames.
       level_B: the codebook to predict, 1 to K - 1.
+      pace: of the rows.
       train: whether to drop out.
     """
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.codebook_size)
@@ -69,7 +74,7 @@ class NarModel(nn.Module):
     y_BxNxD = self.transformer(
       jnp.concatenate([x_BxSxD, x_BxTxD], axis=1),
       attention.bidirectional(mask_BxN),
-      position_BxT=attention.positions(mask_BxN),
+      position_BxT=place(self.positions, text_mask_BxS, mask_BxT, pace),
       level_B=level_B - 1,
       train=train,
     )
@@ -93,6 +98,7 @@ def fill_levels(
   text: tuple[jax.Array, jax.Array],
   prompt: tuple[jax.Array, jax.Array],
   frames: tuple[jax.Array, jax.Array],
+  prompt_symbols_B: jax.Array,
 ) -> jax.Array:
   """Fills in the codes of frames whose codebook 0 is known, (B, T, K) int32.
 
@@ -104,15 +110,17 @@ def fill_levels(
     text: (text_BxS, text_mask_BxS) of the prompt and the rest.
     prompt: (codes_BxPxK, mask_BxP), all of whose levels are seen.
     frames: (code_BxT, mask_BxT) of codebook 0.
+    prompt_symbols_B: spoken symbols of the prompts' texts.
   """
   code_BxT, mask_BxT = frames
   prompt_BxPxK, prompt_mask_BxP = prompt
   size, past = code_BxT.shape[1], prompt_mask_BxP.shape[1]
   mask_BxN = jnp.concatenate([prompt_mask_BxP, mask_BxT], axis=1)
+  pace = own_pace(text[1], mask_BxN, prompt_symbols_B, prompt_mask_BxP.sum(1))
 
   def fill(codes_BxNxK, level):
     level_B = jnp.full(key_B.shape, level)
-    inputs = *text, codes_BxNxK, mask_BxN, level_B
+    inputs = *text, codes_BxNxK, mask_BxN, level_B, pace
     logits_BxNxV = model.apply({"params": params}, *inputs)
     level_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, level)
     token_BxT = sampling.draw(

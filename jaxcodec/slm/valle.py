@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.ops import first_argmax
-from jaxcodec.slm import autoregressive, masking
+from jaxcodec.slm import autoregressive, masking, positions, sampling, wrong_condition
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.nar import NarModel
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
+
+# Evaluation draws the same error of an utterance's pace whenever it is run.
+_EVAL_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,12 @@ class Valle:
 
   An autoregressive half (`ar`) gives codebook 0 and a non-autoregressive half (`nar`)
   the others; the parameters are {"ar": ..., "nar": ...}. Batches hold codes_BxTxK,
-  mask_BxT, text_BxS and text_mask_BxS.
+  mask_BxT, text_BxS and text_mask_BxS, and where rows go on from a prompt the numbers
+  of its spoken symbols and frames, prompt_symbols_B and prompt_frames_B.
+
+  With aligned positions the NAR is given each row's own pace, which is known once the
+  row has ended. The AR is given one that is wrong by `position_jitter`, as the pace
+  that generation takes from the prompt is.
 
   Attributes:
     spec: the codec's, of at least two codebooks.
@@ -30,9 +38,12 @@ class Valle:
       `nn.attention`.
     prompt_rate: share of the training rows whose NAR input has an acoustic prompt.
     label_smoothing: of the training loss.
+    positions: rotary ones, "aligned", "separate" or "sequence"; see `positions.check`.
+    position_jitter: standard deviation of the logarithm of the AR's pace in training.
+    symbols_per_second: the pace of speech without a prompt.
 
   Raises:
-    ValueError: a codec of a single codebook.
+    ValueError: a codec of a single codebook, or an impossible field.
   """
 
   spec: TokenSpec
@@ -46,8 +57,14 @@ class Valle:
   remat: bool = False
   prompt_rate: float = 0.85
   label_smoothing: float = 0.0
+  positions: str = "sequence"
+  position_jitter: float = 0.08
+  symbols_per_second: float = 15.0
 
   def __post_init__(self):
+    positions.check(self.positions)
+    if self.position_jitter < 0:
+      raise ValueError(f"position_jitter must be 0 or more, got {self.position_jitter}")
     if self.spec.num_codebooks < 2:
       raise ValueError("Valle needs a codec of at least 2 codebooks, this one has 1")
 
@@ -55,22 +72,28 @@ class Valle:
   def ar(self) -> ArModel:
     """Text to codebook 0."""
     sizes = self.spec.codebook_size, self.num_text, self.width
-    return ArModel(*sizes, make_transformer(self, num_levels=1))
+    return ArModel(*sizes, make_transformer(self, num_levels=1), self.positions)
 
   @property
   def nar(self) -> NarModel:
     """Text and the codebooks below to each of the others."""
     books = self.spec.num_codebooks
     sizes = books, self.spec.codebook_size, self.num_text, self.width
-    return NarModel(*sizes, make_transformer(self, num_levels=books - 1))
+    body = make_transformer(self, num_levels=books - 1)
+    return NarModel(*sizes, body, self.positions)
+
+  @property
+  def symbols_per_frame(self) -> float:
+    """The pace of speech without a prompt."""
+    return self.symbols_per_second / self.spec.frame_rate
 
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:
     """Fresh parameters; of the batch only the shapes matter."""
     ar_rng, nar_rng = jax.random.split(rng)
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    level_B = jnp.ones(mask_BxT.shape[:1], jnp.int32)
-    ar = self.ar.init(ar_rng, *text, codes_BxTxK[:, :, 0], mask_BxT)
-    nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B)
+    level_B, pace = jnp.ones(mask_BxT.shape[:1], jnp.int32), _own_pace(batch)
+    ar = self.ar.init(ar_rng, *text, codes_BxTxK[:, :, 0], mask_BxT, pace)
+    nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B, pace)
     return {"ar": ar["params"], "nar": nar["params"]}
 
   def loss(
@@ -89,12 +112,13 @@ class Valle:
     Returns:
       The loss, and `loss`, `{ar,nar}_loss` and `{ar,nar}_accuracy`.
     """
-    rngs = jax.random.split(rng, 4)
+    rngs = jax.random.split(rng, 5)
     mask_BxT = batch["mask_BxT"]
     books = self.spec.num_codebooks
     level_B = jax.random.randint(rngs[0], mask_BxT.shape[:1], 1, books)
     prompt_BxT = masking.draw_prompts(rngs[1], mask_BxT, self.prompt_rate)
-    ar_loss, ar_accuracy = self._score_ar(params, batch, rngs[2])
+    pace_key_B = sampling.row_keys(rngs[4], mask_BxT.shape[0])
+    ar_loss, ar_accuracy = self._score_ar(params, batch, pace_key_B, rngs[2])
     nar_loss, nar_accuracy = self._score_nar(
       params, batch, level_B, prompt_BxT, rngs[3]
     )
@@ -112,30 +136,52 @@ class Valle:
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
+      gain_per_codebook: (K,), by how much another text, at a pace at which it fills
+        the same frames, is worse.
       loss: of codebook 0, plus the mean of the others'.
+      ce_c0, ce_c0_wrong_text: cross-entropy on codebook 0 given its text, and given
+        another.
       weight: number of frames.
     """
     mask_BxT = batch["mask_BxT"]
-    no_prompt_BxT = jnp.zeros_like(mask_BxT)
-
-    def measure(level):
-      level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
-      return jnp.stack(self._score_nar(params, batch, level_B, no_prompt_BxT))
-
-    first_2 = jnp.stack(self._score_ar(params, batch))
-    rest_Kx2 = jax.lax.map(measure, jnp.arange(1, self.spec.num_codebooks))
-    ce_K, accuracy_K = jnp.concatenate([first_2[None], rest_Kx2]).T
+    ce_K, accuracy_K = self._evaluate_codebooks(params, batch)
+    text_BxS, text_mask_BxS = wrong_condition.borrow_text(
+      batch["text_BxS"], batch["text_mask_BxS"], mask_BxT.any(1)
+    )
+    wrong = {"text_BxS": text_BxS, "text_mask_BxS": text_mask_BxS}
+    alone = {"prompt_symbols_B": None, "prompt_frames_B": None}
+    wrong_ce_K, _ = self._evaluate_codebooks(params, batch | wrong | alone)
     return {
       "loss": ce_K[0] + ce_K[1:].mean(),
       "ce_per_codebook": ce_K,
       "accuracy_per_codebook": accuracy_K,
+      "gain_per_codebook": wrong_ce_K - ce_K,
+      "ce_c0": ce_K[0],
+      "ce_c0_wrong_text": wrong_ce_K[0],
       "weight": mask_BxT.sum().astype(jnp.float32),
     }
 
-  def _score_ar(self, params, batch, dropout_rng=None):
+  def _evaluate_codebooks(self, params, batch):
+    """Returns each codebook's mean cross-entropy and accuracy, (K,)."""
+    no_prompt_BxT = jnp.zeros_like(batch["mask_BxT"])
+    row_keys = jax.vmap(jax.random.fold_in, (None, 0))
+    pace_key_B = row_keys(jax.random.key(_EVAL_SEED), batch["index_B"])
+
+    def measure(level):
+      level_B = jnp.full(no_prompt_BxT.shape[:1], level, jnp.int32)
+      return jnp.stack(self._score_nar(params, batch, level_B, no_prompt_BxT))
+
+    first_2 = jnp.stack(self._score_ar(params, batch, pace_key_B))
+    rest_Kx2 = jax.lax.map(measure, jnp.arange(1, self.spec.num_codebooks))
+    return jnp.concatenate([first_2[None], rest_Kx2]).T
+
+  def _score_ar(self, params, batch, pace_key_B, dropout_rng=None):
     """Returns the AR half's mean cross-entropy and accuracy on frames and ends."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    inputs = *text, codes_BxTxK[:, :, 0], mask_BxT
+    pace = _own_pace(batch)
+    error_B = self.position_jitter * jax.vmap(jax.random.normal)(pace_key_B)
+    pace = pace._replace(rate_B=pace.rate_B * jnp.exp(error_B))
+    inputs = *text, codes_BxTxK[:, :, 0], mask_BxT, pace
     logits_BxTxV = _apply(self.ar, params["ar"], inputs, dropout_rng)
     code_BxT = jnp.where(mask_BxT, codes_BxTxK[:, :, 0], self.spec.codebook_size)
     code_BxT = jnp.pad(
@@ -150,7 +196,7 @@ class Valle:
     text, codes_BxTxK, mask_BxT = _parts(batch)
     masked = level_B, mask_BxT
     shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
-    inputs = *text, shown.codes_BxTxK, mask_BxT, level_B
+    inputs = *text, shown.codes_BxTxK, mask_BxT, level_B, _own_pace(batch)
     logits_BxTxV = _apply(self.nar, params["nar"], inputs, dropout_rng)
     level_Bx1x1 = level_B[:, None, None]
     code_BxT = jnp.take_along_axis(codes_BxTxK, level_Bx1x1, axis=2)[:, :, 0]
@@ -171,17 +217,34 @@ class Valle:
     text_mask_BxS: jax.Array,
     *,
     prompt: Tokens | None = None,
+    prompt_symbols_B: jax.Array | None = None,
     sampler: ArSampler | None = None,
   ) -> autoregressive.Generated:
     """Speaks texts; see `autoregressive.generate`."""
     return autoregressive.generate(
-      self, params, rng, text_BxS, text_mask_BxS, prompt=prompt, sampler=sampler
+      self,
+      params,
+      rng,
+      text_BxS,
+      text_mask_BxS,
+      prompt=prompt,
+      prompt_symbols_B=prompt_symbols_B,
+      sampler=sampler,
     )
 
 
 def _parts(batch):
   text = batch["text_BxS"], batch["text_mask_BxS"]
   return text, batch["codes_BxTxK"], batch["mask_BxT"]
+
+
+def _own_pace(batch):
+  return positions.own_pace(
+    batch["text_mask_BxS"],
+    batch["mask_BxT"],
+    batch.get("prompt_symbols_B"),
+    batch.get("prompt_frames_B"),
+  )
 
 
 def _apply(model, params, inputs, dropout_rng):

@@ -37,12 +37,18 @@ class Continuations:
     return len(self._members)
 
   def __getitem__(self, index: int) -> dict:
-    """Returns a record of the source, or the joined arrays of two."""
+    """Returns a record of the source, or the joined arrays of two.
+
+    Of two it also gives how long the first one is: `prompt_symbols`, `prompt_frames`.
+    """
     records = [self._source[member] for member in self._members[index]]
     if len(records) == 1:
       return records[0]
     names = ("codes_TxK", "semantic_T", "text_S")
-    return {name: np.concatenate([one[name] for one in records]) for name in names}
+    joined = {name: np.concatenate([one[name] for one in records]) for name in names}
+    prompt = records[0]
+    lengths = len(prompt["text_S"]), len(prompt["codes_TxK"])
+    return {**joined, "prompt_symbols": lengths[0], "prompt_frames": lengths[1]}
 
   def _label(self, members):
     labels = [self._source.labels[member] for member in members]

@@ -11,6 +11,8 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.text.vocabulary import wrapped
 from jaxcodec.data.token_store import TokenSource
 
+_PROMPT = ("prompt_symbols", "prompt_frames")
+
 
 def utterance_batches(
   source: TokenSource,
@@ -35,9 +37,10 @@ def utterance_batches(
 
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, text_BxS int32,
-    text_mask_BxS bool, index_B int32}. Texts stand between begin and end. Where a mask
-    is False there are zeros. Rows that fill a batch up have index -1, no frames and the
-    empty text.
+    text_mask_BxS bool, index_B, prompt_symbols_B, prompt_frames_B int32}. Texts stand
+    between begin and end. Where a mask is False there are zeros. The last two say how
+    much of a row is read before it, see `Continuations`; 0 of a record that is alone.
+    Rows that fill a batch up have index -1, no frames and the empty text.
 
   Raises:
     DataError: the shards cannot share the batches' rows.
@@ -72,7 +75,12 @@ def _batch(source, bucket, index_B):
     "text_BxS": text_BxS,
     "text_mask_BxS": text_mask_BxS,
     "index_B": index_B.astype(np.int32),
+    **{f"{name}_B": _numbers(records, name) for name in _PROMPT},
   }
+
+
+def _numbers(records, name):
+  return np.array([record.get(name, 0) for record in records], np.int32)
 
 
 def _pad(arrays, length):

@@ -31,11 +31,13 @@ class Vocabulary:
     front_end: its name.
     symbols: without repetitions.
     packages: versions of what the texts were spelled by; empty where none is recorded.
+    symbols_per_second: how fast a model's training texts are spoken, where recorded.
   """
 
   front_end: str
   symbols: tuple[str, ...]
   packages: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+  symbols_per_second: float | None = dataclasses.field(default=None, compare=False)
 
   @classmethod
   def of(cls, text: FrontEnd) -> "Vocabulary":
@@ -82,9 +84,12 @@ class Vocabulary:
     """
     try:
       fields = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-      # Earlier files do not record the packages.
+      # Earlier files record neither the packages nor the pace.
       packages = dict(fields.get("packages", {}))
-      vocabulary = cls(fields["front_end"], tuple(fields["symbols"]), packages)
+      pace = fields.get("symbols_per_second")
+      if not (pace is None or pace > 0):
+        raise ValueError(f"symbols_per_second must be positive, got {pace}")
+      vocabulary = cls(fields["front_end"], tuple(fields["symbols"]), packages, pace)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
       raise DataError(f"{path}: is not a vocabulary: {error}") from error
     _warn_of_other_versions(vocabulary.front_end, tuple(sorted(packages.items())))
