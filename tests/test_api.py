@@ -232,7 +232,7 @@ def test_load(tmp_path, monkeypatch):
   weights.save_params(plain, variables)
   damaged.write_bytes(file.read_bytes()[:-50])
   for arguments, error, message in (
-    ((), ValueError, "name a preset or weights; presets: .*tiny"),
+    ((), ValueError, "name a preset or weights; with weights: .*demo.*tiny"),
     (("huge",), ValueError, "huge"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),

@@ -85,9 +85,10 @@ def test_an_absent_package_is_reported_with_its_install_line(name, line, monkeyp
   def missing(module, *args):
     raise ImportError(module)
 
+  metrics = make_metrics([name, "si_sdr"])
   monkeypatch.setattr("importlib.import_module", missing)
   speaker.load_speaker.cache_clear()
-  loaded = load_metrics(make_metrics([name, "si_sdr"]))
+  loaded = load_metrics(metrics)
   assert [m.name for m in loaded.metrics] == ["si_sdr"]
   assert loaded.absent[name].startswith(line)
 

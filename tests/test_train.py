@@ -311,6 +311,22 @@ def test_weights_to_begin_with(tmp_path):
   assert np.abs(resumed.params["hidden"]).max() > 0.1
 
 
+def test_weights_to_begin_with_are_not_made_where_training_goes_on(tmp_path):
+  calls = []
+  variables = fit(tmp_path / "a", 1).params
+
+  def make():
+    calls.append(1)
+    return variables
+
+  first = fit(tmp_path / "b", 1, init_from=make)
+  again = fit(tmp_path / "c", 1, init_from=variables)
+  jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
+  assert len(calls) == 1
+  fit(tmp_path / "b", 2, init_from=make)
+  assert len(calls) == 1
+
+
 def test_rates_leave_compilation_out_and_see_slow_input(tmp_path):
   start, data = time.monotonic(), Data(seconds=0.03)
   fit(tmp_path, 12, data=data, log_every=4, checkpoint_every=100)

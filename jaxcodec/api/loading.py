@@ -60,7 +60,7 @@ def load(
 def _check_preset(preset: str | None) -> None:
   if preset in PRESETS:
     return
-  names = f"with their weights come {shipped.codecs()}, presets are {sorted(PRESETS)}"
+  names = f"with weights: {shipped.codecs()}; presets: {sorted(PRESETS)}"
   if preset is None:
     raise ValueError(f"name a preset or weights; {names}")
   raise ValueError(f"there is no codec {preset!r}; {names}")

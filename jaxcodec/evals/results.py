@@ -17,7 +17,7 @@ from jaxcodec.evals.metric import Metric, Spec
 
 # Every results.json has the first three sets, though one may be empty.
 _ALWAYS = ("reconstruction", "generation", "ground_truth")
-SETS = (*_ALWAYS, "opus", "opus_double")
+SETS = (*_ALWAYS, "opus", "opus_double", "mdct_kmeans")
 
 
 def build_results(

@@ -13,7 +13,7 @@ from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.opus import MIN_BITRATE
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import evaluate, train_options
+from jaxcodec.pipeline import evaluate, train_options, yardstick
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.stage_table import STAGES
@@ -64,6 +64,8 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
     if stages.load_stage(experiment.workdir, "tokens") is None:
       # All texts are spoken out now: a bad one is not found after hours of training.
       check_texts(experiment)
+  if "evaluate" in wanted:
+    yardstick.check(experiment)
   if "codec" in wanted:
     check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):

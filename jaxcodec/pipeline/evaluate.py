@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 import jaxcodec
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.evals import opus, registry
+from jaxcodec.evals import mdct_kmeans, opus, registry
 from jaxcodec.evals.evaluate import SetMeasures, evaluate, ground_truth, load_metrics
 from jaxcodec.evals.kept import measure_once
 from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent
 from jaxcodec.evals.results import build_results, package_versions, write_results
+from jaxcodec.pipeline import yardstick
 from jaxcodec.pipeline.experiment import (
   PARAMS,
   Experiment,
@@ -26,6 +28,7 @@ from jaxcodec.pipeline.experiment import (
 )
 from jaxcodec.pipeline.generate import INDEX, LEFT_OUT
 from jaxcodec.progress import Progress
+from jaxcodec.report.format import below_yardstick
 from jaxcodec.types import TokenSpec
 
 RESULTS = "results.json"
@@ -37,6 +40,9 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   generated = _load_generated(experiment)
   originals = ground_truth(generated)
   coded, absent = opus_sets(experiment, reconstructed)
+  if yardstick.wanted(experiment):
+    make = functools.partial(yardstick.clips, experiment, reconstructed)
+    coded.append((mdct_kmeans.NAME, "opus", make))
   sets = (
     ("reconstruction", "reconstruction", lambda: reconstructed),
     ("generation", "generation", lambda: generated),
@@ -63,6 +69,8 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   results["endings"] = _endings(experiment)
   results["left_out"] = _left_out(experiment)
   write_results(folder / RESULTS, results)
+  if behind := below_yardstick(results):
+    logging.warning("%s", behind)
   return [RESULTS, *audio]
 
 
@@ -97,7 +105,7 @@ def metrics_of_set(
 ) -> list[Metric]:
   """Makes the metrics of `evaluate.reconstruction` or `evaluate.generation`.
 
-  `opus` has the reconstruction's, without those that need codes.
+  `opus`, of any other codec, has the reconstruction's without those that need codes.
   """
   settings = config["evaluate"]
   names = settings["reconstruction" if name == "opus" else name]

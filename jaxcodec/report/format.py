@@ -11,7 +11,10 @@ SET_TITLES = {
   "ground_truth": "Originals",
   "opus": "Opus at the codec's bitrate",
   "opus_double": "Opus at twice the codec's bitrate",
+  "mdct_kmeans": "MDCT and k-means, without a network, at the codec's bitrate",
 }
+# What a codec should be ahead of MDCT and k-means in.
+_AHEAD = ("pesq_wb", "stoi")
 
 
 def format_table(results: Mapping[str, Any]) -> str:
@@ -28,7 +31,26 @@ def format_table(results: Mapping[str, Any]) -> str:
   if results["absent"]:
     lines = [f"- {name}: {line}" for name, line in results["absent"].items()]
     parts.append("Absent metrics\n\n" + "\n".join(lines))
+  if behind := below_yardstick(results):
+    parts.append(behind)
   return "\n\n".join(parts)
+
+
+def below_yardstick(results: Mapping[str, Any]) -> str:
+  """Says in which measures the codec is below one without a network; "" if in none."""
+  ours, theirs = (results.get(s, {}) for s in ("reconstruction", "mdct_kmeans"))
+  found = []
+  for name in _AHEAD:
+    means = [one.get(name, {}).get("mean") for one in (ours, theirs)]
+    if None not in means and means[0] < means[1]:
+      found.append(f"{name} {number(means[0])} against {number(means[1])}")
+  if not found:
+    return ""
+  return (
+    "The codec is below MDCT and k-means, a codec without a network at its bitrate: "
+    + ", ".join(found)
+    + "."
+  )
 
 
 def table_rows(

@@ -14,7 +14,7 @@ from jaxcodec.study.summary import summarise
 # Contents of results.json, by codec and seed.
 System = dict[str, dict[int, dict[str, Any]]]
 # Sets that don't depend on the system.
-REFERENCES = ("ground_truth", "opus", "opus_double")
+REFERENCES = ("ground_truth", "opus", "opus_double", "mdct_kmeans")
 
 
 def read_slms(

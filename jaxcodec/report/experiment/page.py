@@ -9,7 +9,7 @@ from jaxcodec.evals.workdir import WorkdirContents
 from jaxcodec.report import html
 from jaxcodec.report.experiment import listening, measures
 from jaxcodec.report.figures import codebook_bars, training_curve
-from jaxcodec.report.format import interval, number
+from jaxcodec.report.format import below_yardstick, interval, number
 
 
 class Fact(NamedTuple):
@@ -40,6 +40,7 @@ def render_html(contents: WorkdirContents) -> str:
     version=jaxcodec.__version__,
     facts=_facts(results),
     set_tables=measures.set_tables(results),
+    below_yardstick=below_yardstick(results),
     language_model=measures.language_model(results),
     absent=measures.absent(results),
     failures=measures.failures(results),

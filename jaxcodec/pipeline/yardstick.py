@@ -1,0 +1,58 @@
+"""The codec without a network that an experiment's codec is measured beside."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxcodec.build.fields import ConfigError
+from jaxcodec.evals import mdct_kmeans
+from jaxcodec.evals.metric import EvalClip
+from jaxcodec.pipeline.experiment import Experiment, data_inputs
+
+
+def check(experiment: Experiment) -> None:
+  """Raises ConfigError where there is too little training audio to fit it to."""
+  if not wanted(experiment):
+    return
+  spec, utterances = experiment.spec, experiment.source.utterances
+  seconds = sum(utterances[i].seconds for i in experiment.split["train"])
+  frames = min(mdct_kmeans.FRAMES, int(seconds * spec.frame_rate))
+  if frames < spec.codebook_size:
+    raise ConfigError(
+      f"evaluate.mdct_kmeans: must be False: {spec.codebook_size} codes need as many"
+      f" frames of training audio, and there are {frames}"
+    )
+
+
+def wanted(experiment: Experiment) -> bool:
+  """Whether the config asks for it; those of earlier revisions don't."""
+  return bool(experiment.config["evaluate"].get(mdct_kmeans.NAME))
+
+
+def clips(experiment: Experiment, originals: list[EvalClip]) -> list[EvalClip]:
+  """Passes the clips' references through it, fitted to the training recordings."""
+  return mdct_kmeans.coded_clips(originals, _fitted(experiment))
+
+
+def _fitted(experiment: Experiment) -> mdct_kmeans.MdctKmeans:
+  """Returns it as fitted before for this data, or fits it and keeps it by the codec."""
+  spec, seed = experiment.spec, experiment.seed
+  codec_home = experiment.done["codec"].folder.resolve().parent
+  inputs: dict[str, Any] = {
+    "data": data_inputs(experiment),
+    "seed": seed,
+    "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
+  }
+  return mdct_kmeans.fit_once(
+    codec_home / "measured",
+    inputs,
+    lambda: mdct_kmeans.fit(_recordings(experiment), spec, seed),
+  )
+
+
+def _recordings(experiment: Experiment) -> Iterator[np.ndarray]:
+  """Yields the training recordings in an order that depends on the seed."""
+  order = np.random.default_rng(experiment.seed)
+  for index in order.permutation(experiment.split["train"]):
+    yield experiment.audio(int(index))
