@@ -40,7 +40,14 @@ def test_truncated(tmp_path, suffix, share, capfd):
 
 
 @pytest.mark.parametrize(
-  ("data", "reason"), [(b"", "is an empty file"), (b"no audio" * 99, "cannot be read")]
+  ("data", "reason"),
+  [
+    (b"", "is an empty file"),
+    (b"no audio" * 99, "cannot be read"),
+    *((start, "") for start in (b"\xff", b"ID3", b"fLaC", b"OggS", b"RIFF", b".snd")),
+    *((start, "") for start in (b"FORM\0\0\0\0AIFF", b"NIST_1A\n", b"riff", b"RF64")),
+    (b".snd" + b"\xff" * 40, ""),
+  ],
 )
 def test_not_audio(tmp_path, data, reason):
   path = tmp_path / "bad.wav"

@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 import pytest
-from data_helpers import RATE, RampSource
+from data_helpers import RATE, RampSource, write_tone
 
 from jaxcodec.data.batches.crops import crops, eval_crops, long_enough
-from jaxcodec.data.source import DataError
+from jaxcodec.data.source import DataError, open_source
 
 SOURCE = RampSource([100, 200, 400, 50, 100, 333])
 INDICES = [0, 1, 2, 4, 5]
@@ -156,3 +156,23 @@ def test_workers_change_neither_batches_nor_positions():
     assert_same([next(resumed), next(resumed)], rest)
     assert resumed.get_state() == working.get_state()
     resumed.close()
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_a_recording_that_is_lost_after_the_check(tmp_path, on_error, caplog):
+  for name in "abc":
+    write_tone(tmp_path / f"{name}.wav")
+  options = dict(sample_rate=RATE, on_error=on_error, cache_bytes=0)
+  source = open_source("folder", str(tmp_path), **options)
+  (tmp_path / "b.wav").write_bytes(b"RIFF")
+  shape = dict(sample_rate=RATE, crop_samples=800, batch_size=3, seed=0)
+  batches = crops(source, [0, 1, 2], **shape)
+  if on_error == "raise":
+    with pytest.raises(DataError, match="b.wav"):
+      take(batches, 9)
+    return
+  batches = take(batches, 9)
+  drawn = {int(index) for batch in batches for index in batch["index_B"]}
+  assert drawn == {0, 2}
+  assert all(batch["audio_BxN"].any(axis=1).all() for batch in batches)
+  assert "b.wav" in caplog.text

@@ -1,5 +1,9 @@
 """Launchers name existing files and flags, and fit SLURM, JobSet and gcloud."""
 
+import contextlib
+import errno
+import importlib.util
+import io
 import pathlib
 import re
 import subprocess
@@ -88,3 +92,18 @@ def test_jobset_has_what_its_api_asks_for():
   port = container["ports"][0]["containerPort"]
   host = f"{name}-{job['name']}-0-0.{spec['network']['subdomain']}"
   assert f"--coordinator={host}:{port}" in container["args"][0]
+
+
+def test_a_full_or_read_only_disk_is_the_users_to_mend():
+  spec = importlib.util.spec_from_file_location("errors", LAUNCH / "errors.py")
+  errors = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(errors)
+  full = OSError(errno.ENOSPC, "No space left on device", "/data/a.wav")
+  assert errors.is_disk(full) and errors.is_disk(OSError(errno.EROFS, "Read-only"))
+  assert not errors.is_disk(OSError(errno.EBADF, "Bad file descriptor"))
+  stderr = io.StringIO()
+  with contextlib.redirect_stderr(stderr):
+    assert errors.fail(full) == 2
+  assert stderr.getvalue() == (
+    "error: [Errno 28] No space left on device: '/data/a.wav'\n"
+  )

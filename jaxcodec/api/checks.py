@@ -33,8 +33,7 @@ def clips(
       of its own; None makes them an error.
 
   Raises:
-    ValueError: wrong rank, channels, type or lengths; empty audio, NaN, infinity or
-      samples far beyond 1.
+    ValueError: wrong rank, channels, type or lengths; empty audio, NaN or infinity.
   """
   audio = np.asarray(audio)
   if not 1 <= audio.ndim <= 3:
@@ -65,12 +64,18 @@ def clips(
   for index, item in enumerate(items):
     if not np.isfinite(item).all():
       raise ValueError(f"audio must be finite, got NaN or infinity in item {index}")
-    if (peak := np.abs(item).max()) > _FULL_SCALE:
+  return items
+
+
+def full_scale(clips: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+  """Returns clips (N, C); raises ValueError if their samples are far beyond [-1, 1]."""
+  for index, clip_NxC in enumerate(clips):
+    if (peak := np.abs(clip_NxC).max()) > _FULL_SCALE:
       raise ValueError(
         f"audio must be floats in [-1, 1], or int16; item {index} reaches {peak:.4g}:"
         " divide floats that hold 16-bit integers by 32768"
       )
-  return items
+  return clips
 
 
 def _mono(clip_NxC: np.ndarray, channels: str) -> list[np.ndarray]:

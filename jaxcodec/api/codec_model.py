@@ -65,7 +65,9 @@ class CodecModel:
     """
     rate = checks.sample_rate(sample_rate, self.sample_rate)
     K = checks.num_codebooks(num_codebooks, self.spec)
-    originals = checks.clips(audio, lengths, self.num_channels, channels)
+    originals = checks.full_scale(
+      checks.clips(audio, lengths, self.num_channels, channels)
+    )
     num_samples = [len(clip_NxC) for clip_NxC in originals]
     own_lengths = [self.length_at_own_rate(length, rate) for length in num_samples]
     each = self.runner.encode_each(

@@ -66,7 +66,7 @@ class VocoderModel:
       ValueError: naming the argument that is wrong, or audio shorter than a frame.
     """
     rate = checks.sample_rate(sample_rate, self.sample_rate)
-    clips = checks.clips(audio, lengths, 1)
+    clips = checks.full_scale(checks.clips(audio, lengths, 1))
     return [self._analyse(resample(c, rate, self.sample_rate)[:, 0]) for c in clips]
 
   def decode(self, features_TxM: Any) -> np.ndarray:

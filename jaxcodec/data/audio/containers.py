@@ -26,22 +26,23 @@ _ASF = bytes.fromhex("3026b2758e66cf11")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEADER = 1 << 16  # bytes, in which the properties stand
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
-_TOLERANCE = 0.1  # seconds that a Matroska file's duration may exceed its samples
+# Seconds by which a header's duration may exceed the samples, whose first ones, the
+# encoder's delay, a decoder leaves out.
+_TOLERANCE = 0.1
 
 
 def kind_of(path: pathlib.Path) -> str | None:
   """Returns the kind of container by the file's first bytes, None if libsndfile's."""
   with open(path, "rb") as file:
     head = file.read(16)
-    if head[:3] == b"ID3":
-      a, b, c, d = head[6:10]
-      file.seek(10 + (a << 21 | b << 14 | c << 7 | d))
+    if start := mpeg.skip_tag(head):
+      file.seek(start)
       head = file.read(16)
   if head[4:8] in _BOXES:
     return MP4
   if head[:4] == _EBML:
     return MATROSKA
-  if head[:1] == b"\xff" and head[1] & 0xF6 == 0xF0:
+  if int.from_bytes(head[:2], "big") & 0xFFF6 == 0xFFF0:
     return AAC
   if head[:8] == _ASF:
     return ASF
@@ -72,7 +73,9 @@ def open_stream(
     if check := _CHECKS.get(kind):
       check(file, file.seek(0, io.SEEK_END))
   with _named(av):
-    container = stack.enter_context(av.open(os.fspath(path)))
+    # Tags may be in any encoding.
+    opened = av.open(os.fspath(path), metadata_errors="replace")
+    container = stack.enter_context(opened)
     if not container.streams.audio:
       raise Damaged("holds no sound")
     stream = container.streams.audio[0]
@@ -96,11 +99,11 @@ def _named(av):
 
 def _length(container, stream, rate, kind):
   """Returns (least samples, most samples) that the header allows; None if any."""
+  spare = int(_TOLERANCE * rate)
   if kind == MP4 and stream.duration and stream.time_base == Fraction(1, rate):
-    return stream.duration, stream.duration
+    return stream.duration - spare, stream.duration
   if kind == MATROSKA and container.duration:
-    seconds = container.duration / 1_000_000
-    return int((seconds - _TOLERANCE) * rate), None
+    return int(container.duration / 1_000_000 * rate) - spare, None
   return None, None
 
 

@@ -60,8 +60,8 @@ def find(file: BinaryIO, begin: int, size: int) -> Extent | None:
   extent = finder(file, begin, size, magic) if finder else None
   if extent is None:
     return None
-  if extent.length is not None and extent.start + extent.length > size:
-    promised = extent.start + extent.length
+  promised = extent.start + (extent.length or 0)
+  if promised > size:
     raise Damaged(f"truncated: its header promises {promised} bytes, it has {size}")
   return extent
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Sequence
 
 import grain
@@ -10,6 +11,9 @@ import numpy as np
 from jaxcodec.data.batches import grain_options
 from jaxcodec.data.batches.workers import WorkerBatches
 from jaxcodec.data.source import DataError, Source
+
+_LOG = logging.getLogger(__name__)
+_ATTEMPTS = 20  # utterances that may be lost in succession
 
 
 def crops(
@@ -25,6 +29,9 @@ def crops(
   workers: int = 0,
 ) -> grain.IterDataset | WorkerBatches:
   """Returns endless shuffled batches of random crops.
+
+  What can't be read any more, though it was when the source was opened, is an error, or
+  with `on_error=skip` is logged, and a crop of another utterance takes its place.
 
   In an epoch an utterance is drawn once for each whole crop that fits into it, so that
   all parts of the corpus occur about equally often. See `grain_options.endless` for
@@ -56,7 +63,7 @@ def crops(
 
   return grain_options.endless(
     draws,
-    _Loader(source, sample_rate, crop_samples),
+    _Loader(source, sample_rate, crop_samples, others=tuple(indices)),
     functools.partial(_collate, crop_samples=crop_samples),
     batch_size=batch_size,
     seed=seed,
@@ -133,19 +140,36 @@ def long_enough(
 
 @dataclasses.dataclass(frozen=True)
 class _Loader:
-  """Reads an utterance and cuts out a crop, in the middle where there is no `rng`."""
+  """Reads an utterance and cuts out a crop, in the middle where there is no `rng`.
+
+  Attributes:
+    source, sample_rate, crop_samples: as `crops` has them.
+    others: indices, of which one stands in for an utterance that can't be read again.
+  """
 
   source: Source
   sample_rate: int
   crop_samples: int
+  others: tuple[int, ...] = ()
 
   def __call__(self, index, rng=None):
     if index < 0:
       return np.zeros(0, np.float32), index
-    audio_N = self.source.audio(index, self.sample_rate)
+    audio_N, index = self._read(index, rng)
     spare = max(0, len(audio_N) - self.crop_samples)
     start = rng.integers(spare + 1) if rng else spare // 2
     return audio_N[start : start + self.crop_samples], index
+
+  def _read(self, index, rng):
+    for attempt in range(_ATTEMPTS):
+      try:
+        return self.source.audio(index, self.sample_rate), index
+      except DataError as error:
+        skips = getattr(self.source, "on_error", "raise") == "skip"
+        if not (skips and self.others and rng) or attempt == _ATTEMPTS - 1:
+          raise
+        _LOG.warning("another utterance stands in for one that is lost: %s", error)
+        index = self.others[rng.integers(len(self.others))]
 
 
 def _num_samples(source, index, sample_rate):

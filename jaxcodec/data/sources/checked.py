@@ -88,6 +88,9 @@ class CheckedSource:
     on_error: `raise` or `skip`.
     problems: what was found while the items were listed, as in `Source.skipped`.
     cache_bytes: memory for decoded and resampled audio.
+
+  Attributes:
+    on_error: as given: what becomes of a recording that can't be read again later.
   """
 
   def __init__(
@@ -101,7 +104,7 @@ class CheckedSource:
     problems: Iterable[dict[str, str]] = (),
     cache_bytes: int = DEFAULT_CACHE_BYTES,
   ):
-    self._load = load
+    self._load, self.on_error = load, on_error
     self._cache = AudioCache(cache_bytes)
     self.skipped = list(problems)
     if on_error == "raise":
@@ -117,7 +120,11 @@ class CheckedSource:
     self.fingerprint = _fingerprint(self.utterances, [digest for *_, digest in kept])
 
   def audio(self, index: int, sample_rate: int) -> np.ndarray:
-    """Returns mono float32 samples (N,) in [-1, 1] at `sample_rate` Hz, read-only."""
+    """Returns mono float32 samples (N,) in [-1, 1] at `sample_rate` Hz, read-only.
+
+    Raises:
+      DataError: the recording was removed or damaged since it was checked.
+    """
     position = self._positions[index]
     audio_N = self._cache.get((position, sample_rate))
     if audio_N is None:

@@ -1,0 +1,76 @@
+"""`synthesize --tsv --on-error skip` with a model that reads files and speaks noise."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from data_helpers import RATE, write_tone
+
+from jaxcodec import api
+from jaxcodec.api.speech_model import Speech
+from jaxcodec.cli.main import main
+from jaxcodec.data.audio.files import read_audio
+
+LOST = "lost.wav"  # is gone once it was checked
+
+
+class Model:
+  """Says what a recording says, which it reads to check it and again to speak."""
+
+  def sampler_with(self, **_):
+    pass
+
+  def prepare(self, requests, names):
+    self._read(requests, names)
+    for request in requests:
+      if pathlib.Path(request.like).name == LOST:
+        pathlib.Path(request.like).unlink()
+
+  def run(self, requests, names, **_):
+    return [
+      Speech(audio_N, RATE, None, True) for audio_N in self._read(requests, names)
+    ]
+
+  def _read(self, requests, names):
+    try:
+      return [read_audio(pathlib.Path(request.like))[0] for request in requests]
+    except ValueError as error:
+      raise ValueError(f"{', '.join(names)}: {error}") from error
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+  monkeypatch.setattr(api, "load_slm", lambda weights, **_: Model())
+  for name in ("a.wav", LOST, "c.wav"):
+    write_tone(tmp_path / name)
+  (tmp_path / "bad.wav").write_bytes(b"no sound")
+  names = ("a.wav", "bad.wav", LOST, "c.wav")
+  rows = [f"{name}\t{name}" for name in names]
+  (tmp_path / "jobs.tsv").write_text("\n".join(["out\tlike", *rows]) + "\n")
+  return tmp_path / "jobs.tsv"
+
+
+def test_bad_rows_are_listed_and_the_others_spoken(table, tmp_path, capsys):
+  out = tmp_path / "out"
+  command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]
+  assert main([*command, "--on-error", "skip"]) == 0
+  printed = capsys.readouterr()
+  assert "2 of 4 spoken" in printed.out and "bad.wav" in printed.err
+  rows = {
+    pathlib.Path(row["out"]).name: row
+    for row in map(json.loads, (out / "index.jsonl").read_text().splitlines())
+  }
+  assert rows.keys() == {"a.wav", "bad.wav", LOST, "c.wav"}
+  assert [name for name, row in rows.items() if "skipped" in row] == ["bad.wav", LOST]
+  assert "cannot be read" in rows[LOST]["problem"]
+  for name in ("a.wav", "c.wav"):
+    spoken_N, original_N = (read_audio(f / name)[0] for f in (out, tmp_path))
+    np.testing.assert_allclose(spoken_N, original_N, atol=1e-4)
+
+
+def test_a_bad_row_stops_before_any_work(table, tmp_path, capsys):
+  out = tmp_path / "out"
+  command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]
+  assert main(command) == 2
+  assert "line 3: " in capsys.readouterr().err and not out.exists()
