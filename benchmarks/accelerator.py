@@ -32,11 +32,11 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
 PARTS = (
   ("device", "accelerator_basics:device"),
   ("ceilings", "accelerator_basics:ceilings"),
-  ("parity", "accelerator_basics:parity"),
   ("attention", "accelerator_attention:attention_kernel"),
-  ("rvq", "accelerator_basics:rvq"),
   ("train maskgit", "accelerator_training:maskgit"),
+  ("rvq", "accelerator_basics:rvq"),
   ("train dac", "accelerator_training:dac"),
+  ("parity", "accelerator_basics:parity"),
   ("train valle", "accelerator_training:valle"),
   ("decode valle", "accelerator_decoding:valle"),
   ("decode maskgit", "accelerator_decoding:maskgit"),

@@ -93,4 +93,5 @@ def test_the_full_sizes_are_those_of_the_recipes(slm, monkeypatch):
   ours = training.codec_task(sizes, "dac")
   for field in ("weights", "mel_scales", "adversarial_start"):
     assert getattr(ours, field) == getattr(task, field)
-  assert ours.discriminator.clone(dtype=task.discriminator.dtype) == task.discriminator
+  fields = {name: getattr(task.discriminator, name) for name in ("dtype", "remat")}
+  assert ours.discriminator.clone(**fields) == task.discriminator
