@@ -13,7 +13,8 @@ two cores. It shows that everything works, not which codec is best.
     python launch/study.py --config=configs/study.py:runlocal,design=frozen
 
 trains decoders for the same tokens instead, and every decoder speaks the codes that a
-language model generated once. `design=both` has both in one report.
+language model generated once. `design=both` has both in one report. With
+`sizes=matched` all decoders have about as many parameters as Vocos' has.
 """
 
 from ml_collections import ConfigDict
@@ -22,9 +23,10 @@ from jaxcodec.recipes.args import parse
 
 
 def get_config(arg=""):
-  args = parse(arg, runlocal=False, design="joint")
+  args = parse(arg, runlocal=False, design="joint", sizes="own")
   config = ConfigDict()
-  config.arg = ""  # what every cell's config is given beside its codec
+  # What every cell's config is given beside its codec.
+  config.arg = "" if args["sizes"] == "own" else f"sizes={args['sizes']}"
   config.codecs = (
     "baseline",
     "baseline_noncausal",
@@ -68,7 +70,7 @@ def get_config(arg=""):
 
 def _runlocal(config):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
-  config.arg = "runlocal"
+  config.arg = ",".join(filter(None, ("runlocal", config.arg)))
   config.seeds = (0,)
   config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
   config.frozen.update(

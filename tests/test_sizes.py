@@ -1,9 +1,13 @@
 """Parameters and multiply-adds of a codec's parts."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxcodec import presets
+from jaxcodec.build.codec import make_codec
 from jaxcodec.build.sizes import part_sizes
+from jaxcodec.recipes import experiment
 
 
 def test_sizes_of_dac_are_those_of_the_original():
@@ -27,3 +31,26 @@ def test_sizes_of_vocos_on_running_means():
   # A convolution of 7 frames, two layers a block, and magnitudes and phases.
   frame = 7 * 128 * 512 + 8 * 2 * 512 * 1536 + 512 * (1280 + 2)
   assert found["decoder"]["macs_per_second"] == pytest.approx(50 * frame, rel=0.1)
+
+
+def _decoder_parameters(arg):
+  config = experiment(arg, codec_name="dac", slm="maskgit")
+  codec = make_codec(config)
+  latent = jax.ShapeDtypeStruct((1, 4, codec.encoder.output_dim), jnp.float32)
+  shapes = jax.eval_shape(codec.decoder.init, jax.random.key(0), latent)
+  return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+
+
+@pytest.mark.parametrize(("arg", "spread"), [("", 1.02), ("runlocal,", 1.12)])
+def test_matched_decoders_have_about_as_many_parameters(arg, spread):
+  decoders = ("seanet", "seanet_noncausal", "seanet_lstm", "vocos", "dac")
+  arg += "sizes=matched,codec=baseline+"
+  counts = [_decoder_parameters(arg + name) for name in decoders]
+  assert max(counts) < spread * min(counts)
+
+
+def test_other_sizes_are_named():
+  with pytest.raises(ValueError, match="sizes must be own or matched, got 'big'"):
+    experiment("sizes=big", codec_name="dac", slm="maskgit")
+  with pytest.raises(ValueError, match="sizes=matched: decoder 'magnitude'"):
+    experiment("sizes=matched", codec_name="magnitude_16khz", slm="maskgit")

@@ -39,12 +39,6 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     "sample_rate": spec.sample_rate,
     "crop_samples": crop_samples(config, "codec_train", spec),
   }
-  shard = batch_rows.rows(experiment.mesh, settings["batch_size"])
-  crops, held_out = _crops(experiment, **shape, **shard), None
-  if not experiment.synthetic:
-    held_out = data_pipeline.eval_crops(
-      source, experiment.split["valid"], **shape, **shard
-    )
   initial = functools.partial(
     codec_start.initial_variables,
     experiment,
@@ -53,13 +47,17 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   if not settings["steps"]:
     _write_params(experiment, "codec_train", initial(), folder)
     return [PARAMS, SPLIT, SKIPPED]
+  shard = batch_rows.rows(experiment.mesh, settings["batch_size"])
+  data = _crops(experiment, **shape, **shard), None
+  if not experiment.synthetic:
+    valid = experiment.split["valid"]
+    data = data[0], data_pipeline.eval_crops(source, valid, **shape, **shard)
   task = experiment.models.codec_task
   show = ("mel", "magnitude", "adversarial", "eval/mel")
   symptoms = (
     health.codebook_collapse(spec.codebook_size),
     health.discriminator_wins(task.guessing_loss),
   )
-  data = crops, held_out
   _fit(experiment, "codec_train", task, *data, folder, show, symptoms, initial=initial)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
 

@@ -31,20 +31,24 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
       minutes of two CPU cores, `laptop` for an evening of them or `gpu` for hours of
       one GPU; `codec=NAME` for another codec of the study (see `jaxcodec.presets`);
       `scratch` to train the codec also where weights of it come with the package,
-      which `runlocal` would take as they are.
+      which `runlocal` would take as they are;
+      `sizes=matched` for a decoder with about as many parameters as the others.
     codec_name: the codec where `arg` names none.
     slm: the language model, one of `SLMS`, to which others can be added.
 
   Raises:
     ValueError: an argument or a codec that there is not, or two sizes.
   """
-  args = parse(arg, **dict.fromkeys(SIZES, False), scratch=False, codec=codec_name)
+  args = parse(
+    arg, **dict.fromkeys(SIZES, False), scratch=False, sizes="own", codec=codec_name
+  )
   wanted = [size for size in SIZES if args[size]]
   if len(wanted) > 1:
     raise ValueError(f"config arguments: one size at most, got {wanted}")
   config = ConfigDict()
   base.full(config)
   codec.full(config, args["codec"])
+  matched = codec.is_matched(args["sizes"])
   semantic.full(config)
   language_model = SLMS.lookup(slm)
   language_model.full(config)
@@ -55,6 +59,8 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
     sizes.laptop(config)
   if args["gpu"]:
     sizes.gpu(config)
+  if matched:
+    codec.match_decoder(config, thin=not args["gpu"] and bool(wanted))
   if args["runlocal"] and not args["scratch"]:
     codec_magnitude.take_shipped(config)
   return config

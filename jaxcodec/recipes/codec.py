@@ -88,3 +88,44 @@ def runlocal(config: ConfigDict) -> None:
     optimizer.update(
       learning_rate=1.5e-3, gamma=0.9993, warmup_steps=100, clip_norm=1.0
     )
+
+
+# Widths with which decoders have about as many parameters as Vocos' has: 13.8 million,
+# and as much as thin ones can be, 0.4 million.
+_MATCHED = {
+  "seanet": dict(width=1104),
+  "seanet_lstm": dict(width=704),
+  "vocos": {},
+  "dac": dict(width=864),
+}
+_MATCHED_THIN = {
+  "seanet": dict(width=176),
+  "seanet_lstm": dict(width=112),
+  "vocos": {},
+  "dac": dict(width=144),
+}
+
+
+def is_matched(sizes: str) -> bool:
+  """Whether decoders have their systems' "own" sizes or "matched" ones.
+
+  Raises:
+    ValueError: neither.
+  """
+  if sizes not in ("own", "matched"):
+    raise ValueError(f"config argument sizes must be own or matched, got {sizes!r}")
+  return sizes == "matched"
+
+
+def match_decoder(config: ConfigDict, *, thin: bool) -> None:
+  """Gives the decoder a matched size.
+
+  Raises:
+    ValueError: there is none for it.
+  """
+  kind = config.codec.decoder.name
+  kind += "_lstm" if config.codec.decoder.get("lstm_layers") else ""
+  widths = _MATCHED_THIN if thin else _MATCHED
+  if kind not in widths:
+    raise ValueError(f"sizes=matched: decoder {kind!r} has no size like the others'")
+  config.codec.decoder.update(widths[kind])
