@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import runpy
 import shlex
 import signal
 import subprocess
@@ -12,14 +11,12 @@ import sys
 import textwrap
 
 import pytest
-from study_helpers import CODEC_TRAIN, fake_config, plan
+from study_helpers import plan
 
 from jaxcodec import stages
-from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
-from jaxcodec.recipes.args import literal
-from jaxcodec.study import conditions, grid, runner
+from jaxcodec.study import grid, runner
 
 # Fails where its workdir says so; writes down what it was run with.
 PROGRAM = """
@@ -130,95 +127,6 @@ def test_bad_settings_are_named(tmp_path, changes, message):
     plan(tmp_path, **changes)
 
 
-def specs(configs):
-  """Returns the token spec of every config's codec, as in results.json."""
-  found = {n: make_codec({"codec": c["codec"]}).spec for n, c in configs.items()}
-  return {
-    name: {
-      "num_codebooks": spec.num_codebooks,
-      "frame_rate": spec.frame_rate,
-      "bitrate": spec.bitrate,
-    }
-    for name, spec in found.items()
-  }
-
-
-def _configs(*names):
-  return {name: fake_config(name) for name in names}
-
-
-def _check(configs):
-  written_out = {name: with_defaults(config) for name, config in configs.items()}
-  return conditions.check_matched(written_out, specs(configs))
-
-
-def test_rows_may_differ_in_their_parts_alone():
-  configs = _configs("baseline", "encodecq_vocos", "dacq_vocos", "simvq_vocos")
-  assert _check(configs) == ([], [], [])
-  configs |= _configs("dac", "encodec")
-  *others, encoder = _check(configs)
-  assert others == [[], []]
-  lstm = "codec.encoder.lstm_layers: 0 in baseline, encodecq_vocos, dacq_vocos and 1"
-  assert any(line.startswith(lstm) and "2 in encodec" in line for line in encoder)
-
-
-@pytest.mark.parametrize(
-  ("part", "field", "value", "message"),
-  [
-    ("quantizer", "num_codebooks", 4, "tokens.kbps: 4.0 in dac, baseline; 2.0 in enco"),
-    ("quantizer", "dropout_per", "batch", 'dropout_per: "item" in dac, baseline; "ba'),
-    ("quantizer", "loss_reduction", "mean", 'loss_reduction: "sum" in dac, .*; "mean"'),
-    ("quantizer", "dropout", 1.0, "quantizer.dropout: 0.5 in dac, baseline; 1.0 in e"),
-    ("quantizer", "decay", 0.9, "quantizer.decay: 0.99 in baseline; 0.9 in encodecq"),
-    ("decoder", "mlp_width", 8, "decoder of vocos.mlp_width: 8 in encodecq_vocos; 15"),
-  ],
-)
-def test_what_else_rows_differ_in_is_told(part, field, value, message):
-  configs = _configs("dac", "baseline", "encodecq_vocos", "dacq_vocos")
-  configs["encodecq_vocos"]["codec"][part][field] = value
-  if part == "quantizer":
-    del configs["dacq_vocos"]
-  with pytest.raises(grid.StudyError, match=message):
-    _check(configs)
-
-
-def test_every_difference_in_training_is_told():
-  configs = _configs("dac", "encodec")
-  configs["encodec"]["codec_train"] = CODEC_TRAIN | {"steps": 9, "batch_size": 2}
-  configs["encodec"]["evaluate"] = {"num_utterances": 10, "opus": True}
-  with pytest.raises(grid.StudyError) as error:
-    _check(configs)
-  assert str(error.value).splitlines()[1:] == [
-    "  codec_train.batch_size: 4 in dac; 2 in encodec",
-    "  codec_train.steps: 3 in dac; 9 in encodec",
-    "  evaluate.opus: (absent) in dac; true in encodec",
-  ]
-
-
-def test_a_language_model_is_compared_with_itself():
-  configs = _configs("dac", "dacq_vocos", "baseline")
-  for (name, config), slm in zip(configs.items(), "aab", strict=True):
-    config["slm"] = {"name": slm, "width": len(slm) if name != "baseline" else 9}
-  assert not conditions.compare(configs, specs(configs)).training
-  configs["dac"]["slm"]["width"] = 2
-  found = conditions.compare(configs, specs(configs)).training
-  assert found == ["slm of a.width: 2 in dac; 1 in dacq_vocos"]
-
-
-def test_a_codec_without_codebooks_matches_by_its_bitrate():
-  """FSQ's config has levels instead of a codebook size."""
-  configs = _configs("dac", "dacq_vocos")
-  quantizer = {"name": "fsq", "num_codebooks": 8, "levels": (8, 8, 4, 4)}
-  configs["dacq_vocos"]["codec"]["quantizer"] = quantizer
-  with pytest.raises(grid.StudyError, match="quantizer.dropout: 0.5 in dac; 0.0 in"):
-    _check(configs)
-  quantizer["dropout"] = 0.5
-  _check(configs)
-  quantizer["levels"] = (8, 8, 4, 3)
-  with pytest.raises(grid.StudyError, match="tokens.kbps: 4.0 in dac; 3.83"):
-    _check(configs)
-
-
 def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
   cells = [
     dataclasses.replace(cell, command=(program, *cell.command[1:]))
@@ -265,7 +173,7 @@ def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
   )
   study = textwrap.dedent(f"""
     import pathlib
-    from jaxcodec.study import conditions, grid, runner
+    from jaxcodec.study import grid, runner
     folder = pathlib.Path({str(tmp_path)!r})
     command = ({str(cell)!r}, str(folder))
     cell = grid.Cell("a", "dac", None, 0, (), folder, "", command)
@@ -282,32 +190,6 @@ def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
 
 
 ROOT = pathlib.Path(grid.__file__).parents[2]
-
-
-def _load(file, argument):
-  return runpy.run_path(str(ROOT / file))["get_config"](argument)
-
-
-@pytest.mark.parametrize(
-  ("argument", "count"),
-  [
-    ("", 3 * 8 * (1 + 2)),
-    ("runlocal", 4 * (1 + 2)),
-    ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
-  ],
-)
-def test_the_committed_grid_is_matched(tmp_path, argument, count):
-  chosen = json.loads(_load("configs/study.py", argument).to_json())
-  cells = grid.plan(chosen, tmp_path, "launch/main.py")
-  assert len(cells) == count
-  cells = [cell for cell in cells if cell.seed == 0]
-  configs = {}
-  for cell in cells:
-    config = _load(*cell.config.split(":"))
-    values = dict(override.split("=") for override in cell.overrides)
-    config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
-    configs[cell.name] = json.loads(config.to_json())
-  _check(configs)
 
 
 def test_seeds_are_added():
