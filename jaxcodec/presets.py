@@ -11,17 +11,20 @@ part at a time:
 | SimVQ, 128-d         |          |               | simvq_vocos    |              |
 
 SimVQ (arXiv 2411.02038) is not in the paper, nor in the grid of `configs/study.py`.
-`baseline_noncausal` isn't either: it is `baseline` with a decoder that looks ahead, as
-Vocos' and DAC's do. The
-paper does not print what follows. Every row but two has the same encoder, SEANet
+`baseline_noncausal` is not in the paper either: it is `baseline` with a decoder that
+looks ahead, as Vocos' and DAC's do.
+
+The paper does not print what follows. Every row but two has the same encoder, SEANet
 without LSTM and with a latent of 128, also before DAC's quantiser and decoder, so that
 rows differ in the named part alone; `encodec` has an LSTM on both sides and `dac` has
 DAC's encoder with its latent of 1024, as their originals do. SEANet is causal, as in
 EnCodec's 24 kHz model. The Vocos decoder has the width of Vocos's mel model and the
-STFT of its EnCodec model, and is not conditioned on the number of codebooks. All rows
-have one law of quantiser dropout, DAC's: half of the items of a batch use fewer
-codebooks, so that the other half trains all eight, which are what is tokenised. Losses
-are sums over codebooks in all of them. The published EnCodec keeps its own of both.
+STFT of its EnCodec model, and is not conditioned on the number of codebooks.
+
+All rows have one law of quantiser dropout, DAC's: half of the items of a batch use
+fewer codebooks, so that the other half trains all eight, which are what is tokenised.
+Losses are sums over codebooks in all of them. The published EnCodec keeps its own of
+both.
 
 `magnitude_16khz` is in no paper: at the study's rates, it codes magnitudes without
 phases, so that a small model learns it in minutes of a CPU.
