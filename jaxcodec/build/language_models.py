@@ -10,6 +10,7 @@ from jaxcodec.build.slm_batches import Batches, TokenWindows, Utterances
 from jaxcodec.registry import Registry
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.decode import IterativeSampler
+from jaxcodec.slm.delay import Delay
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.slm.valle import Valle
 from jaxcodec.tasks.slm import SlmTask
@@ -47,6 +48,13 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       condition=SemanticTokens(),
       batches=TokenWindows,
       progress=("accuracy", "eval/ce_c0_wrong_semantic"),
+    ),
+    "delay": LanguageModel(
+      model=Delay,
+      sampler=ArSampler,
+      condition=Texts(),
+      batches=Utterances,
+      progress=("loss_c0", "eval/ce_c0_wrong_text"),
     ),
     "valle": LanguageModel(
       model=Valle,

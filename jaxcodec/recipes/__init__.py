@@ -11,6 +11,7 @@ from jaxcodec.recipes import (
   base,
   codec,
   codec_magnitude,
+  delay,
   maskgit,
   semantic,
   sizes,
@@ -19,7 +20,7 @@ from jaxcodec.recipes import (
 from jaxcodec.recipes.args import parse
 from jaxcodec.registry import Registry
 
-SLMS = Registry("slm", {"maskgit": maskgit, "valle": valle})
+SLMS = Registry("slm", {"delay": delay, "maskgit": maskgit, "valle": valle})
 SIZES = ("runlocal", "laptop", "gpu")
 
 

@@ -3,33 +3,18 @@
 import functools
 from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention, kv_cache
-from jaxcodec.slm import ar_choice, nar, positions, sampling
+from jaxcodec.nn import kv_cache
+from jaxcodec.slm import ar_choice, incremental, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.incremental import Generated
 from jaxcodec.types import Tokens
 
 # The other codebooks are filled in at one of so many lengths: a short utterance does
 # not pay for the longest, and few programs are compiled.
 _LENGTHS = 8
-
-
-@flax.struct.dataclass
-class Generated:
-  """What was spoken, without the prompt.
-
-  Attributes:
-    tokens: codes, 0 on invalid frames; at least as many frames as the longest row.
-    ended_B: whether the row ended by itself; if not, it was cut at `max_frames`.
-    length_B: int32 number of its frames; 0 if it ended at once.
-  """
-
-  tokens: Tokens
-  ended_B: jax.Array
-  length_B: jax.Array
 
 
 class _State(NamedTuple):
@@ -76,8 +61,8 @@ def generate(
   """
   sampler = sampler or ArSampler()
   rows, text = text_BxS.shape[0], (text_BxS, text_mask_BxS)
-  prompt = _prompt(prompt, rows, model.spec.num_codebooks)
-  pace = _pace(model, prompt[1], prompt_symbols_B)
+  prompt = incremental.check_prompt(prompt, rows, model.spec.num_codebooks)
+  pace = incremental.known_pace(model, prompt[1], prompt_symbols_B)
   key_B = rng if rng.shape else sampling.row_keys(rng, rows)
   ar_key_B, nar_key_B = sampling.split(key_B)
   code_BxT, ended_B, length_B = _speak(
@@ -100,28 +85,6 @@ def _size(length: int, most: int) -> int:
   return min(most, step * max(1, -(-length // step)))
 
 
-def _prompt(prompt, rows, books):
-  """Returns the prompts' codes and mask; without prompts they have no frames."""
-  if prompt is None:
-    return jnp.zeros((rows, 0, books), jnp.int32), jnp.zeros((rows, 0), bool)
-  shape = prompt.codes_BxTxK.shape
-  if (shape[0], shape[2]) != (rows, books):
-    raise ValueError(
-      f"prompt codes must be (B, T, K) = ({rows}, any, {books}), got {shape}"
-    )
-  return jnp.asarray(prompt.codes_BxTxK), jnp.asarray(prompt.mask_BxT)
-
-
-def _pace(model, mask_BxP, prompt_symbols_B):
-  """Returns the prompts' pace, or the model's where there is none."""
-  if prompt_symbols_B is None:
-    if model.positions == "aligned" and mask_BxP.shape[1]:
-      raise ValueError("prompt_symbols_B is missing: aligned positions need it")
-    prompt_symbols_B = jnp.zeros(mask_BxP.shape[:1], jnp.int32)
-  known = jnp.asarray(prompt_symbols_B), mask_BxP.sum(1)
-  return positions.prompt_pace(*known, model.symbols_per_frame)
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _speak(model, sampler, params, key_B, text, prompt, pace):
   """Speaks codebook 0.
@@ -130,9 +93,10 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
     Codes (B, T) with T = `max_frames`; which rows ended; their lengths.
   """
   size, rows = sampler.max_frames, key_B.shape[0]
-  body = kv_cache.unstack_layers(model.transformer, params["transformer"])
-  params = params | {"transformer": body}
-  logits_BxV, cache, known_BxP = _read(model, params, text, prompt, pace, size)
+  codes_BxPxK, mask_BxP = prompt
+  known = codes_BxPxK[:, :, 0], mask_BxP
+  reader = incremental.Reader(model, params, text, pace, size)
+  logits_BxV, cache, known_BxP = reader.read(*known)
 
   def speak(state):
     token_B = ar_choice.choose(
@@ -140,8 +104,7 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
     )
     ended_B = state.ended_B | (token_B == model.codebook_size)
     code_Bx1 = jnp.where(ended_B, 0, token_B)[:, None]
-    place = functools.partial(_place, model.positions, text[1], pace)
-    logits_BxV, cache = _advance(model, params, state, code_Bx1, known_BxP, place)
+    logits_BxV, cache = reader.advance(state.cache, code_Bx1, known_BxP, state.step)
     return _State(
       step=state.step + 1,
       logits_BxV=logits_BxV,
@@ -164,53 +127,3 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
   more = lambda state: (state.step < size) & ~state.ended_B.all()  # noqa: E731
   state = jax.lax.while_loop(more, speak, start)
   return state.code_BxT, state.ended_B, state.length_B
-
-
-def _place(kind, text_mask_BxS, pace, step):
-  """Returns the position of the frame at a step of decoding, (B, 1)."""
-  frame_Bx1 = (pace.prompt_frames_B + step)[:, None]
-  return positions.place_frames(kind, text_mask_BxS, frame_Bx1, pace, begin=True)
-
-
-def _read(model, params, text, prompt, pace, size):
-  """Reads the texts and prompts.
-
-  Returns:
-    Scores of the first frame, a cache with room for `size` frames more, and which of
-    its slots are valid so far.
-  """
-  codes_BxPxK, mask_BxP = prompt
-  inputs = *text, codes_BxPxK[:, :, 0], mask_BxP, pace
-  embedded = model.apply({"params": params}, *inputs, method="embed")
-  x_BxNxD, mask_BxN, position_BxN = embedded
-  rows, known, width = x_BxNxD.shape
-  y_BxNxD, cache = kv_cache.extend(
-    model.transformer,
-    params["transformer"],
-    kv_cache.empty(model.transformer, width, rows, known + size),
-    x_BxNxD,
-    (attention.causal(mask_BxN, text[0].shape[1]), position_BxN, 0),
-  )
-  last_B = (mask_BxN * jnp.arange(known)[None]).max(1)
-  y_Bx1xD = jnp.take_along_axis(y_BxNxD, last_B[:, None, None], axis=1)
-  logits_Bx1xV = model.apply({"params": params}, y_Bx1xD, method="logits")
-  return logits_Bx1xV[:, 0], cache, mask_BxN
-
-
-def _advance(model, params, state, code_Bx1, known_BxP, place):
-  """Feeds one frame; returns the scores of the next one and the new cache."""
-  rows, size = state.code_BxT.shape
-  spoken_BxT = jnp.broadcast_to(jnp.arange(size) <= state.step, (rows, size))
-  y_Bx1xD, cache = kv_cache.extend(
-    model.transformer,
-    params["transformer"],
-    state.cache,
-    model.apply({"params": params}, code_Bx1, method="embed_codes"),
-    (
-      jnp.concatenate([known_BxP, spoken_BxT], axis=1)[:, None],
-      place(state.step),
-      known_BxP.shape[1] + state.step,
-    ),
-  )
-  logits_Bx1xV = model.apply({"params": params}, y_Bx1xD, method="logits")
-  return logits_Bx1xV[:, 0], cache

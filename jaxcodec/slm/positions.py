@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.types import Batch
+
 # A text stands between two symbols that aren't spoken: its begin and its end.
 _UNSPOKEN = 2
 # From one symbol to the next in "aligned". A symbol lasts some frames, so neighbouring
@@ -60,6 +62,16 @@ def own_pace(
   symbols_B = spoken(text_mask_BxS) - prompt_symbols_B
   rate_B = _rate(symbols_B, mask_BxT.sum(1) - prompt_frames_B)
   return Pace(prompt_symbols_B, prompt_frames_B, rate_B)
+
+
+def own_pace_of(batch: Batch) -> Pace:
+  """Returns the pace of a batch's rows; without a boundary, each is one utterance."""
+  return own_pace(
+    batch["text_mask_BxS"],
+    batch["mask_BxT"],
+    batch.get("prompt_symbols_B"),
+    batch.get("prompt_frames_B"),
+  )
 
 
 def prompt_pace(

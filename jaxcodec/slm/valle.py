@@ -11,6 +11,7 @@ from jaxcodec.slm import autoregressive, masking, positions, sampling, wrong_con
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
+from jaxcodec.slm.incremental import Generated
 from jaxcodec.slm.nar import NarModel
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
@@ -91,7 +92,10 @@ class Valle:
     """Fresh parameters; of the batch only the shapes matter."""
     ar_rng, nar_rng = jax.random.split(rng)
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    level_B, pace = jnp.ones(mask_BxT.shape[:1], jnp.int32), _own_pace(batch)
+    level_B, pace = (
+      jnp.ones(mask_BxT.shape[:1], jnp.int32),
+      positions.own_pace_of(batch),
+    )
     ar = self.ar.init(ar_rng, *text, codes_BxTxK[:, :, 0], mask_BxT, pace)
     nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B, pace)
     return {"ar": ar["params"], "nar": nar["params"]}
@@ -158,12 +162,8 @@ class Valle:
     """
     mask_BxT = batch["mask_BxT"]
     ce_K, accuracy_K = self._evaluate_codebooks(params, batch)
-    text_BxS, text_mask_BxS = wrong_condition.borrow_text(
-      batch["text_BxS"], batch["text_mask_BxS"], mask_BxT.any(1)
-    )
-    wrong = {"text_BxS": text_BxS, "text_mask_BxS": text_mask_BxS}
-    alone = {"prompt_symbols_B": None, "prompt_frames_B": None}
-    wrong_ce_K, _ = self._evaluate_codebooks(params, batch | wrong | alone)
+    wrong = wrong_condition.with_wrong_text(batch)
+    wrong_ce_K, _ = self._evaluate_codebooks(params, wrong)
     return {
       "loss": ce_K[0] + ce_K[1:].mean(),
       "ce_per_codebook": ce_K,
@@ -191,7 +191,7 @@ class Valle:
   def _score_ar(self, params, batch, pace_key_B, dropout_rng=None):
     """Returns the AR half's mean cross-entropy and accuracy on frames and ends."""
     text, codes_BxTxK, mask_BxT = _parts(batch)
-    pace = _own_pace(batch)
+    pace = positions.own_pace_of(batch)
     error_B = self.position_jitter * jax.vmap(jax.random.normal)(pace_key_B)
     pace = pace._replace(rate_B=pace.rate_B * jnp.exp(error_B))
     inputs = *text, codes_BxTxK[:, :, 0], mask_BxT, pace
@@ -209,7 +209,7 @@ class Valle:
     text, codes_BxTxK, mask_BxT = _parts(batch)
     masked = level_B, mask_BxT
     shown = masking.hide(codes_BxTxK, mask_BxT, prompt_BxT, masked, self.spec.mask_id)
-    inputs = *text, shown.codes_BxTxK, mask_BxT, level_B, _own_pace(batch)
+    inputs = *text, shown.codes_BxTxK, mask_BxT, level_B, positions.own_pace_of(batch)
     logits_BxTxV = _apply(self.nar, params["nar"], inputs, dropout_rng)
     level_Bx1x1 = level_B[:, None, None]
     code_BxT = jnp.take_along_axis(codes_BxTxK, level_Bx1x1, axis=2)[:, :, 0]
@@ -232,7 +232,7 @@ class Valle:
     prompt: Tokens | None = None,
     prompt_symbols_B: jax.Array | None = None,
     sampler: ArSampler | None = None,
-  ) -> autoregressive.Generated:
+  ) -> Generated:
     """Speaks texts; see `autoregressive.generate`."""
     return autoregressive.generate(
       self,
@@ -249,15 +249,6 @@ class Valle:
 def _parts(batch):
   text = batch["text_BxS"], batch["text_mask_BxS"]
   return text, batch["codes_BxTxK"], batch["mask_BxT"]
-
-
-def _own_pace(batch):
-  return positions.own_pace(
-    batch["text_mask_BxS"],
-    batch["mask_BxT"],
-    batch.get("prompt_symbols_B"),
-    batch.get("prompt_frames_B"),
-  )
 
 
 def _apply(model, params, inputs, dropout_rng):

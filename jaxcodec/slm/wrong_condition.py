@@ -7,6 +7,8 @@ differ by what a model takes from its condition, nats.
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.types import Batch
+
 
 def borrow_semantic(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
   """Gives each row the semantic tokens of the next non-empty row, repeated to fit."""
@@ -36,6 +38,18 @@ def borrow_text(
   same_Bx1 = (wrong_BxS == text_BxS).all(1, keepdims=True)
   wrong_BxS = jnp.where(same_Bx1, _backwards(wrong_BxS, wrong_mask_BxS), wrong_BxS)
   return jnp.where(wrong_mask_BxS, wrong_BxS, 0), wrong_mask_BxS
+
+
+def with_wrong_text(batch: Batch) -> Batch:
+  """Returns a batch whose rows have another's text, as one utterance of the same frames.
+
+  What they are read behind is of the right text, so that no boundary is left.
+  """
+  text_BxS, text_mask_BxS = borrow_text(
+    batch["text_BxS"], batch["text_mask_BxS"], batch["mask_BxT"].any(1)
+  )
+  wrong = {"text_BxS": text_BxS, "text_mask_BxS": text_mask_BxS}
+  return {**batch, **wrong, "prompt_symbols_B": None, "prompt_frames_B": None}
 
 
 def _next_rows(filled_B):

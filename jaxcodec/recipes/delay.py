@@ -1,0 +1,18 @@
+"""One autoregressive language model over all codebooks; what it reads is VALL-E's."""
+
+from ml_collections import ConfigDict
+
+from jaxcodec.recipes import valle
+
+
+def full(config: ConfigDict) -> None:
+  """Adds the fields: one stack of 12 layers of 1024."""
+  valle.full(config)
+  config.slm.name = "delay"
+  # Of all codebooks above the first. Greedy ones would soon repeat themselves.
+  config.generate.sampler.nar_temperature = 0.8
+
+
+def runlocal(config: ConfigDict) -> None:
+  """Makes it minutes of two CPU cores: four layers of 128."""
+  valle.runlocal(config)

@@ -1,0 +1,150 @@
+"""Feeds an autoregressive model of texts: what is known at once, then frame by frame."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import attention, kv_cache
+from jaxcodec.slm import positions
+from jaxcodec.types import Tokens
+
+
+@flax.struct.dataclass
+class Generated:
+  """What was spoken, without the prompt.
+
+  Attributes:
+    tokens: codes, 0 on invalid frames; at least as many frames as the longest row.
+    ended_B: whether the row ended by itself; if not, it was cut at `max_frames`.
+    length_B: int32 number of its frames; 0 if it ended at once.
+  """
+
+  tokens: Tokens
+  ended_B: jax.Array
+  length_B: jax.Array
+
+
+def check_prompt(
+  prompt: Tokens | None, rows: int, books: int
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the prompts' codes and mask; without prompts they have no frames.
+
+  Raises:
+    ValueError: prompts of another number of rows or codebooks.
+  """
+  if prompt is None:
+    return jnp.zeros((rows, 0, books), jnp.int32), jnp.zeros((rows, 0), bool)
+  shape = prompt.codes_BxTxK.shape
+  if (shape[0], shape[2]) != (rows, books):
+    raise ValueError(
+      f"prompt codes must be (B, T, K) = ({rows}, any, {books}), got {shape}"
+    )
+  return jnp.asarray(prompt.codes_BxTxK, jnp.int32), jnp.asarray(prompt.mask_BxT)
+
+
+def known_pace(
+  model: Any, mask_BxP: jax.Array, prompt_symbols_B: jax.Array | None
+) -> positions.Pace:
+  """Returns the prompts' pace, or the model's where there is none.
+
+  Raises:
+    ValueError: aligned positions, and prompts whose number of symbols is not given.
+  """
+  if prompt_symbols_B is None:
+    if model.positions == "aligned" and mask_BxP.shape[1]:
+      raise ValueError("prompt_symbols_B is missing: aligned positions need it")
+    prompt_symbols_B = jnp.zeros(mask_BxP.shape[:1], jnp.int32)
+  known = jnp.asarray(prompt_symbols_B), mask_BxP.sum(1)
+  return positions.prompt_pace(*known, model.symbols_per_frame)
+
+
+class Reader:
+  """A model with what it was told: the texts, and the pace to speak them at.
+
+  The model has a `transformer`, the kind of its `positions`, and the methods `embed`,
+  `embed_codes` and `logits`.
+
+  Args:
+    model: a Flax module.
+    params: its parameters.
+    text: (text_BxS, text_mask_BxS).
+    pace: of the rows.
+    size: frames behind the prompt that there is room for.
+  """
+
+  def __init__(
+    self,
+    model: Any,
+    params: Any,
+    text: tuple[jax.Array, jax.Array],
+    pace: positions.Pace,
+    size: int,
+  ):
+    body = kv_cache.unstack_layers(model.transformer, params["transformer"])
+    self._model, self._params = model, {**params, "transformer": body}
+    self._text, self._pace, self._size = text, pace, size
+
+  def read(
+    self, codes: jax.Array, mask_BxP: jax.Array
+  ) -> tuple[jax.Array, kv_cache.Cache, jax.Array]:
+    """Reads the texts and prompts.
+
+    Args:
+      codes: of the prompts, as `embed` takes them.
+      mask_BxP: their valid frames.
+
+    Returns:
+      Scores of the first frame, a cache with room for `size` frames more, and which of
+      its slots are valid so far.
+    """
+    model = self._model
+    given = *self._text, codes, mask_BxP, self._pace
+    x_BxNxD, mask_BxN, position_BxN = self._apply("embed", *given)
+    rows, known, width = x_BxNxD.shape
+    y_BxNxD, cache = kv_cache.extend(
+      model.transformer,
+      self._params["transformer"],
+      kv_cache.empty(model.transformer, width, rows, known + self._size),
+      x_BxNxD,
+      (attention.causal(mask_BxN, self._text[0].shape[1]), position_BxN, 0),
+    )
+    last_B = (mask_BxN * jnp.arange(known)[None]).max(1)
+    y_Bx1xD = jnp.take_along_axis(y_BxNxD, last_B[:, None, None], axis=1)
+    return self._apply("logits", y_Bx1xD)[:, 0], cache, mask_BxN
+
+  def advance(
+    self, cache: kv_cache.Cache, codes: jax.Array, known_BxP: jax.Array, step: jax.Array
+  ) -> tuple[jax.Array, kv_cache.Cache]:
+    """Feeds the frame of a step; returns the scores of the next one and the new cache.
+
+    Args:
+      cache: with the frames before.
+      codes: of this frame, as `embed_codes` takes them.
+      known_BxP: which slots `read` filled.
+      step: frames behind the prompt that were fed before.
+    """
+    rows, size = known_BxP.shape[0], self._size
+    spoken_BxT = jnp.broadcast_to(jnp.arange(size) <= step, (rows, size))
+    y_Bx1xD, cache = kv_cache.extend(
+      self._model.transformer,
+      self._params["transformer"],
+      cache,
+      self._apply("embed_codes", codes),
+      (
+        jnp.concatenate([known_BxP, spoken_BxT], axis=1)[:, None],
+        self._place(step),
+        known_BxP.shape[1] + step,
+      ),
+    )
+    return self._apply("logits", y_Bx1xD)[:, 0], cache
+
+  def _place(self, step):
+    """Returns the position of the frame at a step, (B, 1)."""
+    kind, text_mask_BxS, pace = self._model.positions, self._text[1], self._pace
+    frame_Bx1 = (pace.prompt_frames_B + step)[:, None]
+    return positions.place_frames(kind, text_mask_BxS, frame_Bx1, pace, begin=True)
+
+  def _apply(self, method, *inputs):
+    return self._model.apply({"params": self._params}, *inputs, method=method)
