@@ -54,7 +54,7 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   language_model = SLMS.lookup(slm)
   language_model.full(config)
   if args["runlocal"] or args["laptop"]:
-    for part in (base, codec, semantic, language_model):
+    for part in (base, codec, language_model):
       part.runlocal(config)
   if args["laptop"]:
     sizes.laptop(config)

@@ -11,8 +11,3 @@ def full(config: ConfigDict) -> None:
     weights=config_dict.placeholder(str),  # of hubert: a folder of transformers'
     layer=9,  # of hubert
   )
-
-
-def runlocal(config: ConfigDict) -> None:
-  """Makes them fewer."""
-  config.semantic.num_clusters = 128

@@ -1,4 +1,4 @@
-"""The transformer of the delay pattern: all codebooks, each a frame later than the last.
+"""The transformer of the delay pattern: all codebooks, each a frame after the last.
 
 Source: MusicGen (arXiv 2306.05284), section 2.2, "delay".
 """
@@ -14,7 +14,7 @@ from jaxcodec.slm.positions import Pace, place
 
 
 def extra_steps(books: int) -> int:
-  """Returns how many steps follow the last frame: for the last codebook, and the end."""
+  """Returns how many steps follow the last frame, for other codebooks and the end."""
   return max(books - 1, 1)
 
 
@@ -93,7 +93,7 @@ class DelayModel(nn.Module):
     *,
     train: bool = False,
   ) -> jax.Array:
-    """Returns what steps 0 to N are scored by, (B, N + 1, D); see `scores`.
+    """Returns what steps 0 to N are scored by, (B, N + 1, D); see `logits`.
 
     Args:
       text_BxS: text symbols.

@@ -1,4 +1,4 @@
-"""Feeds an autoregressive model of texts: what is known at once, then frame by frame."""
+"""Feeds an autoregressive model: what is known at once, then frame by frame."""
 
 from typing import Any
 

@@ -41,7 +41,7 @@ def borrow_text(
 
 
 def with_wrong_text(batch: Batch) -> Batch:
-  """Returns a batch whose rows have another's text, as one utterance of the same frames.
+  """Returns a batch whose rows have another's text, each as a single utterance.
 
   What they are read behind is of the right text, so that no boundary is left.
   """
