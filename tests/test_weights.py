@@ -50,7 +50,7 @@ def test_the_library_reads_what_we_write(tmp_path):
 
 def test_a_file_of_halves_is_read_as_float32(tmp_path):
   path, whole = tmp_path / "half.safetensors", tmp_path / "whole.safetensors"
-  tree = {"params": {"x": np.linspace(-3, 3, 4001, dtype=np.float32)}, "n": {"k": 7}}
+  tree = {"params": {"x": np.linspace(-3, 3, 4001, dtype=np.float32)}, "n": {"k": np.int32(7)}}
   for half, file in ((True, path), (False, whole)):
     weights.save_params(file, tree, METADATA, half=half)
   assert path.stat().st_size < 0.55 * whole.stat().st_size
