@@ -1,6 +1,6 @@
 """Writes the package's drawn sentences, balanced over the diphones of English.
 
-    python corpus/write_sentences.py [--number N] [--out FILE]
+    python launch/corpus/write_sentences.py [--number N] [--out FILE]
 
 Each sentence is the best of a few from the grammar: the one whose diphones, as
 hibari-tts spells it, are the rarest so far, on average. The same versions of Python's
