@@ -26,7 +26,7 @@ SKIPPED = "skipped.json"
 def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
-  arguments.again = "; the same command goes on" if "inputs" in arguments else ""
+  again = "; the same command goes on" if "inputs" in arguments else ""
   try:
     return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"error: {problem}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
-    print(f"stopped; what was written is whole{arguments.again}", file=sys.stderr)
+    print(f"stopped; what was written is whole{again}", file=sys.stderr)
     return 130
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 
 import av
 import jax
@@ -13,6 +14,7 @@ from jaxcodec import token_file, weights
 from jaxcodec.data import token_store
 from jaxcodec.data.prepare import build
 from jaxcodec.data.source import open_source
+from jaxcodec.porting import token_files
 from jaxcodec.train.checkpoint import Checkpointer
 
 RATE = 16_000
@@ -167,6 +169,32 @@ def read_jxc(folder):
   file = token_file.read(folder / "a.jxc")
   header = token_file.read_header(folder / "a.jxc")
   return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
+
+
+def make_dac(folder):
+  """Writes what DAC's own `DACFile.save` does."""
+  codes = np.random.default_rng(0).integers(0, 1024, (1, 4, 50)).astype(np.uint16)
+  metadata = {"input_db": np.float32([-20]), "original_length": 16_000}
+  metadata |= {"sample_rate": RATE, "channels": 1}
+  with open(folder / "a.dac", "wb") as file:
+    np.save(file, {"codes": codes, "metadata": metadata})
+
+
+def make_ecdc(folder):
+  about = json.dumps({"m": "encodec_24khz", "al": 16_000, "nc": 4, "lm": False})
+  codes = np.random.default_rng(0).bytes(50 * 4 * 10 // 8)
+  start = struct.pack("!4sBI", b"ECDC", 0, len(about))
+  (folder / "a.ecdc").write_bytes(start + about.encode() + codes)
+
+
+def published_reader(name):
+  """Returns a function that reads a published codec's token file of that name."""
+
+  def read(folder):
+    found = token_files.read(folder / name)
+    return found.num_samples, found.sample_rate, _digest(found.tokens.codes_BxTxK)
+
+  return read
 
 
 def make_tokens(folder):

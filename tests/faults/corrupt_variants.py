@@ -78,6 +78,10 @@ KINDS = {
   ),
   "build record": Kind(readers.make_set, readers.build_again, "tones/1.0.0/**/*.json"),
   "token file": Kind(readers.make_jxc, readers.read_jxc, "a.jxc"),
+  **{
+    name: Kind(make, readers.published_reader(name), name, checked=False)
+    for name, make in (("a.dac", readers.make_dac), ("a.ecdc", readers.make_ecdc))
+  },
   "token records": Kind(readers.make_tokens, readers.read_tokens, "t.array_record"),
   "checkpoint": Kind(
     readers.make_checkpoints, readers.read_checkpoint, "checkpoints/2/**/*"
