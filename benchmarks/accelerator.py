@@ -41,11 +41,11 @@ PARTS = (
   ("decode valle", "accelerator_decoding:valle"),
   ("decode maskgit", "accelerator_decoding:maskgit"),
   ("tokenise", "accelerator_decoding:tokenise"),
-  ("train maskgit, larger", "accelerator_training:larger_maskgit"),
-  ("train dac, larger", "accelerator_training:larger_dac"),
-  ("decode valle, larger", "accelerator_decoding:larger_valle"),
-  ("train valle, larger", "accelerator_training:larger_valle"),
-  ("decode maskgit, larger", "accelerator_decoding:larger_maskgit"),
+  ("train maskgit larger", "accelerator_training:larger_maskgit"),
+  ("train dac larger", "accelerator_training:larger_dac"),
+  ("decode valle larger", "accelerator_decoding:larger_valle"),
+  ("train valle larger", "accelerator_training:larger_valle"),
+  ("decode maskgit larger", "accelerator_decoding:larger_maskgit"),
   ("train encodec", "accelerator_training:encodec"),
 )
 
@@ -137,7 +137,7 @@ def main():
   parser.add_argument("--minutes", type=float, default=10.0)
   parser.add_argument("--out", type=pathlib.Path, required=True)
   parser.add_argument("--tiny", action="store_true", help="small shapes, for a CPU")
-  parser.add_argument("--parts", help="names of PARTS, comma-separated; default all")
+  parser.add_argument("--parts", help="names of PARTS with commas between")
   options = parser.parse_args()
   import accelerator_sizes
 

@@ -61,8 +61,8 @@ def ceilings(run):
 def parity(run):
   """Codes and audio of codecs with random weights, the same on a CPU and the device."""
   cpu = jax.local_devices(backend="cpu")[0]
-  for name, config in run.sizes.codecs.items():
-    codec = make_preset(config)
+  for name in run.sizes.parity:
+    codec = make_preset(run.sizes.codecs[name])
     samples = int(run.sizes.parity_seconds * codec.sample_rate)
     audio = speech_like(1, samples, codec.num_channels)
     with jax.default_device(cpu), platform.assume("cpu"):

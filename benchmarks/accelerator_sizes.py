@@ -23,7 +23,7 @@ class Sizes:
     mel_scales: of the codec's loss.
     rvq_frames: frames that quantisers code at once.
     attention: rows, frames, heads and their width that attention is compared with.
-    parity_seconds: of audio whose codes are compared.
+    parity, parity_seconds: codecs whose codes are compared, and seconds of audio.
     transformer: fields of both language models.
     windows, window_frames: rows and frames of a batch of the masked model.
     utterances, symbols: rows of a batch of VALL-E, and symbols of its texts.
@@ -44,6 +44,7 @@ class Sizes:
   mel_scales: tuple[tuple[int, int], ...]
   rvq_frames: int
   attention: tuple[int, int, int, int]
+  parity: tuple[str, ...]
   parity_seconds: float
   transformer: dict[str, Any]
   windows: int
@@ -70,6 +71,7 @@ FULL = Sizes(
   mel_scales=tuple((2**n, 5 * 2 ** (n - 5)) for n in range(5, 12)),
   rvq_frames=48_000,
   attention=(32, 1152, 16, 64),
+  parity=("dac", "encodec"),
   parity_seconds=1.0,
   transformer=dict(width=1024, depth=12, heads=16, dropout=0.1),
   windows=64,
@@ -110,6 +112,7 @@ TINY = Sizes(
   mel_scales=((64, 10),),
   rvq_frames=64,
   attention=(2, 24, 2, 8),
+  parity=("dac",),
   parity_seconds=0.1,
   transformer=dict(width=32, depth=2, heads=2, dropout=0.1),
   windows=2,
@@ -117,7 +120,7 @@ TINY = Sizes(
   utterances=2,
   symbols=8,
   spoken_frames=8,
-  spoken=(1, 2),
+  spoken=(2,),
   unmasking_steps=2,
   clips=6,
   clip_seconds=(0.1, 0.3),

@@ -27,9 +27,18 @@ runpy.run_path("benchmarks/accelerator.py", run_name="__main__")
 """
 
 
+# Programs that differ from others in nothing but the batch, and take long to compile.
+_ALIKE = "train dac larger", "train valle larger", "train encodec"
+_ALIKE += "decode valle larger", "decode maskgit larger"
+
+
 @pytest.mark.slow
-def test_all_parts_run_tiny(tmp_path):
-  options = ["--tiny", "--minutes=30", f"--out={tmp_path}"]
+def test_each_kind_of_part_runs_tiny(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(ROOT / "benchmarks")
+  import accelerator
+
+  parts = ",".join(name for name, _ in accelerator.PARTS if name not in _ALIKE)
+  options = ["--tiny", "--minutes=30", f"--out={tmp_path}", f"--parts={parts}"]
   command = [sys.executable, "-c", _WITHOUT, *options]
   env = {**os.environ, "XLA_FLAGS": ""}
   done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -61,6 +70,25 @@ def test_a_part_that_fails_ends_alone_and_time_ends_the_run(tmp_path, monkeypatc
   ]
   assert read(tmp_path) == ["failed", "done"]
   assert read(tmp_path / "late") == ["no time"]
+
+
+def test_larger_batches_keep_less_until_none_fits(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(ROOT / "benchmarks")
+  import accelerator
+  import accelerator_sizes
+  import accelerator_training as training
+
+  most, tried = {"none": 2, "products": 4, "full": 4}, []
+
+  def step(run, name, what, rows, mode):
+    tried.append((rows, mode))
+    return rows <= most[mode]
+
+  monkeypatch.setattr(training, "_step", step)
+  run = accelerator.Run(accelerator_sizes.TINY, 1.0, tmp_path)
+  training._steps(run, "maskgit", 2, (1, 2, 4, 8))
+  kept = [(2, "none"), (4, "none"), (4, "products"), (8, "products"), (8, "full")]
+  assert tried == kept
 
 
 @pytest.mark.parametrize("slm", ["maskgit", "valle"])

@@ -22,7 +22,7 @@ from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.nn.remat import MODES, mode
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import train_options
-from jaxcodec.pipeline.experiment import plain
+from jaxcodec.pipeline.experiment import Experiment, plain
 from jaxcodec.train import flops
 from jaxcodec.train.step import COMPILE_FAST
 
@@ -115,6 +115,15 @@ def test_one_field_is_for_codec_and_discriminators():
   wrong = {**config, "codec_train": {**config["codec_train"], "remat": "some"}}
   with pytest.raises(ConfigError, match=r"codec_train.remat must be one of .*'some'"):
     make_codec_task(wrong)
+
+
+@pytest.mark.parametrize(
+  ("asked", "recorded"), [("none", False), ("products", True), (False, False)]
+)
+def test_runs_of_earlier_configs_are_not_done_again(asked, recorded):
+  experiment = types.SimpleNamespace(config={"slm": {"depth": 1, "remat": asked}})
+  found = Experiment.recorded_config(experiment, "slm")
+  assert found == {"depth": 1, "remat": recorded}
 
 
 def test_products_are_not_computed_again():

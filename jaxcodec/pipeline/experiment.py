@@ -25,6 +25,7 @@ from jaxcodec.data.sources import synthetic
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import EncodedTexts, encode_all
 from jaxcodec.inference.codec import CodecRunner
+from jaxcodec.nn import remat
 from jaxcodec.parallel import sharding
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import Features
@@ -111,9 +112,12 @@ class Experiment:
   def recorded_config(self, section: str) -> Any:
     """Returns what a stage's record of its inputs says of a section of the config.
 
-    HuBERT's weights are recorded by their checksum, not by where they lie.
+    HuBERT's weights are recorded by their checksum, not by where they lie. `slm.remat`
+    is recorded as whether anything is computed again, which was its value once.
     """
     settings = self.config[section]
+    if section == "slm" and "remat" in settings:
+      return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
     if section != "semantic":
       return settings
     clusters = {"num_clusters": settings["num_clusters"]}
