@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 PathLike = str | os.PathLike
+_LONGEST_NAME = 255  # bytes of a file's name, in the usual file systems
 
 
 def cache_folder() -> pathlib.Path:
@@ -26,14 +27,26 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+  temporary = path.with_name(_temporary_name(path))
   try:
     yield temporary
     with open(temporary, "rb") as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
+  except OSError as error:
+    if error.filename is None:  # as where a disk is full
+      error.filename = str(path)
+    raise
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(path: pathlib.Path) -> str:
+  """Returns a name that no other file and process has, and that isn't too long."""
+  end = f".{os.getpid()}.part{path.suffix}"
+  if len(os.fsencode(f".{path.stem}{end}")) <= _LONGEST_NAME:
+    return f".{path.stem}{end}"
+  return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{end}"
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:

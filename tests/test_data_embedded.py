@@ -1,6 +1,8 @@
 """The embedded corpus: what it says, how it sounds, and its cache on disk."""
 
 import collections
+import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -11,8 +13,9 @@ import pytest
 import soundfile
 
 from jaxcodec.data.source import DataError, open_source
-from jaxcodec.data.sources import voices
-from jaxcodec.data.sources.embedded import corpus_folder, list_utterances, master
+from jaxcodec.data.sources import matrix, voices
+from jaxcodec.data.sources.embedded import master
+from jaxcodec.data.sources.scripts import corpus_folder, list_utterances
 from jaxcodec.data.split import make_split
 
 RATE = 16_000
@@ -53,8 +56,8 @@ def cache(spoken, monkeypatch):
   return spoken[0]
 
 
-def test_script_is_varied_and_clean(tmp_path):
-  files = list_utterances(tmp_path, 4)
+def test_sentences_are_varied_and_clean():
+  files = list_utterances("sentences", 4)
   sentences = collections.Counter(file.text for file in files)
   assert len(sentences) > 400 and set(sentences.values()) == {4}
   assert len({file.id for file in files}) == len(files)
@@ -65,8 +68,90 @@ def test_script_is_varied_and_clean(tmp_path):
   speakers = collections.Counter(file.speaker for file in files)
   assert speakers == dict.fromkeys(speakers, len(sentences)) and len(speakers) == 4
   assert {file.speaker for file in files[:4]} == set(speakers)
-  every = list_utterances(tmp_path, len(voices.VOICES))
+  every = list_utterances("sentences", len(voices.VOICES))
   assert len(every) == len({file.id for file in every}) == 8 * len(sentences)
+
+
+def test_open_begins_with_the_written_sentences():
+  written = list_utterances("sentences", 4)[:434]
+  files = list_utterances("open", 4)
+  assert len(files) == 1600 and files[:434] == written
+  every = list_utterances("open", 4, 14_000)
+  assert every[:1600] == files and {f.path.parent for f in every[434:]} == {
+    corpus_folder("open")
+  }
+  assert len({f.text for f in every}) == len({f.id for f in every}) == 14_000
+  assert collections.Counter(f.speaker for f in every).most_common()[-1][1] == 3500
+  assert len(list_utterances("open", 2, 100_000)) == 28_000
+
+
+def test_drawn_sentences_are_kept_as_they_are():
+  """A change of a sentence would leave its old speech in caches: see `FOLDERS`."""
+  drawn = [file.text for file in list_utterances("open", 1, 14_000)[434:]]
+  digest = hashlib.sha256("\n".join(drawn).encode()).hexdigest()
+  assert digest == "854487bb1c800f0c9938df264f3760eb0779b465152dcc3333d8bd89d18d83f0"
+  for sentence in drawn:
+    assert re.fullmatch(r"[A-Z][A-Za-z ,'-]+[.?]", sentence), sentence
+    assert 4 <= len(sentence.split()) <= 14, sentence
+
+
+def test_drawn_sentences_are_those_of_the_grammar():
+  pytest.importorskip("hibari")
+  import write_sentences
+
+  texts = [file.text for file in list_utterances("open", 1, 440)]
+  drawn = itertools.islice(write_sentences.draw_sentences(texts[:434]), 6)
+  assert list(drawn) == texts[434:]
+
+
+def _say_each_word(utterances, times):
+  for position, words in enumerate(matrix.SLOTS):
+    said = collections.Counter(u.text[:-1].split()[position] for u in utterances)
+    assert said == dict.fromkeys(words, times)
+
+
+@pytest.mark.parametrize("num_voices", [1, 3, 4])
+def test_matrix_has_every_word_equally_often(num_voices):
+  number = 10 * num_voices
+  files = list_utterances("matrix", num_voices, 5 * number)
+  for start in range(0, len(files), number):
+    part = files[start : start + number]
+    _say_each_word(part, num_voices)
+    for voice in voices.VOICES[:num_voices]:
+      _say_each_word([file for file in part if file.speaker == voice.name], 1)
+  assert len({file.speaker for file in files[:num_voices]}) == num_voices
+
+
+def test_matrix_sentences_are_each_said_once():
+  files = list_utterances("matrix", 4)
+  assert (
+    len(files) == len({f.text for f in files}) == len({f.id for f in files}) == 1600
+  )
+  assert files[0].text == "Nina keeps three huge vases."
+  everything = {file.text for file in list_utterances("matrix", 1, 200_000)}
+  assert len(everything) == 100_000
+  # Which sentence an id says does not hang on how many voices there are.
+  said = {(f.id[-5:], f.text) for n in (1, 4, 8) for f in list_utterances("matrix", n)}
+  assert len(dict(said)) == len(said)
+
+
+def test_matrix_holds_out_sentences_of_known_words():
+  files = list_utterances("matrix", 4)
+  split = make_split(files, seed=0)
+  words = {
+    part: {w for i in split[part] for w in files[i].text.split()} for part in split
+  }
+  assert len(words["train"]) == 50 and words["test"] == words["valid"] == words["train"]
+  assert len(split["test"]) > 50
+
+
+def test_matrix_has_a_folder_of_its_own(cache):
+  source = read(script="matrix", max_utterances=1)
+  assert [u.text for u in source.utterances] == [
+    list_utterances("matrix", 4, 1)[0].text
+  ]
+  assert len(list(corpus_folder("matrix").glob("*.flac"))) == 1
+  assert corpus_folder("matrix") != corpus_folder()
 
 
 def test_sounds_as_it_should(spoken, cache):
@@ -141,6 +226,8 @@ def test_master_trims_and_levels():
     ({"max_utterances": 0}, "data.options.max_utterances must be positive"),
     ({"max_utterances": "4"}, r"data.options.max_utterances must be int \| None"),
     ({"max_utterances": True}, r"data.options.max_utterances must be int \| None"),
+    ({"script": "matrices"}, "script must be one of 'sentences', 'open', 'matrix'"),
+    ({"script": 3}, "data.options.script must be str, got 3"),
     ({"voices": 9}, "data.options.voices must be 1 to 8, got 9"),
     ({"voices": 2.0}, "data.options.voices must be int, got 2.0"),
     ({"voice": 2}, r"data.options.voice: not an option of .*'embedded', .*'voices'"),

@@ -140,10 +140,10 @@ def test_texts_beside(tmp_path):
   ]
   (tmp_path / "bob" / "2.txt").write_text(" \n")
   write_tone(tmp_path / "bob" / "3.flac")
-  with pytest.raises(DataError, match=r"2.txt: is empty \(and 1 more\)"):
+  with pytest.raises(DataError, match=r"2.txt: is empty;"):
     read(tmp_path)
   source = read(tmp_path, on_error="skip")
-  assert "3.flac: has no .txt beside it" in source.skipped[1]["reason"]
+  assert labels(source)[1:] == [("bob/3", "bob", None)] and len(source.skipped) == 1
 
 
 def test_librispeech(tmp_path):
@@ -209,7 +209,7 @@ def test_bad_audio_raises_or_is_skipped(tmp_path):
 def test_missing_and_empty_folders(tmp_path, on_error):
   with pytest.raises(DataError, match="data.path: .*nowhere is not a folder"):
     read(tmp_path / "nowhere", on_error=on_error)
-  with pytest.raises(DataError, match="no .wav, .flac, .mp3, .ogg file anywhere"):
+  with pytest.raises(DataError, match="no .wav, .flac, .mp3, .ogg, .*file anywhere"):
     read(tmp_path, on_error=on_error)
 
 

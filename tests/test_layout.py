@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module may import from its own layer and from those before it, never in a circle.
 LAYERS = {
   "ground": "files registry presets progress token_file types"
-  " weights stages parallel nn",
+  " weights shipped stages parallel nn",
   "models": "quantizers codecs semantic slm losses tasks data stats train inference",
   "config": "recipes build porting",
   "measures": "evals study",
@@ -28,7 +28,7 @@ LEVEL = {name: i for i, names in enumerate(LAYERS.values()) for name in names.sp
 APART = ({"quantizers", "semantic", "data"}, {"codecs", "slm"}, {"stats", "train"})
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Programs around the package, each a folder of its own: none imports another.
-OUTER = ("launch", "configs", "benchmarks", "tests/faults")
+OUTER = ("launch", "configs", "benchmarks", "corpus", "tests/faults")
 
 
 def _imports(path):
@@ -99,7 +99,7 @@ def test_a_circle_is_found():
 def test_programs_import_the_package_and_their_own_folder(folder):
   own = {path.stem for path in (ROOT / folder).glob("*.py")}
   others = {path.stem for f in OUTER for path in (ROOT / f).glob("*.py")} - own
-  roots = {"tests", "benchmarks", "launch", "configs"}
+  roots = {"tests", "benchmarks", "launch", "configs", "corpus"}
   for path in (ROOT / folder).glob("*.py"):
     found = {name.split(".")[0] for name in _imports(path)}
     assert not found & (others | roots), f"{path} imports another program"
@@ -108,7 +108,7 @@ def test_programs_import_the_package_and_their_own_folder(folder):
 def test_the_package_imports_no_program():
   for path in MODULES:
     roots = {name.split(".")[0] for name in _imports(path)}
-    assert not roots & {"tests", "benchmarks", "launch", "configs"}, path
+    assert not roots & {"tests", "benchmarks", "launch", "configs", "corpus"}, path
 
 
 def test_the_root_stays_small():

@@ -128,6 +128,39 @@ def test_a_speaker_is_given_both_texts(speaker, runs, jobs):
   assert without.prompt_TxK is None and with_voice.seed == 7
 
 
+@pytest.mark.parametrize("said", [SAID, {}])
+def test_a_long_text_is_spoken_in_pieces(speaker, runs, monkeypatch, said):
+  """Its codes are those of its sentences, each in the voice of prompt or first."""
+  found = []
+
+  def answer(model, params, jobs, *_):
+    found.extend(jobs)
+    for index in reversed(range(len(jobs))):
+      code = len(found) - len(jobs) + index
+      yield index, np.full((code + 1, K), code, np.int32), code != 2
+
+  monkeypatch.setattr(slm, "speak", answer)
+  sentences = [
+    f"{word} it was a long way to go from there." for word in ("So", "No", "Oh")
+  ]
+  long, short = speaker.speak([" ".join(sentences), "It is."], **said, seed=7)
+  vocabulary = Vocabulary.load(runs["valle"] / "slm/vocabulary.json")
+  ids = [vocabulary.encode(text) for text in (*sentences, "It is.", "Good day.")]
+  assert [job.seed for job in found] == [7, 7, 8, 9]
+  first, other, *rest = found
+  assert _codes(short)[0, :, 0].tolist() == [1, 1] and short.ended
+  assert _codes(long)[0, :, 0].tolist() == [0, 2, 2, 2, 3, 3, 3, 3] and not long.ended
+  voice = [ids[4]] if said else []
+  np.testing.assert_array_equal(first.text_S, wrapped(*voice, ids[0]))
+  np.testing.assert_array_equal(other.text_S, wrapped(*voice, ids[3]))
+  for job, piece in zip(rest, ids[1:3], strict=True):
+    before = ids[4] if said else ids[0]
+    np.testing.assert_array_equal(job.text_S, wrapped(before, piece))
+    expected = first.prompt_TxK if said else np.zeros((1, K))
+    np.testing.assert_array_equal(job.prompt_TxK, expected)
+    assert job.prompt_symbols == len(before)
+
+
 def _ends(end):
   """Sets parameters so that the head alone decides whether the model ends."""
 

@@ -40,7 +40,11 @@ def models(runs):
     (dict(text="Eins 二."), "cannot speak '二'"),
     (dict(text=b"so"), "text must be a string, got bytes"),
     (dict(text=None), "this model speaks texts, not"),
-    (dict(text="so " * 21), "text is too long: 62 symbols, more than the 60"),
+    (
+      dict(text="So.", prompt=X, prompt_rate=RATE, prompt_text="so " * 21),
+      "prompt_text is too long: 62 symbols, more than the 60",
+    ),
+    (dict(text="So " + "o" * 61), "text: the word 'o+' alone is too long: at most 60"),
     (dict(text="So.", prompt=X), "prompt_text is missing"),
     (dict(text="So.", prompt_text="Good day."), "prompt is missing"),
     (dict(text="So.", prompt=X, prompt_text=" "), "prompt_text: the text is empty"),
@@ -81,7 +85,7 @@ def test_contents_that_cannot_be(models, arguments, message):
   "audio, rate, message",
   [
     (X, None, "voice_rate is missing"),
-    (X, 0, "sample_rate must be a positive integer, got 0"),
+    (X, 0, "sample_rate must be 1000 to 1000000, got 0"),
     (X[:3999], RATE, "voice: is 0.50 s long, too short: at least 0.5 s"),
     (np.tile(X, 4), RATE, "voice: is 2.40 s long, too long: at most 2.0 s"),
     (np.stack([X, X]), RATE, r"mono clip of shape \(N,\), got \(2, 4800\)"),

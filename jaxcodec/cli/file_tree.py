@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from jaxcodec.data.sources.tree import list_files
+
 
 class FilePair(NamedTuple):
   """A file to read and the file to write for it."""
@@ -22,7 +24,7 @@ def plan(
   """Pairs each input file, and each file of `suffixes` below an input folder.
 
   A single file goes to `out` itself; files of a folder keep their relative path.
-  Hidden files are left out.
+  Hidden files are left out; see `list_files`.
 
   Raises:
     ValueError: a missing input, a file of another kind, a folder with nothing to do,
@@ -59,10 +61,9 @@ def _files(
   if given.is_dir():
     found = [
       (path, path.relative_to(given))
-      for path in sorted(given.rglob("*"))
+      for path in list_files(given)
       if path.suffix.lower() in suffixes and path.is_file()
     ]
-    found = [pair for pair in found if not any(p[0] == "." for p in pair[1].parts)]
     if not found:
       raise ValueError(f"{given}: no {kinds} file anywhere in it")
     return found

@@ -32,6 +32,7 @@ from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
 PARAMS = "params.safetensors"
+_LONGEST_NAME = 180  # bytes, of the 255 that file systems allow
 
 
 @dataclasses.dataclass
@@ -175,11 +176,18 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
     source,
     split["train"],
     sample_rate=models.spec.sample_rate,
-    crop_samples=crop_samples(config, "codec_train", models.spec),
+    crop_samples=_shortest(config, models.spec),
     on_error=data["on_error"],
   )
   skipped = [*source.skipped, *short]
   return Experiment(config, workdir, source, split, skipped, models)
+
+
+def _shortest(config, spec):
+  """Returns how many samples an utterance must have: a crop, if any are trained on."""
+  if not config["codec_train"]["steps"]:
+    return spec.hop
+  return crop_samples(config, "codec_train", spec)
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
@@ -187,9 +195,9 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
   data = dict(experiment.config["data"])
   for name in ("path", "workers"):
     data.pop(name)
-  # Configs of earlier versions lack the option; what they recorded still counts.
-  if data["options"].get("voices", 0) is None:
-    data["options"] = {k: v for k, v in data["options"].items() if k != "voices"}
+  # Configs of earlier versions lack these options; what they recorded still counts.
+  later = {name for name in ("voices", "script") if data["options"].get(name) is None}
+  data["options"] = {k: v for k, v in data["options"].items() if k not in later}
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 
@@ -211,9 +219,14 @@ def read_wav(path: str | os.PathLike) -> np.ndarray:
 
 
 def safe_name(utterance_id: str) -> str:
-  """Returns the id as a file name, a different one for every id.
+  """Returns the id as a file name without suffix, a different one for every id.
 
-  Slashes are percent-encoded, as is the percent sign.
+  Slashes are percent-encoded, as is the percent sign. The end of a long id is replaced
+  by a hash of the whole, to leave room for suffixes.
   """
   encoded = utterance_id.replace("%", "%25")
-  return encoded.replace("/", "%2F").replace("\\", "%5C")
+  encoded = encoded.replace("/", "%2F").replace("\\", "%5C")
+  if len(encoded.encode()) <= _LONGEST_NAME:
+    return encoded
+  start = encoded.encode()[:_LONGEST_NAME].decode(errors="ignore")
+  return f"{start}-{hashlib.sha256(utterance_id.encode()).hexdigest()[:16]}"

@@ -5,6 +5,7 @@ utterance's own ("oracle" tokens, as in the study). A model of texts is given th
 texts. Both are given the prompt's codes.
 """
 
+import io
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxcodec import files, weights
 from jaxcodec.build.conditions import VOCABULARY
@@ -19,11 +21,11 @@ from jaxcodec.build.slm import make_slm
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
-from jaxcodec.pipeline.prompts import Job, make_jobs
+from jaxcodec.pipeline.prompts import Job, list_left_out, make_jobs
 from jaxcodec.progress import Progress
 from jaxcodec.types import SpeechLanguageModel
 
-INDEX, ALIGNMENT = "index.jsonl", "alignment.json"
+INDEX, ALIGNMENT, LEFT_OUT = "index.jsonl", "alignment.json", "skipped.json"
 
 
 def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -33,24 +35,37 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   has; one without frames has no wav file. Of the first one the attention over its text
   is written, if the model reads texts. Each utterance has a random key of its own,
   so it does not depend on the others; what an interrupted run wrote is kept.
+  `skipped.json` lists the test utterances that are too short or too long.
   """
   jobs = make_jobs(experiment)
   rows = _read_index(folder)
   todo = [job for job in jobs if job.row["id"] not in rows]
   if todo:
     _generate(experiment, folder, todo, jobs, rows)
-  wavs = [rows[job.row["id"]]["wav"] for job in jobs]
+  left_out = list_left_out(experiment)
+  if left_out:
+    logging.info("%d test utterances are left out for their length", len(left_out))
+  files.write_json(folder / LEFT_OUT, left_out)
+  wavs = list(filter(None, (rows[job.row["id"]]["wav"] for job in jobs)))
   aligned = [ALIGNMENT] if (folder / ALIGNMENT).exists() else []
-  return [INDEX, *filter(None, wavs), *aligned]
+  return [INDEX, LEFT_OUT, *wavs, *map(codes_file, wavs), *aligned]
+
+
+def codes_file(wav: str) -> str:
+  """Returns the name of the file with the codes that were spoken in a wav file."""
+  return f"{wav.removesuffix('.wav')}.npy"
 
 
 def _read_index(folder) -> dict[str, dict[str, Any]]:
-  """Returns the rows of the index by id, but for those whose wav file is missing."""
+  """Returns the rows of the index by id, but for those whose files are missing."""
   if not (folder / INDEX).exists():
     return {}
   rows = map(json.loads, (folder / INDEX).read_text().splitlines())
-  whole = lambda wav: wav is None or (folder / wav).exists()  # noqa: E731
-  return {row["id"]: row for row in rows if whole(row["wav"])}
+  return {row["id"]: row for row in rows if _is_whole(folder, row["wav"])}
+
+
+def _is_whole(folder, wav: str | None) -> bool:
+  return wav is None or all((folder / f).exists() for f in (wav, codes_file(wav)))
 
 
 def _generate(experiment, folder, todo, jobs, rows):
@@ -118,9 +133,12 @@ def _write_alignment(experiment, folder, job, spoken) -> None:
 
 
 def _write(experiment, folder, job, codes_TxK) -> str | None:
-  """Writes the audio of a job's codes; returns the file's name, None without codes."""
+  """Writes a job's codes and audio; returns the wav's name, None without codes."""
   if not len(codes_TxK):
     return None
+  buffer = io.BytesIO()
+  np.save(buffer, codes_TxK.astype(np.int32))
+  files.write_bytes(folder / codes_file(job.wav), buffer.getvalue())
   (audio_N,) = experiment.codec.decode([codes_TxK])
   write_wav(folder / job.wav, audio_N[: job.samples], experiment.spec.sample_rate)
   return job.wav

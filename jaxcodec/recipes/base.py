@@ -22,6 +22,8 @@ def full(config: ConfigDict) -> None:
     test=0.05,
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
+      # of embedded: sentences (default), open (many more), matrix
+      script=config_dict.placeholder(str),
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       voices=config_dict.placeholder(int),  # of embedded: 1 to 8; default 4
       name=config_dict.placeholder(str),  # of tfds: the data set
@@ -42,6 +44,8 @@ def full(config: ConfigDict) -> None:
       "stoi",
       "si_sdr",
       "mel_distance",
+      "f0_rmse_cents",
+      "voicing_error",
       "dnsmos_ovrl",
       "wer",
       "cer",
@@ -62,7 +66,7 @@ def transformer(name: str) -> dict[str, Any]:
     heads=16,
     dropout=0.1,
     dtype="bfloat16",
-    remat=True,
+    remat="products",  # or none, full: which activations are kept; see nn/remat.py
   )
 
 

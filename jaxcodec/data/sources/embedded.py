@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import importlib.resources
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,10 +14,9 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, in_threads
 from jaxcodec.data.sources.folder import read_recording
+from jaxcodec.data.sources.scripts import list_utterances
 from jaxcodec.data.sources.voices import VOICES, load_model, speak
 
-# Part of the folder's name: raise it whenever the same id would sound different.
-VERSION = 2
 NUM_VOICES = 4
 RMS_DBFS, MAX_PEAK = -23.0, 0.9
 MARGIN_SECONDS, SILENCE_DB = 0.1, -40.0
@@ -30,6 +28,7 @@ def open_embedded(
   *,
   sample_rate: int,
   on_error: str = "raise",
+  script: str = "sentences",
   max_utterances: int | None = None,
   voices: int = NUM_VOICES,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -40,8 +39,11 @@ def open_embedded(
     path: must be None.
     sample_rate: see `open_source`.
     on_error: nothing to skip here: a broken file is spoken again.
-    max_utterances: only the first ones; all voices occur once there are as many.
-    voices: how many say every sentence, at most 8; about 19 minutes of speech each.
+    script: what is said: `sentences`, the written ones, by every voice; `open`, those
+      and 13,566 drawn ones, by one voice each; or `matrix`, see `matrix.py`.
+    max_utterances: only the first ones; all voices occur once there are as many. None
+      for all of `sentences` and 1,600 of the others.
+    voices: how many speak, at most 8.
     cache_bytes: memory for decoded audio.
 
   Raises:
@@ -58,9 +60,8 @@ def open_embedded(
     )
   if not 1 <= voices <= len(VOICES):
     raise DataError(f"data.options.voices must be 1 to {len(VOICES)}, got {voices}")
-  folder = corpus_folder()
-  utterances = list_utterances(folder, voices)[:max_utterances]
-  _speak(folder, utterances, lambda utterance: not utterance.path.exists())
+  utterances = list_utterances(script, voices, max_utterances)
+  _speak(utterances, lambda utterance: not utterance.path.exists())
 
   def open_checked():
     return CheckedSource(
@@ -76,28 +77,8 @@ def open_embedded(
     return open_checked()
   except DataError as error:
     logging.warning("Repairing the embedded corpus: %s", error)
-    _speak(folder, utterances, _is_broken)
+    _speak(utterances, _is_broken)
     return open_checked()
-
-
-def corpus_folder() -> pathlib.Path:
-  """Returns where the spoken corpus is kept, below `files.cache_folder`."""
-  return files.cache_folder() / f"embedded-v{VERSION}"
-
-
-def list_utterances(folder: pathlib.Path, num_voices: int) -> list[AudioFile]:
-  """Returns who says what, in an order that fewer utterances are a good choice of.
-
-  The sentences once, each by the next voice in turn, then again with the voices moved
-  on by one, until every voice has said every sentence.
-  """
-  lines = importlib.resources.files(__package__).joinpath("sentences.txt")
-  sentences = lines.read_text(encoding="utf-8").splitlines()
-  return [
-    _utterance(folder, VOICES[(line + turn) % num_voices].name, line, text)
-    for turn in range(num_voices)
-    for line, text in enumerate(sentences)
-  ]
 
 
 def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
@@ -112,25 +93,19 @@ def master(audio_N: np.ndarray, rate: int) -> np.ndarray:
   return audio_N * min(gain, MAX_PEAK / np.max(np.abs(audio_N)))
 
 
-def _utterance(folder: pathlib.Path, voice: str, line: int, text: str) -> AudioFile:
-  key = f"{voice}-{line + 1:03d}"
-  return AudioFile(folder / f"{key}.flac", key, voice, text)
-
-
 def _speak(
-  folder: pathlib.Path,
-  utterances: Sequence[AudioFile],
-  is_needed: Callable[[AudioFile], bool],
+  utterances: Sequence[AudioFile], is_needed: Callable[[AudioFile], bool]
 ) -> None:
   """Speaks what is needed; a second process waits and then finds it done."""
-  if not any(map(is_needed, utterances)):
-    return
-  load_model()
-  folder.mkdir(parents=True, exist_ok=True)
-  with _lock(folder / ".lock"):
-    needed = [utterance for utterance in utterances if is_needed(utterance)]
-    logging.info("Speaking %d sentences into %s", len(needed), folder)
-    in_threads(_write, needed)
+  needed = list(filter(is_needed, utterances))
+  if needed:
+    load_model()
+  for folder in sorted({utterance.path.parent for utterance in needed}):
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock"):
+      here = [u for u in needed if u.path.parent == folder and is_needed(u)]
+      logging.info("Speaking %d sentences into %s", len(here), folder)
+      in_threads(_write, here)
 
 
 def _is_broken(utterance: AudioFile) -> bool:

@@ -7,7 +7,8 @@ from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile
 from jaxcodec.data.sources.checked import DEFAULT_CACHE_BYTES, CheckedSource, Recording
-from jaxcodec.data.sources.layouts import list_folder
+from jaxcodec.data.sources.layouts import list_folder, list_table
+from jaxcodec.data.sources.tree import printable
 
 
 def open_folder(
@@ -17,11 +18,14 @@ def open_folder(
   on_error: str = "raise",
   cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> CheckedSource:
-  """Opens all wav, flac, mp3 and ogg files in `path`; `list_folder` has the layouts."""
+  """Opens all wav, flac, mp3 and ogg files in `path`; `list_folder` has the layouts.
+
+  `path` may also be a table or list of files, see `list_table`.
+  """
   if not path:
     raise DataError("data.path: data.source='folder' needs the folder of audio files")
   root = pathlib.Path(path).expanduser()
-  items, problems = list_folder(root)
+  items, problems = list_table(root) if root.is_file() else list_folder(root)
   return CheckedSource(
     str(root),
     items,
@@ -38,7 +42,10 @@ def read_recording(item: AudioFile) -> Recording:
   try:
     with open(item.path, "rb") as file:
       digest = hashlib.file_digest(file, "sha256").hexdigest()
+    audio_N, rate = read_audio(item.path)
   except OSError as error:
-    raise DataError(f"{item.path}: cannot be read: {error}") from error
-  audio_N, rate = read_audio(item.path)
+    reason = printable(str(error))
+    raise DataError(f"{item}: cannot be read: {reason}") from error
+  except DataError as error:  # whose text goes to files and terminals
+    raise DataError(printable(str(error))) from error
   return Recording(item.id, item.speaker, item.text, audio_N, rate, digest)

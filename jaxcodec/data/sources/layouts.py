@@ -1,7 +1,7 @@
 """Lists the recordings of a folder, with texts and speakers, in any known layout."""
 
-import collections
 import pathlib
+import re
 
 from jaxcodec.data.audio.files import SUFFIXES
 from jaxcodec.data.source import DataError
@@ -13,38 +13,45 @@ from jaxcodec.data.sources.audio_file import (
   problem,
   read_text,
 )
+from jaxcodec.data.sources.file_lookup import FileLookup
 from jaxcodec.data.sources.metadata_csv import read_metadata
+from jaxcodec.data.sources.tree import list_files, printable, same_letters
 
-_TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt")
+TABLES = ("metadata.csv", "metadata.tsv")
+_TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt", ".lab")
+# A line of a phonetic alignment, which other tools keep in .lab files: no text to read.
+_ALIGNMENT = re.compile(r"[\d.]+\s+[\d.]+\s+\S+")
 
 
 def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
   """Returns the recordings under `root`, in order, and the problems in listing them.
 
-  The layout is the first of these that fits: `metadata.csv` in `root` (files that it
-  does not list are left out); LibriSpeech's `*.trans.txt`; a `.txt` beside each file,
-  as in LibriTTS; Libri-Light's `.json`; no text at all. Except in the Libri corpora,
-  the speaker is the first folder below `root` that isn't named like a subset (`train`).
+  The layout is the first of these that fits: one of `TABLES` in `root` (files that it
+  does not list are left out); LibriSpeech's `*.trans.txt`; a `.txt` or `.lab` beside
+  files, as in LibriTTS, those that have none being without text; Libri-Light's `.json`;
+  no text at all. Except in the Libri corpora, the speaker is the first folder below
+  `root` that isn't named like a subset (`train`). See `list_files` for links and
+  hidden files.
 
   Raises:
     DataError: no such folder, no audio in it, or an unreadable table.
   """
   if not root.is_dir():
     raise DataError(f"data.path: {root} is not a folder")
-  files = [path for path in sorted(root.rglob("*")) if not _hidden(path, root)]
+  files = list_files(root)
   audio = [path for path in files if path.suffix.lower() in SUFFIXES]
   if not audio:
     raise DataError(f"data.path: no {', '.join(SUFFIXES)} file anywhere under {root}")
-  if (root / "metadata.csv").is_file():
-    return _from_metadata(root, audio)
-  if below := [path for path in files if path.name == "metadata.csv"]:
+  if table := next((root / name for name in TABLES if (root / name).is_file()), None):
+    return _from_metadata(table, root, audio)
+  if below := [path for path in files if path.name in TABLES]:
     raise DataError(
       f"data.path: {below[0]} is not at the top of {root}; name its folder"
     )
   if transcripts := [path for path in files if path.name.endswith(".trans.txt")]:
     return libri.from_transcripts(transcripts, audio)
-  if any(_text_beside(path) for path in audio):
-    return _from_texts_beside(root, audio)
+  if beside := _texts_beside(audio, files):
+    return _from_texts_beside(root, audio, beside)
   if any(map(libri.is_librilight, audio)):
     return libri.from_librilight(audio)
   return [
@@ -52,54 +59,81 @@ def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
   ], []
 
 
-def _from_metadata(root, audio):
-  rows, problems = read_metadata(root / "metadata.csv")
-  by_stem = collections.defaultdict(list)
-  for path in audio:
-    for key in {path.stem, path.name, _stem(path, root), str(path.relative_to(root))}:
-      by_stem[key].append(path)
+def list_table(path: pathlib.Path) -> tuple[list[AudioFile], Problems]:
+  """Returns the recordings that a table or plain list of files names.
+
+  Its names are paths, absolute or from its folder; see `read_metadata` for its columns.
+
+  Raises:
+    DataError: an unreadable table.
+  """
+  rows, problems = read_metadata(path)
   items = []
   for row in rows:
-    found = by_stem.get(row.id, [])
+    file = path.parent / row.id.replace("\\", "/")
+    if file.is_file():
+      inside = file.is_relative_to(path.parent)
+      name = _stem(file, path.parent) if inside else printable(str(file))
+      speaker = _speaker(file, path.parent) if inside else UNKNOWN_SPEAKER
+      items.append(AudioFile(file, name, row.speaker or speaker, row.text))
+    else:
+      problems.append(problem(row.id, f"{path}:{row.line}: there is no file {file}"))
+  return items, problems
+
+
+def _from_metadata(table, root, audio):
+  rows, problems = read_metadata(table)
+  lookup = FileLookup(root, audio)
+  items = []
+  for row, (name, found) in zip(rows, lookup.find([r.id for r in rows]), strict=True):
     if len(found) == 1:
       speaker = row.speaker or UNKNOWN_SPEAKER
-      items.append(AudioFile(found[0], row.id, speaker, row.text))
+      items.append(AudioFile(found[0], name, speaker, row.text))
     else:
       what = "has several audio files" if found else "has no audio file"
-      where = f"{root / 'metadata.csv'}:{row.line}"
+      where = f"{table}:{row.line}"
       problems.append(problem(row.id, f"{where}: {row.id!r} {what} under {root}"))
   return items, problems
 
 
-def _from_texts_beside(root, audio):
+def _texts_beside(audio, files):
+  """Returns the text of each audio file that has one beside it, read, by its path."""
+  known = {same_letters(str(path)): path for path in files}
+  beside = {}
+  for path in audio:
+    names = (same_letters(str(path.with_suffix(""))) + end for end in _TEXT_SUFFIXES)
+    if (found := next(filter(known.get, names), None)) and not _is_alignment(
+      known[found]
+    ):
+      beside[path] = known[found]
+  return beside
+
+
+def _is_alignment(path):
+  if path.suffix != ".lab":
+    return False
+  lines = [line for line in read_text(path).split("\n") if line.strip()]
+  return bool(lines) and all(_ALIGNMENT.match(line.strip()) for line in lines)
+
+
+def _from_texts_beside(root, audio, beside):
   items, problems = [], []
   for path in audio:
-    beside = _text_beside(path)
-    text = " ".join(read_text(beside).split()) if beside else ""
-    if text and libri.is_libritts(path):
+    text = " ".join(read_text(beside[path]).split()) if path in beside else None
+    if text == "":
+      problems.append(problem(path, f"{beside[path]}: is empty"))
+    elif text and libri.is_libritts(path):
       items.append(AudioFile(path, path.stem, path.stem.split("_")[0], text))
-    elif text:
-      items.append(AudioFile(path, _stem(path, root), _speaker(path, root), text))
     else:
-      reason = f"{beside}: is empty" if beside else f"{path}: has no .txt beside it"
-      problems.append(problem(path, reason))
+      items.append(AudioFile(path, _stem(path, root), _speaker(path, root), text))
   return items, problems
 
 
-def _text_beside(path):
-  candidates = (path.with_name(path.stem + suffix) for suffix in _TEXT_SUFFIXES)
-  return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _hidden(path, root):
-  return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
 def _stem(path, root):
-  return path.relative_to(root).with_suffix("").as_posix()
+  return printable(path.relative_to(root).with_suffix("").as_posix())
 
 
 def _speaker(path, root):
   folders = path.relative_to(root).parts[:-1]
   names = [name for name in folders if name != "wavs" and not libri.is_subset(name)]
-  return names[0] if names else UNKNOWN_SPEAKER
+  return printable(names[0]) if names else UNKNOWN_SPEAKER

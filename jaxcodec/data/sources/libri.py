@@ -44,7 +44,7 @@ def from_transcripts(
   by_id = {(path.parent, path.stem): path for path in audio}
   items, problems = [], []
   for transcript in transcripts:
-    for number, line in enumerate(read_text(transcript).splitlines(), 1):
+    for number, line in enumerate(read_text(transcript).split("\n"), 1):
       key, _, text = line.strip().partition(" ")
       path = by_id.pop((transcript.parent, key), None)
       if key and path and text.strip():

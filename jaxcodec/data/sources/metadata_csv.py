@@ -1,48 +1,78 @@
 """Reads LJSpeech's `metadata.csv` and tables like it."""
 
+import csv
 import dataclasses
 import pathlib
 import re
 
+from jaxcodec.data.audio.files import SUFFIXES
 from jaxcodec.data.source import DataError
-from jaxcodec.data.sources.audio_file import read_text
+from jaxcodec.data.sources.audio_file import one_line, read_text
 
-_ID = {"id", "file", "filename", "file_name", "path", "audio", "utterance_id"}
-_TEXT = {"text", "transcript", "transcription", "sentence"}
-_NORMALISED = {"normalised_text", "normalized_text", "normalised", "normalized"}
-_SPEAKER = {"speaker", "speaker_id", "speaker_name"}
+# What tools call their columns, in lower case, with _ for spaces and hyphens.
+_ROLES = {
+  "id": (
+    "id file filename file_name file_id file_path filepath path audio audio_file"
+    " audio_filename audio_filepath audio_path audio_id wav wav_file wav_filename"
+    " wav_path wav_filepath wav_id clip clip_id utterance utterance_id utt utt_id name"
+  ),
+  "text": (
+    "text transcript transcription transcripts sentence utterance_text raw_text"
+    " raw_transcription original_text content caption words"
+  ),
+  "normalised": (
+    "normalised_text normalized_text normalised normalized normalised_transcription"
+    " normalized_transcription normalised_transcript normalized_transcript text_norm"
+    " clean_text cleaned_text text_normalized text_normalised"
+  ),
+  "speaker": "speaker speaker_id speaker_name spk spk_id spkid voice client_id reader",
+}
+_NAMES = {name: role for role, names in _ROLES.items() for name in names.split()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A recording's line; `speaker` is None where the table has no such column."""
+  """A recording's line; text or speaker are None where there is no such column."""
 
   line: int
   id: str
-  text: str
+  text: str | None
   speaker: str | None
 
 
 def read_metadata(path: pathlib.Path) -> tuple[list[Row], list[dict[str, str]]]:
-  """Returns the rows of a `|`-separated table, and the malformed lines as problems.
+  """Returns the rows of a table, and the malformed lines as problems.
 
-  Columns are named by a header line (`id|text|speaker`, any order) if there is one.
-  Without it they are `id|text`, `id|text|normalised text` or `id|text|speaker`; see
-  `third_column`. Normalised text is preferred to text.
+  The table is one of these; only `\\n`, `\\r\\n` and `\\r` end its lines:
+
+  - columns apart by `|`, tabs or commas (with quotes), named by a header line like
+    `audio_file|text|speaker_name`, in any order, with others among them;
+  - `id|text`, `id|text|normalised text` or `id|text|speaker` (see `third_column`), or
+    the same with tabs, without a header;
+  - names of audio files alone, one in a line, which have no text.
+
+  Normalised text is preferred to text.
 
   Raises:
     DataError: not UTF-8, empty, or the third column could be either.
   """
-  lines = read_text(path).splitlines()
-  table = [(n, line.split("|")) for n, line in enumerate(lines, 1) if line.strip()]
-  if not table:
+  lines = read_text(path).split("\n")
+  first = next((line for line in lines if line.strip()), None)
+  if first is None:
     raise DataError(f"{path}: is empty; expected lines of id|text|...")
-  columns = _header(table[0][1])
-  if columns:
-    table = table[1:]
-  else:
-    columns = _guess_columns(path, table)
-  return _parse(path, table, columns)
+  for separator in "|\t,":
+    if columns := _header(next(_split([first], separator))[1]):
+      table = list(_split(lines, separator))[1:]
+      return _parse(path, table, columns, separator)
+  if first.strip().lower().endswith(SUFFIXES):
+    return [
+      Row(number, line.strip(), None, None)
+      for number, line in enumerate(lines, 1)
+      if line.strip()
+    ], []
+  separator = "\t" if "\t" in first and "|" not in first else "|"
+  table = list(_split(lines, separator))
+  return _parse(path, table, _guess_columns(path, table), separator)
 
 
 def third_column(pairs: list[tuple[str, str]]) -> str:
@@ -70,17 +100,28 @@ def third_column(pairs: list[tuple[str, str]]) -> str:
   return winner if enough and winner != "neither" else "unknown"
 
 
+def _split(lines, separator):
+  """Yields (number, cells) of the lines that aren't blank; commas may be in quotes."""
+  if separator == ",":
+    reader = csv.reader(f"{line}\n" for line in lines)
+    for cells in reader:
+      if any(map(str.strip, cells)):
+        yield reader.line_num, cells
+    return
+  for number, line in enumerate(lines, 1):
+    if line.strip():
+      yield number, line.split(separator)
+
+
 def _header(fields):
   """Returns column positions by role if `fields` is a header, else None."""
-  roles = {"id": _ID, "text": _TEXT, "normalised": _NORMALISED, "speaker": _SPEAKER}
-  names = [re.sub(r"\s+", "_", field.strip().lower()) for field in fields]
-  columns = {
-    role: position
-    for role, known in roles.items()
-    for position, name in enumerate(names)
-    if name in known
-  }
-  return {**columns, "width": len(fields)} if {"id", "text"} <= set(columns) else None
+  names = [re.sub(r"[\s-]+", "_", field.strip(" #\"'\t").lower()) for field in fields]
+  columns = {}
+  for position, name in enumerate(names):
+    if name in _NAMES:
+      columns.setdefault(_NAMES[name], position)
+  known = "id" in columns and len(columns) > 1
+  return {**columns, "width": len(fields)} if known else None
 
 
 def _guess_columns(path, table):
@@ -98,10 +139,10 @@ def _guess_columns(path, table):
   return columns
 
 
-def _parse(path, table, columns):
+def _parse(path, table, columns, separator):
   rows, problems = [], []
   for line, fields in table:
-    reason = _malformed(fields, columns)
+    reason = _malformed(fields, columns, separator)
     if reason:
       item = f"{path.name}:{line}"
       problems.append({"item": item, "reason": f"{path}:{line}: {reason}"})
@@ -112,16 +153,18 @@ def _parse(path, table, columns):
 
 def _labels(fields, columns):
   get = lambda role: fields[columns[role]].strip() if role in columns else ""  # noqa: E731
-  return get("normalised") or get("text"), get("speaker") or None
+  return one_line(get("normalised") or get("text")) or None, get("speaker") or None
 
 
-def _malformed(fields, columns):
+def _malformed(fields, columns, separator):
   width = columns["width"]
   if len(fields) != width:
-    return f"malformed: {len(fields)} fields separated by '|', expected {width}"
+    return (
+      f"malformed: {len(fields)} fields separated by {separator!r}, expected {width}"
+    )
   if not fields[columns["id"]].strip():
     return "malformed: the id is empty"
-  if not _labels(fields, columns)[0]:
+  if {"text", "normalised"} & columns.keys() and not _labels(fields, columns)[0]:
     return "malformed: the text is empty"
   if "speaker" in columns and not fields[columns["speaker"]].strip():
     return "malformed: the speaker is empty"

@@ -9,6 +9,8 @@ from absl import logging
 from jaxcodec.data.source import DataError, Utterance
 from jaxcodec.data.text.vocabulary import Vocabulary
 
+_NO_TEXT = "has no text"
+
 
 class EncodedTexts(NamedTuple):
   """The texts of a corpus.
@@ -16,7 +18,8 @@ class EncodedTexts(NamedTuple):
   Attributes:
     ids: of the symbols, (S,) int32, by the index of the utterance; those without a
       usable text are absent.
-    skipped: texts that were left out, as in `Source.skipped`.
+    skipped: recordings without text, and texts that were left out, as in
+      `Source.skipped`.
   """
 
   ids: dict[int, np.ndarray]
@@ -30,7 +33,7 @@ def encode_all(
   max_symbols: int,
   on_error: str,
 ) -> EncodedTexts:
-  """Spells every text of a corpus.
+  """Spells every text of a corpus; a recording without one is no error.
 
   Args:
     vocabulary: of the front end to use.
@@ -44,6 +47,7 @@ def encode_all(
   ids, skipped = {}, []
   for index, utterance in enumerate(utterances):
     if utterance.text is None:
+      skipped.append({"item": utterance.id, "reason": _NO_TEXT})
       continue
     try:
       ids[index] = _encode(vocabulary, utterance.text, max_symbols)
@@ -52,12 +56,14 @@ def encode_all(
         raise DataError(f"utterance {utterance.id!r}: {error}") from error
       logging.warning("Utterance %r has no usable text: %s", utterance.id, error)
       skipped.append({"item": utterance.id, "reason": str(error)})
+  without = sum(utterance.text is None for utterance in utterances)
   logging.info(
-    "%d of %d utterances have texts, spelled by %r; %d texts are left out",
+    "%d of %d utterances have texts, spelled by %r; %d have none; left out: %d",
     len(ids),
     len(utterances),
     vocabulary.front_end,
-    len(skipped),
+    without,
+    len(skipped) - without,
   )
   return EncodedTexts(ids, skipped)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from jaxcodec.data import extras
 from jaxcodec.data.source import DataError
+from jaxcodec.data.text.rewrites import rewrite
 
 MARKS = ",.;:!?"
 _READABLE = frozenset(string.printable + "£€¥°")
@@ -38,7 +39,7 @@ def spoken(text: str) -> str:
   Raises:
     DataError: the text is empty or has symbols that cannot be spoken.
   """
-  plain = unicodedata.normalize("NFC", text).translate(_TYPOGRAPHY)
+  plain = rewrite(unicodedata.normalize("NFC", text)).translate(_TYPOGRAPHY)
   plain = " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
   if not plain:
     raise DataError("the text is empty")

@@ -1,0 +1,65 @@
+"""Cuts long texts into pieces that a language model was trained to speak."""
+
+import re
+from collections.abc import Callable, Iterator
+
+from jaxcodec.data.source import DataError
+
+_SENTENCE = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=\S)|\s*\n\s*""")
+_CLAUSE = re.compile(r"(?<=[,;:])\s+|\s+(?=[—–(])|(?<=—)\s*")
+_WORD = re.compile(r"\s+")
+# A point behind these, or behind an initial, ends no sentence.
+_SHORT = set(
+  "dr mr mrs ms st prof jr sr vs etc e.g i.e vol fig approx inc ltd co gen col capt"
+  " lt sgt rev hon mt dept est ca cf".split()
+)
+
+
+def cut(text: str, fits: Callable[[str], bool]) -> list[str]:
+  """Returns the text in as few pieces as may be, each of whole sentences.
+
+  A sentence that doesn't fit is cut between its clauses, a clause between its words.
+
+  Args:
+    text: what is said.
+    fits: tells whether a piece is short enough.
+
+  Raises:
+    DataError: one word alone does not fit.
+  """
+  return list(_join(text, (_sentences, _CLAUSE.split, _WORD.split), fits))
+
+
+def _join(text, cuts, fits) -> Iterator[str]:
+  if fits(text):
+    yield text
+    return
+  if not cuts:
+    raise DataError(f"the word {text!r} alone is too long")
+  parts, piece = [part for part in cuts[0](text) if part], ""
+  for part in parts:
+    longer = f"{piece} {part}".strip()
+    if piece and not fits(longer):
+      yield piece
+      longer = part
+    if longer == part and not fits(part):
+      *whole, longer = _join(part, cuts[1:], fits)
+      yield from whole
+    piece = longer
+  yield piece
+
+
+def _sentences(text):
+  start, found = 0, []
+  for end in _SENTENCE.finditer(text):
+    if not _is_short(text[start : end.start()]):
+      found.append(text[start : end.end()].strip())
+      start = end.end()
+  return [*found, text[start:].strip()]
+
+
+def _is_short(sentence):
+  """Tells whether a sentence ends in an abbreviation or initial, and so goes on."""
+  word = sentence.split()[-1].lstrip("(\"'“‘") if sentence.split() else ""
+  initial = len(word) == 2 and word[0].isupper()
+  return word.endswith(".") and (initial or word[:-1].lower() in _SHORT)
