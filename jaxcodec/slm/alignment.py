@@ -26,7 +26,7 @@ def text_attention(
   )
   body, symbols, width = model.transformer, inputs[0].shape[1], x_BxNxD.shape[2]
   block = attention.Block(**body.block_settings(width))
-  visible = attention.causal(mask_BxN, symbols)
+  visible_BxNxN = attention.causal(mask_BxN, symbols).dense()
   rope = attention.rope_table(position_BxN, width // body.heads)
   level_B = jnp.zeros(mask_BxN.shape[:1], jnp.int32)
 
@@ -34,7 +34,7 @@ def text_attention(
     (x_BxNxD, _), seen = block.apply(
       {"params": weights},
       x_BxNxD,
-      visible,
+      visible_BxNxN,
       rope,
       level_B,
       capture_intermediates=lambda module, _: module.name == "qkv",
@@ -43,7 +43,7 @@ def text_attention(
     q, k, _ = jnp.moveaxis(qkv, (2, 3), (0, 2))
     q, k = attention.rotate(q, rope), attention.rotate(k, rope)
     score = jnp.einsum("bhtd,bhsd->bhts", q, k) * q.shape[-1] ** -0.5
-    score = jnp.where(visible[:, None], score.astype(jnp.float32), -jnp.inf)
+    score = jnp.where(visible_BxNxN[:, None], score.astype(jnp.float32), -jnp.inf)
     return x_BxNxD, jax.nn.softmax(score)[:, :, symbols:-1, :symbols]
 
   start = x_BxNxD.astype(body.dtype)
