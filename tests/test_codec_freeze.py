@@ -1,5 +1,8 @@
 """A decoder that is trained for the tokens of a codec that is done."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -84,6 +87,42 @@ def test_a_frozen_quantiser_drops_no_codebooks(batch):
   trained, frozen, plain = run(variables, jax.random.key(1))
   np.testing.assert_array_equal(frozen, plain)
   assert (trained != plain).any()
+
+
+class Conditioned(nn.Module):
+  """A decoder with a gain for each number of codebooks that it knows."""
+
+  bandwidth_codebooks = (1, K)
+  hop = Decoder.hop
+
+  @nn.compact
+  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
+    gains = self.param("gains", nn.initializers.ones, (2, self.hop))
+    row = self.bandwidth_codebooks.index(num_codebooks or K)
+    y_BxTxH = nn.Dense(self.hop)(z_BxTxD) * gains[row].reshape(1, 1, -1)
+    return y_BxTxH.reshape(len(z_BxTxD), -1, 1)
+
+
+def test_a_conditioned_decoder_is_told_how_many_codebooks_it_hears(batch):
+  """A step moves the gains of one number, drawn for the batch, and of no other."""
+  codec = Codec(Encoder(), QUANTIZERS["ema"], Conditioned(), 1000)
+  task = dataclasses.replace(
+    _task(QUANTIZERS["ema"], freeze=PARTS), codec=codec, opt=optax.sgd(1e-2)
+  )
+  states, step = (
+    [jax.jit(task.init)(jax.random.key(0), batch)],
+    jax.jit(task.train_step),
+  )
+  for _ in range(8):
+    state, metrics = step(states[-1], batch)
+    states.append(state)
+  gains = [np.asarray(state.params["decoder"]["gains"]) for state in states]
+  pairs = zip(gains[:-1], gains[1:], strict=True)
+  moved = [(a != b).any(1).tolist() for a, b in pairs]
+  assert {tuple(rows) for rows in moved} == {(True, False), (False, True)}
+  assert "usage" not in metrics and np.isfinite(metrics["loss"])
+  evaluated = jax.eval_shape(task.eval_step, states[-1], batch)
+  assert evaluated["usage"].shape == (K,)
 
 
 @pytest.mark.parametrize(

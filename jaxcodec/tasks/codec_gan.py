@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxcodec import losses
 from jaxcodec.nn import partition
-from jaxcodec.tasks import codec_loss
+from jaxcodec.tasks import codec_loss, codec_run
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_state import CodecState
 from jaxcodec.types import Batch, Metrics
@@ -159,15 +159,8 @@ class CodecGanTask:
     trained = {name: p for name, p in state.params.items() if name not in frozen}
 
     def generate(trained):
-      (y_BxNx1, quantized), new = self.codec.apply(
-        {"params": partition.whole({**frozen, **trained}), **collections},
-        batch["audio_BxN"][..., None],
-        train=True,
-        rngs={"quantizer": rng},
-        mutable=list(collections),
-        **({"frozen": self.freeze} if self.freeze else {}),
-      )
-      return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
+      inputs = {**frozen, **trained}, collections, batch["audio_BxN"], rng
+      return codec_run.run(self.codec, *inputs, self.freeze)
 
     made, pullback, aux = jax.vjp(generate, trained, has_aux=True)
     return _Generated(*made, pullback, *aux)

@@ -1,0 +1,62 @@
+"""Runs a codec in training, whole or with parts that keep their bits."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax import lax
+
+from jaxcodec.nn import partition
+
+
+def run(
+  codec: nn.Module,
+  params: Any,
+  collections: Any,
+  audio_BxN: jax.Array,
+  rng: jax.Array,
+  freeze: Sequence[str] = (),
+) -> tuple[tuple[jax.Array, dict[str, jax.Array]], tuple[dict[str, jax.Array], Any]]:
+  """Reconstructs crops.
+
+  A decoder that is conditioned on the number of codebooks (`bandwidth_codebooks`) and
+  trained for frozen tokens is given one of its numbers for the whole batch, each as
+  often, and there are no metrics of codebooks then. Source: vocos/experiment.py,
+  VocosEncodecExp.
+
+  Args:
+    codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
+    params, collections: its variables.
+    audio_BxN: the crops.
+    rng: of the quantiser's dropout, or of the number of codebooks.
+    freeze: its frozen parts, "encoder" or "quantizer" or both.
+
+  Returns:
+    (the reconstruction (B, N), the quantiser's losses), (metrics, new collections).
+  """
+  variables = {"params": partition.whole(params), **collections}
+  frozen = {"frozen": tuple(freeze)} if freeze else {}
+
+  def apply(num_codebooks=None):
+    options = {"num_codebooks": num_codebooks} if num_codebooks else {}
+    (y_BxNx1, quantized), new = codec.apply(
+      variables,
+      audio_BxN[..., None],
+      train=True,
+      rngs={"quantizer": rng},
+      mutable=list(collections),
+      **options,
+      **frozen,
+    )
+    return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
+
+  if set(freeze) != {"encoder", "quantizer"}:
+    return apply()
+  numbers = getattr(codec.decoder, "bandwidth_codebooks", None)
+  if not numbers:
+    return apply()
+  drawn = jax.random.randint(rng, (), 0, len(numbers))
+  branches = [functools.partial(lambda n: apply(n)[0], number) for number in numbers]
+  return lax.switch(drawn, branches), ({}, collections)
