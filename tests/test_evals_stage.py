@@ -169,7 +169,7 @@ def test_both_reports_have_a_player_for_each_sound(study):
   page = write_report(folder / "first").read_text(encoding="utf-8")
   assert page.count("<audio") == 3 * len(IDS)
   cells = [
-    Cell(name, "dac", name, 0, "dac-s0", folder / name, "", ())
+    Cell(name, "dac", name, 0, ("dac-s0",), folder / name, "", ())
     for name in ("first", "second")
   ]
   sentences = read_sentences(cells)
