@@ -94,7 +94,10 @@ class Delay:
   def loss(
     self, params: Any, rng: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
-    """Returns the mean over codebooks of their cross-entropies, nats, for training.
+    """Returns the cross-entropy, nats, for training: of codebook 0, and of the others.
+
+    Codebook 0 counts as much as all others, as the words are decided there: as one of
+    many it learnt to read later.
 
     Args:
       params: of the model.
@@ -107,7 +110,7 @@ class Delay:
     pace_rng, dropout_rng = jax.random.split(rng)
     pace_key_B = sampling.row_keys(pace_rng, batch["mask_BxT"].shape[0])
     ce_K, accuracy_K = self._score(params, batch, pace_key_B, dropout_rng)
-    loss = ce_K.mean()
+    loss = _total(ce_K)
     return loss, {"loss": loss, "loss_c0": ce_K[0], "accuracy_c0": accuracy_K[0]}
 
   def evaluate(self, params: Any, batch: Batch) -> Metrics:
@@ -117,7 +120,7 @@ class Delay:
       ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
       gain_per_codebook: (K,), by how much another text, at a pace at which it fills
         the same frames, is worse.
-      loss: mean of ce_per_codebook.
+      loss: of codebook 0, plus the mean of the others'.
       ce_c0, ce_c0_wrong_text: cross-entropy on codebook 0 given its text, and given
         another.
       weight: number of frames.
@@ -128,7 +131,7 @@ class Delay:
     wrong = wrong_condition.with_wrong_text(batch)
     wrong_ce_K, _ = self._score(params, wrong, pace_key_B)
     return {
-      "loss": ce_K.mean(),
+      "loss": _total(ce_K),
       "ce_per_codebook": ce_K,
       "accuracy_per_codebook": accuracy_K,
       "gain_per_codebook": wrong_ce_K - ce_K,
@@ -203,3 +206,7 @@ class Delay:
       prompt_symbols_B=prompt_symbols_B,
       sampler=sampler,
     )
+
+
+def _total(ce_K):
+  return ce_K[0] + (ce_K[1:].mean() if len(ce_K) > 1 else 0.0)
