@@ -3,7 +3,8 @@
     python benchmarks/scaling.py --out=runs/scaling
 
 The full DAC and the language models of configs/dac_maskgit.py and dac_valle.py are
-compiled for 1 to 256 devices, each with an eighth of the config's batch. Read from the
+compiled for 1 to 256 devices, each with an eighth of the config's batch; the language
+models compute their activations again. Read from the
 programs are bytes that a device holds and sends in a step. What that means for speed is
 an expectation from published figures (`MACHINES`) and `UTILISATION`, between two
 extremes: that nothing is sent while computing (the lower efficiency) and all of it (the
@@ -78,6 +79,7 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
 
   name, stage, _ = MODELS[model]
   config = config_file.load(str(ROOT / "configs" / f"{name}.py"))
+  config.slm.remat = "full"
   train = config[f"{stage}_train"]
   size = "batch_size" if "batch_size" in train else "frames_per_batch"
   train[size] = train[size] // 8 * devices

@@ -10,6 +10,9 @@ a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
 does the same with much smaller models, on the embedded corpus, in minutes on a laptop's
 CPU. The README has the figures that it reaches.
 
+`:laptop` is an evening of two CPU cores, on the same corpus; `:gpu` is hours of one GPU
+and wants data.
+
     python launch/main.py --config=configs/dac_maskgit.py:runlocal,codec=encodecq_vocos
 
 puts another codec of the study (see `jaxcodec.presets`) in DAC's place, all else equal.

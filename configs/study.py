@@ -9,6 +9,11 @@ trains the full sizes, for a cluster: `--dry_run` prints one command a cell.
 
 is the small one, on the embedded corpus, with four codecs, few steps and one seed, for
 two cores. It shows that everything works, not which codec is best.
+
+    python launch/study.py --config=configs/study.py:runlocal,design=frozen
+
+trains decoders for the same tokens instead, and every decoder speaks the codes that a
+language model generated once. `design=both` has both in one report.
 """
 
 from ml_collections import ConfigDict
@@ -17,11 +22,12 @@ from jaxcodec.recipes.args import parse
 
 
 def get_config(arg=""):
-  args = parse(arg, runlocal=False)
+  args = parse(arg, runlocal=False, design="joint")
   config = ConfigDict()
   config.arg = ""  # what every cell's config is given beside its codec
   config.codecs = (
     "baseline",
+    "baseline_noncausal",
     "encodec",
     "encodecq_vocos",
     "encodecq_dac",
@@ -29,11 +35,19 @@ def get_config(arg=""):
     "dacq_vocos",
     "dac",
   )
+  # How codecs are trained: joint, each whole and with tokens of its own, as in the
+  # paper; frozen, decoders for the tokens of codecs that are done; or both.
+  config.design = args["design"]
+  # The codecs of the frozen design that give tokens, and the decoders of these tokens.
+  config.frozen = dict(
+    tokens=("baseline", "dacq_seanet"),
+    decoders=("seanet", "seanet_noncausal", "seanet_lstm", "vocos", "dac"),
+  )
   # By language model, the config of its cells.
   config.slms = dict(maskgit="configs/dac_maskgit.py", valle="configs/dac_valle.py")
   # The language model whose config the codecs' cells run; it wants texts there too.
   config.codecs_of = "valle"
-  config.seeds = (0,)
+  config.seeds = (0, 1, 2)
   # Of every cell, as on launch/main.py's command line without `--config.`; of a
   # language model alone with its name before, as in `valle:slm_train.max_seconds=9`.
   config.overrides = ("evaluate.opus=True",)
@@ -55,7 +69,11 @@ def get_config(arg=""):
 def _runlocal(config):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
   config.arg = "runlocal"
+  config.seeds = (0,)
   config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
+  config.frozen.update(
+    tokens=("encodecq_vocos", "dacq_vocos"), decoders=("vocos", "dac")
+  )
   config.overrides = (
     "evaluate.opus=True",
     "codec_train.steps=1000",

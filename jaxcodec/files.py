@@ -33,6 +33,10 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     with open(temporary, "rb") as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
+  except OSError as error:
+    if error.filename is None:  # as where a disk is full
+      error.filename = str(path)
+    raise
   finally:
     temporary.unlink(missing_ok=True)
 

@@ -10,13 +10,18 @@ part at a time:
 | factorised RVQ, 8-d  | dacq_seanet |            | dacq_vocos     | dac          |
 | SimVQ, 128-d         |          |               | simvq_vocos    |              |
 
-SimVQ (arXiv 2411.02038) is not in the paper, nor in the grid of `configs/study.py`. The
+SimVQ (arXiv 2411.02038) is not in the paper, nor in the grid of `configs/study.py`.
+`baseline_noncausal` isn't either: it is `baseline` with a decoder that looks ahead, as
+Vocos' and DAC's do. The
 paper does not print what follows. Every row but two has the same encoder, SEANet
 without LSTM and with a latent of 128, also before DAC's quantiser and decoder, so that
 rows differ in the named part alone; `encodec` has an LSTM on both sides and `dac` has
 DAC's encoder with its latent of 1024, as their originals do. SEANet is causal, as in
 EnCodec's 24 kHz model. The Vocos decoder has the width of Vocos's mel model and the
-STFT of its EnCodec model, and is not conditioned on the number of codebooks.
+STFT of its EnCodec model, and is not conditioned on the number of codebooks. All rows
+have one law of quantiser dropout, DAC's: half of the items of a batch use fewer
+codebooks, so that the other half trains all eight, which are what is tokenised. Losses
+are sums over codebooks in all of them. The published EnCodec keeps its own of both.
 
 `magnitude_16khz` is in no paper: at the study's rates, it codes magnitudes without
 phases, so that a small model learns it in minutes of a CPU.
@@ -74,6 +79,12 @@ def _ema(num_codebooks):
   )
 
 
+def _study_ema(num_codebooks):
+  """EnCodec's quantiser with DAC's law of dropout and DAC's sum of losses."""
+  law = dict(dropout=0.5, dropout_per="item", loss_reduction="sum")
+  return {**_ema(num_codebooks), **law}
+
+
 def _simvq(num_codebooks):
   return dict(
     name="simvq",
@@ -104,6 +115,8 @@ def _study(quantizer, **parts):
 _MONO = dict(channels=1, norm="weight_norm", causal=True)
 _STEREO = dict(channels=2, norm="time_group_norm", causal=False)
 
+_NONCAUSAL = {**_seanet(0)["decoder"], "causal": False}
+
 PRESETS: dict[str, dict[str, Any]] = {
   "encodec_24khz": dict(sample_rate=24_000, quantizer=_ema(32), **_seanet(2, **_MONO)),
   "encodec_48khz": dict(
@@ -130,13 +143,14 @@ PRESETS: dict[str, dict[str, Any]] = {
   "magnitude_16khz": dict(
     sample_rate=16_000,
     encoder=_magnitude(192, 3, band_ratio=0.0388),
-    quantizer={**_ema(8), "dropout": 0.0},
+    quantizer={**_ema(8), "dropout": 0.0, "search": 8},
     decoder=_magnitude(256, 4, iterations=32, momentum=0.99),
   ),
-  "baseline": _study(_ema),
-  "encodec": _study(_ema, **_seanet(2)),
-  "encodecq_vocos": _study(_ema, decoder=_vocos(512, 1536)),
-  "encodecq_dac": _study(_ema, decoder=_dac_decoder()),
+  "baseline": _study(_study_ema),
+  "encodec": _study(_study_ema, **_seanet(2)),
+  "encodecq_vocos": _study(_study_ema, decoder=_vocos(512, 1536)),
+  "encodecq_dac": _study(_study_ema, decoder=_dac_decoder()),
+  "baseline_noncausal": _study(_study_ema, decoder=_NONCAUSAL),
   "dacq_seanet": _study(_factorized),
   "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
   "dac": _dac(16_000, 8),
@@ -144,15 +158,32 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# The study's decoders, by their names in its tables.
+DECODERS: dict[str, dict[str, Any]] = {
+  "seanet": _seanet(0)["decoder"],
+  "seanet_lstm": _seanet(2)["decoder"],
+  "seanet_noncausal": _NONCAUSAL,
+  "vocos": _vocos(512, 1536),
+  "dac": _dac_decoder(),
+}
+
+
 def preset(name: str) -> dict[str, Any]:
   """Returns a copy of the named codec's config.
 
+  `CODEC+DECODER`, such as `baseline+vocos`, is the codec with one of `DECODERS` in its
+  own one's place.
+
   Raises:
-    ValueError: there is no such preset.
+    ValueError: there is no such preset or decoder.
   """
-  if name not in PRESETS:
-    raise ValueError(f"there is no preset {name!r}; there are {sorted(PRESETS)}")
-  return copy.deepcopy(PRESETS[name])
+  codec, plus, decoder = name.partition("+")
+  if codec not in PRESETS:
+    raise ValueError(f"there is no preset {codec!r}; there are {sorted(PRESETS)}")
+  config = copy.deepcopy(PRESETS[codec])
+  if plus and decoder not in DECODERS:
+    raise ValueError(f"there is no decoder {decoder!r}; there are {sorted(DECODERS)}")
+  return {**config, "decoder": dict(DECODERS[decoder])} if plus else config
 
 
 def config_of(preset: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def lock_workdir(workdir: files.PathLike) -> Iterator[None]:
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   """Returns a line for each field that differs: `codec.hop: 320 -> 640`."""
-  old, new = dict(_flatten(old)), dict(_flatten(new))
+  old, new = dict(flatten(old)), dict(flatten(new))
   lines = []
   for key in sorted(old.keys() | new.keys()):
     before = json.dumps(old[key]) if key in old else "(absent)"
@@ -135,6 +135,15 @@ def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if before != after:
       lines.append(f"{key}: {before} -> {after}")
   return lines
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """Yields (path with dots, leaf) pairs of nested mappings; an empty one is a leaf."""
+  if isinstance(value, Mapping) and value:
+    for key, child in value.items():
+      yield from flatten(child, f"{prefix}.{key}" if prefix else str(key))
+  else:
+    yield prefix, value
 
 
 def _begin(folder, name, inputs, fingerprint) -> dict[str, Any] | None:
@@ -264,12 +273,3 @@ def _as_json(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _fingerprint(inputs: dict[str, Any]) -> str:
   return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """Yields (path with dots, leaf) pairs; an empty mapping is a leaf."""
-  if isinstance(value, Mapping) and value:
-    for key, child in value.items():
-      yield from _flatten(child, f"{prefix}.{key}" if prefix else str(key))
-  else:
-    yield prefix, value

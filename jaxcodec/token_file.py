@@ -39,6 +39,7 @@ class TokenFile:
     fingerprint: of the codec's weights.
     gains: for each clip, one a segment; None if the codec doesn't normalise.
     version: of the package that wrote the file.
+    num_channels: how many clips in succession are the channels of one recording.
   """
 
   spec: Mapping[str, int]
@@ -49,6 +50,7 @@ class TokenFile:
   fingerprint: str
   gains: Sequence[Sequence[float]] | None = None
   version: str = __version__
+  num_channels: int = 1
 
 
 def write(path: str | os.PathLike, content: TokenFile) -> None:
@@ -65,6 +67,8 @@ def write(path: str | os.PathLike, content: TokenFile) -> None:
     "num_codebooks": codes[0].shape[1] if codes and codes[0].ndim == 2 else 0,
   }
   del header["codes"]
+  if content.num_channels == 1:
+    del header["num_channels"]  # as files had it before there were others
   if problem := _problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {problem}")
   text = json.dumps(header, sort_keys=True, allow_nan=False).encode()
@@ -91,7 +95,8 @@ def read(path: str | os.PathLike) -> TokenFile:
   codes_TxK = flat.astype(np.int32).reshape(-1, header["num_codebooks"])
   names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
   return TokenFile(
-    codes=np.split(codes_TxK, ends), **{name: header[name] for name in names}
+    codes=np.split(codes_TxK, ends),
+    **{name: header[name] for name in names & header.keys()},
   )
 
 
@@ -170,6 +175,9 @@ def _problem(header: Mapping[str, Any]) -> str | None:
   gains = header["gains"] or []
   if len({len(row) for row in gains}) > 1 or not np.isfinite(gains).all():
     return "gains must be finite, as many for each clip"
+  channels = header.get("num_channels", 1)
+  if not _positive(channels) or len(frames) % channels:
+    return f"{len(frames)} clips are no recordings of {channels!r} channels"
   if not _positive(header["sample_rate"]):
     return f"sample_rate must be a positive integer, got {header['sample_rate']!r}"
   for name in ("fingerprint", "version"):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import flax.struct
@@ -82,12 +83,14 @@ class Origin:
     sample_rate: that rate, Hz.
     spec: of the codec.
     fingerprint: of the codec's weights.
+    num_channels: how many items in succession are the channels of one recording.
   """
 
   num_samples_B: Array
   sample_rate: int = flax.struct.field(pytree_node=False)
   spec: TokenSpec = flax.struct.field(pytree_node=False)
   fingerprint: str = flax.struct.field(pytree_node=False)
+  num_channels: int = flax.struct.field(pytree_node=False, default=1)
 
 
 @flax.struct.dataclass
@@ -106,6 +109,35 @@ class Tokens:
   mask_BxT: Array
   gain_BxS: Array | None = None
   origin: Origin | None = None
+
+  @classmethod
+  def from_bkt(
+    cls,
+    codes_BxKxT: Any,
+    lengths: Sequence[int] | None = None,
+    origin: Origin | None = None,
+  ) -> "Tokens":
+    """Makes tokens of codes in the layout of PyTorch's codecs.
+
+    Args:
+      codes_BxKxT: integers (B, K, T): numpy, jax or a tensor on the CPU.
+      lengths: valid frames of each item; all if None.
+      origin: what they were made from; needed by `save`.
+
+    Raises:
+      ValueError: another shape or type, or lengths that are not 1 to T.
+    """
+    codes = np.asarray(codes_BxKxT)
+    if codes.ndim != 3 or not np.issubdtype(codes.dtype, np.integer) or not codes.size:
+      raise ValueError(
+        f"codes must be integers (B, K, T), got {codes.dtype} {codes.shape}"
+      )
+    B, _, T = codes.shape
+    length_B = np.full(B, T) if lengths is None else np.asarray(lengths)
+    if length_B.shape != (B,) or not ((length_B > 0) & (length_B <= T)).all():
+      raise ValueError(f"lengths must be {B} integers from 1 to {T}, got {lengths}")
+    mask_BxT = np.arange(T)[None] < length_B[:, None]
+    return cls(codes.swapaxes(1, 2).astype(np.int32), mask_BxT, origin=origin)
 
   def to_bkt(self) -> jax.Array:
     """Returns the codes as (B, K, T), the layout of PyTorch's codecs."""
@@ -139,6 +171,7 @@ class Tokens:
       sample_rate=origin.sample_rate,
       fingerprint=origin.fingerprint,
       gains=None if gain_BxS is None else np.asarray(gain_BxS).tolist(),
+      num_channels=origin.num_channels,
     )
     token_file.write(path, content)
 
@@ -162,6 +195,7 @@ class Tokens:
       content.sample_rate,
       TokenSpec(**content.spec),
       content.fingerprint,
+      content.num_channels,
     )
     return cls(codes_BxTxK, mask_BxT, gain_BxS, origin)
 

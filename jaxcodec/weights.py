@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +20,11 @@ BUFFERS = "buffers"  # arrays of an imported file that aren't weights, e.g. wind
 
 
 def save_params(
-  path: files.PathLike, variables: Any, metadata: Mapping[str, str] | None = None
+  path: files.PathLike,
+  variables: Any,
+  metadata: Mapping[str, str] | None = None,
+  *,
+  half: bool = False,
 ) -> str:
   """Writes nested dicts of arrays, atomically; returns the file's sha256.
 
@@ -30,15 +34,18 @@ def save_params(
     path: usually ends in `params.safetensors`.
     variables: nested dicts of arrays.
     metadata: strings for the header.
+    half: write floats as float16, for half the size; they are read as float32.
 
   Raises:
-    ValueError: naming a key that holds a slash, or a value of metadata that isn't a
-      string.
+    ValueError: naming a key that holds a slash, a value of metadata that isn't a
+      string, or an array with values that float16 cannot hold.
   """
   for key, value in (metadata or {}).items():
     if not isinstance(value, str):
       raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
   tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
+  if half:
+    tensors = {key: _halved(key, tensor) for key, tensor in tensors.items()}
   content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
   files.write_bytes(path, content)
   return files.sha256(path)
@@ -47,15 +54,17 @@ def save_params(
 def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """Reads nested dicts of numpy arrays from a file that `save_params` wrote.
 
+  Floats are float32, also where the file has halves.
+
   Args:
     path: the file.
     like: nested dicts of arrays or `ShapeDtypeStruct`s that the file must match;
       `buffers` in the file are ignored then.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered
-      or doesn't match `like`; lists every parameter that is missing, left over or
-      of another shape.
+    FileNotFoundError, ValueError: naming the file, if it's absent, truncated, altered,
+      holds NaN or infinity, or doesn't match `like`; lists every parameter that is
+      missing, left over or of another shape.
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
@@ -115,7 +124,15 @@ def params_file(path: files.PathLike, stage: str) -> pathlib.Path:
 
 
 def is_params(path: files.PathLike) -> bool:
-  """Tells whether `save_params` wrote the file: safetensors with `params/` keys."""
+  """Tells whether `save_params` wrote the file: safetensors with `params/` keys.
+
+  Raises:
+    ValueError: it is called .safetensors, but is cut or of another format.
+  """
+  path = pathlib.Path(path)
+  if path.suffix == ".safetensors" and path.is_file():
+    with _open(path) as file:
+      return any(key.startswith("params/") for key in file.keys())
   try:
     with safetensors.safe_open(path, framework="numpy") as file:
       return any(key.startswith("params/") for key in file.keys())
@@ -133,13 +150,39 @@ def fingerprint(variables: Any) -> str:
   return digest.hexdigest()
 
 
+def only_parts(variables: Any, parts: Collection[str]) -> dict[str, Any]:
+  """Returns a codec's variables, of its parts with these names alone."""
+  found = {
+    collection: {name: value for name, value in by_part.items() if name in parts}
+    for collection, by_part in variables.items()
+    if collection != BUFFERS
+  }
+  return {collection: by_part for collection, by_part in found.items() if by_part}
+
+
+def token_fingerprint(variables: Any) -> str:
+  """Returns the fingerprint of what makes a codec's tokens: all but the decoder."""
+  return fingerprint(only_parts(variables, ("encoder", "quantizer")))
+
+
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _open(path) as file:
     checksum = (file.metadata() or {}).get(CHECKSUM)
-    tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+    tensors = {key: _whole(file.get_tensor(key)) for key in sorted(file.keys())}
   if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
     raise ValueError(f"{path} was altered: its checksum is wrong")
+  _refuse_nan(path, tensors)
   return tensors
+
+
+def _refuse_nan(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+  """Raises ValueError naming weights by which a codec would give noise or nothing."""
+  bad = [name for name, array in tensors.items() if not np.isfinite(array).all()]
+  if bad:
+    raise ValueError(
+      f"{path} holds NaN or infinity, in {len(bad)} of its {len(tensors)} arrays,"
+      f" {', '.join(bad[:3])} among them"
+    )
 
 
 def _open(path: pathlib.Path) -> Any:
@@ -168,6 +211,20 @@ def _tensor(value: Any) -> np.ndarray:
   if jax.numpy.issubdtype(array.dtype, np.floating):
     array = array.astype(np.float32)
   return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _halved(key: str, tensor: np.ndarray) -> np.ndarray:
+  if tensor.dtype != np.float32:
+    return tensor
+  with np.errstate(over="ignore"):
+    half = tensor.astype(np.float16)
+  if not np.array_equal(np.isfinite(half), np.isfinite(tensor)):
+    raise ValueError(f"{key} has values beyond float16, up to {np.abs(tensor).max():g}")
+  return half
+
+
+def _whole(tensor: np.ndarray) -> np.ndarray:
+  return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:

@@ -52,6 +52,18 @@ _CODEC_FROM = flags.DEFINE_string(
   "Another workdir whose finished codec and tokens to use; run the stages after them,"
   " --config.stages=slm,generate,evaluate,report.",
 )
+_TOKENS_FROM = flags.DEFINE_string(
+  "tokens_from",
+  None,
+  "Another workdir whose tokens to train a decoder for; run --config.stages=codec with"
+  " --config.codec_train.freeze and init_from.",
+)
+_SLM_FROM = flags.DEFINE_string(
+  "slm_from",
+  None,
+  "Another workdir whose generated codes to speak by this codec, of the same tokens;"
+  " run --config.stages=generate,evaluate,report.",
+)
 _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Print what training would cost on --devices, and do nothing."
 )
@@ -110,14 +122,27 @@ def _run(config) -> None:
     progress.silence()
   command = shlex.join(["python", *sys.argv])
   try:
-    if _CODEC_FROM.value is not None:
-      processes.on_first(lambda: pipeline.use_codec_of(_CODEC_FROM.value, workdir))
+    processes.on_first(lambda: _link(workdir))
     pipeline.run(config, workdir, command=command)
   except pipeline.BAD_INPUT as error:
+    sys.exit(errors.fail(error))
+  except OSError as error:
+    if not errors.is_disk(error):
+      raise
     sys.exit(errors.fail(error))
   except KeyboardInterrupt:
     print("stopped; the same command goes on from here", file=sys.stderr)
     sys.exit(130)
+
+
+def _link(workdir) -> None:
+  for option, use in (
+    (_CODEC_FROM, pipeline.use_codec_of),
+    (_TOKENS_FROM, pipeline.use_tokens_of),
+    (_SLM_FROM, pipeline.use_slm_of),
+  ):
+    if option.value is not None:
+      use(option.value, workdir)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ from ml_collections import config_flags
 
 from jaxcodec import files
 from jaxcodec.build.check import check
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.resolve import resolve
 from jaxcodec.data.source import DataError
 from jaxcodec.recipes import config_file
 from jaxcodec.report.study import page, tables
 from jaxcodec.stages import WorkdirInUse
-from jaxcodec.study import collect, grid, runner
+from jaxcodec.study import collect, conditions, grid, runner, saved
 from jaxcodec.study.sentences import read_sentences
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The study's config.")
@@ -42,6 +42,12 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run no
 _COLLECT = flags.DEFINE_bool(
   "collect", False, "Run no cell; sum up those that are done."
 )
+_ADD_SEEDS = flags.DEFINE_list(
+  "add_seeds",
+  [],
+  "Runs the cells of more seeds, such as 1,2, for the study in the workdir, with the"
+  " settings of its study.json whatever --config says.",
+)
 flags.mark_flag_as_required("config")
 
 
@@ -55,20 +61,33 @@ def main(argv: list[str]) -> None:
 
 
 def _study() -> int:
-  settings = json.loads(_CONFIG.value.to_json())
-  settings["overrides"] = [*settings["overrides"], *_SET.value]
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  settings, known = _settings(workdir)
   program = pathlib.Path(sys.argv[0]).with_name("main.py")
   cells = grid.plan(settings, workdir, str(program))
-  configs = {cell.name: _config_of(cell, settings) for cell in cells}
-  grid.check_matched(configs, {name: _spec_of(c) for name, c in configs.items()})
+  configs = {c.name: with_defaults(_config_of(c)) for c in cells}
+  specs = {name: _spec_of(config) for name, config in configs.items()}
+  for line in conditions.check_matched(configs, specs).encoder:
+    print(f"rows differ in {line}", file=sys.stderr)
   if _DRY_RUN.value:
     again = [arg for arg in sys.argv if arg.lstrip("-") != "dry_run"]
     print(grid.as_lines(cells, f"python {shlex.join(again)}"))
     return 0
   if not _COLLECT.value:
-    runner.run_cells(cells, workdir)
+    runner.run_cells([c for c in cells if c.seed not in known], workdir)
   return _sum_up(settings, cells, workdir)
+
+
+def _settings(workdir: pathlib.Path) -> tuple[dict, list[int]]:
+  """Returns the settings, and the seeds whose cells don't run again."""
+  if not _ADD_SEEDS.value:
+    settings = json.loads(_CONFIG.value.to_json())
+    settings["overrides"] = [*settings["overrides"], *_SET.value]
+    return settings, []
+  if _SET.value:
+    raise grid.StudyError("--add_seeds: --set can't change a study that is done")
+  settings = saved.read_numbers(workdir / saved.FILE)["settings"]
+  return grid.with_seeds(settings, _ADD_SEEDS.value), settings["seeds"]
 
 
 def _default_workdir() -> pathlib.Path:
@@ -76,11 +95,10 @@ def _default_workdir() -> pathlib.Path:
   return pathlib.Path("runs") / "-".join(filter(None, (pathlib.Path(file).stem, arg)))
 
 
-def _config_of(cell: grid.Cell, settings: dict) -> dict:
+def _config_of(cell: grid.Cell) -> dict:
   """Returns a cell's config with its overrides, checked before any cell runs."""
-  overrides = grid.overrides_of(settings, cell.slm)
   try:
-    config = config_file.load(cell.config, overrides, option="overrides")
+    config = config_file.load(cell.config, cell.overrides, option="overrides")
   except ValueError as error:
     raise grid.StudyError(str(error)) from error
   values = json.loads(config.to_json())
@@ -92,7 +110,7 @@ def _config_of(cell: grid.Cell, settings: dict) -> dict:
 
 
 def _spec_of(config: dict) -> dict:
-  """Returns the fields of a codec's token spec that `grid.check_matched` compares."""
+  """Returns what `conditions.check_matched` compares of a codec's token spec."""
   spec = make_codec(config).spec
   return {
     "num_codebooks": spec.num_codebooks,
@@ -102,7 +120,7 @@ def _spec_of(config: dict) -> dict:
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:
-  study = collect.collect(settings, cells, runner.read_status(workdir))
+  study = collect.collect(settings, cells, runner.read_status(workdir), with_defaults)
   text = tables.to_markdown(study)
   files.write_json(workdir / "study.json", study)
   files.write_text(workdir / "study.csv", tables.to_csv(study))

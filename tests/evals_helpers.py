@@ -69,6 +69,11 @@ def make_workdir(folder, *, generated: bool = True, count: int = 3):
     models={"codec": "00ff"},
     absent={"distillmos": "pip install distillmos"},
   )
+  results["slm"] = {
+    "ce_per_codebook": [2.5, 3.0],
+    "accuracy_per_codebook": [0.25, 0.125],
+    "gain_per_codebook": [0.75, 0.0625],
+  }
   write_results(folder / "results.json", results)
   _write_stages(folder, clips, generated=generated)
   return folder
@@ -117,6 +122,10 @@ def _write_stages(folder, clips, *, generated):
     soundfile.write(f"{base}.original.wav", c.reference, RATE)
     soundfile.write(f"{base}.reconstruction.wav", c.audio, RATE)
   if generated:
+    aligned = {"id": "utt-0", "focus": 0.5, "frame_rate": 50, "prompt_frames": 2,
+               "symbols": ["", "a", "<b>", ""],
+               "percent_TxS": (25 * np.eye(6, 4)).tolist()}  # fmt: skip
+    (folder / "generate" / "alignment.json").write_text(json.dumps(aligned))
     with open(folder / "generate" / "index.jsonl", "w") as file:
       for i in clips[:2]:
         soundfile.write(folder / "generate" / f"{i.id}.wav", i.audio, RATE)

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 
@@ -144,7 +145,12 @@ X = np.zeros((2, 10), np.float32)
     (dict(audio=["a"]), "got <U1"),
     (dict(audio=np.where(np.eye(2, 10) > 0, np.nan, X)), "got NaN .* in item 0"),
     (dict(audio=X + np.inf), "NaN or infinity"),
-    (dict(audio=X, sample_rate=0), "sample_rate must be a positive integer, got 0"),
+    (dict(audio=X + 12_000), r"\[-1, 1\], or int16; item 0 reaches 1.2e\+04"),
+    (dict(audio=np.zeros((8000, 2))), r"\(8000, 2\) looks like \(N, C\)"),
+    (dict(audio=np.zeros((8000, 1))), r"looks like .* a clip of 1 channels"),
+    (dict(audio=X, sample_rate=1), "sample_rate must be 1000 to 1000000, got 1"),
+    (dict(audio=X, channels="left"), "channels must be 'average' or 'keep'"),
+    (dict(audio=X, sample_rate=0), "sample_rate must be 1000 to 1000000, got 0"),
     (dict(audio=X, sample_rate=44.1), "got 44.1"),
     (dict(audio=X[:, :1], sample_rate=96_000), "too short: 1 samples at 96000"),
     (dict(audio=X, lengths=[5]), "lengths must be 2 integers"),
@@ -218,7 +224,7 @@ def test_load(tmp_path, monkeypatch):
   porting.export_torch(variables, make_preset(api_helpers.CONFIG), original)
   for arguments in (("tiny", file), (None, workdir), ("tiny", original)):
     loaded = jaxcodec.load(*arguments)
-    assert loaded.fingerprint == weights.fingerprint(variables)
+    assert loaded.fingerprint == weights.token_fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
   with pytest.warns(UserWarning, match="tiny has random weights"):
     assert jaxcodec.load("tiny").sample_rate == RATE
@@ -275,3 +281,11 @@ def test_a_vocoder_has_features_and_audio(monkeypatch):
   ):
     with pytest.raises(ValueError, match=message):
       model.decode(wrong)
+
+
+def test_a_codec_pickles(model, audio_BxN):
+  copy = pickle.loads(pickle.dumps(model))
+  expected, tokens = model.encode(audio_BxN[:1]), copy.encode(audio_BxN[:1])
+  np.testing.assert_array_equal(tokens.codes_BxTxK, expected.codes_BxTxK)
+  assert tokens.origin.fingerprint == expected.origin.fingerprint
+  np.testing.assert_array_equal(copy.decode(tokens), model.decode(expected))

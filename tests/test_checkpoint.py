@@ -5,7 +5,9 @@ import pathlib
 import subprocess
 import sys
 import textwrap
+from typing import ClassVar
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,6 +121,32 @@ def test_goes_on_from_a_checkpoint_whose_leaves_were_written_one_by_one(
   write_checksums(tmp_path / "c" / "1")
   with Checkpointer(tmp_path / "c") as checkpoints:
     assert_same_bits(checkpoints.restore(abstract(state)).state, state)
+
+
+@flax.struct.dataclass
+class Earlier:
+  step: jax.Array
+  books: dict
+
+
+@flax.struct.dataclass
+class Later(Earlier):
+  averages: dict
+  BEGIN_AS: ClassVar = {"averages": "books"}
+
+
+def test_a_field_that_an_earlier_revision_did_not_save_begins_as_another(tmp_path):
+  books = {"vq_stats": {"embed": jnp.arange(6.0)}}
+  saved = Earlier(jnp.int32(1), books)
+  later = Later(jnp.int32(0), books, books)
+  with Checkpointer(tmp_path / "c") as checkpoints:
+    checkpoints.save(1, saved, "")
+    found = checkpoints.restore(abstract(later)).state
+    assert_same_bits(found, Later(saved.step, books, books))
+    leaves = (found.averages, found.books)
+    assert len({id(leaf) for leaf in jax.tree.leaves(leaves)}) == 2
+    with pytest.raises(ValueError, match="another model.*\n.*books/vq_stats/embed"):
+      checkpoints.restore(abstract(later.replace(books={})))
 
 
 def test_keeps_the_latest_and_the_best(tmp_path):

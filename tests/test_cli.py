@@ -146,7 +146,7 @@ def test_tokens_of_other_weights(encoded, weights, tmp_path, capsys):
   [
     (["gone.wav"], "gone.wav: there is no such file or folder"),
     (["notes.txt"], "notes.txt: expected a .wav"),
-    (["empty"], "empty: no .wav, .flac, .mp3, .ogg file anywhere"),
+    (["empty"], "empty: no .wav, .flac, .mp3, .ogg, .oga"),
     (["x.wav", "sub/x.flac"], "would both be written to"),
   ],
 )

@@ -1,15 +1,19 @@
 """The codec of magnitudes by its config: what it builds, and its stage."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 import jaxcodec
-from jaxcodec import pipeline, recipes, weights
+from jaxcodec import pipeline, recipes, shipped, weights
 from jaxcodec.build.check import check, check_shapes
 from jaxcodec.build.codec import make_codec_task
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.pipeline.experiment import plain
+from jaxcodec.data.source import DataError
+from jaxcodec.pipeline.experiment import open_experiment, plain
 from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
 from jaxcodec.train.metrics_file import read_metrics
 
@@ -31,7 +35,7 @@ SMALL = {
 
 
 def _config(**changes):
-  arg = "runlocal,codec=magnitude_16khz"
+  arg = "runlocal,scratch,codec=magnitude_16khz"
   config = recipes.experiment(arg, codec_name="dac", slm="maskgit")
   for half in ("encoder", "decoder"):
     config.codec[half].update(HALF)
@@ -65,6 +69,45 @@ def test_the_stage_starts_on_features_and_trains(tmp_path):
   model = jaxcodec.load(weights=tmp_path)
   audio = np.sin(np.arange(1000, dtype=np.float32) / 20)
   assert model.decode(model.encode(audio)).shape == (1, 1000, 1)
+
+
+def test_no_steps_export_what_training_would_begin_with(tmp_path, monkeypatch):
+  first, second = tmp_path / "first", tmp_path / "second"
+  pipeline.run(_config(**{"codec_train.steps": 0}), first, command="pytest")
+  fitted = weights.load_params(first / "codec" / weights.FILE)
+  assert fitted["params"]["encoder"]["mean"].all()
+  assert not (first / "codec" / "checkpoints").exists()
+  # The same by the name of a codec that comes along.
+  monkeypatch.setattr(shipped, "ROOT", tmp_path / "shipped")
+  (tmp_path / "shipped").mkdir()
+  (first / "codec").rename(tmp_path / "shipped" / "fitted")
+  begin = {"codec_train.steps": 0, "codec_train.init_from": "fitted"}
+  pipeline.run(_config(**begin), second, command="pytest")
+  again = weights.load_params(second / "codec" / weights.FILE)
+  jax.tree.map(np.testing.assert_array_equal, again, fitted)
+  record = json.loads((second / "codec" / "DONE.json").read_text())
+  assert record["inputs"]["config"]["codec_train"]["init_from"] == weights.fingerprint(
+    fitted
+  )
+
+
+def test_without_steps_utterances_may_be_shorter_than_a_crop(tmp_path):
+  for number in range(8):
+    noise_N = np.random.default_rng(number).normal(size=1600).astype("f4") / 10
+    soundfile.write(tmp_path / f"{number}.wav", noise_N, 16_000)
+  folder = {"data.source": "folder", "data.path": str(tmp_path)}
+  crop = {"codec_train.crop_seconds": 0.2}
+  with pytest.raises(DataError, match="shorter than the crop of 0.2"):
+    open_experiment(plain(_config(**folder, **crop)), tmp_path)
+  config = plain(_config(**folder, **crop, **{"codec_train.steps": 0}))
+  assert len(open_experiment(config, tmp_path).split["train"]) > 3
+
+
+def test_no_steps_from_random_weights_are_an_error():
+  config = plain(_config(**{"codec_train.steps": 0}))
+  config["codec_train"]["start"] = None
+  with pytest.raises(ConfigError, match="codec_train.steps must be a positive"):
+    check(config)
 
 
 @pytest.mark.parametrize(

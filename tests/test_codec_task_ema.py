@@ -49,7 +49,12 @@ def test_a_step_moves_the_codebooks_which_are_exported(task, batch):
   assert "codebook" not in metrics and metrics["commitment"] > 0
   assert all(metrics[name].shape == (K,) for name in ("usage", "perplexity", "live"))
   exported = task.inference_variables(second)
-  assert exported == {"params": second.ema, **second.collections}
+  assert exported == {"params": second.ema, **second.averages}
+  averaged = exported["vq_stats"]["quantizer"]["layers_0"]
+  size = lambda book: np.float64(book["cluster_size"])  # noqa: E731
+  decay = 3 / 12  # of the second step
+  expected = decay * (1 - 2 / 11) * size(books[1]) + (1 - decay) * size(books[2])
+  np.testing.assert_allclose(averaged["cluster_size"], expected, rtol=1e-5)
   evaluated = jax.eval_shape(task.eval_step, second, batch)
   assert evaluated["live"].shape == (K,)
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxcodec
+from jaxcodec import shipped
 from jaxcodec.build.check import check, check_shapes
 from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.slm import make_slm_task
@@ -56,6 +57,22 @@ TINY_CODEC = {
   "seanet": {"codec.decoder.strides": (20, 16)},
   "vocos": {"codec.decoder.mlp_width": 16, "codec.decoder.depth": 1},
 }
+TINY_MAGNITUDE = {
+  "codec.encoder.mlp_width": 4,
+  "codec.encoder.depth": 1,
+  "codec.decoder.mlp_width": 16,
+  "codec.decoder.depth": 1,
+  "codec.decoder.iterations": 1,
+  "codec_train.start.frames": 64,
+  "codec_train.start.iterations": 1,
+}
+NOT_OF_MAGNITUDE = (
+  "codec.encoder.latent_dim",
+  "codec.encoder.strides",
+  "codec_train.adversarial_start",
+  "codec_train.discriminator.periods",
+  "codec_train.discriminator.n_ffts",
+)
 TINY_SLM = {
   "maskgit": {"slm_train.crop_seconds": 1.0, "generate.sampler.steps": (2,)},
   "valle": {
@@ -75,11 +92,15 @@ def load(path, arg=""):
 
 
 def tiny_values(config):
-  return TINY | TINY_CODEC[config.codec.decoder.name] | TINY_SLM[config.slm.name]
+  name = config.codec.decoder.name
+  if name == "magnitude":
+    values = {n: v for n, v in TINY.items() if n not in NOT_OF_MAGNITUDE}
+    return values | TINY_MAGNITUDE | TINY_SLM[config.slm.name]
+  return TINY | TINY_CODEC[name] | TINY_SLM[config.slm.name]
 
 
 def tiny(path):
-  config = load(path, "runlocal")
+  config = load(path, "runlocal,scratch")
   config.update_from_flattened_dict(tiny_values(config))
   return config
 
@@ -106,12 +127,31 @@ def start(path, workdir, *more):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("arg", ["", "runlocal"])
+@pytest.mark.parametrize("arg", ["", "runlocal", "laptop", "gpu"])
 def test_every_config_builds(path, arg):
   config = plain(load(path, arg))
   models = check(config)
   if path in OF_EACH_CODEC:  # which is all that it depends on
     check_shapes(config, models.codec_task)
+
+
+def test_one_size_at_most():
+  with pytest.raises(ValueError, match="one size at most, got .*runlocal.*gpu"):
+    load(CONFIGS[0], "gpu,runlocal")
+
+
+def test_minutes_begin_with_the_codec_that_comes_along(monkeypatch):
+  path = ROOT / "configs" / "magnitude_valle.py"
+  steps = load(path, "runlocal,scratch").codec_train.steps
+  monkeypatch.setattr(shipped, "codecs", lambda: ["speech_16khz"])
+  for arg, expected in (
+    ("runlocal", ("speech_16khz", 0)),
+    ("runlocal,scratch", (None, steps)),
+    ("laptop", (None, load(path, "laptop,scratch").codec_train.steps)),
+    ("runlocal,codec=dac", (None, load(path, "runlocal,codec=dac").codec_train.steps)),
+  ):
+    train = load(path, arg).codec_train
+    assert (train.init_from, train.steps) == expected
 
 
 @pytest.mark.slow

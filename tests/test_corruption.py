@@ -1,6 +1,6 @@
 """Damaged files give errors that name them, or are harmless: a sample of the variants.
 
-`python tests/faults/corrupt.py` runs 500 variants in another process.
+`python tests/faults/corrupt.py` runs 600 variants in another process.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import corrupt_variants
 import pytest
 
 FIND_ALL = ("flac", "ogg", "token file", "params")
-SAMPLE = corrupt_variants.variants(500)[::11]
+SAMPLE = corrupt_variants.variants(600)[::11]
 
 
 @pytest.fixture(scope="module")

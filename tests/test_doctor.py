@@ -23,6 +23,7 @@ def test_a_machine_that_can_train(capsys):
     "PASS  codec",
     "PASS  codec",
     "PASS  language model",
+    "PASS  language model",
   ]
   assert "8 x cpu" in lines[0] and "sum over 8 devices" in lines[1]
   assert "perplexity" in lines[3]
@@ -95,3 +96,16 @@ def test_configs_that_are_none(tmp_path, capsys):
 def test_diagnoses_say_how_long_they_took():
   (found,) = diagnosis.examine("it", lambda: [("WARN", "odd")])
   assert str(found) == "WARN  it: odd [0.0 s]"
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no backend 'cuda'")])
+def test_a_platform_that_jax_cannot_start(monkeypatch, capsys, error):
+  def devices():
+    raise error
+
+  monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+  monkeypatch.setattr(doctor.devices.jax, "devices", devices)
+  assert main.main(["doctor"]) == 1
+  (line,) = capsys.readouterr().out.splitlines()
+  assert line.startswith("FAIL  devices: ") and "JAX_PLATFORMS=cuda asks for" in line
+  assert str(error) in line and 'pip install "jax[cuda12]"' in line

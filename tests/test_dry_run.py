@@ -13,7 +13,7 @@ from test_configs import CONFIGS, ROOT, load, tiny
 
 from jaxcodec.build.check import check
 from jaxcodec.build.fields import ConfigError
-from jaxcodec.dry_run import step_cost
+from jaxcodec.dry_run import roofline, step_cost
 from jaxcodec.dry_run.command import make_devices, report, trace
 from jaxcodec.dry_run.shapes import training
 from jaxcodec.parallel import sharding
@@ -50,7 +50,9 @@ def test_cost_of_a_matrix(cost):
   assert kernel == cost.reused <= cost.results < kernel + 64
   assert cost.memory == cost.arguments + cost.results - cost.reused + cost.temporary
   # Two products, forward and the kernel's gradient; a multiply-add is two.
-  assert cost.flops * 8 == 2 * 2 * B * D * F
+  assert cost.flops * 8 == cost.model_flops * 8 == 2 * 2 * B * D * F
+  products = 2 * 4 * (B * D + D * F + B * F) / 8
+  assert cost.moved == products + cost.arguments + cost.results
   assert {c.kind for c in cost.collectives} == {"all-reduce"}
   scalars = cost.sent - 2 * 7 / 8 * kernel
   assert 0 < scalars < 8 * 64
@@ -61,6 +63,17 @@ def test_report_names_the_figures(cost):
   assert f"state {cost.state / 1e3:.4g} kB" in text
   assert f"FLOPs a device: {cost.flops:.4g}" in text
   assert "all-reduce among 8" in text
+  assert "H200: " in text
+
+
+def test_the_slowest_of_three_bounds_a_step(cost):
+  amount = {"flops": cost.flops, "memory": cost.moved, "network": cost.sent}
+  names = {"flops": "compute", "memory": "memory", "network": "network"}
+  for slowest, name in names.items():
+    chip = roofline.Chip(**{**dict.fromkeys(amount, 1e9), slowest: 1.0})
+    found = roofline.bound(cost, chip)
+    assert (found.seconds, found.by) == (amount[slowest], name)
+  assert roofline.bound(cost, roofline.Chip(1.0, 1e9, 1e9)).mfu == 1
 
 
 def test_rows_that_cannot_be_shared_are_named():

@@ -105,8 +105,8 @@ def test_pictures_are_readable_and_described(page):
       content = embedded(image["src"], "image/png")
       assert Image.open(io.BytesIO(content)).width > 300
       kinds.append("png")
-  # Curves of two metrics, two codebook plots; a spectrogram a player.
-  assert (kinds.count("svg"), kinds.count("png")) == (4, 8)
+  # Curves of two metrics, two codebook plots; a spectrogram a player, an alignment.
+  assert (kinds.count("svg"), kinds.count("png")) == (4, 8 + 1)
 
 
 def test_figures_equal_results_json(workdir, page):
@@ -121,6 +121,8 @@ def test_figures_equal_results_json(workdir, page):
       assert [cell.strip() for cell in row.split("|")[2:6]] == cells
   ceiling = results["ground_truth"]["wer"]
   assert shown["wer"][4:] == [number(ceiling["mean"]), interval(ceiling["ci95"]), "3"]
+  assert shown["0"] == ["2.500", "0.250", "0.750"]
+  assert "| 1        |               3.000 |    0.125 |      0.062 |" in markdown
 
 
 def test_everything_said_is_there_and_none_of_it_is_markup(workdir, page):

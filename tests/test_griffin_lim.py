@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.nn import dsp
-from jaxcodec.nn.griffin_lim import griffin_lim, single_pass_phase, stft
+from jaxcodec.nn.griffin_lim import fixed_phase, griffin_lim, reach, stft
 
 N_FFT, HOP, RATE = 256, 64, 8_000
 SIZES = dict(n_fft=N_FFT, hop=HOP)
@@ -62,16 +62,26 @@ def test_the_right_phase_gives_the_audio_back():
   np.testing.assert_allclose(y, x, atol=1e-4)
 
 
-def test_phases_of_a_sinusoid():
-  """The start turns at its frequency, and the peak's neighbours half a turn apart."""
-  at = 20.3
-  x = np.cos(2 * np.pi * at / N_FFT * np.arange(64 * HOP)).astype(np.float32)
-  real, imag = stft(x[None], **SIZES)
-  phase = single_pass_phase(dsp.magnitude(real, imag), **SIZES)
-  error = np.exp(1j * (phase - np.arctan2(imag, real)))[0, 4:-4, 19:22]
-  steps = error[1:] / error[:-1]
-  assert np.abs(np.angle(steps)).max() < 0.1
-  assert np.abs(np.angle(error / error[:, 1:2])).max() < 0.15
+def test_phases_depend_on_a_frames_place_alone():
+  whole = np.asarray(fixed_phase(30, 129))
+  np.testing.assert_array_equal(fixed_phase(10, 129, first=7), whole[:, 7:17])
+  assert whole.min() >= 0 and whole.max() < 2 * np.pi
+  turns = np.exp(1j * whole)
+  assert abs(turns.mean()) < 0.05 and abs((turns[:, 1:] / turns[:, :-1]).mean()) < 0.05
+
+
+def test_a_part_sounds_as_in_the_whole_beyond_the_reach():
+  magnitude = dsp.magnitude(*stft(_voiced(100)[None], **SIZES))
+  first, length, iterations = 20, 60, 4
+  around = reach(N_FFT, HOP, iterations)
+  assert around == 15
+  run = functools.partial(griffin_lim, **SIZES, iterations=iterations)
+  whole = np.asarray(run(magnitude))
+  part = np.asarray(run(magnitude[:, first : first + length], first=first))
+  inside = slice(around * HOP, (length - around) * HOP)
+  moved = whole[:, first * HOP :][:, inside]
+  np.testing.assert_allclose(part[:, inside], moved, atol=1e-5)
+  assert np.abs(part[:, : 2 * HOP] - whole[:, first * HOP :][:, : 2 * HOP]).max() > 1e-3
 
 
 def test_padding_has_no_influence():

@@ -82,6 +82,16 @@ def test_undecided_is_the_best_loss_of_one_score_for_all(name):
   assert best == pytest.approx(game.undecided)
 
 
+def test_a_condition_that_is_ignored(said):
+  lines = [{"eval/gain_per_codebook": np.array([gain, 0.0])} for gain in (0.4, 0.01)]
+  _watch(health.condition_ignored(), lines[0], {"loss": 1.0})
+  assert not said
+  _watch(health.condition_ignored(), lines[1])
+  (text,) = said
+  assert text.startswith("ConditionIgnored: step 0, last metrics: another utterance's")
+  assert "costs 0.010 nats" in text and "(of each codebook: 0.010 0.000)" in text
+
+
 def test_starvation(said):
   waits = [{"input_wait_fraction": share} for share in (0.9, 0.01, 0.19, 0.01)]
   _watch(health.input_starved(2), *waits)

@@ -17,7 +17,7 @@ def _run_cached(params, x, first):
   """Runs `first` frames at once and the others one by one, in a larger cache."""
   rows, frames, width = x.shape
   position = attention.positions(MASK)
-  visible = jnp.pad(attention.causal(MASK, PREFIX), ((0, 0), (0, 0), (0, 2)))
+  visible = jnp.pad(attention.causal(MASK, PREFIX).dense(), ((0, 0), (0, 0), (0, 2)))
   body = kv_cache.unstack_layers(MODEL, params)
   cache = kv_cache.empty(MODEL, width, rows, frames + 2)
   where = visible[:, :first, :first], position[:, :first], 0

@@ -176,7 +176,7 @@ def test_the_old_format_says_what_to_do(tmp_path):
   "tree,message",
   [
     ([1, 2], "holds a list"),
-    ({"state_dict": 3}, "holds a int"),
+    ({"state_dict": 3}, r"\['state_dict'\] are not tensors"),
     ({"a": np.zeros(2), "epoch": 3}, r"\['epoch'\] are not tensors"),
   ],
 )

@@ -23,6 +23,7 @@ SPECS = {
 }
 STUDY = [
   "baseline",
+  "baseline_noncausal",
   "encodec",
   "encodecq_vocos",
   "encodecq_dac",
@@ -74,6 +75,19 @@ def test_what_a_preset_is(name):
 
 def test_every_preset_is_here():
   assert {*SPECS, "vocos_mel_24khz"} == set(presets.PRESETS)
+
+
+def test_rows_of_the_study_share_one_law_of_dropout_and_losses():
+  fields = ("dropout", "dropout_per", "loss_reduction")
+
+  def law(name):
+    quantizer = make_preset(name).quantizer
+    return [getattr(quantizer, field) for field in fields]
+
+  assert {name: law(name) for name in STUDY} == dict.fromkeys(
+    STUDY, [0.5, "item", "sum"]
+  )
+  assert law("encodec_24khz") == [1.0, "batch", "mean"]
 
 
 def test_bitrates():

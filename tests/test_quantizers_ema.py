@@ -156,3 +156,34 @@ def test_dropout_per_batch_rests_the_codebooks_it_leaves_out():
     seen.add(sum(started))
   assert seen == {1, 2}
   assert {"perplexity", "usage", "live"} <= quantized.metrics.keys()
+
+
+def test_averaged_codes_are_means_weighted_by_their_counts():
+  """Compares with sums over all steps in float64; constants keep their bits."""
+  rng, shares = np.random.default_rng(0), [9 / 11, 0.3, 0.02]
+  frozen = {"frozen": _noise(9, V, D), "number": np.int32(3)}
+
+  def books(count):
+    for _ in range(count):
+      embed = rng.normal(size=(V, D)).astype(np.float32)
+      size = (5 * rng.random(V)).astype(np.float32)
+      size[0] = 0.0  # a code that nothing ever chose
+      yield ema.Codebook(embed, embed * size[:, None], size, np.ones(1, np.float32))
+
+  steps = list(books(len(shares) + 1))
+  trees = [{"vq_stats": {"layers_0": b._asdict(), "other": frozen}} for b in steps]
+  found = trees[0]
+  for tree, share in zip(trees[1:], shares, strict=True):
+    found = jax.jit(ema.average)(found, tree, share)
+  weights = [np.prod(1 - np.array(shares))]
+  weights += [s * np.prod(1 - np.array(shares[i + 1 :])) for i, s in enumerate(shares)]
+  sizes = [w * np.float64(b.cluster_size) for w, b in zip(weights, steps, strict=True)]
+  sums = [s[:, None] * b.embed for s, b in zip(sizes, steps, strict=True)]
+  book = found["vq_stats"]["layers_0"]
+  np.testing.assert_allclose(book["cluster_size"], sum(sizes), rtol=1e-5)
+  np.testing.assert_allclose(book["embed_avg"], sum(sums), rtol=1e-4, atol=1e-5)
+  expected = sum(sums)[1:] / sum(sizes)[1:, None]
+  np.testing.assert_allclose(book["embed"][1:], expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(book["embed"][0], steps[0].embed[0])
+  for name, value in frozen.items():
+    np.testing.assert_array_equal(found["vq_stats"]["other"][name], value)

@@ -112,6 +112,56 @@ def test_dropout_takes_the_finer_codebooks_from_the_latent(variables, z_BxTxD):
   assert used[B // 2 :] == [K - 1] * (B // 2) and min(used) < K - 1
 
 
+@pytest.mark.parametrize("name", ["factorized_rvq", "ema_rvq", "simvq"])
+def test_losses_are_summed_over_levels_or_averaged_over_those_in_use(
+  name, variables, z_BxTxD
+):
+  summed = QUANTIZERS[name].clone(dropout=0.0, loss_reduction="sum")
+  averaged = summed.clone(loss_reduction="mean")
+
+  @jax.jit
+  def losses(variables):
+    return [
+      [q.apply(variables, z_BxTxD, num_codebooks=k).losses for k in range(1, K + 1)]
+      for q in (summed, averaged)
+    ]
+
+  for books, (total, mean) in enumerate(zip(*losses(variables[name]), strict=True), 1):
+    assert total.keys() == mean.keys() and "commitment" in total
+    for loss, value in total.items():
+      np.testing.assert_allclose(value, books * mean[loss], 1e-6)
+
+
+def test_items_that_use_fewer_levels_have_their_own_mean(variables, z_BxTxD):
+  """Compares with each item's mean by itself, for the number that it has drawn."""
+  quantizer = QUANTIZERS["simvq"].clone(loss_reduction="mean")
+
+  @jax.jit
+  def run(variables, key):
+    rngs = {"quantizer": key}
+    trained = quantizer.apply(variables, z_BxTxD, train=True, rngs=rngs)
+    used_B = quantizer.apply({}, B, K, True, rngs=rngs, method="used")
+    alone = [
+      [
+        quantizer.apply(variables, z_BxTxD[b : b + 1], num_codebooks=k).losses
+        for k in range(1, K + 1)
+      ]
+      for b in range(B)
+    ]
+    return trained.losses, used_B, alone
+
+  found, used_B, alone = run(variables["simvq"], jax.random.key(1))
+  assert len(set(used_B.tolist())) > 1
+  for name, value in found.items():
+    each = [alone[b][used - 1][name] for b, used in enumerate(used_B)]
+    np.testing.assert_allclose(value, np.mean(each), 1e-5)
+
+
+def test_a_wrong_reduction_is_named():
+  with pytest.raises(ValueError, match="loss_reduction must be one of .*'max'"):
+    SimRVQ(D, K, 32, loss_reduction="max")
+
+
 @pytest.mark.parametrize(
   "wrong", [{"dropout": 1.5}, {"dropout_per": "frame"}, {"levels": (5, 2)}]
 )

@@ -10,6 +10,7 @@ import pytest
 from test_configs import CONFIGS, tiny
 
 from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import (
   DacDiscriminator,
@@ -18,9 +19,11 @@ from jaxcodec.codecs.discriminators import (
 )
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.vocos import VocosDecoder
+from jaxcodec.nn.remat import MODES, mode
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import plain
+from jaxcodec.train import flops
 from jaxcodec.train.step import COMPILE_FAST
 
 # As GPUs' and TPUs' compilers do, and CPU's would not by itself.
@@ -101,11 +104,22 @@ def test_transforms_that_devices_share_are_computed_again():
 def test_one_field_is_for_codec_and_discriminators():
   """Checks that one field sets all parts, and that changing it redoes no stage."""
   config, recorded = plain(tiny(CONFIGS[0])), []
-  for on in (False, True):
+  for on in ("none", "products", "full", True):
     asked = {**config, "codec_train": {**config["codec_train"], "remat": on}}
     task = make_codec_task(asked)
     parts = task.codec.encoder, task.codec.decoder, task.discriminator
-    assert [part.remat for part in parts] == [on] * 3
+    assert [part.remat for part in parts] == [mode(on)] * 3
     experiment = types.SimpleNamespace(config=asked)
     recorded.append(train_options.recorded_config(experiment, "codec_train"))
-  assert recorded[0] == recorded[1]
+  assert recorded == recorded[:1] * 4
+  wrong = {**config, "codec_train": {**config["codec_train"], "remat": "some"}}
+  with pytest.raises(ConfigError, match=r"codec_train.remat must be one of .*'some'"):
+    make_codec_task(wrong)
+
+
+def test_products_are_not_computed_again():
+  """Counts convolutions in gradients of a part that is computed again in two ways."""
+  module, shape = PARTS["dac_decoder"]
+  work = [flops.count(gradient(module.clone(remat=how), shape).jaxpr) for how in MODES]
+  assert work[0].recomputed == work[1].recomputed == 0 < work[2].recomputed
+  assert len({w.model for w in work}) == 1

@@ -109,6 +109,7 @@ def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
   got = _evaluate(even, _batch((6, 4, 5)))
   np.testing.assert_allclose(got["ce_per_codebook"], np.log(11), rtol=1e-6)
   np.testing.assert_allclose(got["ce_c0_wrong_semantic"], np.log(11), rtol=1e-6)
+  np.testing.assert_allclose(got["gain_per_codebook"], 0, atol=1e-6)
 
 
 def test_evaluation_gives_each_row_the_same_masks_in_any_batch(params):
@@ -116,7 +117,7 @@ def test_evaluation_gives_each_row_the_same_masks_in_any_batch(params):
   whole = _evaluate(params, batch)
   order = [2, 0, 1]
   moved = _evaluate(params, {k: v[np.array(order)] for k, v in batch.items()})
-  for name in ("loss", "ce_c0", "ce_per_codebook", "ce_c0_wrong_semantic", "weight"):
+  for name in ("loss", "ce_c0", "ce_per_codebook", "gain_per_codebook", "weight"):
     np.testing.assert_allclose(whole[name], moved[name], rtol=1e-5)
   pairs = [{k: v[rows] for k, v in batch.items()} for rows in (slice(2), slice(1, 3))]
   weights = [_evaluate(params, pair)["weight"] for pair in pairs]

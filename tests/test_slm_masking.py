@@ -87,15 +87,6 @@ def test_cross_entropy_is_optaxs():
   np.testing.assert_allclose(masking.cross_entropy(logits, code, 0.1), want, rtol=1e-5)
 
 
-def test_semantics_of_another_row_fill_this_one():
-  semantic = jnp.array([[1, 2, 3, 4], [5, 6, 0, 0], [9, 9, 9, 9], [7, 8, 9, 0]])
-  mask = _prefix([4, 2, 0, 3], 4)
-  got = masking.borrow_semantic(semantic, mask)
-  np.testing.assert_array_equal(got[0], [5, 6, 5, 6])
-  np.testing.assert_array_equal(got[1], [7, 8, 9, 7])
-  np.testing.assert_array_equal(got[3], [1, 2, 3, 4])
-
-
 def test_mean_over_ignores_what_is_not_chosen():
   x = jnp.array([[1.0, jnp.nan, 5.0]])
   assert masking.mean_over(x, jnp.array([[True, False, True]])) == 3

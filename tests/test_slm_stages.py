@@ -1,5 +1,6 @@
 """The slm and generate stages of a model that reads texts, on made-up tokens."""
 
+import dataclasses
 import functools
 import json
 import types
@@ -145,7 +146,7 @@ def test_the_folder_has_all_that_the_model_needs(experiment, trained):
   assert vocabulary == VOCABULARY
   # Two frames a symbol, of 10 ms.
   assert vocabulary.symbols_per_second == 50
-  assert generate._trained_model(experiment).symbols_per_frame == 0.5
+  assert generate._trained_model(experiment)[0].symbols_per_frame == 0.5
   config = json.loads(weights.load_metadata(folder / "params.safetensors")["config"])
   model = make_slm({"slm": config}, SPEC, VOCABULARY)
   variables = weights.load_params(folder / "params.safetensors")
@@ -194,8 +195,60 @@ def test_jobs_have_both_texts_and_the_whole_prompt(experiment):
     assert job.row["prompt_seconds"] == len(prompt["codes_TxK"]) / 100
 
 
+def _with(experiment, **sections):
+  config = {name: {**CONFIG[name], **fields} for name, fields in sections.items()}
+  return dataclasses.replace(experiment, config={**CONFIG, **config})
+
+
+def test_utterances_of_other_lengths_are_left_out_and_listed(experiment):
+  """Records have 4, 6 or 8 frames of 10 ms."""
+  bounds = {"min_seconds": 0.05, "max_seconds": 0.06}
+  bounded = _with(experiment, generate=bounds)
+  seconds = {f"test/{n}": 0.02 * (2 + n % 3) for n in (1, 2, 3, 4)}
+  kept = [name for name, long in seconds.items() if long == 0.06]
+  assert [job.row["id"] for job in prompts.make_jobs(bounded)] == kept != []
+  left_out = prompts.list_left_out(bounded)
+  assert {row["id"] for row in left_out} == seconds.keys() - set(kept)
+  for row in left_out:
+    assert row["seconds"] == pytest.approx(seconds[row["id"]])
+    bound = "shorter than generate.min" if row["seconds"] < 0.05 else "longer than gen"
+    assert row["reason"].startswith(bound)
+  assert prompts.list_left_out(experiment) == []
+  with pytest.raises(DataError, match="none of its 4 records .*1 to 2 s"):
+    prompts.make_jobs(_with(experiment, generate={"min_seconds": 1, "max_seconds": 2}))
+
+
+def test_a_model_that_is_asked_for_more_than_it_saw_warns(experiment, monkeypatch):
+  said = []
+  monkeypatch.setattr(
+    prompts.logging, "warning", lambda text, *a: said.append(text % a)
+  )
+  jobs = prompts.make_jobs(_with(experiment, slm_train={"max_seconds": 0.1}))
+  longest = max(job.seconds for job in jobs)
+  (line,) = said
+  count = sum(job.seconds > 0.1 for job in jobs)
+  assert line.startswith(f"LongerThanTrained: {count} of 4 utterances") and count
+  assert longest == max(
+    job.row["prompt_seconds"] + 0.02 * (2 + int(job.row["id"][-1]) % 3) for job in jobs
+  )
+  prompts.make_jobs(experiment)
+  assert len(said) == 1
+
+
 def _rows(folder):
   return list(map(json.loads, (folder / "index.jsonl").read_text().splitlines()))
+
+
+def _check_alignment(told, row):
+  """Checks what is said of where the first utterance was read."""
+  past = round(100 * row["prompt_seconds"])
+  percent_TxS = np.array(told["percent_TxS"])
+  assert told["id"] == row["id"] and told["prompt_frames"] == past
+  assert percent_TxS.shape == (past + row["frames"], len(told["symbols"]))
+  assert 0 <= percent_TxS.min() and percent_TxS.sum(1).max() <= 103  # rounded
+  assert 0 < told["focus"] <= 1 and told["frame_rate"] == 100
+  assert told["symbols"][0] == told["symbols"][-1] == ""
+  assert set(told["symbols"][1:-1]) <= set("abcdefgh")
 
 
 def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_path):
@@ -208,6 +261,7 @@ def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_
     assert 0 < row["frames"] <= 16 and row["ended"] in (True, False)
     audio_N, _ = soundfile.read(whole / row["wav"])
     assert len(audio_N) == 160 * row["frames"]
+  _check_alignment(json.loads((whole / "alignment.json").read_text()), rows[0])
   experiment.codec.stop = 2
   with pytest.raises(InterruptedError):
     generate.generate_all(experiment, cut)
@@ -233,7 +287,7 @@ def test_what_never_ended_or_never_began_is_told(experiment, tmp_path, monkeypat
   outputs = generate.generate_all(experiment, tmp_path)
   rows = _rows(tmp_path)
   assert [(row["frames"], row["ended"]) for row in rows] == list(ends.values())
-  assert rows[0]["wav"] is None and len(outputs) == 1 + 3
+  assert rows[0]["wav"] is None and len(outputs) == 2 + 2 * 3
   assert generate.generate_all(experiment, tmp_path) == outputs
   why = [evaluate._why_failed(row) for row in rows]
   assert "ended at once" in why[0] and why[1:] == [None, None, None]

@@ -114,6 +114,7 @@ def test_training_learns_to_use_the_condition(begun):
   after = evaluate(state, _batch(seed=99))
   assert after["ce_c0"] < 0.1
   assert after["ce_c0_wrong_semantic"] > after["ce_c0"] + 1
+  assert after["gain_per_codebook"][0] > 1
   assert after["accuracy_per_codebook"].min() > 0.95
   np.testing.assert_allclose(after["ce_c0"], after["ce_per_codebook"][0])
 

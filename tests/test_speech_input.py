@@ -85,7 +85,7 @@ def test_contents_that_cannot_be(models, arguments, message):
   "audio, rate, message",
   [
     (X, None, "voice_rate is missing"),
-    (X, 0, "sample_rate must be a positive integer, got 0"),
+    (X, 0, "sample_rate must be 1000 to 1000000, got 0"),
     (X[:3999], RATE, "voice: is 0.50 s long, too short: at least 0.5 s"),
     (np.tile(X, 4), RATE, "voice: is 2.40 s long, too long: at most 2.0 s"),
     (np.stack([X, X]), RATE, r"mono clip of shape \(N,\), got \(2, 4800\)"),

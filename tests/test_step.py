@@ -81,8 +81,12 @@ def test_flops_are_those_of_the_closed_form_and_of_xla():
   conv, product = 2 * 8 * 200 * 4 * 16 * 32, 2 * 8 * 200 * 32 * 64
   # Forward, and the gradients of the kernels and of what is between them.
   found = flops.count(step.jaxpr)
-  assert found == 2 * conv + 3 * product
-  assert found == pytest.approx(
+  assert found.total == found.model == 2 * conv + 3 * product
+  x_size, y_size, z_size = 8 * 400 * 16, 8 * 200 * 32, 8 * 200 * 64
+  kernel, matrix = 4 * 16 * 32, 32 * 64
+  convolved, multiplied = x_size + kernel + y_size, y_size + matrix + z_size
+  assert found.moved == 4 * (2 * convolved + 3 * multiplied)
+  assert found.total == pytest.approx(
     step.lower().compile().cost_analysis()["flops"], rel=0.1
   )
 
@@ -98,8 +102,27 @@ def test_flops_of_loops_and_branches():
     return lax.cond(x[0, 0] > 0, lambda x: x @ w @ w, lambda x: x @ w, x)
 
   x = jnp.ones((4, 16))
-  assert flops.count(jax.make_jaxpr(scanned)(x)) == 5 * once
-  assert flops.count(jax.make_jaxpr(chosen)(x)) == 2 * once
+  assert flops.count(jax.make_jaxpr(scanned)(x))[:2] == (5 * once, 0)
+  assert flops.count(jax.make_jaxpr(chosen)(x))[:2] == (2 * once, 0)
+
+
+def test_flops_that_are_computed_again_are_counted_apart():
+  w = jnp.ones((5, 16, 16))
+  once = 2 * 4 * 16 * 16
+
+  def loss(w, x, policy):
+    def layer(x, w):
+      return jnp.sin(x @ w) @ w, None
+
+    return lax.scan(jax.checkpoint(layer, policy=policy), x, w)[0].sum()
+
+  def work(policy):
+    grad = jax.grad(lambda w, x: loss(w, x, policy), (0, 1))
+    return flops.count(jax.make_jaxpr(grad)(w, jnp.ones((4, 16))))
+
+  # Two products forward, four backward; the first is needed again.
+  assert work(None)[:2] == (5 * 6 * once, 5 * once)
+  assert work(jax.checkpoint_policies.dots_saveable)[:2] == (5 * 6 * once, 0)
 
 
 class Device:
@@ -130,10 +153,10 @@ def test_rates_of_a_window(monkeypatch):
 
   found = rates.Rates(Batches, Mesh)
   found.restart()
-  found.tick(275e12, 8)
+  found.tick(flops.Work(200e12, 75e12), 8)
   found.skip(1.0)
   Batches.wait_seconds = 8.5
-  found.tick(275e12, 8)
+  found.tick(flops.Work(200e12, 75e12), 8)
   assert found.take() == {
     "step_seconds": 1.5,
     "step_seconds_std": 0.5,
@@ -141,7 +164,8 @@ def test_rates_of_a_window(monkeypatch):
     "examples_per_s_per_device": pytest.approx(8 / 3),
     "input_wait_fraction": 0.5,
     "flops_per_s_per_device": pytest.approx(275e12 / 3),
-    "mfu": pytest.approx(1 / 3),
+    "mfu": pytest.approx(200 / 275 / 3),
+    "hfu": pytest.approx(1 / 3),
     "device_memory_peak_bytes": 6.0,
   }
   assert found.take() == {}

@@ -9,6 +9,7 @@ import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
 from jaxcodec import presets
+from jaxcodec.build.codec import with_defaults
 from jaxcodec.evals.results import read_results
 from jaxcodec.report.study.tables import to_csv, to_markdown
 from jaxcodec.stats import significance
@@ -145,12 +146,45 @@ def test_seeds_are_pooled_by_utterance(tmp_path):
   assert len(pooled.ids) == 10 and pooled.bottom_UxM.sum() == words
 
 
+def test_both_designs_are_judged_each_by_its_own_systems(tmp_path):
+  changes = dict(
+    slms={"maskgit": "configs/a.py"},
+    codecs=["dacq_vocos", "encodecq_vocos"],
+    design="both",
+    frozen={"tokens": ["dacq_vocos", "encodecq_vocos"], "decoders": ["vocos", "dac"]},
+  )
+  cells = plan(tmp_path, **changes)
+  write_cells(cells)
+  study = collect(settings(**changes), cells, {})
+  assert study["design"] == "joint" and list(study["codecs"]) == changes["codecs"]
+  frozen = study["other_designs"]["frozen"]
+  parts = {(c["quantizer"], c["decoder"]) for c in frozen["codecs"].values()}
+  grid = {(q, d) for q in ("factorized", "ema") for d in ("vocos", "dac")}
+  assert parts == grid
+  assert set(study["tokens"]) == set(changes["codecs"])
+  found = _results(cells, "dacq_vocos+dac-maskgit-s0")["generation"]["wer"]["mean"]
+  assert frozen["generation"]["maskgit"]["dacq_vocos+dac"]["wer"]["mean"] == found
+  assert [f["number"] for f in frozen["findings"]] == [1, 2, 3, 4, 5]
+  text = to_markdown(study)
+  assert "Design: joint" in text and "every decoder speaks the same codes" in text
+  assert text.count("| dacq_vocos+dac") >= 2
+  systems = {row["system"] for row in csv.DictReader(io.StringIO(to_csv(study)))}
+  assert {"dacq_vocos", "dacq_vocos+dac"} <= systems
+
+  alone = changes | {"design": "frozen"}
+  study = collect(settings(**alone), plan(tmp_path, **alone), {})
+  assert study["design"] == "frozen" and len(study["codecs"]) == 4
+  assert study["other_designs"] == {}
+
+
 def test_cells_of_other_settings_are_refused(tmp_path):
   slms = {"maskgit": "configs/a.py"}
   cells = plan(tmp_path, slms=slms, codecs=["dac", "dacq_vocos"])
   write_cells(cells[:2])
   write_cells(cells[2:], config={"codec_train": CODEC_TRAIN | {"steps": 5}})
-  with pytest.raises(StudyError, match="codec_train.steps: 3 -> 5"):
+  with pytest.raises(
+    StudyError, match="codec_train.steps: 3 in dac-.*; 5 in dacq_vocos"
+  ):
     collect(settings(slms=slms), cells, {})
 
 
@@ -161,8 +195,10 @@ def test_a_codec_without_codebooks_is_a_system_like_others(tmp_path):
   codec["quantizer"] = {"name": "fsq", "num_codebooks": 2, "levels": [4, 4]}
   write_cells(cells[:2])
   write_cells(cells[2:], config={"codec": codec})
-  found = collect(settings(slms=slms), cells, {})
+  found = collect(settings(slms=slms), cells, {}, with_defaults)
   assert found["codecs"]["dacq_vocos"]["quantizer"] == "fsq"
+  assert any("quantizer.dropout: 0.5" in line for line in found["differences"]["codec"])
+  assert "Unequal conditions: codecs differ in codec.quantizer.dr" in to_markdown(found)
   assert "fsq" in json.dumps(found) and to_markdown(found)
 
 

@@ -15,11 +15,11 @@ import pytest
 from study_helpers import CODEC_TRAIN, fake_config, plan
 
 from jaxcodec import stages
-from jaxcodec.build.codec import make_codec
+from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.recipes.args import literal
-from jaxcodec.study import grid, runner
+from jaxcodec.study import conditions, grid, runner
 
 # Fails where its workdir says so; writes down what it was run with.
 PROGRAM = """
@@ -46,7 +46,7 @@ def test_codecs_come_before_what_uses_them_and_are_shared(tmp_path):
   assert len(cells) == 2 * 4 * 3 and len({cell.name for cell in cells}) == len(cells)
   seen = set()
   for cell in cells:
-    assert cell.needs is None or cell.needs in seen
+    assert set(cell.needs) <= seen
     seen.add(cell.name)
   by_name = {cell.name: cell for cell in cells}
   user, own = by_name["dac-other-s1"], by_name["dac-s1"]
@@ -58,13 +58,57 @@ def test_codecs_come_before_what_uses_them_and_are_shared(tmp_path):
     assert {"--config.seed=1", "--config.data.source=folder"} <= set(cell.command)
 
 
+FROZEN = {
+  "design": "frozen",
+  "frozen": {"tokens": ["dacq_vocos", "encodecq_vocos"], "decoders": ["vocos", "dac"]},
+}
+
+
+def test_decoders_speak_what_a_language_model_generated_once(tmp_path):
+  cells = plan(tmp_path, **FROZEN)
+  assert len(cells) == 2 * (1 + 2 + 2 * (1 + 2))
+  by_name, seen = {cell.name: cell for cell in cells}, set()
+  for cell in cells:
+    assert set(cell.needs) <= seen
+    seen.add(cell.name)
+  folder = tmp_path / "cells"
+  trained = by_name["dacq_vocos+dac-s0"]
+  assert trained.needs == ("dacq_vocos-s0",) and trained.design is None
+  expected = {
+    f"--tokens_from={folder / 'dacq_vocos-s0'}",
+    f"--config.codec_train.init_from={folder / 'dacq_vocos-s0'}",
+    '--config.codec_train.freeze=("encoder","quantizer")',
+    "--config.stages=codec",
+    "--config=configs/a.py:runlocal,codec=dacq_vocos+dac",
+  }
+  assert expected <= set(trained.command)
+  spoken = by_name["dacq_vocos+dac-other-s0"]
+  assert spoken.needs == ("dacq_vocos+dac-s0", "dacq_vocos-other-s0")
+  assert f"--slm_from={folder / 'dacq_vocos-other-s0'}" in spoken.command
+  assert f"--codec_from={folder / 'dacq_vocos+dac-s0'}" in spoken.command
+  assert "--config.stages=generate,evaluate,report" in spoken.command
+  once = by_name["dacq_vocos-other-s0"]
+  assert "--config.stages=slm,generate" in once.command and once.design is None
+
+
+def test_both_designs_share_the_cells_that_they_have_in_common(tmp_path):
+  joint, frozen = plan(tmp_path), plan(tmp_path, **FROZEN)
+  both = plan(tmp_path, **FROZEN | {"design": "both"})
+  names = [{cell.name for cell in cells} for cells in (joint, frozen, both)]
+  assert names[2] == names[0] | names[1] and len(both) == len(names[2])
+  (shared,) = (cell for cell in both if cell.name == "dacq_vocos-other-s0")
+  assert shared.design == "joint" and shared.last == "evaluate"
+
+
 def test_the_dry_run_is_a_shell_command_a_cell(tmp_path):
   cells = plan(tmp_path / "a b")
   *lines, last = grid.as_lines(cells, "python launch/study.py").splitlines()
   assert len(lines) == len(cells) and "--collect" in last
   for line, cell in zip(lines, cells, strict=True):
     assert shlex.split(line, comments=True) == ["python", *cell.command]
-    assert (f"after {cell.needs}" in line) == (cell.needs is not None)
+    assert line.endswith(
+      f"after {' and '.join(cell.needs)}" if cell.needs else cell.name
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +116,8 @@ def test_the_dry_run_is_a_shell_command_a_cell(tmp_path):
   [
     ({"codecs": []}, "codecs: expected one or more"),
     ({"seeds": [1, 1]}, "seeds: .* each once"),
+    ({"design": "cold"}, "design: expected one of joint, frozen, both, got 'cold'"),
+    (FROZEN | {"frozen": {"tokens": []}}, "frozen.tokens: expected one or more"),
     ({"codecs_of": "valle"}, "codecs_of: 'valle' is none"),
     ({"overrides": ["seed=3"]}, "overrides: .*'seed=3'"),
     ({"overrides": ["third:slm_train.steps=3"]}, "one of maskgit, other, got 'third:"),
@@ -97,28 +143,80 @@ def specs(configs):
   }
 
 
-def test_cells_must_match_in_what_they_share():
-  configs = {name: fake_config(name) for name in ("dac", "encodec", "encodecq_vocos")}
-  grid.check_matched(configs, specs(configs))
-  configs["encodec"]["codec"]["quantizer"]["num_codebooks"] = 4
-  with pytest.raises(grid.StudyError, match="dac and encodec differ: tokens.kbps: 4.0"):
-    grid.check_matched(configs, specs(configs))
-  configs["encodec"] = fake_config("encodec") | {
-    "codec_train": CODEC_TRAIN | {"steps": 9}
-  }
-  with pytest.raises(grid.StudyError, match="codec_train.steps: 3 -> 9"):
-    grid.check_matched(configs, specs(configs))
+def _configs(*names):
+  return {name: fake_config(name) for name in names}
+
+
+def _check(configs):
+  written_out = {name: with_defaults(config) for name, config in configs.items()}
+  return conditions.check_matched(written_out, specs(configs))
+
+
+def test_rows_may_differ_in_their_parts_alone():
+  configs = _configs("baseline", "encodecq_vocos", "dacq_vocos", "simvq_vocos")
+  assert _check(configs) == ([], [], [])
+  configs |= _configs("dac", "encodec")
+  *others, encoder = _check(configs)
+  assert others == [[], []]
+  lstm = "codec.encoder.lstm_layers: 0 in baseline, encodecq_vocos, dacq_vocos and 1"
+  assert any(line.startswith(lstm) and "2 in encodec" in line for line in encoder)
+
+
+@pytest.mark.parametrize(
+  ("part", "field", "value", "message"),
+  [
+    ("quantizer", "num_codebooks", 4, "tokens.kbps: 4.0 in dac, baseline; 2.0 in enco"),
+    ("quantizer", "dropout_per", "batch", 'dropout_per: "item" in dac, baseline; "ba'),
+    ("quantizer", "loss_reduction", "mean", 'loss_reduction: "sum" in dac, .*; "mean"'),
+    ("quantizer", "dropout", 1.0, "quantizer.dropout: 0.5 in dac, baseline; 1.0 in e"),
+    ("quantizer", "decay", 0.9, "quantizer.decay: 0.99 in baseline; 0.9 in encodecq"),
+    ("decoder", "mlp_width", 8, "decoder of vocos.mlp_width: 8 in encodecq_vocos; 15"),
+  ],
+)
+def test_what_else_rows_differ_in_is_told(part, field, value, message):
+  configs = _configs("dac", "baseline", "encodecq_vocos", "dacq_vocos")
+  configs["encodecq_vocos"]["codec"][part][field] = value
+  if part == "quantizer":
+    del configs["dacq_vocos"]
+  with pytest.raises(grid.StudyError, match=message):
+    _check(configs)
+
+
+def test_every_difference_in_training_is_told():
+  configs = _configs("dac", "encodec")
+  configs["encodec"]["codec_train"] = CODEC_TRAIN | {"steps": 9, "batch_size": 2}
+  configs["encodec"]["evaluate"] = {"num_utterances": 10, "opus": True}
+  with pytest.raises(grid.StudyError) as error:
+    _check(configs)
+  assert str(error.value).splitlines()[1:] == [
+    "  codec_train.batch_size: 4 in dac; 2 in encodec",
+    "  codec_train.steps: 3 in dac; 9 in encodec",
+    "  evaluate.opus: (absent) in dac; true in encodec",
+  ]
+
+
+def test_a_language_model_is_compared_with_itself():
+  configs = _configs("dac", "dacq_vocos", "baseline")
+  for (name, config), slm in zip(configs.items(), "aab", strict=True):
+    config["slm"] = {"name": slm, "width": len(slm) if name != "baseline" else 9}
+  assert not conditions.compare(configs, specs(configs)).training
+  configs["dac"]["slm"]["width"] = 2
+  found = conditions.compare(configs, specs(configs)).training
+  assert found == ["slm of a.width: 2 in dac; 1 in dacq_vocos"]
 
 
 def test_a_codec_without_codebooks_matches_by_its_bitrate():
   """FSQ's config has levels instead of a codebook size."""
-  configs = {name: fake_config(name) for name in ("dac", "dacq_vocos")}
+  configs = _configs("dac", "dacq_vocos")
   quantizer = {"name": "fsq", "num_codebooks": 8, "levels": (8, 8, 4, 4)}
   configs["dacq_vocos"]["codec"]["quantizer"] = quantizer
-  grid.check_matched(configs, specs(configs))
+  with pytest.raises(grid.StudyError, match="quantizer.dropout: 0.5 in dac; 0.0 in"):
+    _check(configs)
+  quantizer["dropout"] = 0.5
+  _check(configs)
   quantizer["levels"] = (8, 8, 4, 3)
-  with pytest.raises(grid.StudyError, match="tokens.kbps: 4.0 -> 3.83"):
-    grid.check_matched(configs, specs(configs))
+  with pytest.raises(grid.StudyError, match="tokens.kbps: 4.0 in dac; 3.83"):
+    _check(configs)
 
 
 def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
@@ -167,10 +265,10 @@ def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):
   )
   study = textwrap.dedent(f"""
     import pathlib
-    from jaxcodec.study import grid, runner
+    from jaxcodec.study import conditions, grid, runner
     folder = pathlib.Path({str(tmp_path)!r})
     command = ({str(cell)!r}, str(folder))
-    cell = grid.Cell("a", "dac", None, 0, None, folder, "", command)
+    cell = grid.Cell("a", "dac", None, 0, (), folder, "", command)
     runner.run_cells([cell], folder)
   """)
   process = subprocess.Popen([sys.executable, "-c", study], env=dict(os.environ))
@@ -190,18 +288,34 @@ def _load(file, argument):
   return runpy.run_path(str(ROOT / file))["get_config"](argument)
 
 
-@pytest.mark.parametrize(("argument", "codecs"), [("", 7), ("runlocal", 4)])
-def test_the_committed_grid_is_matched(tmp_path, argument, codecs):
+@pytest.mark.parametrize(
+  ("argument", "count"),
+  [
+    ("", 3 * 8 * (1 + 2)),
+    ("runlocal", 4 * (1 + 2)),
+    ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
+  ],
+)
+def test_the_committed_grid_is_matched(tmp_path, argument, count):
   chosen = json.loads(_load("configs/study.py", argument).to_json())
   cells = grid.plan(chosen, tmp_path, "launch/main.py")
-  assert len(cells) == codecs * (1 + 2)
+  assert len(cells) == count
+  cells = [cell for cell in cells if cell.seed == 0]
   configs = {}
   for cell in cells:
     config = _load(*cell.config.split(":"))
-    values = dict(override.split("=") for override in chosen["overrides"])
+    values = dict(override.split("=") for override in cell.overrides)
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
     configs[cell.name] = json.loads(config.to_json())
-  grid.check_matched(configs, specs(configs))
+  _check(configs)
+
+
+def test_seeds_are_added():
+  settings = {"seeds": [0], "arg": "runlocal"}
+  assert grid.with_seeds(settings, ["2", "1"]) == settings | {"seeds": [0, 2, 1]}
+  for added, message in ((["x"], "integers, got 'x'"), (["1", "0"], "0 is one of")):
+    with pytest.raises(grid.StudyError, match=f"add_seeds: .*{message}"):
+      grid.with_seeds(settings, added)
 
 
 def test_a_language_model_has_values_of_its_own(tmp_path):

@@ -43,6 +43,34 @@ def test_a_difference_of_means_has_the_paired_t_interval():
   np.testing.assert_allclose(found["ci95"], expected, atol=0.003)
 
 
+def _of_seeds(values_SxUxM):
+  ones = np.ones_like(values_SxUxM)
+  by_seed = tuple(zip(values_SxUxM, ones, strict=True))
+  whole = _aligned(values_SxUxM.sum(0), ones.sum(0))
+  return whole._replace(by_seed=by_seed)
+
+
+def test_seeds_are_resampled_as_well():
+  """What only the seed changes has the variance of a mean of drawn seeds."""
+  of_seed = np.array([1.0, 2.0, 4.0])
+  values = np.broadcast_to(of_seed[:, None, None], (3, 20, 1))
+  replicates = _of_seeds(values).resampled()[:, 0]
+  assert replicates.std() == pytest.approx(of_seed.std() / np.sqrt(3), rel=0.05)
+  assert set(np.round(replicates, 9)) <= {
+    round(sum(drawn) / 3, 9) for drawn in itertools.product(of_seed, repeat=3)
+  }
+
+
+def test_seeds_that_agree_add_nothing_to_the_interval():
+  values = np.random.default_rng(0).normal(size=(30, 2))
+  together = _of_seeds(np.stack([values, values]))
+  np.testing.assert_allclose(together.resampled(), _aligned(values).resampled())
+  picked = together.columns(1).rows([3, 4]).scaled(-1.0)
+  assert picked.ids == ("3", "4") and len(picked.by_seed) == 2
+  np.testing.assert_allclose(picked.means(), -values[3:5, 1:].mean(0))
+  np.testing.assert_allclose(picked.by_seed[0][0], -values[3:5, 1:])
+
+
 def test_corpus_rates_agree_with_scipys_bootstrap_and_with_results_json():
   aligned = _rates(np.random.default_rng(1))
   errors_U, words_U = aligned.top_UxM[:, 0], aligned.bottom_UxM[:, 0]

@@ -50,6 +50,15 @@ def test_round_trip(tmp_path, size):
   assert json.dumps(header, sort_keys=True).encode() in path.read_bytes()
 
 
+def test_channels_come_back_and_one_leaves_the_file_as_it_was(tmp_path):
+  path = tmp_path / "a.jxc"
+  token_file.write(path, _content(num_channels=3))
+  assert token_file.read(path).num_channels == 3
+  token_file.write(path, _content())
+  assert b"num_channels" not in path.read_bytes()
+  assert token_file.read(path).num_channels == 1
+
+
 def test_size_is_that_of_the_bits(tmp_path):
   for frames in (100, 900):
     token_file.write(tmp_path / f"{frames}.jxc", _content((frames,)))
@@ -107,6 +116,7 @@ def _rewritten(data, version=1, codes=None, **changes):
     (dict(gains=[[1.0], [2.0], [1.0, 2.0]]), "as many for each clip"),
     (dict(sample_rate="x"), "sample_rate must be a positive integer"),
     (dict(fingerprint=None), "fingerprint must be a string"),
+    (dict(num_channels=2), "3 clips are no recordings of 2 channels"),
   ],
 )
 def test_foreign_and_newer_files_are_named(tmp_path, changes, message):

@@ -97,6 +97,8 @@ def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
   np.testing.assert_allclose(got["loss"], np.log(21) + np.log(20), rtol=1e-6)
   # Of even odds the first is taken, which is right for the first code of all.
   np.testing.assert_allclose(got["accuracy_per_codebook"], [1 / 5, 0, 0, 0])
+  np.testing.assert_allclose(got["ce_c0_wrong_text"], np.log(21), rtol=1e-6)
+  np.testing.assert_allclose(got["gain_per_codebook"], np.zeros(4), atol=1e-6)
   assert got["weight"] == 4
 
 

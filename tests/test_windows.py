@@ -8,11 +8,14 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.dry_run import collectives
 from jaxcodec.nn import ops
 
 WHOLE, SHORT = 2**40, 900  # numbers in a window
+# Of a codec of magnitudes.
+HALF = dict(width=6, mlp_width=8, depth=1, n_fft=40, hop=20, sub_hop=10)
 ENCODERS = {
   "dac": DacEncoder(4, (2, 5, 4)),
   "dac of one block": DacEncoder(4, (5,)),
@@ -21,6 +24,7 @@ ENCODERS = {
   "seanet that looks ahead": SeanetEncoder(
     4, (4, 5), residual_layers=2, lstm_layers=0, causal=False, pad_mode="constant"
   ),
+  "magnitude": MagnitudeEncoder(**HALF),
 }
 DECODERS = {
   "dac": DacDecoder(32, (4, 5, 2)),
@@ -31,6 +35,7 @@ DECODERS = {
   "seanet that looks ahead": SeanetDecoder(
     16, (5, 4), residual_layers=2, lstm_layers=0, causal=False
   ),
+  "magnitude": MagnitudeDecoder(**HALF, iterations=4),
 }
 
 
@@ -68,6 +73,8 @@ def check_sight(monkeypatch, module, v, x_BxTxC):
   """Checks that NaN at a place reaches as many frames as in the whole."""
   if getattr(module, "lstm_layers", 0):
     return  # through which it reaches all that follows
+  if isinstance(module, MagnitudeEncoder | MagnitudeDecoder):
+    return  # in which NaN is a magnitude of 0
   places = np.arange(0, x_BxTxC.shape[1], 1 + x_BxTxC.shape[1] // 150)
   x_BxTxC = np.repeat(x_BxTxC[:1], len(places), 0)
   x_BxTxC[np.arange(len(places)), places] = np.nan
@@ -94,10 +101,12 @@ def test_decoder(monkeypatch, name):
   check(monkeypatch, module, v, z_BxTxD, module.hop - 1)
 
 
-@pytest.mark.parametrize("name", ["dac", "seanet"])
-def test_windows_are_used(monkeypatch, name):
-  module = ENCODERS[name]
-  v, x = case(module, 111 * module.hop, 1)
+@pytest.mark.parametrize("name", ["dac", "seanet", "magnitude"])
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_windows_are_used(monkeypatch, half, name):
+  module = {"encoder": ENCODERS, "decoder": DECODERS}[half][name]
+  shape = (111 * module.hop, 1) if half == "encoder" else (111, 8)
+  v, x = case(module, *shape)
   loops = {}
   for numbers in (WHOLE, SHORT):
     monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
@@ -105,10 +114,13 @@ def test_windows_are_used(monkeypatch, name):
   assert loops[SHORT] > loops[WHOLE]
 
 
-@pytest.mark.parametrize("module", [ENCODERS["seanet"], DECODERS["dac"]])
+@pytest.mark.parametrize(
+  "module",
+  [ENCODERS["seanet"], DECODERS["dac"], ENCODERS["magnitude"]],
+)
 def test_devices_that_share_a_batch_send_nothing(monkeypatch, module):
   monkeypatch.setattr(ops, "window_numbers", lambda: SHORT)
-  shape = (111, 8) if module is DECODERS["dac"] else (111 * module.hop, 1)
+  shape = (111, 8) if module in DECODERS.values() else (111 * module.hop, 1)
   x_BxTxC = jnp.ones((8, *shape))
   v = variables(module, x_BxTxC[:, : 8 * module.hop])
   mesh = Mesh(np.array(jax.devices()), ("data",))
@@ -150,26 +162,31 @@ def test_training_fresh_weights_and_captured_values_are_whole(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  "module",
+  "module,whole",  # which has at least two arrays of the width near the audio
   [
-    DacEncoder(8, (2, 4, 5), latent_dim=4),
-    SeanetEncoder(8, (2, 4, 5), latent_dim=4, lstm_layers=0),
+    (DacEncoder(8, (2, 4, 5), latent_dim=4), 60),
+    (SeanetEncoder(8, (2, 4, 5), latent_dim=4, lstm_layers=0), 60),
+    (ENCODERS["magnitude"], 30),
+    (DECODERS["magnitude"], 60),
   ],
 )
-def test_memory_is_that_of_a_window(monkeypatch, module):
+def test_memory_is_that_of_a_window(monkeypatch, module, whole):
   """A longer clip adds only its joined pieces, a few numbers per sample."""
-  v, _ = case(module, 8 * module.hop, 1)
-  samples = 2000 * module.hop
+  hop, channels = (1, 8) if module in DECODERS.values() else (module.hop, 1)
+  v, _ = case(module, 8 * hop, channels)
+  samples, length = 2000 * module.hop, 2000 * hop
 
   def added(numbers):
     """Returns the added bytes per sample."""
     monkeypatch.setattr(ops, "window_numbers", lambda n=numbers: n)
     compiled = [
       jax.jit(lambda v, x: module.apply(v, x)).lower(v, x).compile()
-      for x in (jax.ShapeDtypeStruct((1, n * samples, 1), jnp.float32) for n in (1, 4))
+      for x in (
+        jax.ShapeDtypeStruct((1, n * length, channels), jnp.float32) for n in (1, 4)
+      )
     ]
     one, four = (c.memory_analysis().temp_size_in_bytes for c in compiled)
     return (four - one) / (3 * samples)
 
-  assert added(WHOLE) > 60  # two arrays of eight channels
+  assert added(WHOLE) > whole
   assert added(8000) < 20

@@ -7,13 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.data.audio.decoding import MAX_RATE, MIN_RATE
 from jaxcodec.types import Tokens, TokenSpec
 
+AVERAGE, KEEP = "average", "keep"
 _INT16 = 1 << 15
+_FULL_SCALE = 16.0  # what overshoots 1 by more holds integers
+# Sound has no more channels than this, and nobody's clips are as short.
+_MOST_CHANNELS = 16
 
 
 def clips(
-  audio: Any, lengths: Sequence[int] | None, num_channels: int
+  audio: Any,
+  lengths: Sequence[int] | None,
+  num_channels: int,
+  channels: str | None = None,
 ) -> list[np.ndarray]:
   """Returns the valid samples of each item, (N, C) float32.
 
@@ -21,9 +29,12 @@ def clips(
     audio: (N,), (B, N) or (B, N, C); floats in [-1, 1], or int16.
     lengths: valid samples of each item; samples beyond are not looked at.
     num_channels: C of the codec.
+    channels: what becomes of others: they are `AVERAGE`d, or `KEEP` makes each an item
+      of its own; None makes them an error.
 
   Raises:
-    ValueError: wrong rank, channels, type or lengths; empty audio, NaN or infinity.
+    ValueError: wrong rank, channels, type or lengths; empty audio, NaN, infinity or
+      samples far beyond 1.
   """
   audio = np.asarray(audio)
   if not 1 <= audio.ndim <= 3:
@@ -32,8 +43,14 @@ def clips(
     )
   if not audio.size:
     raise ValueError(f"audio must not be empty, got shape {audio.shape}")
+  _refuse_samples_first(audio.shape)
   if audio.ndim < 3:
     audio = audio.reshape(-1, audio.shape[-1], 1)
+  if channels not in (None, AVERAGE, KEEP):
+    raise ValueError(f"channels must be {AVERAGE!r} or {KEEP!r}, got {channels!r}")
+  if channels and num_channels == 1:
+    whole = clips(audio, lengths, audio.shape[2])
+    return [part for clip_NxC in whole for part in _mono(clip_NxC, channels)]
   if audio.shape[2] != num_channels:
     raise ValueError(
       f"this codec is for {num_channels} channels: expected audio of shape"
@@ -48,12 +65,34 @@ def clips(
   for index, item in enumerate(items):
     if not np.isfinite(item).all():
       raise ValueError(f"audio must be finite, got NaN or infinity in item {index}")
+    if (peak := np.abs(item).max()) > _FULL_SCALE:
+      raise ValueError(
+        f"audio must be floats in [-1, 1], or int16; item {index} reaches {peak:.4g}:"
+        " divide floats that hold 16-bit integers by 32768"
+      )
   return items
 
 
+def _mono(clip_NxC: np.ndarray, channels: str) -> list[np.ndarray]:
+  """Returns the channels' average, or each of them, (N, 1)."""
+  if channels == AVERAGE:
+    return [clip_NxC.mean(axis=1, keepdims=True)]
+  return np.split(clip_NxC, clip_NxC.shape[1], axis=1)
+
+
+def _refuse_samples_first(shape: tuple[int, ...]) -> None:
+  """Raises ValueError for (N, C), as soundfile reads: it isn't N clips of C samples."""
+  if len(shape) == 2 and shape[1] <= _MOST_CHANNELS < shape[0]:
+    raise ValueError(
+      f"audio of shape {shape} looks like (N, C), a clip of {shape[1]} channels:"
+      " expected (N,), (B, N) or (B, N, C); audio.mean(axis=1) averages the channels,"
+      " audio[None] is a batch of one clip"
+    )
+
+
 def sample_rate(rate: Any, default: int) -> int:
-  """Returns a rate in Hz; raises ValueError if it is not a positive integer."""
-  return default if rate is None else _integer(rate, "sample_rate", 1)
+  """Returns a rate in Hz; raises ValueError if it is none that sound has."""
+  return default if rate is None else _integer(rate, "sample_rate", MIN_RATE, MAX_RATE)
 
 
 def num_codebooks(wanted: Any, spec: TokenSpec) -> int:

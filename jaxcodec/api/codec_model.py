@@ -20,13 +20,15 @@ class CodecModel:
   Attributes:
     spec: the codec's `TokenSpec`.
     num_channels: C of the audio.
-    fingerprint: sha256 of the weights; kept in the tokens' origin.
+    fingerprint: sha256 of the encoder's and the quantiser's weights, which make the
+      tokens; kept in their origin.
     runner: the compiled codec, for many clips.
   """
 
   def __init__(self, codec: Codec, variables: Any):
     self.spec, self.num_channels = codec.spec, codec.num_channels
-    self.fingerprint = weights.fingerprint(variables)
+    self.fingerprint = weights.token_fingerprint(variables)
+    self._of_all_weights = weights.fingerprint(variables)
     self.runner = CodecRunner(codec, variables)
     self._codec = codec
 
@@ -41,6 +43,7 @@ class CodecModel:
     sample_rate: int | None = None,
     lengths: Sequence[int] | None = None,
     num_codebooks: int | None = None,
+    channels: str | None = None,
   ) -> Tokens:
     """Encodes each item of a batch as if it were alone.
 
@@ -49,25 +52,34 @@ class CodecModel:
       sample_rate: of the audio, Hz; the codec's if None. Other rates are resampled.
       lengths: samples of each item, N if None; samples beyond have no influence.
       num_codebooks: how many codebooks to use, from the coarsest; all if None.
+      channels: what a codec of one channel does with several: `average` them, or
+        `keep` each as an item of its own, which `decode` joins again. None makes
+        them an error.
 
     Returns:
-      Tokens of B items with their origin, as numpy arrays.
+      Tokens of B items, or B * C where channels are kept, with their origin, as numpy
+      arrays.
 
     Raises:
       ValueError: naming the argument that is wrong, before anything is computed.
     """
     rate = checks.sample_rate(sample_rate, self.sample_rate)
     K = checks.num_codebooks(num_codebooks, self.spec)
-    originals = checks.clips(audio, lengths, self.num_channels)
+    originals = checks.clips(audio, lengths, self.num_channels, channels)
     num_samples = [len(clip_NxC) for clip_NxC in originals]
     own_lengths = [self.length_at_own_rate(length, rate) for length in num_samples]
     each = self.runner.encode_each(
       own_lengths, lambda i: resample(originals[i], rate, self.sample_rate), K
     )
-    return self.make_tokens(in_order(each, len(originals)), num_samples, rate)
+    coded = in_order(each, len(originals))
+    shape, apart = np.shape(audio), channels == checks.KEEP and self.num_channels == 1
+    num_apart = shape[2] if apart and len(shape) == 3 else 1
+    return self.make_tokens(coded, num_samples, rate, num_apart)
 
   def decode(self, tokens: Tokens, *, any_weights: bool = False) -> np.ndarray:
     """Decodes tokens to audio (B, N, C) float32 at the codec's rate.
+
+    Where the items were channels coded apart, B is the number of recordings.
 
     Each item has the length of its origin at the codec's rate (see `num_samples`),
     with zeros beyond; tokens without an origin give all samples of their frames.
@@ -85,7 +97,7 @@ class CodecModel:
     audio_BxNxC = np.zeros((len(items), max(lengths), self.num_channels), np.float32)
     for row, audio_NxC in each:
       audio_BxNxC[row, : lengths[row]] = audio_NxC[: lengths[row]]
-    return audio_BxNxC
+    return _join_channels(audio_BxNxC, tokens)
 
   def num_samples(self, tokens: Tokens) -> list[int]:
     """Returns how many samples each item has at the codec's rate.
@@ -113,7 +125,10 @@ class CodecModel:
     self, tokens: Tokens, any_weights: bool = False
   ) -> tuple[list[Coded], list[int]]:
     """Returns the tokens' items and their `num_samples`; raises as `decode` does."""
-    checks.tokens(tokens, self._codec, None if any_weights else self.fingerprint)
+    expected, origin = self.fingerprint, getattr(tokens, "origin", None)
+    if origin is not None and origin.fingerprint == self._of_all_weights:
+      expected = self._of_all_weights  # in tokens of earlier versions
+    checks.tokens(tokens, self._codec, None if any_weights else expected)
     return _items(tokens, self._codec), self.num_samples(tokens)
 
   def length_at_own_rate(self, num_samples: int, sample_rate: int) -> int:
@@ -127,7 +142,11 @@ class CodecModel:
     return length
 
   def make_tokens(
-    self, coded: Sequence[Coded], num_samples: Sequence[int], sample_rate: int
+    self,
+    coded: Sequence[Coded],
+    num_samples: Sequence[int],
+    sample_rate: int,
+    num_channels: int = 1,
   ) -> Tokens:
     """Pads coded clips to one batch.
 
@@ -135,15 +154,27 @@ class CodecModel:
       coded: one clip each.
       num_samples: of each clip, at `sample_rate`.
       sample_rate: of the clips before resampling, Hz.
+      num_channels: how many clips in succession are the channels of one recording.
     """
     longest = max(len(one.codes_TxK) for one in coded)
-    origin = Origin(np.array(num_samples), sample_rate, self.spec, self.fingerprint)
+    origin = Origin(
+      np.array(num_samples), sample_rate, self.spec, self.fingerprint, num_channels
+    )
     return Tokens(
       np.stack([_pad_end(one.codes_TxK, longest) for one in coded]),
       np.stack([_pad_end(_mask(one), longest) for one in coded]),
       _stack_gains(coded),
       origin,
     )
+
+
+def _join_channels(audio_BxNxC: np.ndarray, tokens: Tokens) -> np.ndarray:
+  """Makes one recording of the items that are its channels."""
+  channels = 1 if tokens.origin is None else tokens.origin.num_channels
+  if channels == 1 or len(audio_BxNxC) % channels:
+    return audio_BxNxC
+  parts_BxCxN = audio_BxNxC[..., 0].reshape(-1, channels, audio_BxNxC.shape[1])
+  return np.ascontiguousarray(parts_BxCxN.swapaxes(1, 2))
 
 
 def _mask(one: Coded) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxcodec import files, porting
+from jaxcodec import files, porting, shipped
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.vocoder_model import VocoderModel
 from jaxcodec.build.codec import make_preset
@@ -17,9 +17,9 @@ from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.presets import PRESETS
 from jaxcodec.weights import FILE, is_params, load_metadata, load_params, params_file
 
-# The codec of `configs/dac_maskgit.py:runlocal`, of 0.7 M parameters.
+# A DAC of 0.7 M parameters.
 DEMO = "demo_16khz"
-DEMO_WEIGHTS = pathlib.Path(__file__).with_name("demo") / FILE
+DEMO_WEIGHTS = shipped.ROOT / DEMO / FILE
 
 
 def load(
@@ -28,34 +28,49 @@ def load(
   """Loads a codec, or a vocoder, with its weights.
 
   Args:
-    preset: a name in `jaxcodec.presets`. Not needed for weights whose file holds their
-      config, as an experiment's does. `demo_16khz` is a small DAC whose weights are in
-      the package.
-    weights: `params.safetensors`, the work directory of an experiment, or a checkpoint
-      of the original. None gives random weights, with a warning.
+    preset: a name in `jaxcodec.presets`, or of a codec that comes with the package and
+      needs no weights (see `jaxcodec.shipped`). Not needed for weights whose file holds
+      their config, as an experiment's does.
+    weights: `params.safetensors`, the work directory of an experiment, a checkpoint of
+      the original, or the name of a codec that comes with the package. None gives a
+      preset random weights, with a warning.
 
   Raises:
     FileNotFoundError: no such weights.
     ValueError: an unknown preset, or weights that are damaged or do not fit it.
   """
-  if preset == DEMO and weights is None:
-    preset, weights = None, DEMO_WEIGHTS
+  if weights is None and preset in shipped.codecs():
+    preset, weights = None, shipped.ROOT / preset
   if weights is None:
-    if preset is None:
-      known = [DEMO, *sorted(PRESETS)]
-      raise ValueError(f"name a preset or weights; presets: {known}")
+    _check_preset(preset)
     codec = make_preset(preset)
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
     init = jax.jit(lambda key: codec.init(key, silence(codec)))
     return _model(codec, init(jax.random.key(0)))
-  path = params_file(weights, "codec")
+  path = params_file(shipped.find(weights), "codec")
   ours = is_params(path)
-  codec = make_preset(preset or _config(path, ours))
+  codec = make_preset(config_named(preset) or _config(path, ours))
   if ours:
     variables = load_params(path, like=variable_shapes(codec))
   else:
     variables = porting.convert(path, codec)
   return _model(codec, variables)
+
+
+def _check_preset(preset: str | None) -> None:
+  if preset in PRESETS:
+    return
+  names = f"with their weights come {shipped.codecs()}, presets are {sorted(PRESETS)}"
+  if preset is None:
+    raise ValueError(f"name a preset or weights; {names}")
+  raise ValueError(f"there is no codec {preset!r}; {names}")
+
+
+def config_named(preset: str | None) -> str | dict[str, Any] | None:
+  """Returns the preset, or the config of the codec that comes along by that name."""
+  if preset not in shipped.codecs():
+    return preset
+  return _config(shipped.ROOT / preset / FILE, ours=True)
 
 
 def _model(codec: Codec | Vocoder, variables: Any) -> CodecModel | VocoderModel:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxcodec import files
+from jaxcodec import files, shipped
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.voice_conversion import VoiceConverter
@@ -22,8 +22,9 @@ from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 from jaxcodec.types import SpeechLanguageModel, TokenSpec
-from jaxcodec.weights import FILE, load_params
+from jaxcodec.weights import FILE, load_params, token_fingerprint
 
+SHARED_CODEC = "shared_codec"  # in config.json: a codec that comes with the package
 _CONFIG, _SPEC = "config.json", "slm/spec.json"
 _CODEC, _SLM = f"codec/{FILE}", f"slm/{FILE}"
 
@@ -36,12 +37,14 @@ class Run:
     folder: the work directory.
     config: of the experiment.
     codec: its codec, without weights.
+    codec_file: the codec's weights.
     semantic_weights: where HuBERT's weights lie, if the user says so.
   """
 
   folder: pathlib.Path
   config: Mapping[str, Any]
   codec: Codec
+  codec_file: pathlib.Path
   semantic_weights: files.PathLike | None
 
   @property
@@ -57,7 +60,7 @@ class Run:
     """Loads what every `SpeechModel` is made of, in the order of its arguments."""
     variables = load_params(self.folder / _SLM, like={"params": param_shapes(model)})
     shapes = variable_shapes(self.codec)
-    codec = CodecModel(self.codec, load_params(self.folder / _CODEC, like=shapes))
+    codec = CodecModel(self.codec, load_params(self.codec_file, like=shapes))
     sampler, rows = make_sampler(self.config), self.config["generate"]["batch_size"]
     return codec, model, variables["params"], sampler, rows
 
@@ -75,7 +78,8 @@ def load_slm(
   """Loads a trained speech language model, ready to use.
 
   Args:
-    weights: the work directory of an experiment.
+    weights: the work directory of an experiment, or the name of a model that comes with
+      the package.
     semantic_weights: HuBERT's, for a model on its tokens, if they are not where they
       were in training.
 
@@ -84,19 +88,16 @@ def load_slm(
     ValueError: something in it is damaged or does not belong to the rest, or a text
       front end, HuBERT's weights or code from outside is not there.
   """
-  folder = pathlib.Path(weights)
-  for name in (_CONFIG, _CODEC, _SLM, _SPEC):
-    if not (folder / name).is_file():
-      raise FileNotFoundError(
-        f"{weights}: expected the work directory of an experiment with a trained"
-        f" language model, but there is no {name} in it"
-      )
+  folder = shipped.find(weights)
+  for name in (_CONFIG, _SLM, _SPEC):
+    _check_there(folder, name)
   config = _json(folder / _CONFIG, "config")
   _check_imports(folder, config)
-  codec = _checked_codec(folder, config)
+  codec_file = _codec_file(folder)
+  codec = _checked_codec(folder, config, codec_file)
   module, _, name = language_model(config).condition.loader.partition(":")
   load = getattr(importlib.import_module(module), name)
-  return load(Run(folder, config, codec, semantic_weights))
+  return load(Run(folder, config, codec, codec_file, semantic_weights))
 
 
 def load_text_to_speech(run: Run) -> TextToSpeech:
@@ -153,7 +154,30 @@ def _check_imports(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     )
 
 
-def _checked_codec(folder: pathlib.Path, config: Mapping[str, Any]) -> Codec:
+def _check_there(folder: pathlib.Path, name: str) -> None:
+  if not (folder / name).is_file():
+    raise FileNotFoundError(
+      f"{folder}: expected the work directory of an experiment with a trained language"
+      f" model, but there is no {name} in it"
+    )
+
+
+def _codec_file(folder: pathlib.Path) -> pathlib.Path:
+  """Returns where the codec's weights lie.
+
+  An exported language model need not have its own: its config may name a codec that
+  comes with the package.
+  """
+  name = json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get(SHARED_CODEC)
+  if name is not None:
+    return shipped.find(name) / FILE
+  _check_there(folder, _CODEC)
+  return folder / _CODEC
+
+
+def _checked_codec(
+  folder: pathlib.Path, config: Mapping[str, Any], codec_file: pathlib.Path
+) -> Codec:
   """The codec; raises ValueError unless it is the one that the SLM was trained on."""
   try:
     trained_on = TokenSpec(**_json(folder / _SPEC, "token_spec"))
@@ -166,12 +190,20 @@ def _checked_codec(folder: pathlib.Path, config: Mapping[str, Any]) -> Codec:
       f" the codec there has {codec.spec}"
     )
   checksum = _json(folder / _SPEC, "codec_sha256")
-  if (found := files.sha256(folder / _CODEC)) != checksum:
+  found = files.sha256(codec_file)
+  if found != checksum and not _makes_the_tokens(folder, codec_file):
     raise ValueError(
-      f"{folder / _CODEC}: other weights than those that the language model was trained"
+      f"{codec_file}: other weights than those that the language model was trained"
       f" on: expected the sha256 {checksum[:12]}, got {found[:12]}"
     )
   return codec
+
+
+def _makes_the_tokens(folder: pathlib.Path, codec_file: pathlib.Path) -> bool:
+  """Whether the codec differs in its decoder alone from that of the tokens."""
+  spec = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
+  own = token_fingerprint(load_params(codec_file))
+  return spec.get("token_fingerprint") == own  # earlier revisions recorded none
 
 
 def _json(path: pathlib.Path, field: str) -> Any:

@@ -26,6 +26,21 @@ class VocoderModel:
     self.mel, self.fingerprint = vocoder.mel, weights.fingerprint(variables)
     folded = fold_for_inference(vocoder, variables["params"])
     self._variables = {"params": folded}
+    self._vocoder = vocoder
+    self._compile()
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Pickles it without compiled programs, which another process makes itself."""
+    state = {**self.__dict__, "_variables": jax.device_get(self._variables)}
+    return {k: v for k, v in state.items() if k not in ("_features", "_decode")}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    self.__dict__.update(state)
+    self._variables = jax.device_put(self._variables)
+    self._compile()
+
+  def _compile(self) -> None:
+    vocoder = self._vocoder
     self._features = jax.jit(vocoder.mel)
     self._decode = jax.jit(lambda *args: vocoder.apply(*args, method="decode"))
 

@@ -46,8 +46,11 @@ def check(config: Config) -> Models:
     ConfigError: naming the field.
   """
   for stage in ("codec_train", "slm_train"):
-    for name in ("steps", "log_every", "eval_every", "checkpoint_every"):
+    for name in ("log_every", "eval_every", "checkpoint_every"):
       positive(config[stage], stage, name)
+  if not _is_given(config["codec_train"]):
+    positive(config["codec_train"], "codec_train", "steps")
+  positive(config["slm_train"], "slm_train", "steps")
   if (workers := config["data"]["workers"]) < 0:
     raise ConfigError(f"data.workers must not be negative, got {workers}")
   positive(config["codec_train"], "codec_train", "batch_size")
@@ -59,6 +62,11 @@ def check(config: Config) -> Models:
   slm_task = make_slm_task(config, codec.spec, vocabulary)
   semantic_settings(config, codec.spec)
   return Models(codec, codec_task, vocabulary, slm_task, make_sampler(config))
+
+
+def _is_given(train: Config) -> bool:
+  """Whether a codec's weights to begin with are taken as they are, in no steps."""
+  return train["steps"] == 0 and bool(train["init_from"] or train.get("start"))
 
 
 def check_shapes(config: Config, task: CodecGanTask | CodecMagnitudeTask) -> None:

@@ -1,5 +1,6 @@
 """Turns `config.codec` and `config.codec_train` into a codec and its training task."""
 
+import dataclasses
 from typing import Any
 
 from jaxcodec import losses, presets
@@ -11,6 +12,7 @@ from jaxcodec.build.fields import (
   crop_samples,
   named,
   positive,
+  remat_mode,
 )
 from jaxcodec.build.optimizers import make_adamw
 from jaxcodec.codecs.codec import Codec
@@ -107,6 +109,26 @@ def make_codec(config: Config) -> Codec:
   return Codec(encoder, quantizer, decoder, rate, segments, normalize)
 
 
+def with_defaults(config: Config) -> dict[str, Any]:
+  """Returns a config whose codec says what its parts have where it leaves it to them.
+
+  Raises:
+    ConfigError: see `make_codec`.
+  """
+  codec, made = _codec_config(config), make_codec(config)
+  for part in ("encoder", "quantizer", "decoder"):
+    module = getattr(made, part)
+    defaults = {
+      field.name: getattr(module, field.name)
+      for field in dataclasses.fields(module)
+      if field.name not in ("name", "parent")
+    }
+    if part == "quantizer":
+      del defaults["width"]  # the encoder's
+    codec[part] = {**defaults, **codec[part]}
+  return {**config, "codec": codec}
+
+
 def _codec_config(config: Config) -> dict[str, Any]:
   """Returns `config.codec` with its preset written out and the data's sample rate."""
   try:
@@ -169,6 +191,8 @@ def make_codec_task(
   kind = train.get("task", "gan")
   if kind not in _TASKS:
     raise ConfigError(f"{path}.task must be one of {sorted(_TASKS)}, got {kind!r}")
+  if kind != "gan" and train.get("freeze"):
+    raise ConfigError(f"{path}.freeze must be empty: {path}.task={kind!r} has none")
   return _TASKS[kind](codec, train, path)
 
 
@@ -176,18 +200,35 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
+  start = train["adversarial_start"]
   return CodecGanTask(
     codec=codec,
     discriminator=_discriminator(train, path),
     opt=make_adamw(train["optimizer"], f"{path}.optimizer"),
-    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer"),
+    disc_opt=make_adamw(train["disc_optimizer"], f"{path}.disc_optimizer", start),
     weights=dict(train["weights"]),
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
-    adversarial_start=train["adversarial_start"],
+    adversarial_start=start,
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
+    freeze=_frozen(train, path),
     **_loss_kinds(train, path),
   )
+
+
+def _frozen(train: Config, path: str) -> tuple[str, ...]:
+  """Returns the parts that `codec_train.freeze` names; configs may not have it."""
+  freeze = tuple(train.get("freeze") or ())
+  if unknown := [part for part in freeze if part not in ("encoder", "quantizer")]:
+    raise ConfigError(
+      f"{path}.freeze must name 'encoder' or 'quantizer' or both, got {unknown[0]!r}"
+    )
+  if freeze and not train.get("init_from"):
+    raise ConfigError(
+      f"{path}.freeze needs {path}.init_from, the codec whose {' and '.join(freeze)}"
+      " are kept"
+    )
+  return freeze
 
 
 _TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}
@@ -195,19 +236,20 @@ _TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}
 
 def _rematerialized(codec: Codec, train: Config) -> Codec:
   """Sets `codec_train.remat` in both halves; a part from outside may not have it."""
-  halves = {}
+  halves, mode = {}, remat_mode(train, "codec_train")
   for name in ("encoder", "decoder"):
     half = getattr(codec, name)
     if hasattr(half, "remat"):
-      halves[name] = half.clone(remat=train["remat"])
-    elif train["remat"]:
-      raise ConfigError(f"codec_train.remat must be False: codec.{name} has no remat")
+      halves[name] = half.clone(remat=mode)
+    elif mode != "none":
+      raise ConfigError(f"codec_train.remat must be 'none': codec.{name} has no remat")
   return codec.clone(**halves)
 
 
 def _discriminator(train: Config, path: str) -> Any:
   """Makes the discriminator, with the `dtype` and `remat` of `codec_train`."""
-  typed = {"dtype": train["dtype"], "remat": train["remat"], **train["discriminator"]}
+  shared = {"dtype": train["dtype"], "remat": remat_mode(train, path)}
+  typed = {**shared, **train["discriminator"]}
   return named(DISCRIMINATORS, {"discriminator": typed}, f"{path}.discriminator")
 
 

@@ -18,6 +18,7 @@ from jaxcodec.build.fields import Config, ConfigError, positive
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.inference import slm
+from jaxcodec.slm.valle import Valle
 from jaxcodec.types import TokenSpec
 
 VOCABULARY, SEMANTIC = "vocabulary.json", "semantic.safetensors"
@@ -97,6 +98,12 @@ class Condition(abc.ABC):
   ) -> Iterator[tuple[int, np.ndarray, bool]]:
     """Generates; yields (index of a job, codes (T, K) int32, whether it ended)."""
 
+  def align(
+    self, model: Any, params: Any, job: Any, codes_TxK: np.ndarray
+  ) -> tuple[np.ndarray, float] | None:
+    """What was looked at for each frame, if that can tell something: `slm.align`."""
+    return None
+
 
 class Texts(Condition):
   """Texts. A prompt is a whole utterance, as nobody knows which words a part has."""
@@ -142,6 +149,11 @@ class Texts(Condition):
 
   def run(self, model, params, jobs, sampler, batch_size):
     return slm.speak(model, params, jobs, sampler, batch_size)
+
+  def align(self, model, params, job, codes_TxK):
+    if not isinstance(model, Valle):
+      return None
+    return slm.align(model, params, job, codes_TxK)
 
 
 class SemanticTokens(Condition):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxcodec.nn import remat
 from jaxcodec.registry import Registry
 from jaxcodec.types import TokenSpec
 
@@ -85,6 +86,14 @@ def positive(config: Mapping[str, Any], path: str, name: str) -> int:
   if not isinstance(value, int) or value < 1:
     raise ConfigError(f"{path}.{name} must be a positive integer, got {value!r}")
   return value
+
+
+def remat_mode(config: Mapping[str, Any], path: str) -> str:
+  """Returns what `config["remat"]` asks to compute again; see `nn.remat.mode`."""
+  try:
+    return remat.mode(config.get("remat", "none"))
+  except ValueError as error:
+    raise ConfigError(f"{path}.{error}") from error
 
 
 def crop_samples(config: Mapping[str, Any], stage: str, spec: TokenSpec) -> int:

@@ -53,7 +53,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       sampler=ArSampler,
       condition=Texts(),
       batches=Utterances,
-      progress=("ar_loss", "nar_loss"),
+      progress=("ar_loss", "nar_loss", "eval/ce_c0_wrong_text"),
     ),
   },
   ConfigError,

@@ -9,7 +9,9 @@ from jaxcodec.build.fields import Config, ConfigError
 _ADAMW = ("b1", "b2", "weight_decay")
 
 
-def make_adamw(settings: Config, path: str) -> optax.GradientTransformation:
+def make_adamw(
+  settings: Config, path: str, first_step: int = 0
+) -> optax.GradientTransformation:
   """Makes AdamW with a warm-up, a decay and a clipped global norm.
 
   Args:
@@ -17,6 +19,8 @@ def make_adamw(settings: Config, path: str) -> optax.GradientTransformation:
       weight_decay and clip_norm; if it has cosine_steps, the rate also falls by half a
       cosine, to zero at that step.
     path: of the settings in the config, for errors.
+    first_step: training step of the first update. Rates are of the training step, so
+      that networks which start late have the rates of those that they train with.
 
   Raises:
     ConfigError: a field too many or too few.
@@ -26,7 +30,8 @@ def make_adamw(settings: Config, path: str) -> optax.GradientTransformation:
   if unknown := (set(settings) | {"cosine_steps"}) ^ known:
     raise ConfigError(f"{path} must have the fields {sorted(known)}, see {unknown}")
   rate = _schedule(**{name: settings[name] for name in rates & set(settings)})
-  adamw = optax.adamw(rate, **{name: settings[name] for name in _ADAMW})
+  clock = lambda count: rate(count + first_step)  # noqa: E731
+  adamw = optax.adamw(clock, **{name: settings[name] for name in _ADAMW})
   return optax.chain(optax.clip_by_global_norm(settings["clip_norm"]), adamw)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.build.fields import Config, ConfigError, call, positive
+from jaxcodec.build.fields import Config, ConfigError, call, positive, remat_mode
 from jaxcodec.build.language_models import language_model
 from jaxcodec.build.slm_batches import Batches
 from jaxcodec.data.text import Vocabulary
@@ -51,6 +51,8 @@ def make_slm(
       f"slm.width ({fields['width']}) must be a multiple of slm.heads"
       f" ({fields['heads']})"
     )
+  if "remat" in fields:
+    fields["remat"] = remat_mode(fields, "slm")
   size = kind.condition.size(config, vocabulary)
   return call(kind.model, fields, "slm", spec=spec, **size)
 

@@ -1,8 +1,7 @@
 """Encodes and decodes folders of files, a batch of files in memory at a time."""
 
-import concurrent.futures
+import contextlib
 import functools
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,8 +10,9 @@ import numpy as np
 
 from jaxcodec.api import checks
 from jaxcodec.api.codec_model import CodecModel
-from jaxcodec.cli import file_tree
+from jaxcodec.cli import file_tree, unfinished
 from jaxcodec.cli.file_tree import FilePair
+from jaxcodec.cli.scanning import Failures, Skipped, scan_all
 from jaxcodec.data.audio.files import (
   AudioInfo,
   read_channels,
@@ -25,17 +25,31 @@ from jaxcodec.inference.codec import Coded
 from jaxcodec.progress import Progress
 from jaxcodec.types import Tokens
 
-Skipped = list[dict[str, str]]
+# Surrounds the writing; see `unfinished.noted`.
+Note = contextlib.AbstractContextManager[None]
+
+
+class _Recording(NamedTuple):
+  """A file to encode, and how many of its channels are coded, each apart."""
+
+  pair: FilePair
+  info: AudioInfo
+  num_apart: int
 
 
 class _Clip(NamedTuple):
-  """A clip of a token file: its place there and its lengths as audio and as tokens."""
+  """A clip of a token file: its place there and its lengths as audio and as tokens.
+
+  `num_channels` clips are the channels of one recording, of which `channel` is one.
+  """
 
   source: pathlib.Path
   row: int
   target: pathlib.Path
   num_samples: int
-  frames: int
+  blank: Coded
+  channel: int
+  num_channels: int
 
 
 def encode_files(
@@ -43,7 +57,9 @@ def encode_files(
   pairs: Sequence[FilePair],
   *,
   num_codebooks: int | None = None,
+  channels: str = checks.AVERAGE,
   on_error: str = "raise",
+  note: Note | None = None,
 ) -> Skipped:
   """Writes a token file for each audio file, of any rate and number of channels.
 
@@ -53,7 +69,10 @@ def encode_files(
     codec: encodes.
     pairs: audio files and where their tokens go.
     num_codebooks: how many codebooks to use, from the coarsest; all if None.
+    channels: `average` those that a codec of one channel has no room for, or `keep`
+      each as a clip of its own.
     on_error: `raise` at the first bad file or `skip` it.
+    note: surrounds the writing.
 
   Returns:
     {"item": name, "reason": why} of what was skipped.
@@ -62,19 +81,41 @@ def encode_files(
     ValueError: num_codebooks, a bad file, or none that is good.
   """
   K = checks.num_codebooks(num_codebooks, codec.spec)
-  kept, skipped = _scan_all(pairs, functools.partial(_scan, codec), on_error)
+  kept, skipped = scan_all(pairs, functools.partial(_scan, codec), on_error)
+  files = [_recording(codec, pair, info, channels) for pair, info in kept]
+  jobs = [(f, channel) for f in files for channel in range(f.num_apart)]
   lengths = [
-    codec.length_at_own_rate(info.num_samples, info.sample_rate) for _, info in kept
+    codec.length_at_own_rate(f.info.num_samples, f.info.sample_rate) for f, _ in jobs
   ]
-  each = codec.runner.encode_each(
-    lengths, lambda index: _load(codec, kept[index][0].source), K
-  )
-  with Progress(len(kept), "encode", unit="files") as progress:
+  read = functools.lru_cache(maxsize=1)(read_channels)
+  failures = Failures(on_error)
+
+  def read_one(index: int) -> np.ndarray:
+    file, channel = jobs[index]
+    audio_NxC, rate = read(file.pair.source)
+    one = channel if file.num_apart > 1 else None
+    return _at_codec_rate(codec, audio_NxC, rate, one)
+
+  def load(index: int) -> np.ndarray:
+    path = jobs[index][0].pair.source
+    silence = np.zeros((lengths[index], codec.num_channels), np.float32)
+    return failures.attempt(
+      path, lambda: _as_checked(read_one(index), silence, path), silence
+    )
+
+  each = codec.runner.encode_each(lengths, load, K)
+  parts: dict[pathlib.Path, dict[int, Coded]] = {}
+  with note or contextlib.nullcontext(), _progress(len(files), "encode") as progress:
     for index, coded in each:
-      pair, info = kept[index]
-      codec.make_tokens([coded], [info.num_samples], info.sample_rate).save(pair.target)
-      progress.update()
-  return skipped
+      file, channel = jobs[index]
+      done = parts.setdefault(file.pair.target, {})
+      done[channel] = coded
+      if len(done) == file.num_apart:
+        if file.pair.source not in failures:
+          _save(codec, file, [done[i] for i in range(file.num_apart)])
+        del parts[file.pair.target]
+        progress.update()
+  return skipped + failures.listed()
 
 
 def decode_files(
@@ -83,66 +124,62 @@ def decode_files(
   *,
   any_weights: bool = False,
   overwrite: bool = False,
+  resume: bool = False,
   on_error: str = "raise",
+  note: Note | None = None,
 ) -> Skipped:
   """Writes a wav file for each token file, or one for each of its clips, numbered.
+
+  Clips that are the channels of one recording become one file.
 
   Args:
     codec: decodes; the files have its rate.
     pairs: token files and where their audio goes.
     any_weights: see `CodecModel.decode`.
     overwrite: whether wav files that are there may be replaced.
+    resume: whether they stay as they are.
     on_error: `raise` at the first bad file or `skip` it.
+    note: surrounds the writing.
 
   Returns, raises: see `encode_files`.
   """
 
-  def scan(path: pathlib.Path) -> tuple[list[Coded], list[int]]:
-    return codec.check_tokens(Tokens.load(path), any_weights)
+  def scan(path: pathlib.Path) -> tuple[list[Coded], list[int], int]:
+    tokens = Tokens.load(path)
+    channels = 1 if tokens.origin is None else tokens.origin.num_channels
+    return *codec.check_tokens(tokens, any_weights), channels
 
-  kept, skipped = _scan_all(pairs, lambda path: _clip_sizes(*scan(path)), on_error)
-  clips = [clip for pair, sizes in kept for clip in _clips(pair, sizes)]
-  if not overwrite:
+  kept, skipped = scan_all(pairs, lambda path: _clip_sizes(*scan(path)), on_error)
+  clips = [clip for pair, sizes in kept for clip in _clips(pair, *sizes)]
+  if resume:
+    clips = [c for c in clips if not unfinished.is_done(c.source, c.target)]
+  elif not overwrite:
     file_tree.refuse_existing([clip.target for clip in clips])
   items = functools.lru_cache(maxsize=4)(lambda path: scan(path)[0])
-  each = codec.runner.decode_each(
-    [clip.frames for clip in clips],
-    lambda index: items(clips[index].source)[clips[index].row],
-  )
-  with Progress(len(clips), "decode", unit="clips") as progress:
-    for index, audio_NxC in each:
-      clip = clips[index]
-      write_wav(clip.target, audio_NxC[: clip.num_samples], codec.sample_rate)
+  failures = Failures(on_error)
+
+  def load(clip: _Clip) -> Coded:
+    path = clip.source
+    return failures.attempt(
+      path, lambda: _as_checked(items(path)[clip.row], clip.blank, path), clip.blank
+    )
+
+  parts: dict[pathlib.Path, dict[int, np.ndarray]] = {}
+  with note or contextlib.nullcontext(), _progress(len(clips), "decode") as progress:
+    for clip, audio_NxC in _decode_each(codec, clips, load):
+      done = parts.setdefault(clip.target, {})
+      done[clip.channel] = audio_NxC[: clip.num_samples]
+      if len(done) == clip.num_channels and clip.source not in failures:
+        joined_NxC = np.concatenate([done[i] for i in range(clip.num_channels)], axis=1)
+        write_wav(clip.target, joined_NxC, codec.sample_rate)
+      if len(done) == clip.num_channels:
+        del parts[clip.target]
       progress.update()
-  return skipped
+  return skipped + failures.listed()
 
 
-def _scan_all(
-  pairs: Sequence[FilePair], scan: Callable[[pathlib.Path], Any], on_error: str
-) -> tuple[list[tuple[FilePair, Any]], Skipped]:
-  """Scans every file; returns the good ones with the results, and the others."""
-  kept, skipped = [], []
-  workers = min(16, os.cpu_count() or 1)
-  with (
-    Progress(len(pairs), "check", unit="files") as progress,
-    concurrent.futures.ThreadPoolExecutor(workers) as pool,
-  ):
-    futures = [pool.submit(scan, pair.source) for pair in pairs]
-    for pair, future in zip(pairs, futures, strict=True):
-      try:
-        kept.append((pair, future.result()))
-      except (ValueError, OSError) as error:
-        reason = str(error)
-        if str(pair.source) not in reason:
-          reason = f"{pair.source}: {reason}"
-        if on_error == "raise":
-          pool.shutdown(cancel_futures=True)
-          raise DataError(f"{reason}; --on-error skip leaves such files out") from error
-        skipped.append({"item": str(pair.source), "reason": reason})
-      progress.update()
-  if not kept:
-    raise DataError(f"no usable file; the first: {skipped[0]['reason']}")
-  return kept, skipped
+def _progress(count: int, what: str) -> Progress:
+  return Progress(count, what, unit="files" if what == "encode" else "clips")
 
 
 def _scan(codec: CodecModel, path: pathlib.Path) -> AudioInfo:
@@ -156,26 +193,89 @@ def _scan(codec: CodecModel, path: pathlib.Path) -> AudioInfo:
   return info
 
 
-def _load(codec: CodecModel, path: pathlib.Path) -> np.ndarray:
-  """Reads (N, C) at the codec's rate; averages channels, or repeats the only one."""
-  audio_NxC, rate = read_channels(path)
-  if codec.num_channels == 1:
+def _recording(
+  codec: CodecModel, pair: FilePair, info: AudioInfo, channels: str
+) -> _Recording:
+  apart = channels == checks.KEEP and codec.num_channels == 1
+  return _Recording(pair, info, info.num_channels if apart else 1)
+
+
+def _at_codec_rate(
+  codec: CodecModel, audio_NxC: np.ndarray, rate: int, channel: int | None
+) -> np.ndarray:
+  """Returns (N, C) for the codec: averaged, one of the channels, or repeated."""
+  if channel is not None:
+    audio_NxC = audio_NxC[:, channel : channel + 1]
+  elif codec.num_channels == 1:
     audio_NxC = audio_NxC.mean(axis=1, keepdims=True)
   elif audio_NxC.shape[1] == 1:
     audio_NxC = np.repeat(audio_NxC, codec.num_channels, axis=1)
   return resample(audio_NxC, rate, codec.sample_rate)
 
 
+def _as_checked(found: Any, expected: Any, path: pathlib.Path) -> Any:
+  """Returns what was read; raises `DataError` unless it has the shape it had before."""
+  shapes = [
+    tuple(None if part is None else np.shape(part) for part in value)
+    if isinstance(value, Coded)
+    else np.shape(value)
+    for value in (found, expected)
+  ]
+  if shapes[0] != shapes[1]:
+    raise DataError(f"{path}: has changed since it was checked")
+  return found
+
+
+def _save(codec: CodecModel, file: _Recording, coded: Sequence[Coded]) -> None:
+  info = file.info
+  tokens = codec.make_tokens(
+    coded, [info.num_samples] * len(coded), info.sample_rate, len(coded)
+  )
+  tokens.save(file.pair.target)
+
+
+def _decode_each(
+  codec: CodecModel, clips: Sequence[_Clip], load: Callable[[_Clip], Coded]
+) -> Iterator[tuple[_Clip, np.ndarray]]:
+  """Decodes clips, those with as many codebooks together."""
+  by_books: dict[int, list[_Clip]] = {}
+  for clip in clips:
+    by_books.setdefault(clip.blank.codes_TxK.shape[1], []).append(clip)
+  for group in by_books.values():
+    frames = [len(clip.blank.codes_TxK) for clip in group]
+    each = codec.runner.decode_each(frames, functools.partial(_load_from, group, load))
+    yield from ((group[index], audio_NxC) for index, audio_NxC in each)
+
+
+def _load_from(
+  clips: Sequence[_Clip], load: Callable[[_Clip], Coded], index: int
+) -> Coded:
+  return load(clips[index])
+
+
 def _clip_sizes(
-  items: Sequence[Coded], lengths: Sequence[int]
-) -> list[tuple[int, int]]:
-  """Returns (frames, samples) of each clip."""
-  return [(len(i.codes_TxK), length) for i, length in zip(items, lengths, strict=True)]
+  items: Sequence[Coded], lengths: Sequence[int], num_channels: int
+) -> tuple[list[tuple[Coded, int]], int]:
+  """Returns (a blank of its shape, samples) of each clip; the channels of each."""
+  return [(_blank(i), n) for i, n in zip(items, lengths, strict=True)], num_channels
 
 
-def _clips(pair: FilePair, sizes: Sequence[tuple[int, int]]) -> Iterator[_Clip]:
-  for row, (frames, length) in enumerate(sizes):
+def _blank(coded: Coded) -> Coded:
+  """Returns codes of zero, which take no memory until they are used."""
+
+  def zeros(array: np.ndarray | None) -> Any:
+    return array if array is None else np.broadcast_to(array.dtype.type(0), array.shape)
+
+  return Coded(zeros(coded.codes_TxK), zeros(coded.mask_T), zeros(coded.gain_S))
+
+
+def _clips(
+  pair: FilePair, sizes: Sequence[tuple[Coded, int]], num_channels: int
+) -> Iterator[_Clip]:
+  count = len(sizes) // num_channels
+  for row, (blank, length) in enumerate(sizes):
+    number, channel = divmod(row, num_channels)
     target = pair.target
-    if len(sizes) > 1:
-      target = target.with_name(f"{target.stem}.{row}{target.suffix}")
-    yield _Clip(pair.source, row, target, length, frames)
+    if count > 1:
+      target = target.with_name(f"{target.stem}.{number}{target.suffix}")
+    yield _Clip(pair.source, row, target, length, blank, channel, num_channels)

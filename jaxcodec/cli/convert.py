@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import files, presets
+from jaxcodec.api.loading import config_named
 from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
@@ -42,6 +43,7 @@ def convert_file(
   Raises:
     FileNotFoundError, ValueError: naming the file; nothing is written then.
   """
+  preset = config_named(preset) if isinstance(preset, str) else preset
   if is_params(source):
     return _export(source, preset, pathlib.Path(out), layout, verify)
   if preset is None or layout is not None:
@@ -49,7 +51,7 @@ def convert_file(
   config = presets.config_of(preset)
   codec = make_preset(config)
   found = import_weights(source, codec)
-  lines = [f"{source} ({found.layout} layout) -> {out}"]
+  lines = [f"{source} ({found.layout} layout) -> {out}", *found.notes]
   if verify:
     stored = probe.load(_beside(pathlib.Path(source)))
     lines.append(_verify(codec, found.variables, stored)[0])

@@ -1,4 +1,4 @@
-"""Commands `jaxcodec encode|decode|synthesize|convert|info|data|doctor`.
+"""Commands `jaxcodec encode|decode|synthesize|convert|export|info|data|doctor`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
 a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
-from jaxcodec.cli import synthesize
+from jaxcodec.cli import left_out, synthesize, unfinished
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
+  from jaxcodec.cli.file_tree import FilePair
 
 SKIPPED = "skipped.json"
 
@@ -25,14 +26,29 @@ SKIPPED = "skipped.json"
 def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
+  arguments.again = "; the same command goes on" if "inputs" in arguments else ""
   try:
     return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  except (AssertionError, RuntimeError):
+    if (problem := _platform_problem()) is None:
+      raise
+    print(f"error: {problem}", file=sys.stderr)
+    return 2
   except KeyboardInterrupt:
-    print("stopped; what was written is whole", file=sys.stderr)
+    print(f"stopped; what was written is whole{arguments.again}", file=sys.stderr)
     return 130
+
+
+def _platform_problem() -> str | None:
+  """Says why JAX has no devices; None if it has, so that the error is another."""
+  if "jax" not in sys.modules:
+    return None
+  from jaxcodec.doctor.devices import start_problem
+
+  return start_problem()
 
 
 def script() -> None:
@@ -49,13 +65,19 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--version", action="version", version=__version__)
   commands = parser.add_subparsers(required=True, metavar="COMMAND")
   encode = commands.add_parser("encode", help="audio files to token files")
-  _add_files(encode, "wav, flac, mp3 or ogg files, or folders of them")
+  _add_files(encode, "sound files, or folders of them; - is standard input")
   encode.add_argument(
     "--num-codebooks", type=int, metavar="K", help="only the first K codebooks"
   )
+  encode.add_argument(
+    "--channels",
+    choices=("average", "keep"),
+    default="average",
+    help="average a recording's channels, or code each; decode joins them again",
+  )
   encode.set_defaults(run=_encode)
   decode = commands.add_parser("decode", help="token files to wav files")
-  _add_files(decode, f"{token_file.SUFFIX} files, or folders of them")
+  _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
   decode.add_argument(
     "--any-weights",
     action="store_true",
@@ -76,6 +98,18 @@ def _parser() -> argparse.ArgumentParser:
     "--verify", action="store_true", help="compare on probe audio with the original"
   )
   convert.set_defaults(run=_convert)
+  export = commands.add_parser(
+    "export", help="a trained run's weights in float16, with a model card"
+  )
+  export.add_argument("run_folder", metavar="RUN", help="work directory")
+  export.add_argument("--out", required=True, metavar="DIR")
+  export.add_argument(
+    "--part",
+    choices=("codec", "slm"),
+    default="codec",
+    help="the codec, or the language model with the codec that it speaks through",
+  )
+  export.set_defaults(run=_export)
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
@@ -93,9 +127,11 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
   parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
   parser.add_argument("--preset", help="not needed if the weights say which codec")
   parser.add_argument(
-    "--weights", help="file, or work directory; --preset demo_16khz has its own"
+    "--weights", help="file, work directory, or name of a codec that comes along"
   )
-  parser.add_argument("--out", required=True, metavar="DIR", help="gets the same tree")
+  parser.add_argument(
+    "--out", required=True, metavar="DIR", help="gets the same tree; - is stdout"
+  )
   parser.add_argument(
     "--overwrite", action="store_true", help="replace outputs that are there already"
   )
@@ -108,40 +144,58 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _encode(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli import codec_files, file_tree
+  from jaxcodec.cli import codec_files, file_tree, standard_streams
   from jaxcodec.data.audio.files import SUFFIXES
 
-  pairs = file_tree.plan(arguments.inputs, arguments.out, SUFFIXES, token_file.SUFFIX)
-  if not arguments.overwrite:
-    file_tree.refuse_existing([pair.target for pair in pairs])
-  skipped = codec_files.encode_files(
-    _codec(arguments),
-    pairs,
-    num_codebooks=arguments.num_codebooks,
-    on_error=arguments.on_error,
-  )
-  _report(arguments, len(pairs), skipped)
+  with standard_streams.as_files(arguments.inputs, arguments.out, SUFFIXES[0]) as given:
+    pairs = file_tree.plan(*given, SUFFIXES, token_file.SUFFIX)
+    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
+    if not resumed and not arguments.overwrite:
+      file_tree.refuse_existing([pair.target for pair in pairs])
+    codec = _codec(arguments)
+    wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
+    settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
+    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
+    skipped = codec_files.encode_files(
+      codec,
+      missing,
+      **wanted,
+      on_error=arguments.on_error,
+      note=unfinished.noted(given[1], settings),
+    )
+  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], SUFFIXES))
 
 
 def _decode(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli import codec_files, file_tree
+  from jaxcodec.cli import codec_files, file_tree, standard_streams
 
-  pairs = file_tree.plan(arguments.inputs, arguments.out, (token_file.SUFFIX,), ".wav")
-  skipped = codec_files.decode_files(
-    _codec(arguments),
-    pairs,
-    any_weights=arguments.any_weights,
-    overwrite=arguments.overwrite,
-    on_error=arguments.on_error,
-  )
-  _report(arguments, len(pairs), skipped)
+  suffixes = (token_file.SUFFIX,)
+  with standard_streams.as_files(arguments.inputs, arguments.out, suffixes[0]) as given:
+    pairs = file_tree.plan(*given, suffixes, ".wav")
+    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
+    codec = _codec(arguments)
+    settings = {"command": "decode", "weights": codec.fingerprint}
+    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
+    skipped = codec_files.decode_files(
+      codec,
+      missing,
+      any_weights=arguments.any_weights,
+      overwrite=arguments.overwrite,
+      resume=resumed,
+      on_error=arguments.on_error,
+      note=unfinished.noted(given[1], settings),
+    )
+  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], suffixes))
 
 
 def _codec(arguments: argparse.Namespace) -> "CodecModel":
-  from jaxcodec.api import DEMO, CodecModel, load
+  from jaxcodec import shipped
+  from jaxcodec.api import CodecModel, load
 
-  if arguments.weights is None and arguments.preset != DEMO:
-    raise ValueError(f"--weights is missing; only --preset {DEMO} needs none")
+  if arguments.weights is None and arguments.preset not in shipped.codecs():
+    raise ValueError(
+      f"--weights is missing; only --preset {' or '.join(shipped.codecs())} needs none"
+    )
   model = load(arguments.preset, arguments.weights)
   if not isinstance(model, CodecModel):
     raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")
@@ -149,10 +203,21 @@ def _codec(arguments: argparse.Namespace) -> "CodecModel":
 
 
 def _report(
-  arguments: argparse.Namespace, count: int, skipped: Sequence[dict[str, str]]
+  arguments: argparse.Namespace,
+  pairs: Sequence["FilePair"],
+  missing: Sequence["FilePair"],
+  skipped: Sequence[dict[str, str]],
+  others: str | None,
 ) -> None:
-  print(f"{count - len(skipped)} of {count} files done, in {arguments.out}")
-  if arguments.on_error == "skip":
+  """Says what was done, on stderr if stdout has the result."""
+  streamed = arguments.out == "-"
+  out = sys.stderr if streamed else sys.stdout
+  before = f", {len(pairs) - len(missing)} of them before" if pairs != missing else ""
+  done = len(pairs) - len(skipped)
+  print(f"{done} of {len(pairs)} files done{before}, in {arguments.out}", file=out)
+  if others:
+    print(others, file=out)
+  if arguments.on_error == "skip" and not streamed:
     files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
   for entry in skipped:
     print(f"skipped: {entry['reason']}", file=sys.stderr)
@@ -170,6 +235,12 @@ def _convert(arguments: argparse.Namespace) -> None:
       verify=arguments.verify,
     )
   )
+
+
+def _export(arguments: argparse.Namespace) -> None:
+  from jaxcodec.cli.export import export_run
+
+  print(export_run(arguments.run_folder, arguments.out, arguments.part))
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,11 @@ _CHUNK = 64
 
 
 def speak_files(
-  model: SpeechModel, jobs: Sequence[SpeechJob], **sampling: Any
+  model: SpeechModel,
+  jobs: Sequence[SpeechJob],
+  *,
+  on_error: str = "raise",
+  **sampling: Any,
 ) -> list[dict[str, Any]]:
   """Writes a wav file for each job at which the model speaks anything.
 
@@ -22,41 +26,85 @@ def speak_files(
   Args:
     model: speaks.
     jobs: what to say, and where.
+    on_error: `raise` at the first bad job, or `skip` it.
     sampling: see `SpeechModel.run`.
 
   Returns:
-    For each job its `out`, `seed`, `seconds`, whether it `ended` and its `problem`.
+    For each job its `out`, `seed`, `seconds`, whether it `ended` and its `problem`;
+    those that were skipped, first, also have `skipped`.
 
   Raises:
     ValueError: naming the job.
   """
   model.sampler_with(**sampling)
+  good, rows = [], []
   for job in jobs:
-    model.prepare([job.request], [job.name])
-  rows = []
-  with Progress(len(jobs), "speak", unit="clips") as progress:
-    for job, speech in _speak(model, jobs, sampling):
-      if len(speech.audio_N):
-        speech.save(job.target)
-      else:
-        job.target.unlink(missing_ok=True)
-      rows.append(
-        {
-          "out": str(job.target),
-          "seed": job.request.seed,
-          "seconds": speech.seconds,
-          "ended": speech.ended,
-          "problem": speech.problem,
-        }
-      )
+    try:
+      model.prepare([job.request], [job.name])
+      good.append(job)
+    except (ValueError, OSError) as error:
+      if on_error == "raise":
+        raise
+      rows.append(_skipped(job, error))
+  with Progress(len(good), "speak", unit="clips") as progress:
+    for job, speech in _speak(model, good, sampling, on_error):
+      rows.append(_save(job, speech))
       progress.update()
   return rows
 
 
+def _save(job: SpeechJob, speech: Speech | Exception) -> dict[str, Any]:
+  """Writes the wav file, if there is anything in it; returns the job's row."""
+  if isinstance(speech, Exception):
+    return _skipped(job, speech)
+  if len(speech.audio_N):
+    speech.save(job.target)
+  else:
+    job.target.unlink(missing_ok=True)
+  return {
+    "out": str(job.target),
+    "seed": job.request.seed,
+    "seconds": speech.seconds,
+    "ended": speech.ended,
+    "problem": speech.problem,
+  }
+
+
+def _skipped(job: SpeechJob, error: Exception) -> dict[str, Any]:
+  row = {"out": str(job.target), "seed": job.request.seed, "seconds": 0.0}
+  return {**row, "ended": False, "problem": str(error), "skipped": True}
+
+
 def _speak(
-  model: SpeechModel, jobs: Sequence[SpeechJob], sampling: dict[str, Any]
-) -> Iterator[tuple[SpeechJob, Speech]]:
+  model: SpeechModel,
+  jobs: Sequence[SpeechJob],
+  sampling: dict[str, Any],
+  on_error: str,
+) -> Iterator[tuple[SpeechJob, Speech | Exception]]:
+  """Yields what is spoken, or why it can't be, as where a prompt was taken away."""
   for start in range(0, len(jobs), _CHUNK):
     chunk = jobs[start : start + _CHUNK]
-    requests, names = [job.request for job in chunk], [job.name for job in chunk]
-    yield from zip(chunk, model.run(requests, names, **sampling), strict=True)
+    spoken: Sequence[Speech | Exception]
+    try:
+      spoken = _run(model, chunk, sampling)
+    except (ValueError, OSError):
+      if on_error == "raise":
+        raise
+      spoken = [_run_alone(model, job, sampling) for job in chunk]
+    yield from zip(chunk, spoken, strict=True)
+
+
+def _run(
+  model: SpeechModel, jobs: Sequence[SpeechJob], sampling: dict[str, Any]
+) -> list[Speech]:
+  requests, names = [job.request for job in jobs], [job.name for job in jobs]
+  return list(model.run(requests, names, **sampling))
+
+
+def _run_alone(
+  model: SpeechModel, job: SpeechJob, sampling: dict[str, Any]
+) -> Speech | Exception:
+  try:
+    return _run(model, [job], sampling)[0]
+  except (ValueError, OSError) as error:
+    return error

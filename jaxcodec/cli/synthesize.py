@@ -54,6 +54,12 @@ def add_command(commands: Any) -> None:
   parser.add_argument(
     "--overwrite", action="store_true", help="replace outputs that are there already"
   )
+  parser.add_argument(
+    "--on-error",
+    choices=("raise", "skip"),
+    default="raise",
+    help="at a bad row, stop before any work, or list it in the index and go on",
+  )
   parser.set_defaults(run=_synthesize)
 
 
@@ -85,7 +91,7 @@ def _synthesize(arguments: argparse.Namespace) -> int:
     file_tree.refuse_existing([*outputs, *([index] if index else [])])
   model = load_slm(arguments.weights, semantic_weights=arguments.semantic_weights)
   options = {name: getattr(arguments, name) for name in _SAMPLING}
-  rows = speak_files(model, jobs, **options)
+  rows = speak_files(model, jobs, on_error=arguments.on_error, **options)
   if index:
     files.write_text(index, "".join(json.dumps(row) + "\n" for row in rows))
   return _report(arguments, rows)
@@ -120,5 +126,6 @@ def _report(arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) ->
     if row["problem"]:
       print(f"{row['out']}: {row['problem']}", file=sys.stderr)
   spoken = sum(row["seconds"] > 0 for row in rows)
+  skipped = sum("skipped" in row for row in rows)
   print(f"{spoken} of {len(rows)} spoken, in {arguments.out}")
-  return 0 if spoken == len(rows) else NOTHING_SPOKEN
+  return 0 if spoken + skipped == len(rows) else NOTHING_SPOKEN

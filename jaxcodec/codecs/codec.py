@@ -77,11 +77,18 @@ class Codec(nn.Module):
     return num_frames * self.encoder.hop - overlaps
 
   def __call__(
-    self, x_BxNxC, *, num_codebooks=None, train=False
+    self, x_BxNxC, *, num_codebooks=None, train=False, frozen=()
   ) -> tuple[jax.Array, Quantized]:
-    """Returns the audio's reconstruction (B, N, C) and the quantiser's result."""
-    z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, train=train)
-    quantized = self.quantizer(z_BxTxD, num_codebooks=num_codebooks, train=train)
+    """Returns the audio's reconstruction (B, N, C) and the quantiser's result.
+
+    In training, parts that are named in `frozen` run as they do outside of it: a
+    frozen quantiser drops no codebooks and updates none.
+    """
+    trained = {part: train and part not in frozen for part in ("encoder", "quantizer")}
+    z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, train=trained["encoder"])
+    quantized = self.quantizer(
+      z_BxTxD, num_codebooks=num_codebooks, train=trained["quantizer"]
+    )
     y_BxNxC = self._synthesize(
       quantized.z_BxTxD, mask_BxT, gain_BxS, num_codebooks=num_codebooks, train=train
     )

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.codecs.magnitude_features import MagnitudeFeatures
-from jaxcodec.codecs.vocos import Backbone, Linear
+from jaxcodec.codecs.vocos import Backbone, DepthwiseConv, Linear
+from jaxcodec.codecs.windows import Windows, longest
 from jaxcodec.nn import griffin_lim
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames
 
@@ -44,6 +45,11 @@ class Correction(nn.Module):
     sizes = self.width, self.mlp_width, self.depth
     self.backbone = Backbone(*sizes, None, self.dtype, self.remat, _TAPS)
     self.out = Linear(self.features, self.dtype, _ZEROS)
+
+  @property
+  def reach(self) -> int:
+    """Frames before and after one that its output depends on."""
+    return _TAPS // 2 + self.depth * (DepthwiseConv.kernel_size // 2)
 
   def __call__(self, x_BxTxD, valid_B=None):
     return self.out(self.backbone(_SCALE * x_BxTxD, valid_B))
@@ -99,6 +105,12 @@ class MagnitudeEncoder(nn.Module):
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
     """Returns latents (B, N // hop, D); valid_B counts samples."""
+    limit = longest(2 * self.n_fft // self.sub_hop, train)
+    reach = self.correction.reach * self.hop + self.n_fft
+    cut = Windows(limit, reach, reach, down=self.hop)
+    return cut(MagnitudeEncoder._encode, self, x_BxNxC, valid_B)
+
+  def _encode(self, x_BxNxC, valid_B):
     u_BxTxD = self.bands(x_BxNxC, valid_B) - self.mean.reshape(1, 1, -1)
     frames_B = None if valid_B is None else -(-valid_B // self.hop)
     return u_BxTxD + self.correction(u_BxTxD, frames_B)
@@ -152,14 +164,24 @@ class MagnitudeDecoder(nn.Module):
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Returns audio (B, T * hop, 1) float32; valid_B counts frames."""
+    steps = self.hop // self.sub_hop
+    search = griffin_lim.reach(self.n_fft, self.sub_hop, self.iterations)
+    reach = self.correction.reach + -(-search // steps)
+    limit = longest(2 * steps * self.n_fft, train)
+    cut = Windows(limit, reach, reach, up=self.hop, placed=True)
+    return cut(MagnitudeDecoder._decode, self, z_BxTxD, valid_B)
+
+  def _decode(self, z_BxTxD, valid_B, first=0):
+    steps = self.hop // self.sub_hop
     magnitude_BxTxF = self.features.expand(self.compressed(z_BxTxD, valid_B))
-    steps_B = None if valid_B is None else valid_B * (self.hop // self.sub_hop)
+    steps_B = None if valid_B is None else valid_B * steps
     audio_BxN = griffin_lim.griffin_lim(
       magnitude_BxTxF,
       n_fft=self.n_fft,
       hop=self.sub_hop,
       iterations=self.iterations,
       momentum=self.momentum,
+      first=first * steps,
       valid_B=steps_B,
     )
     return audio_BxN[..., None]

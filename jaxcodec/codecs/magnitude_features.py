@@ -66,9 +66,8 @@ class MagnitudeFeatures:
 
   def bands(self, magnitude_BxTxF: jax.Array) -> jax.Array:
     """Returns the compressed means of the magnitudes of each band, (B, T, bands)."""
-    return self.compress(
-      magnitude_BxTxF @ _band_filters(self.num_bins, self.band_ratio)
-    )
+    filters = _band_filters(self.num_bins, self.band_ratio)
+    return self.compress(dsp.matmul(magnitude_BxTxF, filters))
 
   def bin_weights(self) -> np.ndarray:
     """Returns how many bands there are for a bin, (F,) float32, divided by the mean.

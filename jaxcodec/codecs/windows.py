@@ -17,7 +17,8 @@ from jax import lax
 from jaxcodec.nn import ops
 from jaxcodec.nn.platform import on_cpu
 
-Run = Callable[[nn.Module, jax.Array, jax.Array | None], jax.Array]
+# Of a module, its input (B, T, C) and the frames of each item, None for all.
+Run = Callable[..., jax.Array]
 
 
 def longest(width: int, train: bool) -> int:
@@ -39,6 +40,8 @@ class Windows:
     before, after: input frames before and after one that its output depends on.
     down, up: `down` frames of the input become `up` frames of the output.
     missing: frames by which the output is shorter than that.
+    placed: whether `run` takes a fourth argument: where in the input its part begins,
+      frames, 0 if it is left out.
   """
 
   longest: int
@@ -47,6 +50,7 @@ class Windows:
   down: int = 1
   up: int = 1
   missing: int = 0
+  placed: bool = False
 
   def __call__(
     self, run: Run, module: nn.Module, x_BxTxC: jax.Array, valid_B: jax.Array | None
@@ -68,7 +72,8 @@ class Windows:
       start = jnp.clip(first - before, 0, T - length)
       x = lax.dynamic_slice_in_dim(x_BxTxC, start, length, 1)
       inside_B = None if valid_B is None else jnp.clip(valid_B - start, 0, length)
-      y = run(module, x, inside_B)
+      place = (start,) if self.placed else ()
+      y = run(module, x, inside_B, *place)
       y = jnp.pad(y, ((0, 0), (0, self.missing), (0, 0)))
       return None, lax.dynamic_slice_in_dim(
         y, self._out(first - start), self._out(step), axis=1

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxcodec.doctor import data, devices, overfit
-from jaxcodec.doctor.diagnosis import Diagnosis, examine
+from jaxcodec.doctor.diagnosis import FAIL, Diagnosis, examine
 
 __all__ = ["Diagnosis", "run"]
 
@@ -16,8 +16,11 @@ def run(config: Any = None) -> Iterator[Diagnosis]:
     config: of an experiment, a ConfigDict; None leaves the data out.
 
   Yields:
-    Each diagnosis as soon as it is made.
+    Each diagnosis as soon as it is made; the first alone if there are no devices.
   """
+  if problem := devices.start_problem():
+    yield Diagnosis(FAIL, "devices", problem)
+    return
   yield from examine("devices", devices.products)
   yield from examine("collective", devices.collective)
   yield from examine("memory", devices.memory)

@@ -1,6 +1,7 @@
 """Checks that every device computes, alone and together with the others."""
 
 import collections
+import os
 import time
 from collections.abc import Iterator
 
@@ -13,6 +14,22 @@ from jaxcodec.parallel import sharding
 
 # Products of small integers are exact in every type, also in TF32 and bfloat16.
 _SIZE, _TIMED = 256, 1024
+
+
+def start_problem() -> str | None:
+  """Says why JAX has no devices, and what to do; None if it has."""
+  try:
+    jax.devices()
+    return None
+  except (AssertionError, RuntimeError) as error:
+    wanted = os.environ.get("JAX_PLATFORMS", "")
+    reason = str(error).strip().partition("\n")[0] or "no plugin for it is installed"
+    return (
+      f"JAX cannot start the platform that JAX_PLATFORMS={wanted} asks for: {reason}."
+      ' NVIDIA GPUs need pip install "jax[cuda12]", TPUs pip install "jax[tpu]";'
+      " JAX_PLATFORMS=cpu uses the CPU, and without JAX_PLATFORMS JAX takes what it"
+      " finds"
+    )
 
 
 def products() -> Iterator[tuple[str, str]]:

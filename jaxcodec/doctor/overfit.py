@@ -83,9 +83,13 @@ def slm() -> Iterator[tuple[str, str]]:
   step = jax.jit(task.train_step, donate_argnums=0)
   for _ in range(SLM_STEPS):
     state, _ = step(state, batch)
-  loss = float(jax.jit(task.eval_step)(state, batch)["loss"])
+  measured = jax.device_get(jax.jit(task.eval_step)(state, batch))
+  loss, gain = float(measured["loss"]), float(measured["gain_per_codebook"][0])
   text = (
     f"cross-entropy {loss:.3f} nats in {SLM_STEPS} steps, by chance"
     f" {math.log(_CODES):.3f}"
   )
   yield PASS if loss < _NATS * math.log(_CODES) else FAIL, text
+  text = f"another row's semantic tokens cost it {gain:.3f} nats on codebook 0"
+  used = gain > _NATS * math.log(_CODES)
+  yield (PASS, text) if used else (WARN, f"ConditionIgnored: {text}")

@@ -11,7 +11,7 @@ from jax.experimental import topologies
 from jaxcodec.build.check import Models, check
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.resolve import resolve
-from jaxcodec.dry_run import step_cost
+from jaxcodec.dry_run import roofline, step_cost
 from jaxcodec.dry_run.shapes import STAGES, training
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.checks import check_batches
@@ -108,7 +108,7 @@ def trace(
 
 
 def report(cost: step_cost.StepCost) -> str:
-  """Formats memory, FLOPs and collectives of a step, in a few lines."""
+  """Formats memory, FLOPs, collectives and the least time of a step, in some lines."""
   lines = [
     f"memory a device: {_bytes(cost.memory)} at once",
     f"  {_bytes(cost.arguments)} state and batch (state {_bytes(cost.state)})",
@@ -125,6 +125,7 @@ def report(cost: step_cost.StepCost) -> str:
     times = sum(c.times for c in group)
     unsure = "" if all(c.counted for c in group) else ", more where loops repeat it"
     lines.append(f"  {_bytes(_sent(group))} in {times} {kind} among {among}{unsure}")
+  lines += [f"products move: {_bytes(cost.moved)}", roofline.table(cost)]
   return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 @dataclasses.dataclass(frozen=True)
 class StepCost:
-  """What one step costs a device; all but `flops` as its compiler planned it.
+  """What one step costs a device; all but FLOPs and `moved` as its compiler planned.
 
   Attributes:
     state: bytes of parameters, optimisers and the like, which stay between steps.
@@ -28,6 +28,8 @@ class StepCost:
     reused: bytes of arguments that results overwrite.
     temporary: bytes of everything in between.
     flops: of matrix products and convolutions, loops counted in full.
+    model_flops: those of them that aren't computed again to save memory.
+    moved: bytes that these products read and write, and arguments and results once.
     compiler_flops: XLA's `cost_analysis`, which counts the body of a loop once.
     collectives: everything that the device exchanges with others.
   """
@@ -38,6 +40,8 @@ class StepCost:
   reused: int
   temporary: int
   flops: float
+  model_flops: float
+  moved: float
   compiler_flops: float
   collectives: list[Collective]
 
@@ -59,14 +63,14 @@ class TracedStep:
   Attributes:
     state: the train state as `ShapeDtypeStruct`s with shardings.
     lowered: the program to compile.
-    flops: of the whole step, on all devices.
+    work: of the whole step, on all devices.
     devices: how many.
     platform: such as "cpu" or "tpu".
   """
 
   state: Any
   lowered: jax.stages.Lowered
-  flops: float
+  work: flops.Work
   devices: int
   platform: str
 
@@ -85,7 +89,11 @@ class TracedStep:
       results=memory.output_size_in_bytes,
       reused=memory.alias_size_in_bytes,
       temporary=memory.temp_size_in_bytes,
-      flops=self.flops / self.devices,
+      flops=self.work.total / self.devices,
+      model_flops=self.work.model / self.devices,
+      moved=self.work.moved / self.devices
+      + memory.argument_size_in_bytes
+      + memory.output_size_in_bytes,
       compiler_flops=program.cost_analysis().get("flops", 0.0),
       collectives=collectives(program.as_text()),
     )
@@ -129,7 +137,7 @@ def trace(
   return TracedStep(
     state=state,
     lowered=lowered,
-    flops=flops.count(traced.jaxpr),
+    work=flops.count(traced.jaxpr),
     devices=mesh.size,
     platform=target,
   )

@@ -44,6 +44,7 @@ class WorkdirContents(NamedTuple):
     results: the content of results.json.
     curves: by stage and metric name, steps (P,) and values (P,) or (P, K).
     utterances: those with sound files, generated ones first.
+    alignment: the content of generate/alignment.json, {} if there is none.
   """
 
   name: str
@@ -51,6 +52,7 @@ class WorkdirContents(NamedTuple):
   results: dict[str, Any]
   curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
   utterances: list[UtteranceResults]
+  alignment: dict[str, Any]
 
 
 def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
@@ -61,6 +63,7 @@ def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
     ValueError: a file is malformed; names it.
   """
   results = _read_json(workdir / "results.json")
+  path = workdir / "generate" / "alignment.json"
   curves = {
     stage: curve
     for stage in ("codec", "slm")
@@ -72,6 +75,7 @@ def read_workdir(workdir: pathlib.Path) -> WorkdirContents:
     results,
     curves,
     _utterances(workdir, results),
+    _read_json(path) if path.is_file() else {},
   )
 
 

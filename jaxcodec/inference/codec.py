@@ -66,6 +66,19 @@ class CodecRunner:
     params = fold_for_inference(codec, variables["params"])
     self._variables = {**jax.device_put(variables), "params": params}
     self._codec = codec
+    self._compile()
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Pickles the codec and its variables; another process compiles them itself."""
+    return {"codec": self._codec, "variables": jax.device_get(self._variables)}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    self._codec = state["codec"]
+    self._variables = jax.device_put(state["variables"])
+    self._compile()
+
+  def _compile(self) -> None:
+    codec = self._codec
     self._encode = jax.jit(
       lambda variables, audio_BxNxC, length_B, K: codec.apply(
         variables, audio_BxNxC, length_B, num_codebooks=K, method="encode"

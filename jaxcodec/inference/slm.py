@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from jaxcodec.inference.buckets import bucket, group_by_length
+from jaxcodec.slm import alignment
+from jaxcodec.slm.positions import prompt_pace
 from jaxcodec.types import Tokens
 
 
@@ -123,6 +125,37 @@ def fill(
     codes_BxTxK = np.asarray(tokens.codes_BxTxK)
     for row, index in enumerate(members):
       yield index, codes_BxTxK[row, _prompt_frames(jobs[index]) : lengths[index]]
+
+
+def align(
+  model: Any, params: Any, job: SpeakJob, codes_TxK: np.ndarray
+) -> tuple[np.ndarray, float]:
+  """Finds which symbols the frames of a job and its prompt were spoken from.
+
+  Args:
+    model: a `slm.valle.Valle`.
+    params: its parameters.
+    job: what was spoken.
+    codes_TxK: what came of it.
+
+  Returns:
+    The attention over `job.text_S` of the head that looks at single symbols, (T, S) of
+    all frames, and its focus rate; see `alignment.sharpest`.
+  """
+  frames, prompt_TxK = _prompt_frames(job), job.prompt_TxK
+  if prompt_TxK is not None:
+    codes_TxK = np.concatenate([prompt_TxK, codes_TxK])
+  (text_1xS, text_mask_1xS), (code_1xT, mask_1xT) = (
+    (array[None].astype(np.int32), np.ones((1, len(array)), bool))
+    for array in (job.text_S, codes_TxK[:, 0])
+  )
+  pace = prompt_pace(
+    np.array([job.prompt_symbols]), np.array([frames]), model.symbols_per_frame
+  )
+  inputs = text_1xS, text_mask_1xS, code_1xT, mask_1xT, pace
+  weight = alignment.text_attention(model.ar, params["ar"], inputs)
+  weight_TxS, focus = alignment.sharpest(weight)
+  return np.asarray(weight_TxS), float(focus)
 
 
 def _rows(jobs, batch_size):

@@ -1,6 +1,7 @@
 """Pre-norm transformer with rotary positions, whose layers are stacked by a scan.
 
-`kv_cache` runs it on a growing sequence, a few frames at a time.
+`kv_cache` runs it on a growing sequence, a few frames at a time. Its attention is in
+`self_attention`, what frames see in `visibility`; their names are also found here.
 """
 
 from typing import Any
@@ -10,65 +11,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import ops, partition
+from jaxcodec.nn.remat import remat
+from jaxcodec.nn.self_attention import arrange, attend, attend_all, rope_table, rotate
+from jaxcodec.nn.visibility import Visible, bidirectional, causal, positions, reorder
 
-_MASKED = -1e30
-_ROPE_BASE = 10_000.0
-
-
-def rope_table(position_BxT: jax.Array, head_dim: int) -> tuple[jax.Array, jax.Array]:
-  """Returns cosines and sines of rotary positions, (B, 1, T, head_dim / 2) float32.
-
-  Args:
-    position_BxT: integer or float positions; B may be 1.
-    head_dim: width of a head.
-
-  Source: RoFormer (arXiv 2104.09864), eq. 15, in the split-halves form.
-  """
-  rate_D = _ROPE_BASE ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-  position_BxTx1 = position_BxT.astype(jnp.float32)[:, :, None]
-  angle_Bx1xTxD = (position_BxTx1 * rate_D[None, None])[:, None]
-  return jnp.cos(angle_Bx1xTxD), jnp.sin(angle_Bx1xTxD)
-
-
-def rotate(x_BxHxTxD: jax.Array, table: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Rotates each pair (x[i], x[i + D/2]) by its position's angle, in float32."""
-  cos, sin = table
-  a, b = jnp.split(x_BxHxTxD.astype(jnp.float32), 2, axis=-1)
-  turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-  return turned.astype(x_BxHxTxD.dtype)
-
-
-def attend(
-  q_BxHxTxD: jax.Array,
-  k_BxHxSxD: jax.Array,
-  v_BxHxSxD: jax.Array,
-  visible_BxTxS: jax.Array,
-  bias_BxHxTxS: jax.Array | None = None,
-) -> jax.Array:
-  """Computes scaled dot-product attention with a float32 softmax, (B, H, T, D).
-
-  Batch and heads may also be one axis of all arguments. The division by the softmax's
-  sum comes after the product with the values, where there are fewer numbers to divide.
-
-  Args:
-    q_BxHxTxD: queries.
-    k_BxHxSxD: keys.
-    v_BxHxSxD: values.
-    visible_BxTxS: bool, which keys a query sees; T may be 1 (the same for all).
-    bias_BxHxTxS: added to the scaled scores, if not None.
-  """
-  scale = q_BxHxTxD.shape[-1] ** -0.5
-  if q_BxHxTxD.ndim == 4:
-    visible_BxTxS = visible_BxTxS[:, None]
-  q, k = q_BxHxTxD * scale, k_BxHxSxD
-  score = jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=jnp.float32)
-  if bias_BxHxTxS is not None:
-    score = score + bias_BxHxTxS
-  score = jnp.where(visible_BxTxS, score, _MASKED)
-  weight = jnp.exp(score - jax.lax.stop_gradient(score.max(-1, keepdims=True)))
-  total = weight.sum(-1, keepdims=True)
-  out = jnp.einsum("...ts,...sd->...td", weight.astype(v_BxHxSxD.dtype), v_BxHxSxD)
-  return out / total.astype(out.dtype)
+__all__ = [
+  "Block",
+  "RMSNorm",
+  "Transformer",
+  "Visible",
+  "attend",
+  "bidirectional",
+  "causal",
+  "positions",
+  "rope_table",
+  "rotate",
+]
 
 
 def _attend_cached(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, visible_BxTxS, cache):
@@ -92,26 +50,6 @@ def _attend_cached(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, visible_BxTxS, cache):
   if q.ndim == 3:
     visible_BxTxS = jnp.repeat(visible_BxTxS, q_BxHxTxD.shape[1], axis=0)
   return attend(q, k, v, visible_BxTxS).reshape(q_BxHxTxD.shape), kept
-
-
-def causal(mask_BxT: jax.Array, prefix: int = 0) -> jax.Array:
-  """Returns visibility (B, T, T): each frame sees the valid frames up to itself.
-
-  All frames also see the first `prefix` frames.
-  """
-  at = jnp.arange(mask_BxT.shape[1])
-  seen = (at[None, :] <= at[:, None]) | (at[None, :] < prefix)
-  return mask_BxT[:, None] & seen[None]
-
-
-def bidirectional(mask_BxT: jax.Array) -> jax.Array:
-  """Returns visibility (B, 1, T): each frame sees all valid frames."""
-  return mask_BxT[:, None]
-
-
-def positions(mask_BxT: jax.Array) -> jax.Array:
-  """Returns each valid frame's position among its row's valid ones, (B, T) int32."""
-  return jnp.maximum(jnp.cumsum(mask_BxT, axis=1, dtype=jnp.int32) - 1, 0)
 
 
 class RMSNorm(nn.Module):
@@ -144,7 +82,7 @@ class Block(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, x_BxTxD, visible_BxTxS, rope, level_B, cache=None):
+  def __call__(self, x_BxTxD, visible, rope, level_B, cache=None):
     width = x_BxTxD.shape[-1]
     drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
     out_init = nn.initializers.variance_scaling(
@@ -154,12 +92,13 @@ class Block(nn.Module):
     y = RMSNorm(self.num_levels, name="attention_norm")(x_BxTxD, level_B)
     features = (3, self.heads, width // self.heads)
     qkv = nn.DenseGeneral(features, use_bias=False, dtype=self.dtype, name="qkv")(y)
-    q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
-    q, k = rotate(q, rope), rotate(k, rope)
     if cache is None:
-      y = attend(q, k, v, visible_BxTxS)
+      y = attend_all(qkv, rope, visible)
     else:
-      y, cache = _attend_cached(q, k, v, visible_BxTxS, cache)
+      q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
+      q, k = rotate(q, rope), rotate(k, rope)
+      y, cache = _attend_cached(q, k, v, visible, cache)
+      y = jnp.swapaxes(y, 1, 2)
     y = nn.DenseGeneral(
       width,
       axis=(-2, -1),
@@ -167,7 +106,7 @@ class Block(nn.Module):
       dtype=self.dtype,
       kernel_init=out_init,
       name="attention_out",
-    )(jnp.swapaxes(y, 1, 2))
+    )(y)
     x_BxTxD = x_BxTxD + drop(y)
 
     y = RMSNorm(self.num_levels, name="mlp_norm")(x_BxTxD, level_B)
@@ -190,7 +129,7 @@ class Transformer(nn.Module):
     num_levels: how many gain vectors each norm has; see `level_B`.
     dropout: rate on both residual branches.
     dtype: of the computation; parameters, norms and softmax are float32.
-    remat: recompute each block's activations in the backward pass.
+    remat: what of each block's activations is computed again; see `nn.remat`.
   """
 
   depth: int
@@ -199,13 +138,13 @@ class Transformer(nn.Module):
   num_levels: int = 1
   dropout: float = 0.0
   dtype: Any = jnp.float32
-  remat: bool = False
+  remat: bool | str = "none"
 
   @nn.compact
   def __call__(
     self,
     x_BxTxD: jax.Array,
-    visible_BxTxS: jax.Array,
+    visible: Visible,
     *,
     position_BxT: jax.Array | None = None,
     level_B: jax.Array | None = None,
@@ -215,7 +154,7 @@ class Transformer(nn.Module):
 
     Args:
       x_BxTxD: input.
-      visible_BxTxS: from `bidirectional` or `causal`.
+      visible: from `bidirectional` or `causal`.
       position_BxT: rotary positions; 0 to T - 1 if None.
       level_B: int32, which gain vectors the norms take; the first if None.
       train: whether to drop out.
@@ -232,8 +171,11 @@ class Transformer(nn.Module):
       level_B = jnp.zeros((batch,), jnp.int32)
     if position_BxT is None:
       position_BxT = jnp.arange(frames)[None]
+    x_BxTxD, position_BxT, visible, places_BxT = arrange(
+      x_BxTxD, position_BxT, visible, self.dtype, self.heads
+    )
     rope = rope_table(position_BxT, width // self.heads)
-    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    block = remat(Block, self.remat, prevent_cse=False)
     layers = nn.scan(
       block,
       variable_axes={"params": 0},
@@ -242,8 +184,9 @@ class Transformer(nn.Module):
       length=self.depth,
     )(**self.block_settings(width, train), name="layers")
     x_BxTxD = partition.rows(x_BxTxD.astype(self.dtype))
-    x_BxTxD, _ = layers(x_BxTxD, visible_BxTxS, rope, level_B)
-    return RMSNorm(self.num_levels, name="last_norm")(x_BxTxD, level_B)
+    x_BxTxD, _ = layers(x_BxTxD, visible, rope, level_B)
+    y_BxTxD = RMSNorm(self.num_levels, name="last_norm")(x_BxTxD, level_B)
+    return y_BxTxD if places_BxT is None else reorder(y_BxTxD, places_BxT)
 
   @nn.nowrap
   def block_settings(self, width: int, train: bool = False) -> dict[str, Any]:

@@ -5,12 +5,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxcodec.nn import partition
 
 # Up to this size the DFT is a matrix product, which is faster than the FFT.
 _MATMUL_DFT_MAX = 256
 _TINY_POWER = 1e-30
+
+# By default a GPU or TPU multiplies float32 matrices in fewer bits, and the loud bins
+# of a spectrum then drown the quiet ones.
+matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def hann(n: int) -> np.ndarray:
@@ -93,7 +98,7 @@ def stft(
   if normalized:
     frames = frames / np.float32(np.linalg.norm(hann(n_fft)))
   if n_fft <= _MATMUL_DFT_MAX:
-    both = frames @ _dft_matrix(n_fft)
+    both = matmul(frames, _dft_matrix(n_fft))
     return tuple(jnp.split(both, 2, axis=-1))
   window = hann(n_fft).reshape((1,) * (frames.ndim - 1) + (n_fft,))
   spectrum = partition.by_rows(jnp.fft.rfft, frames * window)
@@ -182,4 +187,5 @@ def mel_spectrogram(
   """
   real, imag = stft(x_BxN, n_fft=n_fft, hop=hop, center=center, normalized=normalized)
   spectrum = real * real + imag * imag if power == 2 else magnitude(real, imag)
-  return spectrum @ mel_filters(sample_rate, n_fft, n_mels, f_min, f_max, scale)
+  filters = mel_filters(sample_rate, n_fft, n_mels, f_min, f_max, scale)
+  return matmul(spectrum, filters)

@@ -1,19 +1,17 @@
 """Audio from the magnitudes of its short-time spectrum, by the fast Griffin-Lim method.
 
-Sources: Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm" (WASPAA
-2013), algorithm 2; Beauregard, Harish and Wyse, "Single pass spectrogram inversion"
-(DSP 2015), for the phases that it starts from.
+Source: Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013),
+algorithm 2.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxcodec.nn import dsp, istft
 from jaxcodec.nn.conv import mask_frames
 
-_TINY = 1e-8
+_SEED = 0  # of the phases to start from
 
 
 def stft(x_BxN: jax.Array, *, n_fft: int, hop: int) -> tuple[jax.Array, jax.Array]:
@@ -40,12 +38,14 @@ def griffin_lim(
   iterations: int = 32,
   momentum: float = 0.99,
   phase_BxTxF: jax.Array | None = None,
+  first: jax.Array | int = 0,
   valid_B: jax.Array | None = None,
 ) -> jax.Array:
   """Finds audio whose Hann-windowed STFT has nearly these magnitudes.
 
   Every iteration computes the audio of the current phases and takes the phases of its
-  spectrum, extrapolated by `momentum` times the last step.
+  spectrum, extrapolated by `momentum` times the last step. A frame's audio depends on
+  `reach` frames on either side.
 
   Args:
     magnitude_BxTxF: not negative, F = n_fft // 2 + 1.
@@ -53,7 +53,9 @@ def griffin_lim(
     hop: step, samples.
     iterations: at least 1.
     momentum: 0 for the method of Griffin and Lim (1984).
-    phase_BxTxF: radians to start from; `single_pass_phase` if None.
+    phase_BxTxF: radians to start from; `fixed_phase` if None.
+    first: place of the first frame in a clip of which these are a part; see
+      `fixed_phase`.
     valid_B: valid frames of each item, all if None; the others have no influence.
 
   Returns:
@@ -70,7 +72,7 @@ def griffin_lim(
     )
   magnitude_BxTxF = mask_frames(magnitude_BxTxF.astype(jnp.float32), valid_B)
   if phase_BxTxF is None:
-    phase_BxTxF = single_pass_phase(magnitude_BxTxF, n_fft=n_fft, hop=hop)
+    phase_BxTxF = fixed_phase(*magnitude_BxTxF.shape[1:], first)
   phase_BxTxF = mask_frames(phase_BxTxF, valid_B)
 
   def synthesize(unit):
@@ -108,38 +110,28 @@ def _unit(real, imag):
   return jnp.where(positive, real * scale, 1), jnp.where(positive, imag * scale, 0)
 
 
-def single_pass_phase(magnitude_BxTxF: jax.Array, *, n_fft: int, hop: int) -> jax.Array:
-  """Estimates phases, in radians, from magnitudes alone.
+def fixed_phase(
+  num_frames: int, num_bins: int, first: jax.Array | int = 0
+) -> jax.Array:
+  """Returns random phases in radians, (1, num_frames, num_bins), always the same ones.
 
-  Every bin turns from frame to frame at the frequency of the nearest peak. Around a
-  peak the phases of neighbouring bins differ by half a turn, as those of a sinusoid in
-  a window that is symmetric about the frame's middle do. No frame depends on later
-  ones.
+  A frame's phases depend on its place alone, so that a part of a clip starts as it does
+  in the whole. Estimates that follow a sinusoid from frame to frame would depend on all
+  frames before.
+
+  Args:
+    num_frames: T.
+    num_bins: F.
+    first: place of the first frame.
   """
-  bins_F = jnp.arange(magnitude_BxTxF.shape[-1])
-  frequency_BxTxF = _nearest_peak(magnitude_BxTxF, bins_F)
-  turns_BxTxF = jnp.cumsum(frequency_BxTxF * np.float32(hop / n_fft) % 1, 1) % 1
-  distance_BxTxF = jnp.abs(bins_F.reshape(1, 1, -1) - jnp.round(frequency_BxTxF))
-  return 2 * jnp.pi * turns_BxTxF + jnp.pi * distance_BxTxF
+
+  def of_frame(place):
+    key = jax.random.fold_in(jax.random.key(_SEED), place)
+    return jax.random.uniform(key, (num_bins,), maxval=2 * jnp.pi)
+
+  return jax.vmap(of_frame)(first + jnp.arange(num_frames))[None]
 
 
-def _nearest_peak(magnitude_BxTxF, bins_F):
-  """Returns the frequency, in bins, of the peak that is nearest to each bin."""
-  F, at = len(bins_F), bins_F.reshape(1, 1, -1)
-  is_peak_BxTxF, shift_BxTxF = _peaks(jnp.log(magnitude_BxTxF + _TINY))
-  below = lax.cummax(jnp.where(is_peak_BxTxF, at, -1), axis=2)
-  above = lax.cummin(jnp.where(is_peak_BxTxF, at, 2 * F), axis=2, reverse=True)
-  use_above = (above < F) & ((above - at < at - below) | (below < 0))
-  nearest = jnp.clip(jnp.where(use_above, above, below), 0, F - 1)
-  return jnp.take_along_axis(at + shift_BxTxF, nearest, 2)
-
-
-def _peaks(log_BxTxF):
-  """Returns where local maxima are, and by how much their parabolas' tops lie aside."""
-  edges = ((0, 0), (0, 0), (1, 1))
-  padded = jnp.pad(log_BxTxF, edges, constant_values=-1e9)
-  left, right = padded[..., :-2], padded[..., 2:]
-  is_peak = (log_BxTxF > left) & (log_BxTxF >= right)
-  curvature = jnp.minimum(left - 2 * log_BxTxF + right, -1e-6)
-  shift = jnp.clip((left - right) / (2 * curvature), -0.5, 0.5)
-  return is_peak, jnp.where(is_peak, shift, 0)
+def reach(n_fft: int, hop: int, iterations: int) -> int:
+  """Returns on how many frames before and after it a frame's audio depends at most."""
+  return (iterations + 1) * ((n_fft - 1) // hop)

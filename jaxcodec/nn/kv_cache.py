@@ -47,7 +47,7 @@ def extend(
   params: Any,
   cache: Cache,
   x_BxTxD: jax.Array,
-  where: tuple[jax.Array, jax.Array, int | jax.Array],
+  where: tuple[jax.Array | attention.Visible, jax.Array, int | jax.Array],
 ) -> tuple[jax.Array, Cache]:
   """Computes T more frames, to the same numbers as the transformer on all at once.
 
@@ -56,13 +56,15 @@ def extend(
     params: from `unstack_layers`.
     cache: of the slots before.
     x_BxTxD: input of the new frames.
-    where: (visible_BxTxS, position_BxT, slot): which of the first S slots each new
-      frame sees, itself included; the rotary positions; the slot of the first frame.
+    where: (visible, position_BxT, slot): which of the first S slots each new
+      frame sees, itself included, as an array or as a rule for the first frames; the
+      rotary positions; the slot of the first frame.
 
   Returns:
     Output of the new frames, (B, T, D) in `dtype`, and the cache with them.
   """
-  visible_BxTxS, position_BxT, slot = where
+  visible, position_BxT, slot = where
+  visible_BxTxS = visible if isinstance(visible, jax.Array) else visible.dense()
   width = x_BxTxD.shape[2]
   rope = attention.rope_table(position_BxT, width // transformer.heads)
   level_B = jnp.zeros(x_BxTxD.shape[:1], jnp.int32)

@@ -7,12 +7,17 @@ choice is made when a program is traced; see `platform.on_cpu`.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
-from jaxcodec.nn import cpu, plain
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import attention_kernels, cpu, plain, platform
 from jaxcodec.nn.cpu.stored import read_stored
 from jaxcodec.nn.platform import on_cpu
 
 __all__ = [
+  "attention_kernel",
   "conv1d",
   "conv2d",
   "exp_minus_one",
@@ -51,3 +56,29 @@ first_argmax = _by_platform("first_argmax")
 join_heads = _by_platform("join_heads")
 stored_kernel = _by_platform("stored_kernel")
 window_numbers = _by_platform("window_numbers")
+
+
+class AttentionKernel(NamedTuple):
+  """A kernel for self-attention.
+
+  Attributes:
+    attend: of (B, T, H, D) queries, keys, values, and what frames see.
+    packed: 0 if it takes a `visibility.Visible`; if it takes a `visibility.Packed`, a
+      number that the frames must be a multiple of.
+  """
+
+  attend: Callable[..., jax.Array]
+  packed: int
+
+
+def attention_kernel(dtype: jnp.dtype, head_dim: int) -> AttentionKernel | None:
+  """Returns the platform's kernel for heads of this type and width, None if none is.
+
+  NVIDIA GPUs have cuDNN's, for half precision; TPUs have JAX's splash attention.
+  """
+  if platform.has_cudnn_attention() and attention_kernels.cudnn_takes(dtype, head_dim):
+    return AttentionKernel(attention_kernels.cudnn, attention_kernels.CUDNN_FRAMES)
+  if platform.name() == "tpu" and attention_kernels.splash_takes(dtype):
+    splash = attention_kernels.splash_attention()
+    return None if splash is None else AttentionKernel(splash, packed=0)
+  return None

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.nn.dsp import frame
+from jaxcodec.nn.dsp import frame, matmul
 
 _ZERO_CROSSINGS = 24
 _ROLLOFF = 0.945
@@ -38,4 +38,4 @@ def downsample(x_BxN: jax.Array, factor: int) -> jax.Array:
   taps, length = _lowpass(factor), x_BxN.shape[1] // factor
   around = (_reach(factor), len(taps) - _reach(factor))
   x_BxN = jnp.pad(x_BxN, ((0, 0), around), mode="edge")
-  return frame(x_BxN, len(taps), factor)[:, :length] @ taps
+  return matmul(frame(x_BxN, len(taps), factor)[:, :length], taps)

@@ -15,6 +15,7 @@ from jaxcodec.evals.opus import MIN_BITRATE
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import evaluate, train_options
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.stage_table import STAGES
 from jaxcodec.types import TokenSpec
 
@@ -72,11 +73,14 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:
   """Returns the stages that a stage needs: none with synthetic data.
 
+  Where codes of another experiment are to be spoken, `generate` needs them, too.
+
   Raises:
     ConfigError: the stage cannot use synthetic data.
   """
   if not experiment.synthetic:
-    return STAGES[name].needs
+    spoken = name == "generate" and (experiment.workdir / GENERATED).exists()
+    return (*STAGES[name].needs, *([GENERATED] if spoken else []))
   if name not in ("codec", "slm"):
     raise ConfigError(
       f"stages: {name!r} needs recordings, and data.source=synthetic has none; it times"

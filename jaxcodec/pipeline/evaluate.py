@@ -1,5 +1,6 @@
 """The evaluate stage: measures reconstructions, generations and originals alike."""
 
+import collections
 import functools
 import json
 import pathlib
@@ -23,7 +24,7 @@ from jaxcodec.pipeline.experiment import (
   read_wav,
   safe_name,
 )
-from jaxcodec.pipeline.generate import INDEX
+from jaxcodec.pipeline.generate import INDEX, LEFT_OUT
 from jaxcodec.progress import Progress
 from jaxcodec.types import TokenSpec
 
@@ -60,6 +61,7 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   )
   results["slm"] = _last_evaluation(experiment)
   results["endings"] = _endings(experiment)
+  results["left_out"] = _left_out(experiment)
   write_results(folder / RESULTS, results)
   return [RESULTS, *audio]
 
@@ -205,6 +207,13 @@ def _endings(experiment) -> dict[str, int]:
   empty = sum(not row["frames"] for row in rows)
   cut = sum(not row["ended"] for row in rows)
   return {"ended": len(rows) - cut - empty, "cut": cut, "empty": empty}
+
+
+def _left_out(experiment) -> dict[str, int]:
+  """Counts the test utterances that weren't generated for their length, by reason."""
+  path = experiment.done["generate"].folder / LEFT_OUT
+  rows = json.loads(path.read_text()) if path.is_file() else []  # of earlier versions
+  return dict(collections.Counter(row["reason"] for row in rows))
 
 
 def _own_weights(experiment):

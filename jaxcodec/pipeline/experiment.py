@@ -176,11 +176,18 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
     source,
     split["train"],
     sample_rate=models.spec.sample_rate,
-    crop_samples=crop_samples(config, "codec_train", models.spec),
+    crop_samples=_shortest(config, models.spec),
     on_error=data["on_error"],
   )
   skipped = [*source.skipped, *short]
   return Experiment(config, workdir, source, split, skipped, models)
+
+
+def _shortest(config, spec):
+  """Returns how many samples an utterance must have: a crop, if any are trained on."""
+  if not config["codec_train"]["steps"]:
+    return spec.hop
+  return crop_samples(config, "codec_train", spec)
 
 
 def data_inputs(experiment: Experiment) -> dict[str, Any]:

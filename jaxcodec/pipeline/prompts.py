@@ -1,8 +1,11 @@
 """What is to be generated: held-out utterances, each with a voice prompt and a seed."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from absl import logging
 
 from jaxcodec.build.conditions import Candidate, Condition, Record
 from jaxcodec.data.source import DataError
@@ -18,34 +21,44 @@ class Job(NamedTuple):
     row: what the index says of it whatever comes out.
     wav: name of its file.
     samples: of the original, where what is generated has its length; else None.
+    seconds: of the original and the prompt together.
     job: for the language model; see `Condition.make_job`.
   """
 
   row: dict[str, Any]
   wav: str
   samples: int | None
+  seconds: float
   job: Any
 
 
 def make_jobs(experiment: Experiment) -> list[Job]:
   """Makes a job for each of the first test utterances that the model can say.
 
-  The prompt is another utterance of the speaker, held out if there is one, or a part of
-  it: of those there are, the model's `Condition` chooses.
+  They are those of `generate.min_seconds` to `max_seconds`; `list_left_out` has the
+  others. The prompt is another utterance of the speaker, held out if there is one, or a
+  part of it: of those there are, the model's `Condition` chooses. A warning says if
+  utterances with their prompts are longer than what the model was trained on.
 
   Raises:
-    DataError: the model speaks texts and none of them has one.
+    DataError: the model speaks texts and none of them has one, or none is as long.
   """
   settings = experiment.config["generate"]
   condition = experiment.language_model.condition
-  folder = experiment.done["tokens"].folder
-  parts = {part: TokenSource(folder / f"{part}.array_record") for part in PARTS}
+  parts = {part: _open(experiment, part) for part in PARTS}
   most = int(settings["prompt_seconds"] * experiment.spec.frame_rate)
   test, usable = parts["test"], _usable(parts["test"], condition)
   if not usable:
     raise DataError(f"{test.path}: none of its records has a text to speak")
+  least, longest = _seconds(settings)
+  in_range = [i for i in usable if least <= _duration(experiment, test, i) <= longest]
+  if not in_range:
+    raise DataError(
+      f"{test.path}: none of its {len(usable)} records has generate.min_seconds to"
+      f" max_seconds, {least:g} to {longest:g} s"
+    )
   jobs = []
-  for index in usable[: settings["num_utterances"]]:
+  for index in in_range[: settings["num_utterances"]]:
     record = test[index]
     prompt = _prompt(parts, record, most, condition)
     row = _row(experiment, record, prompt)
@@ -54,10 +67,58 @@ def make_jobs(experiment: Experiment) -> list[Job]:
         row,
         wav=f"{safe_name(record['id'])}.wav",
         samples=condition.num_samples(record),
+        seconds=row["prompt_seconds"] + _duration(experiment, test, index),
         job=condition.make_job(record, prompt, row["seed"]),
       )
     )
+  _warn_of_lengths(experiment, jobs)
   return jobs
+
+
+def list_left_out(experiment: Experiment) -> list[dict[str, Any]]:
+  """Returns the test utterances that aren't generated for their length, and why."""
+  test = _open(experiment, "test")
+  least, longest = _seconds(experiment.config["generate"])
+  rows = []
+  for index in _usable(test, experiment.language_model.condition):
+    seconds = _duration(experiment, test, index)
+    if not least <= seconds <= longest:
+      bound = "min_seconds" if seconds < least else "max_seconds"
+      how = "shorter" if seconds < least else "longer"
+      reason = f"{how} than generate.{bound}"
+      row = {"id": test.labels[index]["id"], "seconds": round(seconds, 3)}
+      rows.append({**row, "reason": reason})
+  return rows
+
+
+def _open(experiment: Experiment, part: str) -> TokenSource:
+  return TokenSource(experiment.done["tokens"].folder / f"{part}.array_record")
+
+
+def _seconds(settings: Mapping[str, Any]) -> tuple[float, float]:
+  """Returns the least and most seconds; configs of earlier versions have no bounds."""
+  return settings.get("min_seconds", 0.0), settings.get("max_seconds", math.inf)
+
+
+def _duration(experiment: Experiment, source: TokenSource, index: int) -> float:
+  return source.labels[index]["frames"] / experiment.spec.frame_rate
+
+
+def _warn_of_lengths(experiment: Experiment, jobs: list[Job]) -> None:
+  """Warns if the model is asked for more than it has seen in training."""
+  train = experiment.config["slm_train"]
+  seen = train.get("max_seconds", train.get("crop_seconds"))
+  seconds = [job.seconds for job in jobs]
+  if seen is not None and (longer := sum(one > seen for one in seconds)):
+    logging.warning(
+      "LongerThanTrained: %d of %d utterances with their prompts are longer than the"
+      " %g s that the language model was trained on, up to %.1f s;"
+      " generate.max_seconds leaves longer ones out",
+      longer,
+      len(jobs),
+      seen,
+      max(seconds),
+    )
 
 
 def _usable(source: TokenSource, condition: Condition) -> list[int]:

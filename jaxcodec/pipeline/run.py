@@ -109,11 +109,9 @@ def _summary(slm: dict[str, Any], endings: dict[str, int]) -> str:
   """Says what the language model's last evaluation found, and what did not end well."""
   numbers = " ".join(f"{value:.3f}" for value in slm["ce_per_codebook"])
   text = f"Held-out cross-entropy of each codebook: {numbers} nats."
-  if "ce_c0_wrong_semantic" in slm:
-    text += (
-      f" Of the first, given another utterance's semantic tokens:"
-      f" {slm['ce_c0_wrong_semantic']:.3f}."
-    )
+  if "gain_per_codebook" in slm:
+    gains = " ".join(f"{value:.3f}" for value in slm["gain_per_codebook"])
+    text += f" Given another utterance's text or semantic tokens, more by: {gains}."
   if bad := {
     name: count for name, count in endings.items() if name != "ended" and count
   }:

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxcodec.pipeline import evaluate, generate, tokens, train
+from jaxcodec.pipeline import evaluate, generate, speak, tokens, train
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.shared_codec import GENERATED
 
 
 class StageKind(NamedTuple):
@@ -23,6 +24,12 @@ class StageKind(NamedTuple):
   needs: tuple[str, ...] = ()
   config: tuple[str, ...] = ()
   shared: bool = True
+
+
+def _generate(experiment: Experiment, folder: pathlib.Path) -> list[str]:
+  if GENERATED in experiment.done:
+    return speak.speak_all(experiment, folder)
+  return generate.generate_all(experiment, folder)
 
 
 def _report(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -48,7 +55,7 @@ STAGES = {
   ),
   "slm": StageKind(train.train_slm, needs=("tokens",), config=("slm", "slm_train")),
   "generate": StageKind(
-    generate.generate_all,
+    _generate,
     needs=("codec", "tokens", "slm"),
     config=("generate",),
     shared=False,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from jaxcodec import files
+from jaxcodec import files, weights
 from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
@@ -72,9 +72,14 @@ def _write_part(experiment, part, folder, semantic_tokens) -> None:
 
 
 def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
-  codec = experiment.done["codec"].outputs[PARAMS]["sha256"]
-  spec = dataclasses.asdict(experiment.spec)
-  files.write_json(folder / SPEC, {"token_spec": spec, "codec_sha256": codec})
+  codec = experiment.done["codec"]
+  variables = weights.load_params(codec.folder / PARAMS)
+  content = {
+    "token_spec": dataclasses.asdict(experiment.spec),
+    "codec_sha256": codec.outputs[PARAMS]["sha256"],
+    "token_fingerprint": weights.token_fingerprint(variables),
+  }
+  files.write_json(folder / SPEC, content)
   if experiment.vocabulary is not None:
     experiment.vocabulary.save(folder / VOCABULARY)
     files.write_json(folder / SKIPPED_TEXTS, experiment.texts.skipped)

@@ -1,5 +1,6 @@
 """The two training stages: the codec, and the speech language model on its tokens."""
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -27,7 +28,10 @@ SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 
 
 def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
-  """Trains the codec on crops; writes averaged weights, the split and the curves."""
+  """Trains the codec on crops; writes averaged weights, the split and the curves.
+
+  Of no steps, the weights are those to begin with, and there are no curves.
+  """
   config, spec = experiment.config, experiment.spec
   settings, source = config["codec_train"], experiment.source
   processes.on_first(lambda: _record_data(experiment, folder))
@@ -41,9 +45,14 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     held_out = data_pipeline.eval_crops(
       source, experiment.split["valid"], **shape, **shard
     )
-  initial = codec_start.initial_variables(
-    experiment, lambda rows: _crops(experiment, **shape, batch_size=rows)
+  initial = functools.partial(
+    codec_start.initial_variables,
+    experiment,
+    lambda rows: _crops(experiment, **shape, batch_size=rows),
   )
+  if not settings["steps"]:
+    _write_params(experiment, "codec_train", initial(), folder)
+    return [PARAMS, SPLIT, SKIPPED]
   task = experiment.models.codec_task
   show = ("mel", "magnitude", "adversarial", "eval/mel")
   symptoms = (
@@ -103,17 +112,19 @@ def train_slm(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
 
 def _log_codebooks(step: int, values: dict[str, Any]) -> None:
-  """Logs held-out cross-entropy and accuracy by codebook, where they were measured."""
+  """Logs held-out cross-entropy, accuracy and gain by codebook, where measured."""
   if "eval/ce_per_codebook" in values:
-    ce, accuracy = (
-      " ".join(f"{value:.3f}" for value in values[f"eval/{name}_per_codebook"])
-      for name in ("ce", "accuracy")
+    ce, accuracy, gain = (
+      " ".join(f"{x:.3f}" for x in values.get(f"eval/{name}_per_codebook", ()))
+      for name in ("ce", "accuracy", "gain")
     )
     logging.info(
-      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s",
+      "step %d: held-out cross-entropy of each codebook %s nats, accuracy %s, more"
+      " nats with a wrong condition %s",
       step,
       ce,
       accuracy,
+      gain or "unknown",
     )
 
 
@@ -125,17 +136,20 @@ def _record_data(experiment, folder):
 def _fit(
   experiment, section, task, data, eval_data, folder, show, symptoms=(), initial=None
 ):
-  config = experiment.config[section.removesuffix("_train")]
+  steps = experiment.config[section]["steps"]
   watch = health.Watch([*symptoms, health.input_starved()])
+  watch_end = health.Watch([health.condition_ignored()])
 
   def on_log(step, values):
     watch(step, values)
+    if step == steps:
+      watch_end(step, values)
     _log_codebooks(step, values)
 
   state = fit(
     task,
     data,
-    steps=experiment.config[section]["steps"],
+    steps=steps,
     workdir=folder,
     mesh=experiment.mesh,
     seed=experiment.seed,
@@ -146,10 +160,15 @@ def _fit(
     on_log=on_log,
     **train_options.loop_options(experiment, section),
   )
+  variables = sharding.to_host(task.inference_variables(state))
+  _write_params(experiment, section, variables, folder)
+
+
+def _write_params(experiment, section, variables, folder):
+  config = experiment.config[section.removesuffix("_train")]
   metadata = {
     "version": jaxcodec.__version__,
     "config": json.dumps(config),
     "sample_rate": str(experiment.spec.sample_rate),
   }
-  variables = sharding.to_host(task.inference_variables(state))
   processes.on_first(lambda: weights.save_params(folder / PARAMS, variables, metadata))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxcodec import porting, weights
+from jaxcodec import porting, shipped, weights
 from jaxcodec.build.fields import ConfigError, positive
 from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
@@ -57,6 +57,8 @@ def _check_profile(settings, section) -> None:
 def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | None:
   """Loads the variables that `<stage>_train.init_from` names; None if it is None.
 
+  Of a codec with frozen parts they are those of these parts alone.
+
   Raises:
     ConfigError: they cannot be read or do not fit; the leaves that differ are listed.
   """
@@ -64,14 +66,18 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
   if path is None:
     return None
   try:
-    file = weights.params_file(path, stage)
+    file = weights.params_file(shipped.find(path), stage)
     if weights.is_params(file):
       found = weights.load_params(file)
     elif stage == "codec":
       found = porting.convert(file, experiment.models.codec)
     else:
       raise ValueError(f"{file} has no parameters of a speech language model")
-    return weights.restore_weight_norm(file, found, _shapes(experiment, stage))
+    freeze = experiment.config[f"{stage}_train"].get("freeze")
+    shapes = _shapes(experiment, stage)
+    if freeze:
+      found, shapes = (weights.only_parts(tree, freeze) for tree in (found, shapes))
+    return weights.restore_weight_norm(file, found, shapes)
   except (OSError, ValueError) as error:
     raise ConfigError(f"{stage}_train.init_from: {error}") from error
 
@@ -82,6 +88,8 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   Weights to begin with are recorded by their checksum, not by where they lie.
   """
   settings = dict(experiment.config[section])
+  if not settings.get("freeze"):  # configs of earlier versions lack the field
+    settings.pop("freeze", None)
   for name in ("keep", "profile_steps", "remat"):
     settings.pop(name, None)
   if settings["init_from"] is not None:

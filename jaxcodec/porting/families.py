@@ -18,7 +18,7 @@ from jaxcodec.porting import dac as dac_tables
 from jaxcodec.porting import encodec as encodec_tables
 from jaxcodec.porting import huggingface, readers
 from jaxcodec.porting import vocos as vocos_tables
-from jaxcodec.porting.table import Rule
+from jaxcodec.porting.table import Rule, is_known
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 
@@ -47,6 +47,11 @@ class Family:
   def config_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns what a checkpoint's config says about `kwargs`."""
     return config
+
+  def count_known(self, state: Mapping[str, Any]) -> int:
+    """Counts the names in a state dict, of either layout, that the rules know."""
+    names = huggingface.to_original(state, self.renames)
+    return sum(is_known(name, self.rules) for name in names)
 
   def from_checkpoint(self, state: State, path: pathlib.Path) -> State:
     """Returns the arrays that the rules cover, of a state dict read from `path`."""

@@ -138,7 +138,7 @@ def load(path: files.PathLike) -> HubertWeights:
     ValueError: names the file, and the config's unsupported fields or every weight
       that is missing, left over or misshapen.
   """
-  state, config = readers.read(path)
+  state, config, _ = readers.read(path)
   with readers.name_in_errors(path):
     model = build_model(Hubert, "hubert", config)
     return HubertWeights(model, convert_params(model, state, "hubert."))
@@ -146,7 +146,7 @@ def load(path: files.PathLike) -> HubertWeights:
 
 def load_ctc(path: files.PathLike) -> CtcWeights:
   """Reads weights of transformers' HubertForCTC; see `load`."""
-  state, config = readers.read(path)
+  state, config, _ = readers.read(path)
   with readers.name_in_errors(path):
     model = build_model(Hubert, "hubert", config)
     params = convert_params(model, state, "hubert.")

@@ -2,7 +2,7 @@
 
 | what | content |
 |---|---|
-| .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict with a `state_dict` |
+| .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict that has one inside |
 | .safetensors | Hugging Face's format |
 | a folder | `model.safetensors` or `pytorch_model.bin`, and `config.json` or `.yaml` |
 """
@@ -19,7 +19,7 @@ import safetensors
 import safetensors.numpy
 import yaml
 
-from jaxcodec.porting import torch_zip
+from jaxcodec.porting import torch_zip, wrapped
 
 _CONFIGS = {"config.json": json.loads, "config.yaml": yaml.safe_load}
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -32,10 +32,12 @@ class Checkpoint(NamedTuple):
     state: arrays by PyTorch's names.
     config: the model's description, of `config.json`, `config.yaml` or DAC's metadata;
       may be empty.
+    notes: for the user: where in the file the arrays were found.
   """
 
   state: dict[str, np.ndarray]
   config: dict[str, Any]
+  notes: list[str]
 
 
 def read(path: str | pathlib.Path) -> Checkpoint:
@@ -51,15 +53,15 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   if not path.is_file():
     raise FileNotFoundError(f"no weights at {path}")
   if path.suffix == ".safetensors":
-    return Checkpoint(_safetensors(path), _config_beside(path))
+    return Checkpoint(_safetensors(path), _config_beside(path), [])
   tree = torch_zip.load(path)
-  state = tree.get("state_dict", tree) if isinstance(tree, Mapping) else tree
-  if not isinstance(state, Mapping):
-    raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict")
+  if not isinstance(tree, Mapping):
+    raise ValueError(f"{path} holds a {type(tree).__name__}, not a state dict")
+  state, notes = wrapped.look_into(tree)
   strange = [n for n, value in state.items() if not isinstance(value, np.ndarray)]
   if strange:
     raise ValueError(f"{path} is not a state dict: {strange[:5]} are not tensors")
-  return Checkpoint(dict(state), _kwargs(tree) or _config_beside(path))
+  return Checkpoint(dict(state), _kwargs(tree) or _config_beside(path), notes)
 
 
 @contextlib.contextmanager

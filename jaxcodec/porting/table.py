@@ -29,6 +29,7 @@ def permuted(*axes: int) -> Layout:
   return Layout(lambda a: a.transpose(axes), lambda a: a.transpose(inverse))
 
 
+_MOST = 20  # problems that an error lists
 CONV1D = permuted(2, 1, 0)
 CONV_TRANSPOSE1D = permuted(2, 0, 1)
 CONV2D = permuted(2, 3, 1, 0)
@@ -91,11 +92,20 @@ def to_flax(
       if found[path].shape != wanted[path].shape:
         shapes_differ = f"expected {wanted[path].shape}, got {found[path].shape}"
         problems.append(f"{name}: {shapes_differ}")
+      elif not _is_finite(array, wanted[path].dtype):
+        problems.append(f"{name}: holds NaN or infinity")
   problems += [f"{path}: not in the weights" for path in wanted if path not in found]
   if problems:
-    raise ValueError("the weights do not fit:\n  " + "\n  ".join(problems))
+    raise ValueError(_listed("the weights do not fit", problems))
   found = {p: np.array(a, wanted[p].dtype, order="C") for p, a in found.items()}
   return traverse_util.unflatten_dict(found, sep="/")
+
+
+def is_known(name: str, rules: Sequence[Rule]) -> bool:
+  """Tells whether a rule is about the name, with its weight norm or without."""
+  plain = weight_norm_names.to_weight_g(name)
+  folded = weight_norm_names.unfold(plain)
+  return any(_first(rules, one) for one in (plain, *(folded or ())))
 
 
 def select_buffers(
@@ -138,8 +148,19 @@ def to_torch(
       array
     )
   if unknown:
-    raise ValueError("no PyTorch name for:\n  " + "\n  ".join(unknown))
+    raise ValueError(_listed("no PyTorch name for", unknown))
   return state
+
+
+def _is_finite(array: np.ndarray, wanted: Any) -> bool:
+  """Tells whether the array has neither NaN nor infinity as the wanted type."""
+  return bool(np.isfinite(array.astype(wanted)).all())
+
+
+def _listed(what: str, lines: Sequence[str]) -> str:
+  """Returns a message of several lines; beyond `_MOST` they are only counted."""
+  more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+  return "\n  ".join([f"{what}:", *lines[:_MOST], *more])
 
 
 def _first(rules: Sequence[Rule], name: str) -> Rule | None:

@@ -66,7 +66,7 @@ def load_xvector(path: files.PathLike) -> XVectorWeights:
     ValueError: names the file, and the config's unsupported fields or every weight
       that is missing, left over or misshapen.
   """
-  state, config = readers.read(path)
+  state, config, _ = readers.read(path)
   with readers.name_in_errors(path):
     model = hubert.build_model(WavLm, "wavlm", config, _FIELDS)
     body = {n: a for n, a in state.items() if n.startswith("wavlm.")}

@@ -1,5 +1,6 @@
 """Converts published weights to ours and back."""
 
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names
+from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names, wrapped
 from jaxcodec.porting.families import Family, family_of
 from jaxcodec.porting.table import select_buffers, to_flax, to_torch
 
+_LOG = logging.getLogger(__name__)
 # Fields that do not change the computation.
 _NOT_COMPARED = {"architectures", "target_bandwidths"}
 _FILES = (".pth", ".th", ".ckpt", ".bin", ".safetensors")
@@ -32,16 +34,18 @@ class Imported(NamedTuple):
     layout: `original` or `huggingface`.
     weight_norm: the names of its weight norms, see `weight_norm_names`.
     buffers: arrays of the file that are no weights, e.g. windows and filters.
+    notes: for the user: where in the file the weights were, what was taken off names.
   """
 
   variables: dict[str, Any]
   layout: str
   weight_norm: str
   buffers: dict[str, np.ndarray]
+  notes: list[str]
 
 
 def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
-  """Reads published weights as our variables.
+  """Reads published weights as our variables; logs what had to be unwrapped.
 
   Args:
     path: a file or folder; see `readers`.
@@ -51,14 +55,18 @@ def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
     FileNotFoundError, ValueError: naming the file; lists every weight that is
       missing, left over or of another shape.
   """
-  return import_weights(path, codec).variables
+  imported = import_weights(path, codec)
+  for note in imported.notes:
+    _LOG.warning("%s: %s", path, note)
+  return imported.variables
 
 
 def import_weights(path: files.PathLike, codec: Model) -> Imported:
   """Reads published weights as `convert` does; also tells the file's layout."""
   path = pathlib.Path(path)
   theirs, wanted = family_of(codec), variable_shapes(codec)
-  state, config = readers.read(path)
+  state, config, notes = readers.read(path)
+  state, taken_off = wrapped.without_prefix(state, theirs.count_known)
   original = huggingface.to_original(state, theirs.renames)
   layout = LAYOUTS[original.keys() != state.keys()]
   try:
@@ -68,7 +76,8 @@ def import_weights(path: files.PathLike, codec: Model) -> Imported:
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
   buffers = select_buffers(original, theirs.rules)
-  return Imported(variables, layout, weight_norm_names.detect(state), buffers)
+  weight_norm = weight_norm_names.detect(state)
+  return Imported(variables, layout, weight_norm, buffers, notes + taken_off)
 
 
 def export_torch(

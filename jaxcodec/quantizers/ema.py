@@ -4,7 +4,8 @@ Pure functions of a codebook's state. All of them see the frames of the global b
 and draw vectors by their position in it: one device and many give the same codebooks.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -147,3 +148,31 @@ def _sum_by_code(x_TxD, codes_T, kept_T, V):
   hits_TxV = jax.nn.one_hot(codes_T, V) * kept_T[:, None]
   sum_VxD = jnp.matmul(hits_TxV.T, x_TxD, precision=lax.Precision.HIGHEST)
   return sum_VxD, hits_TxV.sum(0)
+
+
+def average(averages: Any, now: Any, share: jax.Array) -> Any:
+  """Moves the averages of a codec's variables towards what they are now.
+
+  Codes are running means of the latents that a changing encoder gives, over a hundred
+  steps at a decay of 0.99. The exported encoder is an average over ten times as many,
+  which these are not the codes of. So they are averaged over the same steps, each code
+  weighted by its running count, as their sums and counts are: an averaged code stays
+  the quotient of the two. Other floats are averaged as weights are, constants keep
+  their bits, and what is no float is as it is now.
+
+  Args:
+    averages: nested dicts of arrays; those of a `Codebook` have its names.
+    now: the same of this step.
+    share: of the new values in the average, 0 to 1.
+  """
+  if not isinstance(now, Mapping):
+    floats = jnp.issubdtype(now.dtype, jnp.inexact)
+    return averages + share * (now - averages) if floats else now
+  moved = {name: average(averages[name], now[name], share) for name in now}
+  if not moved.keys() >= set(Codebook._fields):
+    return moved
+  count_V, size_V = share * now["cluster_size"], moved["cluster_size"]
+  of_new_V = count_V / jnp.where(size_V > 0, size_V, 1)
+  way_VxD = now["embed"] - averages["embed"]
+  embed = averages["embed"] + of_new_V[:, None] * way_VxD
+  return {**moved, "embed": embed, "inited": now["inited"]}

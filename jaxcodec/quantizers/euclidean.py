@@ -7,8 +7,8 @@ from jax import lax
 
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import STATS, nearest, take
-from jaxcodec.quantizers.stack import CodebookStack
-from jaxcodec.types import Quantized
+from jaxcodec.quantizers.search import best_codes
+from jaxcodec.quantizers.stack import Level, ResidualStack
 
 
 class EuclideanCodebook(nn.Module):
@@ -40,7 +40,7 @@ class EuclideanCodebook(nn.Module):
       getattr(self, name).value = value
 
 
-class EmaRVQ(CodebookStack):
+class EmaRVQ(ResidualStack):
   """Residual stack of Euclidean codebooks that are running means (EMA).
 
   In training (`train=True`, with `vq_stats` mutable and an rng stream `quantizer`) the
@@ -59,10 +59,14 @@ class EmaRVQ(CodebookStack):
     codebook_size: V.
     dropout, dropout_per: see `CodebookStack`; codebooks that an item does not use
       learn nothing from it.
+    loss_reduction: see `ResidualStack`.
     decay, epsilon: see `ema.update`.
     threshold_ema_dead_code: running count below which a code is replaced, 0 for never;
       see `ema.least_count`.
     kmeans_iters: iterations of the k-means that starts a codebook.
+    search: paths through the codebooks that are followed outside training; 1 takes the
+      nearest code at each level. More find nearer sums of codes, for more time in
+      encoding and none in decoding; see `search.best_codes`.
   """
 
   width: int
@@ -70,10 +74,17 @@ class EmaRVQ(CodebookStack):
   codebook_size: int
   dropout: float = 0.0
   dropout_per: str = "batch"
+  loss_reduction: str = "mean"
   decay: float = 0.99
   epsilon: float = 1e-5
   threshold_ema_dead_code: float = 2.0
   kmeans_iters: int = 50
+  search: int = 1
+
+  def __post_init__(self):
+    if self.search < 1:
+      raise ValueError(f"search must be positive, got {self.search}")
+    super().__post_init__()
 
   def setup(self):
     self.layers = [
@@ -81,51 +92,32 @@ class EmaRVQ(CodebookStack):
       for _ in range(self.num_codebooks)
     ]
 
-  def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD; see `Quantizer`.
-
-    The loss `commitment` is the mean over the levels that an item uses. The metric
-    `live`, (num_codebooks,), is the fraction of a codebook's codes that aren't dead by
-    `ema.least_count`.
-
-    Raises:
-      ValueError: num_codebooks is not between 1 and K.
-    """
-    K = self.checked(num_codebooks)
-    z_BxTxD = residual = z_BxTxD.astype(jnp.float32)
-    used_B = self.used(z_BxTxD.shape[0], K, train)
-    total, commitment_B, codes = 0.0, 0.0, []
-    for k, layer in enumerate(self.layers[:K]):
-      keep_B = (k < used_B).astype(jnp.float32)
-      chosen, codes_BxT = self._level(layer, lax.stop_gradient(residual), keep_B, train)
-      error_B = jnp.mean((residual - chosen) ** 2, (1, 2))
-      commitment_B = commitment_B + error_B * keep_B / used_B
-      residual = residual - chosen
-      total = total + chosen * keep_B.reshape(-1, 1, 1)
-      codes.append(codes_BxT)
-    codes_BxTxK = jnp.stack(codes, -1)
-    live = self._live(K, codes_BxTxK[..., 0].size)
-    # Adds zero, whose gradient is one: `decode` of the codes gives the same bits.
-    straight_through = total + (z_BxTxD - lax.stop_gradient(z_BxTxD))
-    return Quantized(
-      straight_through,
-      codes_BxTxK,
-      losses={"commitment": commitment_B.mean()},
-      metrics={**self.metrics(codes_BxTxK), "live": live},
-    )
-
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
     K = self.checked(codes_BxTxK.shape[-1])
     # Added one by one, which a CPU does far faster than a gather of all and a sum.
     return sum(take(self.layers[k].embed.value, codes_BxTxK[..., k]) for k in range(K))
 
-  def _level(self, layer, x_BxTxD, keep_B, train):
-    """Returns the chosen vectors and their codes; updates the codebook in training."""
-    book = layer.get()
-    if not train:
+  def search_codes(self, z_BxTxD, K):
+    if self.search == 1:
+      return None
+    books = [layer.embed.value for layer in self.layers[:K]]
+    return best_codes(lax.stop_gradient(z_BxTxD), books, self.search)
+
+  def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
+    """Chooses codes, after a first batch has started them; updates them in training."""
+    x_BxTxD = lax.stop_gradient(residual_BxTxD)
+    book, codes_BxT = self.layers[k].get(), found_BxT
+    if train:
+      book, codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
+    elif codes_BxT is None:
       codes_BxT = nearest(x_BxTxD, book.embed)
-      return take(book.embed, codes_BxT), codes_BxT
+    chosen = take(book.embed, codes_BxT)
+    error_B = jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2))
+    return Level(chosen, codes_BxT, {"commitment": error_B})
+
+  def _learn(self, layer, book, x_BxTxD, keep_B):
+    """Returns the codebook that chooses, and its codes; puts the updated one away."""
     x_TxD = x_BxTxD.reshape(-1, self.width)
     kept_T = jnp.repeat(keep_B, x_BxTxD.shape[1])
     start, revive = jax.random.split(self.make_rng("quantizer"))
@@ -143,11 +135,13 @@ class EmaRVQ(CodebookStack):
         threshold=self.threshold_ema_dead_code,
       )
     )
-    return take(book.embed, codes_BxT), codes_BxT
+    return book, codes_BxT
 
-  def _live(self, K, frames):
-    """Returns the fraction of each codebook's codes that are in use, (K,)."""
+  def metrics(self, codes_BxTxK):
+    """Adds `live`, (K,): the share of codes that aren't dead by `ema.least_count`."""
+    K, frames = codes_BxTxK.shape[-1], codes_BxTxK[..., 0].size
     threshold = self.threshold_ema_dead_code or jnp.inf
     least = ema.least_count(threshold, frames, self.codebook_size)
     sizes = [layer.cluster_size.value for layer in self.layers[:K]]
-    return jnp.stack([jnp.mean(size_V >= least) for size_V in sizes])
+    live = jnp.stack([jnp.mean(size_V >= least) for size_V in sizes])
+    return {**super().metrics(codes_BxTxK), "live": live}

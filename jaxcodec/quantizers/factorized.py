@@ -1,6 +1,6 @@
 """DAC's residual quantiser: projected, L2-normalised codebooks trained by gradient."""
 
-import functools
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -8,13 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d
+from jaxcodec.nn.dsp import matmul
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.quantizers.codebook import l2_normalize, take
-from jaxcodec.quantizers.stack import CodebookStack
-from jaxcodec.types import Quantized
-
-_dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+from jaxcodec.quantizers.stack import Level, ResidualStack
 
 
 class FactorizedVQ(nn.Module):
@@ -64,10 +62,9 @@ class FactorizedVQ(nn.Module):
     return down["kernel"][0], down["bias"], up["kernel"][0], up["bias"]
 
 
-class FactorizedRVQ(CodebookStack):
-  """Residual stack of factorised codebooks.
+class FactorizedRVQ(ResidualStack):
+  """Residual stack of factorised codebooks, each with its straight-through estimator.
 
-  The losses `commitment` and `codebook` are sums over the levels that an item uses.
   Source: dac/nn/quantize.py, ResidualVectorQuantize.
 
   Attributes:
@@ -76,6 +73,7 @@ class FactorizedRVQ(CodebookStack):
     codebook_size: V.
     codebook_dim: width of the codes.
     dropout, dropout_per: see `CodebookStack`.
+    loss_reduction: see `ResidualStack`.
   """
 
   width: int
@@ -84,6 +82,8 @@ class FactorizedRVQ(CodebookStack):
   codebook_dim: int = 8
   dropout: float = 0.0
   dropout_per: str = "item"
+  loss_reduction: str = "sum"
+  spans_levels: ClassVar[bool] = False
 
   def setup(self):
     self.quantizers = [
@@ -91,33 +91,12 @@ class FactorizedRVQ(CodebookStack):
       for _ in range(self.num_codebooks)
     ]
 
-  def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD; see `Quantizer`.
-
-    Raises:
-      ValueError: num_codebooks is not between 1 and K.
-    """
-    K = self.checked(num_codebooks)
-    residual = z_BxTxD.astype(jnp.float32)
-    used_B = self.used(z_BxTxD.shape[0], K, train)
-    total, codes, losses = 0.0, [], jnp.zeros(2)
-    for k, quantizer in enumerate(self.quantizers[:K]):
-      with jax.default_matmul_precision("highest"):
-        output, codes_BxT, commitment_B, codebook_B = quantizer(residual)
-      residual = residual - output
-      keep_B = (k < used_B).astype(jnp.float32)
-      total = total + output * keep_B.reshape(-1, 1, 1)
-      losses += jnp.stack(
-        [(commitment_B * keep_B).mean(), (codebook_B * keep_B).mean()]
-      )
-      codes.append(codes_BxT)
-    codes_BxTxK = jnp.stack(codes, -1)
-    return Quantized(
-      total,
-      codes_BxTxK,
-      losses={"commitment": losses[0], "codebook": losses[1]},
-      metrics=self.metrics(codes_BxTxK),
-    )
+  def level(self, k, residual_BxTxD, keep_B, train) -> Level:
+    """Projects, chooses and projects back, as all levels do in training or not."""
+    with jax.default_matmul_precision("highest"):
+      output, codes_BxT, commitment_B, codebook_B = self.quantizers[k](residual_BxTxD)
+    losses = {"commitment": commitment_B, "codebook": codebook_B}
+    return Level(output, codes_BxT, losses)
 
   def encode(self, z_BxTxD, *, num_codebooks=None) -> jax.Array:
     """Returns the codes (B, T, num_codebooks) that a call gives.
@@ -129,14 +108,14 @@ class FactorizedRVQ(CodebookStack):
     levels = self.quantizers[:K]
     down, bias, up, up_bias = zip(*(q.projections() for q in levels), strict=True)
     down = jnp.concatenate(down, -1)
-    between = _dot(jnp.concatenate(up), down)  # from each level to each
-    offset = _dot(jnp.stack(up_bias), down)
-    left = _dot(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
+    between = matmul(jnp.concatenate(up), down)  # from each level to each
+    offset = matmul(jnp.stack(up_bias), down)
+    left = matmul(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
     codes = []
     for k, quantizer in enumerate(levels):
       codes.append(quantizer.lookup(left[..., :d]))
       next_ = (k + 1) * d
-      table = _dot(quantizer.codebook, between[k * d : next_, next_:])
+      table = matmul(quantizer.codebook, between[k * d : next_, next_:])
       left = left[..., d:] - take(table + offset[k : k + 1, next_:], codes[-1])
     return jnp.stack(codes, -1)
 
@@ -145,7 +124,7 @@ class FactorizedRVQ(CodebookStack):
     levels = self.quantizers[: self.checked(codes_BxTxK.shape[-1])]
     _, _, up, bias = zip(*(q.projections() for q in levels), strict=True)
     chosen = [take(q.codebook, codes_BxTxK[..., k]) for k, q in enumerate(levels)]
-    return _dot(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
+    return matmul(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
 
 
 def _row(bias):

@@ -12,8 +12,7 @@ from jax import lax
 
 from jaxcodec.nn.conv import torch_uniform
 from jaxcodec.quantizers.codebook import STATS, nearest, take
-from jaxcodec.quantizers.stack import CodebookStack
-from jaxcodec.types import Quantized
+from jaxcodec.quantizers.stack import Level, ResidualStack
 
 
 class MappedCodebook(nn.Module):
@@ -51,7 +50,7 @@ class MappedCodebook(nn.Module):
     return self.linear(frozen if codes is None else take(frozen, codes))
 
 
-class SimRVQ(CodebookStack):
+class SimRVQ(ResidualStack):
   """Residual stack of codebooks that a linear layer each maps; the original has one.
 
   A level's code is the nearest of its mapped codebook to what the levels before it left
@@ -67,6 +66,7 @@ class SimRVQ(CodebookStack):
     num_codebooks: K.
     codebook_size: V.
     dropout, dropout_per: see `CodebookStack`.
+    loss_reduction: see `ResidualStack`.
   """
 
   width: int
@@ -74,42 +74,24 @@ class SimRVQ(CodebookStack):
   codebook_size: int
   dropout: float = 0.0
   dropout_per: str = "item"
+  loss_reduction: str = "sum"
 
   def setup(self):
     self.layers = [
       MappedCodebook(self.width, self.codebook_size) for _ in range(self.num_codebooks)
     ]
 
-  def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
-    """Quantises z_BxTxD; see `Quantizer`.
-
-    The losses, mean squared distances, are sums over the levels that an item uses.
-
-    Raises:
-      ValueError: num_codebooks is not between 1 and K.
-    """
-    K = self.checked(num_codebooks)
-    z_BxTxD = residual = z_BxTxD.astype(jnp.float32)
-    used_B = self.used(z_BxTxD.shape[0], K, train)
-    total, commitment, codebook, codes = 0.0, 0.0, 0.0, []
-    for k, layer in enumerate(self.layers[:K]):
-      keep_Bx1x1 = (k < used_B).astype(jnp.float32).reshape(-1, 1, 1)
-      embed_VxD = lax.stop_gradient(layer())
-      codes.append(nearest(lax.stop_gradient(residual), embed_VxD))
-      chosen = take(embed_VxD, codes[-1])
-      moved = layer(codes[-1]) - lax.stop_gradient(residual)
-      residual = residual - chosen
-      commitment += jnp.mean(residual**2 * keep_Bx1x1)
-      codebook += jnp.mean(moved**2 * keep_Bx1x1)
-      total = total + chosen * keep_Bx1x1
-    codes_BxTxK = jnp.stack(codes, -1)
-    # Adds zero, whose gradient is one: `decode` of the codes gives the same bits.
-    return Quantized(
-      total + (z_BxTxD - lax.stop_gradient(z_BxTxD)),
-      codes_BxTxK,
-      losses={"commitment": commitment, "codebook": codebook},
-      metrics=self.metrics(codes_BxTxK),
-    )
+  def level(self, k, residual_BxTxD, keep_B, train) -> Level:
+    """Chooses among the mapped codes, as all levels do in training or not."""
+    layer, x_BxTxD = self.layers[k], lax.stop_gradient(residual_BxTxD)
+    embed_VxD = lax.stop_gradient(layer())
+    codes_BxT = nearest(x_BxTxD, embed_VxD)
+    chosen = take(embed_VxD, codes_BxT)
+    losses = {
+      "commitment": jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2)),
+      "codebook": jnp.mean((layer(codes_BxT) - x_BxTxD) ** 2, (1, 2)),
+    }
+    return Level(chosen, codes_BxT, losses)
 
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""

@@ -1,12 +1,17 @@
-"""Base of the quantisers: how many codebooks are used, and what is logged of them."""
+"""Bases of the quantisers: how many codebooks are used, and the residual stack."""
+
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcodec.quantizers.codebook import code_counts, perplexity, usage
+from jaxcodec.types import Quantized
 
 _PER = ("item", "batch")
+_REDUCTIONS = ("sum", "mean")
 
 
 class CodebookStack(nn.Module):
@@ -61,3 +66,82 @@ class CodebookStack(nn.Module):
     """Returns each codebook's perplexity and usage over the batch, each (K,)."""
     counts_KxV = code_counts(codes_BxTxK, self.codebook_size)
     return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}
+
+
+class Level(NamedTuple):
+  """What one level of a residual stack gives.
+
+  Attributes:
+    output_BxTxD: its part of the quantised latent, which the next level doesn't see.
+    codes_BxT: its codes, int32.
+    losses: mean squared errors of each item, (B,), by the names of `Quantized.losses`.
+  """
+
+  output_BxTxD: jax.Array
+  codes_BxT: jax.Array
+  losses: dict[str, jax.Array]
+
+
+class ResidualStack(CodebookStack):
+  """A stack whose levels each quantise what the levels before them left over.
+
+  Subclasses add `level` and `decode`, and have the attribute `loss_reduction`: an
+  item's loss is the "sum" or the "mean" over the levels that it uses. DAC sums, and
+  audiocraft takes the mean, so that the same weight in `codec_train.weights` pulls
+  their encoders up to K times as hard. Systems that are compared need the same one.
+
+  Attributes:
+    spans_levels: whether the levels' outputs carry no gradient, and one
+      straight-through estimator spans the stack; if not, each level has its own.
+  """
+
+  spans_levels: ClassVar[bool] = True
+
+  def __post_init__(self):
+    if self.loss_reduction not in _REDUCTIONS:
+      raise ValueError(
+        f"loss_reduction must be one of {_REDUCTIONS}, got {self.loss_reduction!r}"
+      )
+    super().__post_init__()
+
+  def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
+    """Quantises z_BxTxD; see `Quantizer`.
+
+    Raises:
+      ValueError: num_codebooks is not between 1 and K.
+    """
+    K = self.checked(num_codebooks)
+    z_BxTxD = residual = z_BxTxD.astype(jnp.float32)
+    used_B = self.used(z_BxTxD.shape[0], K, train)
+    total, codes, losses = 0.0, [], {}
+    found_BxTxK = None if train else self.search_codes(z_BxTxD, K)
+    for k in range(K):
+      keep_B = (k < used_B).astype(jnp.float32)
+      found = {} if found_BxTxK is None else {"found_BxT": found_BxTxK[..., k]}
+      level = self.level(k, residual, keep_B, train, **found)
+      residual = residual - level.output_BxTxD
+      total = total + level.output_BxTxD * keep_B.reshape(-1, 1, 1)
+      codes.append(level.codes_BxT)
+      for name, loss_B in level.losses.items():
+        losses[name] = losses.get(name, 0.0) + loss_B * keep_B
+    if self.spans_levels:
+      # Adds zero, whose gradient is one: `decode` of the codes gives the same bits.
+      total = total + (z_BxTxD - lax.stop_gradient(z_BxTxD))
+    if self.loss_reduction == "mean":
+      losses = {name: loss_B / used_B for name, loss_B in losses.items()}
+    codes_BxTxK = jnp.stack(codes, -1)
+    losses = {name: loss_B.mean() for name, loss_B in losses.items()}
+    return Quantized(total, codes_BxTxK, losses, self.metrics(codes_BxTxK))
+
+  def search_codes(self, z_BxTxD: jax.Array, K: int) -> jax.Array | None:
+    """Returns codes (B, T, K) that are better than each level's own choice, or None.
+
+    A quantiser that has any takes them in `level` as `found_BxT`.
+    """
+    return None
+
+  def level(
+    self, k: int, residual_BxTxD: jax.Array, keep_B: jax.Array, train: bool
+  ) -> Level:
+    """Quantises a residual by codebook k; `keep_B` is 1 for items that use it, or 0."""
+    raise NotImplementedError

@@ -1,38 +1,60 @@
 """The configs of experiments, put together from shared parts.
 
 A part is a module with `full(config)`, which adds its fields to a config, and
-`runlocal(config)`, which makes them small enough for minutes of two CPU cores.
+`runlocal(config)`, which makes them small enough for minutes of two CPU cores; `sizes`
+has those between.
 """
 
 from ml_collections import ConfigDict
 
-from jaxcodec.recipes import base, codec, maskgit, semantic, valle
+from jaxcodec.recipes import (
+  base,
+  codec,
+  codec_magnitude,
+  maskgit,
+  semantic,
+  sizes,
+  valle,
+)
 from jaxcodec.recipes.args import parse
 from jaxcodec.registry import Registry
 
 SLMS = Registry("slm", {"maskgit": maskgit, "valle": valle})
+SIZES = ("runlocal", "laptop", "gpu")
 
 
 def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   """Makes the config of a codec of the study and a language model on its tokens.
 
   Args:
-    arg: what follows the colon of `--config=configs/x.py:...`: `runlocal` for the
-      small one, `codec=NAME` for another codec of the study (see `jaxcodec.presets`).
+    arg: what follows the colon of `--config=configs/x.py:...`: a size, `runlocal` for
+      minutes of two CPU cores, `laptop` for an evening of them or `gpu` for hours of
+      one GPU; `codec=NAME` for another codec of the study (see `jaxcodec.presets`);
+      `scratch` to train the codec also where weights of it come with the package,
+      which `runlocal` would take as they are.
     codec_name: the codec where `arg` names none.
     slm: the language model, one of `SLMS`, to which others can be added.
 
   Raises:
-    ValueError: an argument or a codec that there is not.
+    ValueError: an argument or a codec that there is not, or two sizes.
   """
-  args = parse(arg, runlocal=False, codec=codec_name)
+  args = parse(arg, **dict.fromkeys(SIZES, False), scratch=False, codec=codec_name)
+  wanted = [size for size in SIZES if args[size]]
+  if len(wanted) > 1:
+    raise ValueError(f"config arguments: one size at most, got {wanted}")
   config = ConfigDict()
   base.full(config)
   codec.full(config, args["codec"])
   semantic.full(config)
   language_model = SLMS.lookup(slm)
   language_model.full(config)
-  if args["runlocal"]:
+  if args["runlocal"] or args["laptop"]:
     for part in (base, codec, semantic, language_model):
       part.runlocal(config)
+  if args["laptop"]:
+    sizes.laptop(config)
+  if args["gpu"]:
+    sizes.gpu(config)
+  if args["runlocal"] and not args["scratch"]:
+    codec_magnitude.take_shipped(config)
   return config

@@ -44,6 +44,8 @@ def full(config: ConfigDict) -> None:
       "stoi",
       "si_sdr",
       "mel_distance",
+      "f0_rmse_cents",
+      "voicing_error",
       "dnsmos_ovrl",
       "wer",
       "cer",
@@ -64,7 +66,7 @@ def transformer(name: str) -> dict[str, Any]:
     heads=16,
     dropout=0.1,
     dtype="bfloat16",
-    remat=True,
+    remat="products",  # or none, full: which activations are kept; see nn/remat.py
   )
 
 

@@ -21,6 +21,7 @@ def full(config: ConfigDict, name: str) -> None:
     batch_size=72,
     crop_seconds=0.38,
     adversarial_start=0,
+    freeze=(),  # ("encoder", "quantizer"): train a decoder for init_from's tokens
     ema_decay=0.999,
     weights=dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),
     mel_scales=(
@@ -36,7 +37,7 @@ def full(config: ConfigDict, name: str) -> None:
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
     feature_matching="dac",  # or encodec, vocos
     dtype="float32",  # or bfloat16: of the discriminators' layers
-    remat=False,  # whether to compute layers again rather than keep them
+    remat="none",  # or products, full: which activations are kept; see nn/remat.py
     discriminator=dict(
       name="dac",
       periods=(2, 3, 5, 7, 11),

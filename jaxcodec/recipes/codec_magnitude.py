@@ -2,7 +2,10 @@
 
 from ml_collections import ConfigDict, FieldReference
 
+from jaxcodec import shipped
 from jaxcodec.recipes import base
+
+SHIPPED = "speech_16khz"
 
 
 def full(config: ConfigDict) -> None:
@@ -24,7 +27,7 @@ def full(config: ConfigDict) -> None:
       (1024, 160),
       (2048, 320),
     ),
-    remat=False,
+    remat="none",
     start=dict(frames=60_000, iterations=8),
     optimizer=dict(
       learning_rate=1e-3,
@@ -44,3 +47,12 @@ def runlocal(config: ConfigDict) -> None:
   train = config.codec_train
   train.update(steps=1250, batch_size=16, log_every=20)
   train.update(eval_every=300, checkpoint_every=300)
+
+
+def take_shipped(config: ConfigDict) -> None:
+  """Takes the weights that come with the package as they are, if they are this codec's.
+
+  An experiment of minutes then spends them on its language model.
+  """
+  if config.codec.encoder.name == "magnitude" and SHIPPED in shipped.codecs():
+    config.codec_train.update(init_from=SHIPPED, steps=0)

@@ -18,6 +18,8 @@ def full(config: ConfigDict) -> None:
 
   config.generate = dict(
     num_utterances=64,
+    min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
+    max_seconds=10.0,  # protocol
     prompt_seconds=3.0,
     batch_size=8,
     sampler=dict(steps=(16,), temperature=1.0, top_k=0, top_p=1.0, choice_noise=4.5),
@@ -27,9 +29,9 @@ def full(config: ConfigDict) -> None:
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4, dropout=0.0)
-  config.slm.update(dtype="float32", remat=False)
+  config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   train.update(steps=1000, batch_size=8, crop_seconds=4.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16)
+  config.generate.update(num_utterances=16, min_seconds=0.0)

@@ -29,6 +29,8 @@ def full(config: ConfigDict) -> None:
 
   config.generate = dict(
     num_utterances=64,
+    min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
+    max_seconds=10.0,  # protocol
     prompt_seconds=3.0,  # at most; a whole utterance
     batch_size=8,
     sampler=dict(
@@ -48,11 +50,11 @@ def full(config: ConfigDict) -> None:
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: two stacks of four layers of 128."""
   config.slm.update(width=128, depth=4, heads=4)
-  config.slm.update(dtype="float32", remat=False)
+  config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   train.update(steps=700, max_seconds=8.0, frames_per_batch=1600, num_buckets=4)
   train.update(continuations=2)
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16)
+  config.generate.update(num_utterances=16, min_seconds=0.0)
   config.generate.sampler.update(max_frames=400)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -145,6 +146,32 @@ def spectrogram(audio: np.ndarray, sample_rate: int, *, peak: float) -> str:
     axes.set(xlabel="time (s)", ylabel="frequency (kHz)")
     axes.set_yticks([k * 1000 for k in ticks], ticks)
     axes.minorticks_off()
+    axes.grid(visible=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+  return data_uri(_palette(buffer), "image/png")
+
+
+def alignment(
+  percent_TxS: np.ndarray, symbols: Sequence[str], frame_rate: float, prompt: int
+) -> str:
+  """Draws which symbols frames were spoken from (PNG).
+
+  Args:
+    percent_TxS: attention over the symbols.
+    symbols: of the text.
+    frame_rate: Hz.
+    prompt: frames of the prompt, behind which a line is drawn.
+  """
+  frames, count = percent_TxS.shape
+  with new_axes(8.4, 5.0) as (figure, axes):
+    extent = (0, frames / frame_rate, -0.5, count - 0.5)
+    look = {"aspect": "auto", "origin": "lower", "interpolation": "nearest"}
+    axes.imshow(percent_TxS.T, extent=extent, cmap="magma", **look)
+    if prompt:
+      axes.axvline(prompt / frame_rate, color="white", linewidth=1, linestyle="--")
+    axes.set(xlabel="time (s)", ylabel="symbols")
+    axes.set_yticks(range(count), symbols, fontsize=min(8, 300 / count))
     axes.grid(visible=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})

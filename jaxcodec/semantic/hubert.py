@@ -11,10 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn.attention import bidirectional
 from jaxcodec.nn.conv import Conv1d
 from jaxcodec.nn.norm import TimeGroupNorm
 from jaxcodec.nn.ops import gelu
+from jaxcodec.nn.visibility import bidirectional
 from jaxcodec.semantic.layer import Layer, layer_norm
 
 SAMPLE_RATE = 16_000
@@ -112,7 +112,7 @@ class Hubert(nn.Module):
     x_BxTxD = x_BxTxD + self._positions(x_BxTxD, valid_B)
     encoder_norm = layer_norm(self.epsilon, "encoder_norm")
     states = [x_BxTxD if self.pre_norm else encoder_norm(x_BxTxD)]
-    visible_BxTxS = bidirectional(_valid(x_BxTxD.shape[1], valid_B))
+    visible_BxTxS = bidirectional(_valid(x_BxTxD.shape[1], valid_B)).dense()
     bias_HxTxS = self._bias(x_BxTxD.shape[1])
     for i in range(layer):
       block = Layer(

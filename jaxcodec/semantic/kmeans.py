@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcodec.nn import dsp
 from jaxcodec.nn.ops import first_argmax
 
 # Points whose distances to all centroids are in memory at once.
@@ -34,10 +35,9 @@ class Clusters(NamedTuple):
 def nearest(x_TxD: jax.Array, centroid_VxD: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns each point's nearest centroid (the first of equals) and squared distance.
 
-  The index is int32 (T,). The distance is that of a quantiser's `codebook.nearest`,
-  less precise: there the product is at the highest precision on every platform.
+  The index is int32 (T,).
   """
-  score_TxV = x_TxD @ centroid_VxD.T - 0.5 * (centroid_VxD**2).sum(1)[None]
+  score_TxV = dsp.matmul(x_TxD, centroid_VxD.T) - 0.5 * (centroid_VxD**2).sum(1)[None]
   distance_T = (x_TxD**2).sum(1) - 2 * score_TxV.max(1)
   return first_argmax(score_TxV), jnp.maximum(distance_T, 0)
 

@@ -88,7 +88,7 @@ class Mfcc:
       center=False,
     )
     log_mel = jnp.log(jnp.maximum(mel_BxTxM, _MEL_FLOOR))
-    return log_mel @ dct_matrix(self.num_mels, self.num_coefs)
+    return dsp.matmul(log_mel, dct_matrix(self.num_mels, self.num_coefs))
 
 
 def _slopes(x_BxTxD, frames_B):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.nn.ops import first_argmax
-from jaxcodec.slm import code_embedding, decode, masking, sampling
+from jaxcodec.slm import code_embedding, decode, masking, sampling, wrong_condition
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
@@ -137,9 +137,10 @@ class MaskGit(nn.Module):
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,), each level predicted in its turn.
+      gain_per_codebook: (K,), by how much another row's semantic tokens are worse.
       loss: mean of ce_per_codebook.
-      ce_c0: cross-entropy on codebook 0.
-      ce_c0_wrong_semantic: the same, given another row's semantic tokens.
+      ce_c0, ce_c0_wrong_semantic: cross-entropy on codebook 0 given its semantic
+        tokens, and given another row's.
       weight: number of frames that were predicted; 0 if there is no other row.
     """
     mask_BxT = batch["mask_BxT"]
@@ -149,24 +150,25 @@ class MaskGit(nn.Module):
     target_BxT = masking.draw_targets(key_B, mask_BxT)
     no_prompt_BxT = jnp.zeros_like(mask_BxT)
 
-    def measure(level, semantic_BxT):
-      level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
-      given = batch | {"semantic_BxT": semantic_BxT}
-      scores = self._predict(params, given, no_prompt_BxT, (level_B, target_BxT))
-      return [masking.mean_over(score, target_BxT) for score in scores]
+    def measure(given):
+      def measure_level(level):
+        level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
+        scores = self._predict(params, given, no_prompt_BxT, (level_B, target_BxT))
+        return [masking.mean_over(score, target_BxT) for score in scores]
 
-    right_BxT = batch["semantic_BxT"]
-    ce_K, accuracy_K = jax.lax.map(
-      lambda level: measure(level, right_BxT), jnp.arange(self.spec.num_codebooks)
-    )
-    wrong_ce, _ = measure(0, masking.borrow_semantic(right_BxT, mask_BxT))
+      return jax.lax.map(measure_level, jnp.arange(self.spec.num_codebooks))
+
+    other_BxT = wrong_condition.borrow_semantic(batch["semantic_BxT"], mask_BxT)
+    ce_K, accuracy_K = measure(batch)
+    wrong_ce_K, _ = measure(batch | {"semantic_BxT": other_BxT})
     others = mask_BxT.any(1).sum() > 1
     return {
       "loss": ce_K.mean(),
       "ce_per_codebook": ce_K,
       "accuracy_per_codebook": accuracy_K,
+      "gain_per_codebook": wrong_ce_K - ce_K,
       "ce_c0": ce_K[0],
-      "ce_c0_wrong_semantic": wrong_ce,
+      "ce_c0_wrong_semantic": wrong_ce_K[0],
       "weight": (target_BxT.sum() * others).astype(jnp.float32),
     }
 

@@ -131,22 +131,6 @@ def cross_entropy(
   return (1 - smoothing) * nll - smoothing * log_p_BxTxV.mean(-1)
 
 
-def borrow_semantic(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-  """Gives each row the semantic tokens of the next non-empty row, repeated to fit.
-
-  A model that uses its condition must do worse with these: they are the same kind of
-  input, but about other words.
-  """
-  length_B = mask_BxT.sum(1)
-  filled_B = length_B > 0
-  order_B = jnp.argsort(~filled_B, stable=True)
-  next_B = jnp.cumsum(filled_B) % jnp.maximum(filled_B.sum(), 1)
-  other_B = order_B[next_B]
-  at_1xT = jnp.arange(mask_BxT.shape[1])[None]
-  at_BxT = at_1xT % jnp.maximum(length_B[other_B], 1)[:, None]
-  return jnp.take_along_axis(semantic_BxT[other_B], at_BxT, axis=1)
-
-
 def mean_over(x_BxT: jax.Array, chosen_BxT: jax.Array) -> jax.Array:
   """Returns the mean over the chosen frames, 0 if none; the others may be infinite."""
   total = jnp.where(chosen_BxT, x_BxT, 0).astype(jnp.float32).sum()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.ops import first_argmax
-from jaxcodec.slm import autoregressive, masking, positions, sampling
+from jaxcodec.slm import autoregressive, masking, positions, sampling, wrong_condition
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
@@ -136,28 +136,44 @@ class Valle:
 
     Returns:
       ce_per_codebook, accuracy_per_codebook: (K,); codebook 0's include the ends.
+      gain_per_codebook: (K,), by how much another text, at a pace at which it fills
+        the same frames, is worse.
       loss: of codebook 0, plus the mean of the others'.
+      ce_c0, ce_c0_wrong_text: cross-entropy on codebook 0 given its text, and given
+        another.
       weight: number of frames.
     """
     mask_BxT = batch["mask_BxT"]
-    no_prompt_BxT = jnp.zeros_like(mask_BxT)
-
-    def measure(level):
-      level_B = jnp.full(mask_BxT.shape[:1], level, jnp.int32)
-      return jnp.stack(self._score_nar(params, batch, level_B, no_prompt_BxT))
-
-    key_B = jax.vmap(jax.random.fold_in, (None, 0))(
-      jax.random.key(_EVAL_SEED), batch["index_B"]
+    ce_K, accuracy_K = self._evaluate_codebooks(params, batch)
+    text_BxS, text_mask_BxS = wrong_condition.borrow_text(
+      batch["text_BxS"], batch["text_mask_BxS"], mask_BxT.any(1)
     )
-    first_2 = jnp.stack(self._score_ar(params, batch, key_B))
-    rest_Kx2 = jax.lax.map(measure, jnp.arange(1, self.spec.num_codebooks))
-    ce_K, accuracy_K = jnp.concatenate([first_2[None], rest_Kx2]).T
+    wrong = {"text_BxS": text_BxS, "text_mask_BxS": text_mask_BxS}
+    alone = {"prompt_symbols_B": None, "prompt_frames_B": None}
+    wrong_ce_K, _ = self._evaluate_codebooks(params, batch | wrong | alone)
     return {
       "loss": ce_K[0] + ce_K[1:].mean(),
       "ce_per_codebook": ce_K,
       "accuracy_per_codebook": accuracy_K,
+      "gain_per_codebook": wrong_ce_K - ce_K,
+      "ce_c0": ce_K[0],
+      "ce_c0_wrong_text": wrong_ce_K[0],
       "weight": mask_BxT.sum().astype(jnp.float32),
     }
+
+  def _evaluate_codebooks(self, params, batch):
+    """Returns each codebook's mean cross-entropy and accuracy, (K,)."""
+    no_prompt_BxT = jnp.zeros_like(batch["mask_BxT"])
+    row_keys = jax.vmap(jax.random.fold_in, (None, 0))
+    pace_key_B = row_keys(jax.random.key(_EVAL_SEED), batch["index_B"])
+
+    def measure(level):
+      level_B = jnp.full(no_prompt_BxT.shape[:1], level, jnp.int32)
+      return jnp.stack(self._score_nar(params, batch, level_B, no_prompt_BxT))
+
+    first_2 = jnp.stack(self._score_ar(params, batch, pace_key_B))
+    rest_Kx2 = jax.lax.map(measure, jnp.arange(1, self.spec.num_codebooks))
+    return jnp.concatenate([first_2[None], rest_Kx2]).T
 
   def _score_ar(self, params, batch, pace_key_B, dropout_rng=None):
     """Returns the AR half's mean cross-entropy and accuracy on frames and ends."""

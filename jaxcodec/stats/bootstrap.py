@@ -1,12 +1,12 @@
 """Paired bootstrap intervals: all systems share the resamples of utterances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy  # whose parts are imported at first use
 
-from jaxcodec.stats.means import SEED, expanded_tail, resamples
+from jaxcodec.stats.means import RESAMPLES, SEED, expanded_tail, resamples
 
 
 class Aligned(NamedTuple):
@@ -20,31 +20,73 @@ class Aligned(NamedTuple):
     ids: the utterances' ids.
     top_UxM: sums of values times weights.
     bottom_UxM: sums of weights.
+    by_seed: both of each seed of training, of several, whose sums these are; without
+      them only utterances are resampled.
   """
 
   ids: tuple[str, ...]
   top_UxM: np.ndarray
   bottom_UxM: np.ndarray
+  by_seed: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
   def means(self) -> np.ndarray:
     """Returns each system's measure, (M,)."""
     return self.top_UxM.sum(0) / self.bottom_UxM.sum(0)
 
   def resampled(self) -> np.ndarray:
-    """Returns each system's measure in each resample of the utterances, (R, M)."""
+    """Returns each system's measure in each resample, (R, M).
+
+    Utterances are resampled, and of several seeds the seeds too, each independently:
+    an utterance that is drawn twice under a seed that is drawn twice counts four times.
+
+    Source: Owen 2007, "The pigeonhole bootstrap" (arXiv 0712.1111).
+    """
     count = len(self.ids)
-    parts = []
+    each = self.by_seed or ((self.top_UxM, self.bottom_UxM),)
+    times_RxS, parts, start = _times_of_seeds(len(each)), [], 0
     for chosen in resamples(count):
       rows = np.repeat(np.arange(len(chosen)), count)
       drawn = np.zeros((len(chosen), count))
       np.add.at(drawn, (rows, chosen.ravel()), 1.0)
-      parts.append((drawn @ self.top_UxM) / (drawn @ self.bottom_UxM))
+      of_seeds = times_RxS[start : start + len(chosen)].T[..., None]
+      start += len(chosen)
+      top, bottom = (
+        sum(
+          times * (drawn @ pair[i]) for times, pair in zip(of_seeds, each, strict=True)
+        )
+        for i in range(2)
+      )
+      with np.errstate(invalid="ignore", divide="ignore"):  # seeds share no utterance
+        parts.append(top / bottom)
     return np.concatenate(parts)
 
   def columns(self, *systems: int) -> "Aligned":
     """Returns some of the systems on the same utterances."""
     chosen = list(systems)
-    return Aligned(self.ids, self.top_UxM[:, chosen], self.bottom_UxM[:, chosen])
+    return self.map(lambda array_UxM: array_UxM[:, chosen])
+
+  def rows(self, chosen: Sequence[int]) -> "Aligned":
+    """Returns the systems on some of the utterances."""
+    ids = tuple(self.ids[index] for index in chosen)
+    return self.map(lambda array_UxM: array_UxM[list(chosen)])._replace(ids=ids)
+
+  def scaled(self, factor: float) -> "Aligned":
+    """Returns the measure times a factor."""
+    by_seed = tuple((factor * top, bottom) for top, bottom in self.by_seed)
+    return self._replace(top_UxM=factor * self.top_UxM, by_seed=by_seed)
+
+  def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Aligned":
+    """Returns the same ids with a function of every array."""
+    by_seed = tuple((function(top), function(bottom)) for top, bottom in self.by_seed)
+    return Aligned(self.ids, function(self.top_UxM), function(self.bottom_UxM), by_seed)
+
+
+def _times_of_seeds(count: int) -> np.ndarray:
+  """Returns how often each of `count` seeds is drawn in each resample, (R, S)."""
+  if count == 1:
+    return np.ones((RESAMPLES, 1))
+  rng = np.random.default_rng([SEED, count])
+  return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
 
 
 def interval(

@@ -1,13 +1,14 @@
 """Puts the results of a study's finished cells together into study.json."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jaxcodec
 from jaxcodec import stages
 from jaxcodec.study import findings, setting
-from jaxcodec.study.grid import Cell, check_matched
+from jaxcodec.study.conditions import Differences, compare
+from jaxcodec.study.grid import Cell, StudyError, designs_of
 from jaxcodec.study.relations import (
   attribute_measures,
   compare_codecs,
@@ -34,6 +35,8 @@ def collect(
   settings: Mapping[str, Any],
   cells: Sequence[Cell],
   status: Mapping[str, Mapping[str, Any]],
+  with_defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+  sizes_of: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {},
 ) -> dict[str, Any]:
   """Returns the content of study.json; cells that aren't done are named and left out.
 
@@ -41,32 +44,64 @@ def collect(
     settings: the study's config, as plain data.
     cells: from `grid.plan`.
     status: from `runner.run_cells`; may be empty, if another program ran the cells.
+    with_defaults: `build.codec.with_defaults`, or another function that writes out what
+      a config leaves to its parts' defaults before configs are compared.
+    sizes_of: `build.sizes.part_sizes`, or another function of a config.
 
   Raises:
-    StudyError: no cell with a language model is done, or finished cells differ in more
-      than codec, language model and seed.
+    StudyError: no cell with a language model is done, or finished cells differ in
+      data, training or evaluation. Codecs that differ in more than their parts, as
+      those of earlier revisions do, are named in `differences`.
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
-  slms = read_slms(done, settings["slms"])
-  results = [r for s in slms.values() for seeds in s.values() for r in seeds.values()]
-  check_matched(
-    {str(index): r["config"] for index, r in enumerate(results)},
-    {str(index): r["token_spec"] for index, r in enumerate(results)},
-  )
-  codecs = results_of_codecs(slms, settings["codecs"])
+  by_design = {d: read_slms(done, settings["slms"], d) for d in designs_of(settings)}
+  designs = {design: slms for design, slms in by_design.items() if slms}
+  if not designs:
+    raise StudyError("no cell with a language model is done; see status.json")
+  rows = {
+    f"{codec}-{slm}-s{seed}": result
+    for slms in designs.values()
+    for slm, systems in slms.items()
+    for codec, seeds in systems.items()
+    for seed, result in seeds.items()
+  }
+  results, differences = list(rows.values()), _differences(rows, with_defaults)
   about = {name: m for r in results for name, m in r["metrics"].items()}
+  (first, found), *others = (
+    (name, _design(settings, slms, about, sizes_of)) for name, slms in designs.items()
+  )
   return {
     "settings": dict(settings),
     "setting": setting.of_config(results[0]["config"]),
+    "differences": differences._asdict(),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
     "models": weights_of_metrics(results),
     "cells": states,
-    "codecs": {codec.name: codec._asdict() for codec in codec_parts(codecs)},
     "measures": about,
-    **_systems(codecs, slms),
     "tokens": _tokens(done),
+    "design": first,
+    **found,
+    "other_designs": dict(others),
+  }
+
+
+def _design(
+  settings: Mapping[str, Any],
+  slms: Mapping[str, System],
+  about: Mapping[str, Any],
+  sizes_of: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+  """Returns what is measured and concluded of one design's systems."""
+  codecs = results_of_codecs(slms)
+  configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
+  return {
+    "codecs": {
+      codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
+      for codec in codec_parts(codecs)
+    },
+    **_systems(codecs, slms),
     "comparisons": compare_codecs(codecs, slms, about),
     "correlations": correlate_measures(slms, about),
     "attribution": attribute_measures(codecs, slms, about),
@@ -74,6 +109,19 @@ def collect(
       {slm: gather_evidence(settings, s, about) for slm, s in slms.items()}
     ),
   }
+
+
+def _differences(
+  rows: Mapping[str, Mapping[str, Any]],
+  with_defaults: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Differences:
+  found = compare(
+    {name: with_defaults(row["config"]) for name, row in rows.items()},
+    {name: row["token_spec"] for name, row in rows.items()},
+  )
+  if found.training:
+    raise StudyError("\n  ".join(["finished cells differ:", *found.training]))
+  return found
 
 
 def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
@@ -98,12 +146,11 @@ def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
   """Returns a cell's state: done if its last stage is and its last run didn't fail."""
   about = {"codec": cell.codec, "slm": cell.slm, "seed": cell.seed}
   command = " ".join(("python", *cell.command))
-  last = "evaluate" if cell.slm else "tokens"
   if status and status["state"] != DONE:
     return {**about, **status, "command": command}
-  if stages.load_stage(cell.workdir, last) is not None:
+  if stages.load_stage(cell.workdir, cell.last) is not None:
     return {**about, **(status or {}), "state": DONE, "command": command}
-  reason = f"its {last} stage isn't complete in {cell.workdir}"
+  reason = f"its {cell.last} stage isn't complete in {cell.workdir}"
   return {**about, "state": MISSING, "reason": reason, "command": command}
 
 
@@ -111,7 +158,7 @@ def _tokens(done: Sequence[Cell]) -> dict[str, Any]:
   """Returns each codec's token statistics, of its lowest seed."""
   found: dict[str, Any] = {}
   for cell in sorted(done, key=lambda cell: cell.seed):
-    if cell.slm is None and cell.codec not in found:
+    if cell.last == "tokens" and cell.codec not in found:
       tokens = cell.workdir / "tokens"
       train, test = (
         read_records(tokens / f"{part}.array_record") for part in ("train", "test")

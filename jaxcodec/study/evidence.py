@@ -1,7 +1,7 @@
 """The data that findings are judged by, and verdicts from intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxcodec.stats.bootstrap import Aligned
 
@@ -31,6 +31,19 @@ class Evidence(NamedTuple):
   reconstruction: Aligned
   generation: Mapping[str, Aligned]
   margins: Mapping[str, float]
+
+
+def quantizer_kind(codec: Mapping[str, Any]) -> str:
+  """Returns the quantiser's name in tables, of a codec's config."""
+  return codec["quantizer"]["name"].removesuffix("_rvq")
+
+
+def decoder_kind(codec: Mapping[str, Any]) -> str:
+  """Returns the decoder's name in tables, of a codec's config."""
+  decoder = codec["decoder"]
+  lstm = "_lstm" if decoder.get("lstm_layers") else ""
+  noncausal = decoder["name"] == "seanet" and not decoder.get("causal", True)
+  return decoder["name"] + lstm + ("_noncausal" if noncausal else "")
 
 
 def unanimous(verdicts: Iterable[str]) -> str:

@@ -1,15 +1,19 @@
 """The study's cells: the experiments that it consists of, and each one's command."""
 
 import dataclasses
+import functools
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcodec.stages import changed_fields
-
 CODEC_STAGES = "codec,tokens"
 SLM_STAGES = "slm,generate,evaluate,report"
+# How codecs are trained: each whole, with its tokens, as in the paper; or decoders for
+# the tokens of codecs that are done.
+JOINT, FROZEN = "joint", "frozen"
+DESIGNS = {JOINT: (JOINT,), FROZEN: (FROZEN,), "both": (JOINT, FROZEN)}
+_FREEZE = 'codec_train.freeze=("encoder","quantizer")'
 # Fields that the grid sets for each cell.
 _OWN = ("seed", "stages")
 
@@ -20,33 +24,61 @@ class StudyError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One experiment: a codec with its tokens, or a language model on them.
+  """One experiment: a codec with its tokens, a decoder, or a language model.
 
   Attributes:
     name: of the cell and its folder.
     codec: name of the codec's preset.
     slm: the language model; None for a codec's cell.
     seed: of training, data split and generation.
-    needs: name of the codec's cell that it builds on; None for a codec's cell.
+    needs: names of the cells that it builds on.
     workdir: its work directory.
     config: file and argument of its config, as `--config` takes them.
     command: the arguments of the Python interpreter that run it.
+    overrides: of its config, `name=value`.
+    last: its last stage that others or the report need.
+    design: that its results belong to; None if it has none.
   """
 
   name: str
   codec: str
   slm: str | None
   seed: int
-  needs: str | None
+  needs: tuple[str, ...]
   workdir: pathlib.Path
   config: str
   command: tuple[str, ...]
+  overrides: tuple[str, ...] = ()
+  last: str = "evaluate"
+  design: str | None = JOINT
+
+
+def designs_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+  """Returns the designs of a study; those of earlier revisions are joint."""
+  return DESIGNS[settings.get("design", JOINT)]
+
+
+def with_seeds(settings: Mapping[str, Any], added: Sequence[str]) -> dict[str, Any]:
+  """Returns a study's settings with more seeds.
+
+  Raises:
+    StudyError: one is no integer, or is there already.
+  """
+  if wrong := [seed for seed in added if not seed.strip().isdecimal()]:
+    raise StudyError(f"add_seeds: expected integers, got {wrong[0]!r}")
+  new = [int(seed) for seed in added]
+  if there := set(new) & set(settings["seeds"]):
+    raise StudyError(f"add_seeds: {min(there)} is one of the study's seeds already")
+  return {**settings, "seeds": [*settings["seeds"], *new]}
 
 
 def plan(
   settings: Mapping[str, Any], workdir: pathlib.Path, program: str
 ) -> list[Cell]:
   """Returns the cells in an order in which they can run.
+
+  In the frozen design a language model is trained once for each set of tokens and
+  generates once, and every decoder of these tokens speaks the same codes.
 
   Args:
     settings: the fields of configs/study.py, as plain data.
@@ -57,37 +89,114 @@ def plan(
     StudyError: naming the field.
   """
   _check(settings)
-  cells = []
+  make = functools.partial(_cell, settings, workdir, program)
+  designs, cells = designs_of(settings), {}
   for seed in settings["seeds"]:
-    for codec in settings["codecs"]:
-      own = _cell(settings, workdir, program, codec, None, seed)
-      users = [
-        _cell(settings, workdir, program, codec, slm, seed) for slm in settings["slms"]
-      ]
-      cells += [own, *users]
+    found = _joint_cells(settings, make, seed) if JOINT in designs else []
+    if FROZEN in designs:
+      found += _frozen_cells(settings, make, seed)
+    for cell in found:
+      cells.setdefault(cell.name, cell)
+  return list(cells.values())
+
+
+def _joint_cells(settings, make, seed) -> list[Cell]:
+  cells = []
+  for codec in settings["codecs"]:
+    cells.append(_codec_cell(make, codec, seed))
+    for slm in settings["slms"]:
+      link = {"codec_from": f"{codec}-s{seed}"}
+      cells.append(make(f"{codec}-{slm}-s{seed}", codec, slm, seed, link=link))
   return cells
 
 
-def _cell(settings, workdir, program, codec, slm, seed) -> Cell:
-  folder = workdir / "cells"
-  own = f"{codec}-s{seed}"
-  name = f"{codec}-{slm}-s{seed}" if slm else own
+def _codec_cell(make, codec, seed) -> Cell:
+  stages = dict(stages=CODEC_STAGES, last="tokens", design=None)
+  return make(f"{codec}-s{seed}", codec, None, seed, **stages)
+
+
+def _frozen_cells(settings, make, seed) -> list[Cell]:
+  cells = []
+  for tokens in settings["frozen"]["tokens"]:
+    source = f"{tokens}-s{seed}"
+    cells.append(_codec_cell(make, tokens, seed))
+    for slm in settings["slms"]:
+      generates = dict(stages="slm,generate", last="generate", design=None)
+      link = {"codec_from": source}
+      cells.append(
+        make(f"{tokens}-{slm}-s{seed}", tokens, slm, seed, link=link, **generates)
+      )
+    for decoder in settings["frozen"]["decoders"]:
+      codec = f"{tokens}+{decoder}"
+      trains = dict(stages="codec", last="codec", design=None, keeps=source)
+      link = {"tokens_from": source}
+      cells.append(make(f"{codec}-s{seed}", codec, None, seed, link=link, **trains))
+      for slm in settings["slms"]:
+        link = {"codec_from": f"{codec}-s{seed}", "slm_from": f"{tokens}-{slm}-s{seed}"}
+        speaks = dict(stages="generate,evaluate,report", design=FROZEN)
+        name = f"{codec}-{slm}-s{seed}"
+        cells.append(make(name, codec, slm, seed, link=link, **speaks))
+  return cells
+
+
+def _cell(
+  settings,
+  workdir,
+  program,
+  name,
+  codec,
+  slm,
+  seed,
+  *,
+  link: Mapping[str, str] | None = None,
+  stages: str = SLM_STAGES,
+  last: str = "evaluate",
+  design: str | None = JOINT,
+  keeps: str | None = None,
+) -> Cell:
+  """Makes a cell.
+
+  Args:
+    settings, workdir, program: see `plan`.
+    name, codec, slm, seed, last, design: see `Cell`.
+    link: cells whose stages it uses, by the option that says so.
+    stages: that it runs.
+    keeps: the cell whose encoder and quantiser its decoder is trained for.
+  """
+  folder, link = workdir / "cells", link or {}
   file = settings["slms"][slm or settings["codecs_of"]]
   config = f"{file}:{','.join(filter(None, (settings['arg'], f'codec={codec}')))}"
+  overrides = overrides_of(settings, slm)
+  if keeps:
+    overrides += [_FREEZE, f"codec_train.init_from={folder / keeps}"]
   command = [program, f"--config={config}", f"--workdir={folder / name}"]
-  command += [f"--codec_from={folder / own}"] if slm else []
-  command += [
-    f"--config.stages={SLM_STAGES if slm else CODEC_STAGES}",
-    f"--config.seed={seed}",
-    *(f"--config.{override}" for override in overrides_of(settings, slm)),
-  ]
-  needs = own if slm else None
-  return Cell(name, codec, slm, seed, needs, folder / name, config, tuple(command))
+  command += [f"--{option}={folder / cell}" for option, cell in link.items()]
+  command += [f"--config.stages={stages}", f"--config.seed={seed}"]
+  command += [f"--config.{override}" for override in overrides]
+  return Cell(
+    name=name,
+    codec=codec,
+    slm=slm,
+    seed=seed,
+    needs=tuple(link.values()),
+    workdir=folder / name,
+    config=config,
+    command=tuple(command),
+    overrides=tuple(overrides),
+    last=last,
+    design=design,
+  )
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-  for field in ("codecs", "slms", "seeds"):
-    values = list(settings[field])
+  if settings.get("design", JOINT) not in DESIGNS:
+    raise StudyError(
+      f"design: expected one of {', '.join(DESIGNS)}, got {settings['design']!r}"
+    )
+  lists = {field: list(settings[field]) for field in ("codecs", "slms", "seeds")}
+  if FROZEN in designs_of(settings):
+    lists |= {f"frozen.{k}": list(v) for k, v in settings["frozen"].items()}
+  for field, values in lists.items():
     if not values or len(set(values)) != len(values):
       raise StudyError(f"{field}: expected one or more, each once, got {values}")
   if settings["codecs_of"] not in settings["slms"]:
@@ -118,43 +227,6 @@ def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
   return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
 
 
-def check_matched(
-  configs: Mapping[str, Mapping[str, Any]], specs: Mapping[str, Mapping[str, Any]]
-) -> None:
-  """Checks that the cells differ in codec, language model and seed alone.
-
-  Args:
-    configs: each cell's config, by the cell's name.
-    specs: each cell's token spec, with at least `num_codebooks`, `frame_rate` (Hz) and
-      `bitrate` (bits per second), as in results.json.
-
-  Raises:
-    StudyError: naming the first field that differs, and the cells.
-  """
-  shared = {name: _shared(config, specs[name]) for name, config in configs.items()}
-  first, *others = shared
-  for name in others:
-    differing = changed_fields(shared[first], shared[name])
-    if differing:
-      raise StudyError(f"cells {first} and {name} differ: {'; '.join(differing[:3])}")
-
-
-def _shared(config: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what all cells must share: data, losses, steps, bitrate, prompts."""
-  return {
-    "data": config["data"],
-    "codec_train": config["codec_train"],
-    "evaluate": config["evaluate"],
-    "slm_train": {"steps": config["slm_train"]["steps"]},
-    "tokens": {
-      "kbps": round(spec["bitrate"] / 1000, 6),
-      "frame_rate": spec["frame_rate"],
-      "num_codebooks": spec["num_codebooks"],
-    },
-    "prompt_seconds": config["generate"]["prompt_seconds"],
-  }
-
-
 def as_lines(cells: Sequence[Cell], again: str) -> str:
   """Returns a shell command a cell, what it must wait for, and the one that collects.
 
@@ -164,7 +236,7 @@ def as_lines(cells: Sequence[Cell], again: str) -> str:
   """
   lines = [
     f"python {shlex.join(cell.command)}  # {cell.name}"
-    + (f", after {cell.needs}" if cell.needs else "")
+    + (f", after {' and '.join(cell.needs)}" if cell.needs else "")
     for cell in cells
   ]
   return "\n".join([*lines, f"{again} --collect  # after all of them"])

@@ -67,33 +67,30 @@ def align(measurements: Sequence[Measurement]) -> Aligned:
 
   An utterance's values under several seeds are one unit, as they aren't independent.
   """
-  common = set.intersection(*(set(m) for m in measurements))
+  common = sorted(set.intersection(*(set(m) for m in measurements)))
   ids = sorted({name for _, name in common})
   row = {name: index for index, name in enumerate(ids)}
-  top_UxM, bottom_UxM = (np.zeros((len(ids), len(measurements))) for _ in range(2))
-  for seed, name in sorted(common):
+  seeds = sorted({seed for seed, _ in common})
+  shape = (2, len(ids), len(measurements))
+  sums = {seed: np.zeros(shape) for seed in seeds}
+  for seed, name in common:
     for system, values in enumerate(measurements):
       value, weight = values[seed, name]
-      top_UxM[row[name], system] += value * weight
-      bottom_UxM[row[name], system] += weight
-  return Aligned(tuple(ids), top_UxM, bottom_UxM)
+      sums[seed][:, row[name], system] += (value * weight, weight)
+  top_UxM, bottom_UxM = sum(sums.values(), np.zeros(shape))
+  by_seed = tuple((top, bottom) for top, bottom in sums.values())
+  return Aligned(tuple(ids), top_UxM, bottom_UxM, by_seed if len(seeds) > 1 else ())
 
 
 def directed(aligned: Aligned, better: str) -> Aligned:
   """Returns the measure, negated if lower is better, so that higher is better."""
-  sign = -1.0 if better == "lower" else 1.0
-  return aligned._replace(top_UxM=sign * aligned.top_UxM)
+  return aligned.scaled(-1.0) if better == "lower" else aligned
 
 
 def on_common(measures: Mapping[str, Aligned]) -> dict[str, Aligned]:
   """Returns the measures on the utterances that all of them have."""
   common = set.intersection(*(set(a.ids) for a in measures.values()))
-  kept = {}
-  for name, aligned in measures.items():
-    rows = [index for index, one in enumerate(aligned.ids) if one in common]
-    kept[name] = Aligned(
-      tuple(aligned.ids[index] for index in rows),
-      aligned.top_UxM[rows],
-      aligned.bottom_UxM[rows],
-    )
-  return kept
+  return {
+    name: aligned.rows([i for i, one in enumerate(aligned.ids) if one in common])
+    for name, aligned in measures.items()
+  }

@@ -25,7 +25,7 @@ class Stopped(SystemExit):
 def run_cells(
   cells: Sequence[Cell], workdir: pathlib.Path, say: Callable[[str], None] = print
 ) -> dict[str, dict[str, Any]]:
-  """Runs every cell; one that failed doesn't stop the others, unless it is their codec.
+  """Runs every cell; one that failed stops only those that need it.
 
   A cell that was interrupted goes on where it was. Its output is in `logs/<name>.log`.
   `status.json` is written after each cell.
@@ -46,12 +46,12 @@ def run_cells(
   with stages.lock_workdir(workdir):
     status = read_status(workdir)
     for number, cell in enumerate(cells, 1):
-      needed = status.get(cell.needs, {}) if cell.needs else {"state": DONE}
-      if needed.get("state") == DONE:
+      failed = [n for n in cell.needs if status.get(n, {}).get("state") != DONE]
+      if not failed:
         say(f"[{number}/{len(cells)}] {cell.name}")
         outcome = _run(cell, workdir / "logs" / f"{cell.name}.log")
       else:
-        reason = f"{cell.needs} failed: {needed.get('reason')}"
+        reason = f"{failed[0]} failed: {status.get(failed[0], {}).get('reason')}"
         outcome = {"state": NOT_RUN, "seconds": 0.0, "reason": reason}
       status[cell.name] = outcome
       files.write_json(workdir / STATUS, status)

@@ -74,28 +74,40 @@ class SavedStudy(NamedTuple):
 
   def sentences(self) -> list[Sentence]:
     """Returns the sentences whose sound files are in the folder; [] without any."""
-    cells = [c for c in self.cells if c.slm and (c.workdir / "generate").is_dir()]
+    cells = [c for c in self.cells if c.design and (c.workdir / "generate").is_dir()]
     return read_sentences(cells) if cells else []
 
 
-def load(folder: str | os.PathLike) -> SavedStudy:
+def load(folder: str | os.PathLike, design: str | None = None) -> SavedStudy:
   """Reads study.json and the results.json of each finished cell.
 
   The folder may have been moved, and files other than these removed.
 
+  Args:
+    folder: of the study.
+    design: "joint" or "frozen" of a study with both; the first one if None.
+
   Raises:
-    StudyError: a file is missing or isn't a study's; names it.
+    StudyError: a file is missing or isn't a study's, or has no such design; names it.
   """
   folder = pathlib.Path(folder)
-  numbers = _read(folder / FILE)
+  numbers = read_numbers(folder / FILE)
+  first = numbers.get("design", grid.JOINT)  # earlier revisions had one design
+  others = numbers.get("other_designs", {})
+  if design not in (None, first, *others):
+    raise StudyError(f"design: {design!r} is none of {[first, *others]}")
+  numbers = {**numbers, **others.get(design, {})}
   planned = grid.plan(numbers["settings"], folder, "launch/main.py")
   done = [c for c in planned if numbers["cells"].get(c.name, {}).get("state") == DONE]
-  slms = systems.read_slms(done, numbers["settings"]["slms"])
-  codecs = systems.results_of_codecs(slms, numbers["settings"]["codecs"])
+  slms = systems.read_slms(done, numbers["settings"]["slms"], design or first)
+  if not slms:
+    raise StudyError(f"{folder}: no cell of the design {design or first!r} is done")
+  codecs = systems.results_of_codecs(slms)
   return SavedStudy(folder, numbers, done, codecs, slms)
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def read_numbers(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the content of a study.json; raises StudyError if it isn't one."""
   try:
     numbers = json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError as error:

@@ -42,7 +42,7 @@ def read_sentences(
     sentences: how many at most; those with the most renderings come first.
     originals: whether to include the recordings.
   """
-  users = [cell for cell in cells if cell.slm]
+  users = [cell for cell in cells if cell.design]
   seed = min(cell.seed for cell in users)
   found: dict[str, Sentence] = {}
   for cell in users:

@@ -13,8 +13,7 @@ def summarise(results: Mapping[int, Mapping[str, Any]], group: str) -> dict[str,
   """Returns one system's measures of a set.
 
   With one seed they are those of results.json. With several, values are pooled over
-  seeds, and the interval is over utterances, each with all its seeds. How much training
-  varies is not in the interval: `seeds` has each seed's mean.
+  seeds, and the interval is over seeds and utterances. `seeds` has each seed's mean.
 
   Args:
     results: contents of results.json by seed.

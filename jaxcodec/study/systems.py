@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcodec.evals.results import read_results
 from jaxcodec.stats.bootstrap import Aligned
-from jaxcodec.study.evidence import CodecParts
+from jaxcodec.study.evidence import CodecParts, decoder_kind, quantizer_kind
 from jaxcodec.study.grid import Cell, StudyError
 from jaxcodec.study.measurements import align, is_of_the_set, measurement
 from jaxcodec.study.summary import summarise
@@ -17,21 +17,22 @@ System = dict[str, dict[int, dict[str, Any]]]
 REFERENCES = ("ground_truth", "opus", "opus_double")
 
 
-def read_slms(done: Sequence[Cell], slms: Iterable[str]) -> dict[str, System]:
-  """Reads the systems' results by language model, without those that have none.
+def read_slms(
+  done: Sequence[Cell], slms: Iterable[str], design: str
+) -> dict[str, System]:
+  """Reads a design's results by language model, without those that have none.
 
   Raises:
-    StudyError: there are no results at all, or a cell's file is missing.
+    StudyError: a cell's file is missing.
   """
-  found = {slm: _read_systems(done, slm) for slm in slms}
-  if not any(found.values()):
-    raise StudyError("no cell with a language model is done; see status.json")
+  cells = [cell for cell in done if cell.design == design]
+  found = {slm: _read_systems(cells, slm) for slm in slms}
   return {slm: systems for slm, systems in found.items() if systems}
 
 
-def _read_systems(done: Sequence[Cell], slm: str) -> System:
+def _read_systems(cells: Sequence[Cell], slm: str) -> System:
   found: System = {}
-  for cell in done:
+  for cell in cells:
     if cell.slm == slm:
       found.setdefault(cell.codec, {})[cell.seed] = _results(cell.workdir)
   return found
@@ -54,25 +55,22 @@ def count_endings(results: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
   return {name: sum(one[name] for one in found) for name in found[0]}
 
 
-def results_of_codecs(slms: Mapping[str, System], order: Sequence[str]) -> System:
+def results_of_codecs(slms: Mapping[str, System]) -> System:
   """Returns each codec's results by seed, of the first language model that has them."""
   codecs: System = {}
-  for name in order:
-    for systems in reversed(slms.values()):
-      codecs.setdefault(name, {}).update(systems.get(name, {}))
-  return {name: by_seed for name, by_seed in codecs.items() if by_seed}
+  for systems in reversed(slms.values()):
+    for name, by_seed in systems.items():
+      codecs.setdefault(name, {}).update(by_seed)
+  order = list(dict.fromkeys(name for systems in slms.values() for name in systems))
+  return {name: codecs[name] for name in order}
 
 
 def codec_parts(codecs: System) -> list[CodecParts]:
   """Returns each codec's parts."""
   found = []
   for name, by_seed in codecs.items():
-    config = next(iter(by_seed.values()))["config"]["codec"]
-    decoder = config["decoder"]["name"]
-    if config["decoder"].get("lstm_layers"):
-      decoder += "_lstm"
-    quantizer = config["quantizer"]["name"].removesuffix("_rvq")
-    found.append(CodecParts(name, quantizer, decoder))
+    codec = next(iter(by_seed.values()))["config"]["codec"]
+    found.append(CodecParts(name, quantizer_kind(codec), decoder_kind(codec)))
   return found
 
 

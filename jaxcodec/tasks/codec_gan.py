@@ -45,14 +45,17 @@ class CodecGanTask:
       a weight.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss.
     adversarial_start: step from which the discriminators take part.
-    ema_decay: of the moving average of the weights, which is what is evaluated and
-      exported; it rises from the start as (1 + t) / (10 + t).
+    ema_decay: of the moving averages of weights and codebooks, which are what is
+      evaluated and exported; it rises from the start as (1 + t) / (10 + t).
     mel_loss, adversarial_loss, feature_matching: keys of `losses.MEL`,
       `losses.ADVERSARIAL` and `losses.FEATURE_MATCHING`.
     balancer: of the terms that depend on the codec's output, whose weights are then
       shares of its gradient.
     accumulate: parts that a batch is computed in, one after another; see
       `accumulation`.
+    freeze: parts of the codec, "encoder" or "quantizer" or both, that keep their bits.
+      With both, the codec's tokens stay what they are, and the rest learns to speak
+      them.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
@@ -71,28 +74,26 @@ class CodecGanTask:
   feature_matching: str = "dac"
   balancer: losses.Balancer | None = None
   accumulate: int = 1
+  freeze: tuple[str, ...] = ()
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
     codec_rng, disc_rng, state_rng = jax.random.split(rng, 3)
     audio_BxN = batch["audio_BxN"]
-    collections = dict(self.codec.init(codec_rng, audio_BxN[..., None]))
-    params = collections.pop("params")
+    variables = self.codec.init(codec_rng, audio_BxN[..., None])
     disc_params = self.discriminator.init(disc_rng, audio_BxN)["params"]
-    return CodecState(
-      step=jnp.zeros((), jnp.int32),
-      rng=state_rng,
-      params=params,
-      collections=collections,
-      ema=jax.tree.map(jnp.copy, params),
-      opt=self.opt.init(params),
+    return CodecState.fresh(
+      state_rng,
+      variables,
+      self.opt,
+      self.freeze,
       disc_params=disc_params,
       disc_opt=self.disc_opt.init(disc_params),
       balance=self.balancer.init(self._output_terms) if self.balancer else {},
     )
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
-    """Puts a codec's variables into a fresh state; the discriminators stay fresh."""
+    """Puts variables of a codec, or of some parts, into a fresh state."""
     return state.start_from(variables)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
@@ -102,7 +103,9 @@ class CodecGanTask:
     (state, metrics_d), (kept, grads, metrics) = compute(
       state, {"audio_BxN": batch["audio_BxN"]}, rng
     )
-    state = state.apply_gradients(grads, self.opt, self.ema_decay).replace(**kept)
+    collections = kept.pop("collections")
+    state = state.apply_gradients(grads, collections, self.opt, self.ema_decay)
+    state = state.replace(**kept)
     grad_norm = {"grad_norm": optax.tree.norm(grads)}
     return state, {**metrics_d, **metrics, **grad_norm}
 
@@ -151,19 +154,22 @@ class CodecGanTask:
     return (state, metrics_d), (kept, *result)
 
   def _generate(self, state, collections, batch, rng) -> _Generated:
-    """Runs the codec in training, with the pullback to its weights."""
+    """Runs the codec in training, with the pullback to the weights that it trains."""
+    frozen = {name: p for name, p in state.params.items() if name in self.freeze}
+    trained = {name: p for name, p in state.params.items() if name not in frozen}
 
-    def generate(params):
+    def generate(trained):
       (y_BxNx1, quantized), new = self.codec.apply(
-        {"params": partition.whole(params), **collections},
+        {"params": partition.whole({**frozen, **trained}), **collections},
         batch["audio_BxN"][..., None],
         train=True,
         rngs={"quantizer": rng},
         mutable=list(collections),
+        **({"frozen": self.freeze} if self.freeze else {}),
       )
       return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
 
-    made, pullback, aux = jax.vjp(generate, state.params, has_aux=True)
+    made, pullback, aux = jax.vjp(generate, trained, has_aux=True)
     return _Generated(*made, pullback, *aux)
 
   def _codec_grads(self, state, real_BxN, generated):
@@ -261,5 +267,5 @@ class CodecGanTask:
     return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """Returns the averaged weights, and the codebooks that no gradient trains."""
-    return {"params": state.ema, **state.collections}
+    """Returns the averaged weights and codebooks."""
+    return state.inference_variables()

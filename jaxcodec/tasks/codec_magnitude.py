@@ -33,8 +33,8 @@ class CodecMagnitudeTask:
       mean squared errors of compressed magnitudes, of bins (weighted by how many bands
       they have) and of bands; the quantiser gives `codebook` or `commitment`.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss of evaluation.
-    ema_decay: of the moving average of the weights, which is what is evaluated and
-      exported; it rises from the start as (1 + t) / (10 + t).
+    ema_decay: of the moving averages of weights and codebooks, which are what is
+      evaluated and exported; it rises from the start as (1 + t) / (10 + t).
     accumulate: parts that a batch is computed in, one after another; see
       `accumulation`.
   """
@@ -53,19 +53,9 @@ class CodecMagnitudeTask:
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
     codec_rng, state_rng = jax.random.split(rng)
-    collections = dict(self.codec.init(codec_rng, batch["audio_BxN"][..., None]))
-    params = collections.pop("params")
-    return CodecState(
-      step=jnp.zeros((), jnp.int32),
-      rng=state_rng,
-      params=params,
-      collections=collections,
-      ema=jax.tree.map(jnp.copy, params),
-      opt=self.opt.init(params),
-      disc_params={},
-      disc_opt={},
-      balance={},
-    )
+    variables = self.codec.init(codec_rng, batch["audio_BxN"][..., None])
+    nothing = dict(disc_params={}, disc_opt={}, balance={})
+    return CodecState.fresh(state_rng, variables, self.opt, **nothing)
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts a codec's variables into a fresh state."""
@@ -83,8 +73,7 @@ class CodecMagnitudeTask:
     collections, (grads, metrics) = mean_over_parts(
       part, state.collections, audio, self.accumulate
     )
-    state = state.apply_gradients(grads, self.opt, self.ema_decay)
-    state = state.replace(collections=collections)
+    state = state.apply_gradients(grads, collections, self.opt, self.ema_decay)
     return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
   def _gradients(self, params, collections, audio_BxN, rng):
@@ -138,8 +127,8 @@ class CodecMagnitudeTask:
     }
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
-    """Returns the averaged weights, and the codebooks if they are running means."""
-    return {"params": state.ema, **state.collections}
+    """Returns the averaged weights and codebooks."""
+    return state.inference_variables()
 
 
 def _reconstruct(codec, x_BxNxC, train=False):

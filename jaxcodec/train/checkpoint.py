@@ -118,7 +118,8 @@ class Checkpointer(contextlib.AbstractContextManager):
 
     Args:
       abstract_state: tree of `ShapeDtypeStruct` with the shardings to restore to,
-        which need not be those that were saved.
+        which need not be those that were saved. If its class has `BEGIN_AS`, a field
+        there of which nothing was saved begins as the field that it is mapped to.
       step: one of `steps()`.
 
     Raises:
@@ -137,10 +138,18 @@ class Checkpointer(contextlib.AbstractContextManager):
       step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
     ).meta
     source = self._folder / str(step)
-    _check_leaves(source, meta["leaves"], _describe(abstract_state))
+    absent = _absent_fields(abstract_state, meta["leaves"])
+    target = abstract_state
+    if absent:
+      target = abstract_state.replace(**dict.fromkeys(absent, {}))
+    _check_leaves(source, meta["leaves"], _describe(target))
     data_state = _choose_own(source, meta["data"])
-    raw = self._read(step, _raw_keys(abstract_state), meta.get("packed", {}))
-    return Restored(step, _wrap_keys(raw, abstract_state), data_state)
+    raw = self._read(step, _raw_keys(target), meta.get("packed", {}))
+    state = _wrap_keys(raw, target)
+    if absent:
+      copies = {name: getattr(state, other) for name, other in absent.items()}
+      state = state.replace(**jax.tree.map(jnp.copy, copies))
+    return Restored(step, state, data_state)
 
   def _read(self, step: int, target: Any, names: dict[str, list[str]]) -> Any:
     rest = checkpoint_packing.without(target, names)
@@ -208,6 +217,15 @@ def _wrap_keys(raw: Any, like: Any) -> Any:
     return jax.random.wrap_key_data(leaf, impl=_key_impl(target))
 
   return jax.tree.map(wrap, raw, like)
+
+
+def _absent_fields(state: Any, saved: dict[str, str]) -> dict[str, str]:
+  """Returns the items of the state's `BEGIN_AS` of whose field nothing was saved."""
+  return {
+    field: other
+    for field, other in getattr(state, "BEGIN_AS", {}).items()
+    if not any(path.startswith(f"{field}/") for path in saved)
+  }
 
 
 def _check_leaves(source, saved: dict[str, str], wanted: dict[str, str]) -> None:

@@ -16,6 +16,8 @@ _COLLAPSED_FRACTION, _COLLAPSED_CODES = 0.01, 2.0
 _WON_FRACTION = 0.1
 # Fraction of the time spent waiting for batches; 0.01 is usual.
 _STARVED_FRACTION = 0.2
+# Nats on codebook 0 that a wrong condition costs a model that uses its condition.
+_USED_NATS = 0.05
 
 
 class Symptom(NamedTuple):
@@ -61,10 +63,10 @@ class Watch:
       if lines >= symptom.lines and self._lines_until_next[number] <= 0:
         self._lines_until_next[number] = self._every
         logging.warning(
-          "%s: step %d, %d lines of metrics in a row: %s. %s",
+          "%s: step %d, %s: %s. %s",
           symptom.name,
           step,
-          lines,
+          f"{lines} lines of metrics in a row" if lines > 1 else "last metrics",
           evidence,
           symptom.advice,
         )
@@ -112,6 +114,31 @@ def discriminator_wins(undecided: float, lines: int = 10) -> Symptom:
     " (adversarial_start)"
   )
   return Symptom("DiscriminatorWins", advice, lines, find_evidence)
+
+
+def condition_ignored() -> Symptom:
+  """Returns the symptom of a language model that doesn't use what it is given.
+
+  Early in training every model has it: look at the last metrics.
+  """
+
+  def find_evidence(values):
+    gain_K = values.get("eval/gain_per_codebook")
+    if gain_K is None:
+      return None
+    gains = " ".join(f"{gain:.3f}" for gain in gain_K)
+    return (
+      f"another utterance's condition costs {gain_K[0]:.3f} nats on codebook 0, less"
+      f" than {_USED_NATS} (of each codebook: {gains})"
+      if gain_K[0] < _USED_NATS
+      else ""
+    )
+
+  advice = (
+    "It says something else than its text or semantic tokens: train for longer, on"
+    " more and more varied utterances; AR + NAR with slm.positions=aligned"
+  )
+  return Symptom("ConditionIgnored", advice, 1, find_evidence)
 
 
 def input_starved(lines: int = 3) -> Symptom:

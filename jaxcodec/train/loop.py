@@ -81,7 +81,8 @@ def fit(
       state. 0 stops at the first.
     profile_steps: (first, last) to trace into `workdir/profile`.
     init_from: variables to begin with in place of random ones, as the task's
-      `inference_variables` returns them.
+      `inference_variables` returns them; or a function that makes them, which is not
+      called where there is a checkpoint.
     show: metrics for the progress bar.
     desc: the bar's name.
     on_log: called with the step and everything that is logged.
@@ -188,6 +189,8 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
         out_shardings=shardings,
         compiler_options=COMPILE_FAST if jax.default_backend() == "cpu" else None,
       )
+      if callable(variables):
+        variables = variables()
       step, state = 0, init(rng, example, variables)
     else:
       step, state, position = restored

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from jaxcodec import files
+from jaxcodec.train.flops import Work
 from jaxcodec.types import Metrics
 
 FILE = "nonfinite.json"
@@ -35,7 +36,7 @@ class StepResult(NamedTuple):
   finite: jax.Array
   index_B: np.ndarray | None
   examples: int
-  flops: float
+  flops: Work
 
 
 class NonFiniteRecord:

@@ -31,25 +31,26 @@ class Rates:
     ]
     self._count, self._peak = mesh.size, flops.peak(mesh.devices.flat[0])
     self._seconds: list[float] = []
-    self._flops = self._mark = self._waited = 0.0
+    self._mark = self._waited = 0.0
+    self._work = flops.Work()
     self._examples = 0
 
   def restart(self) -> None:
     """Begins a window now."""
     self.running, self._seconds = True, []
-    self._flops, self._examples = 0.0, 0
+    self._work, self._examples = flops.Work(), 0
     self._mark, self._waited = time.monotonic(), self._batches.wait_seconds
 
-  def tick(self, step_flops: float, examples: int) -> None:
+  def tick(self, work: flops.Work, examples: int) -> None:
     """Records the end of a step.
 
     Args:
-      step_flops: FLOPs of the step, on all devices.
+      work: of the step, on all devices.
       examples: rows of its batch.
     """
     now = time.monotonic()
     self._seconds.append(now - self._mark)
-    self._mark, self._flops = now, self._flops + step_flops
+    self._mark, self._work = now, self._work.plus(work)
     self._examples += examples
 
   def skip(self, seconds: float) -> None:
@@ -59,14 +60,15 @@ class Rates:
   def take(self) -> dict[str, float]:
     """Returns the rates of the window, {} without a step, and begins the next window.
 
-    `mfu` is the achieved fraction of the devices' published bfloat16 peak, whatever
-    type the model computes in. It is left out for devices whose peak isn't known, and
-    the memory's peak where the backend doesn't report it.
+    `mfu` is the fraction of the devices' published bfloat16 peak that the model's own
+    FLOPs achieve, whatever type it computes in; `hfu` and `flops_per_s_per_device` also
+    count what is computed again to save memory. Both fractions are left out for devices
+    whose peak isn't known, and the memory's peak where the backend doesn't report it.
     """
     steps, seconds = len(self._seconds), sum(self._seconds)
     deviation = np.std(self._seconds or 0)
     waited = self._batches.wait_seconds - self._waited
-    achieved = self._flops / seconds / self._count if steps else 0.0
+    rate = self._work.times(1 / seconds / self._count) if steps else self._work
     speed = self._examples / seconds if steps else 0.0
     self.restart()
     if not steps:
@@ -77,10 +79,11 @@ class Rates:
       "examples_per_s": speed,
       "examples_per_s_per_device": speed / self._count,
       "input_wait_fraction": min(1.0, waited / seconds),
-      "flops_per_s_per_device": achieved,
+      "flops_per_s_per_device": rate.total,
     }
     if self._peak is not None:
-      rates["mfu"] = achieved / self._peak
+      rates["mfu"] = rate.model / self._peak
+      rates["hfu"] = rate.total / self._peak
     return {**rates, **self._memory()}
 
   def _memory(self) -> dict[str, float]:

@@ -46,7 +46,7 @@ class CompiledStep:
       around_compilation: makes a context manager to compile in.
       **options: of `jax.jit`.
     """
-    self.flops = 0.0
+    self.flops = flops.Work()
     self._jitted, self._mesh = jax.jit(function, **options), mesh
     self._around_compilation = around_compilation
     self._programs: dict[Any, Any] = {}

@@ -1,6 +1,6 @@
 """Reads hundreds of damaged files: each must be an error that names it, or harmless.
 
-    python tests/faults/corrupt.py [--count=500] [--out=FILE]
+    python tests/faults/corrupt.py [--count=600] [--out=FILE]
 
 It writes a Markdown table of outcomes by kind of file and damage. It exits with 1 if a
 variant is silently read as other content, gives an error that doesn't name it, hangs or
@@ -25,7 +25,7 @@ TIMEOUT = 60.0  # seconds, for one variant
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--count", type=int, default=500)
+  parser.add_argument("--count", type=int, default=600)
   parser.add_argument("--out", help="default: the terminal")
   parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
   arguments = parser.parse_args()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import av
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,9 @@ from jaxcodec.data.source import open_source
 from jaxcodec.train.checkpoint import Checkpointer
 
 RATE = 16_000
+PYAV_CODECS = {"m4a": "aac", "webm": "libopus", "aac": "aac"}
+_FORMATS = {".opus": "OGG", ".sph": "NIST"}
+_SUBTYPES = {".opus": "OPUS"}
 # Errors that a user sees as one line, or that training stops with by design.
 CLEAR = (ValueError, OSError, RuntimeError)
 STEPPED_BACK = "the checkpoint before"
@@ -29,12 +33,30 @@ def _tone(number):
 
 def audio_maker(suffix):
   """Returns a function that writes three files of noisy tones."""
+  write = _write_by_pyav if suffix in PYAV_CODECS else _write_by_libsndfile
 
   def make(folder):
     for number, name in enumerate("abc"):
-      soundfile.write(folder / f"{name}.{suffix}", _tone(number), RATE)
+      write(folder / f"{name}.{suffix}", _tone(number))
 
   return make
+
+
+def _write_by_libsndfile(path, audio_N):
+  format = _FORMATS.get(path.suffix, path.suffix[1:])
+  soundfile.write(path, audio_N, RATE, _SUBTYPES.get(path.suffix), format=format)
+
+
+def _write_by_pyav(path, audio_N):
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream(PYAV_CODECS[path.suffix[1:]], RATE, layout="mono")
+    samples = audio_N[None].astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    frame.sample_rate, frame.pts = RATE, 0
+    resampler = av.AudioResampler(stream.codec_context.format, "mono", RATE)
+    for one in (*resampler.resample(frame), None):
+      for packet in stream.encode(one):
+        container.mux(packet)
 
 
 def write_sample(path, value, position):

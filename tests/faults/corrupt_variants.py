@@ -44,17 +44,22 @@ class Kind:
   skippable: bool = False
 
 
+# Formats of audio. The last three are read by PyAV.
+AUDIO = (
+  *("wav", "flac", "mp3", "ogg", "opus", "aiff", "au", "w64", "rf64", "caf", "sph"),
+  *("m4a", "webm", "aac"),
+)
 KINDS = {
   **{
     suffix: Kind(
       readers.audio_maker(suffix),
       readers.read_folder,
       f"b.{suffix}",
-      checked=suffix in ("flac", "ogg"),
+      checked=suffix in ("flac", "ogg", "opus"),
       folder=True,
       skippable=True,
     )
-    for suffix in ("wav", "flac", "mp3", "ogg")
+    for suffix in AUDIO
   },
   **{
     name: Kind(make, readers.read_folder, pattern, checked=False, folder=True)

@@ -1,7 +1,8 @@
 """Reading and writing of audio files; a file that is damaged or odd is an error."""
 
-import contextlib
+import io
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +10,17 @@ import soundfile
 import soxr
 
 from jaxcodec import files
-from jaxcodec.data.audio import integrity
+from jaxcodec.data.audio import decoding
 from jaxcodec.data.source import DataError
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+# What libsndfile reads, and behind it what PyAV reads.
+SUFFIXES = (
+  *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
+  *(".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64", ".sph"),
+  *(".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".mkv", ".wma"),
+)
 # Float files may overshoot full scale a little; far beyond it they hold integers.
 MAX_PEAK = 2.0
-_BLOCK = 1 << 20  # samples
 
 
 class AudioInfo(NamedTuple):
@@ -38,32 +43,23 @@ def read_audio(path: pathlib.Path) -> tuple[np.ndarray, int]:
 
 def read_channels(path: pathlib.Path) -> tuple[np.ndarray, int]:
   """Returns float32 samples (N, C) and their rate in Hz; raises as `read_audio`."""
-  with _open(path) as file:
-    audio_NxC = file.read(dtype="float32", always_2d=True)
-    _check_length(path, len(audio_NxC), file.frames)
-    checksum = integrity.FlacChecksum(path)
-    checksum.update(audio_NxC)
-    checksum.check()
-    return check_samples(audio_NxC, str(path)), file.samplerate
+  with decoding.opened(path) as sound:
+    blocks = list(_checked(sound, path))
+    audio_NxC = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return audio_NxC, sound.sample_rate
 
 
 def scan_audio(path: pathlib.Path) -> AudioInfo:
   """Reads a file through without keeping its samples; raises as `read_audio`."""
-  total = 0
-  with _open(path) as file:
-    checksum = integrity.FlacChecksum(path)
-    for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-      total += len(check_samples(block, str(path)))
-      checksum.update(block)
-    _check_length(path, total, file.frames)
-    checksum.check()
-    return AudioInfo(total, file.channels, file.samplerate)
+  with decoding.opened(path) as sound:
+    total = sum(map(len, _checked(sound, path)))
+    return AudioInfo(total, sound.num_channels, sound.sample_rate)
 
 
 def read_rate(path: pathlib.Path) -> int:
   """Returns the sample rate in Hz of a file's header; raises as `read_audio`."""
-  with _open(path) as file:
-    return file.samplerate
+  with decoding.opened(path) as sound:
+    return sound.sample_rate
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
@@ -73,8 +69,10 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
 
 def write_wav(path: files.PathLike, audio: np.ndarray, sample_rate: int) -> None:
   """Writes audio (N,) or (N, C) in 16 bits, clipped to [-1, 1], in one step."""
-  with files.replacing(path) as temporary:
-    soundfile.write(temporary, np.clip(audio, -1, 1), sample_rate, "PCM_16")
+  # In memory first, since libsndfile's errors don't say that a disk is full.
+  content = io.BytesIO()
+  soundfile.write(content, np.clip(audio, -1, 1), sample_rate, "PCM_16", format="WAV")
+  files.write_bytes(path, content.getbuffer())
 
 
 def resample(audio: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
@@ -89,19 +87,13 @@ def resampled_length(num_samples: int, source_rate: int, rate: int) -> int:
   return (2 * num_samples * rate + source_rate) // (2 * source_rate)
 
 
-@contextlib.contextmanager
-def _open(path):
-  try:
-    integrity.check_file(path)
-    with soundfile.SoundFile(path) as file:
-      yield file
-  except (OSError, soundfile.LibsndfileError) as error:
-    raise DataError(f"{path}: cannot be read as audio: {error}") from error
-
-
-def _check_length(path, found, promised):
-  if found < promised:
-    raise DataError(f"{path}: truncated: {found} samples of the {promised} promised")
+def _checked(sound: decoding.Sound, path: pathlib.Path) -> Iterator[np.ndarray]:
+  """Yields the blocks of a sound, checked; raises `DataError` if there are none."""
+  found = False
+  for block in sound.blocks:
+    if len(block):
+      found = True
+      yield check_samples(block, str(path))
   if not found:
     raise DataError(f"{path}: has no samples")
 

@@ -3,6 +3,7 @@
 import json
 
 from jaxcodec.evals.workdir import WorkdirContents
+from jaxcodec.report.experiment import measures
 from jaxcodec.report.format import align, format_table, number
 
 
@@ -17,6 +18,7 @@ def render_markdown(contents: WorkdirContents) -> str:
     f" {spec['sample_rate']} Hz.",
     "## Results",
     format_table(results),
+    *_language_model(results),
     *_failures(results),
     *_training(contents),
     "## Command",
@@ -32,6 +34,14 @@ def render_markdown(contents: WorkdirContents) -> str:
     ),
   ]
   return "\n\n".join(parts) + "\n"
+
+
+def _language_model(results) -> list[str]:
+  table = measures.language_model(results)
+  if not table.rows:
+    return []
+  title = "Language model on held-out tokens"
+  return [title, align([tuple(table.head), *table.rows]), table.caption]
 
 
 def _failures(results) -> list[str]:

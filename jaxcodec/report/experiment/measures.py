@@ -1,5 +1,6 @@
 """Tables of an experiment's measures."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ _CEILING = "ground_truth"
 _CAPTION = (
   "The last three columns are the originals: what the recogniser and the predictors"
   " say of perfect output."
+)
+
+_GAIN = (
+  "Gain: how much worse the model does when it is given another utterance's text or"
+  " semantic tokens. At 0 it doesn't use what it is given."
 )
 
 
@@ -41,6 +47,18 @@ def _set_table(results: Mapping[str, Any], name: str) -> Table:
 
 def _cells(m: Mapping[str, Any]) -> tuple[str, ...]:
   return number(m["mean"]), interval(m["ci95"]), str(m["n"]), str(m["n_failed"])
+
+
+def language_model(results: Mapping[str, Any]) -> Table:
+  """Returns each codebook's held-out losses, and what the condition gains."""
+  slm = results.get("slm", {})
+  columns = [slm.get(f"{name}_per_codebook", ()) for name in ("ce", "accuracy", "gain")]
+  rows = [
+    (str(book), *map(number, values))
+    for book, values in enumerate(itertools.zip_longest(*columns))
+  ]
+  head = ("codebook", "cross-entropy, nats", "accuracy", "gain, nats")
+  return Table(head, rows, caption=_GAIN)
 
 
 def absent(results: Mapping[str, Any]) -> Table:

@@ -42,6 +42,7 @@ def render_html(study: Study, sentences: Sequence[Sentence]) -> str:
     scatters=_scatters(study),
     correlations=_table(tables.correlation_rows(study)),
     attribution=_table(tables.attribution_rows(study)),
+    designs=[_design(name, view) for name, view in setting.views(study).items()],
     tokens=_table(tables.token_rows(study)),
     token_statistics=html.Table(
       ("statistic", "what it is"), list(MEASURES.items()), words=(1,)
@@ -60,6 +61,18 @@ def _table(rows: Sequence[Sequence[str]]) -> html.Table:
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
   numbers = json.dumps(finding["numbers"], indent=1, ensure_ascii=False)
   return {**finding, "numbers": numbers, "reasons": tables.all_reasons(finding)}
+
+
+def _design(name: str, study: Study) -> dict[str, Any]:
+  """Returns what the page says of another design."""
+  return {
+    "name": name,
+    "about": setting.DESIGNS[name],
+    "findings": [_finding(finding) for finding in study["findings"]],
+    "generation": _generation(study),
+    "reconstruction": _reconstruction(study),
+    "attribution": _table(tables.attribution_rows(study)),
+  }
 
 
 def _plots(

@@ -6,6 +6,18 @@ from typing import Any
 Study = Mapping[str, Any]
 
 
+DESIGNS = {
+  "joint": (
+    "Design: joint, as in the paper. Every codec is trained whole, with tokens of its"
+    " own, so that systems with other decoders differ in their tokens too."
+  ),
+  "frozen": (
+    "Design: frozen. Decoders are trained for the tokens of codecs that are done. A"
+    " language model is trained once for each set of tokens and generates once, and"
+    " every decoder speaks the same codes: systems differ in the decoder alone, or in"
+    " the tokens alone."
+  ),
+}
 # At this word or character error rate, sentences can't be understood.
 UNINTELLIGIBLE = 0.9
 
@@ -23,14 +35,33 @@ def sentences(study: Study) -> list[str]:
     f" Measured on at most {s['reconstructed']} reconstructed and {s['generated']}"
     f" generated held-out sentences. Seeds: {', '.join(map(str, seeds))}."
   ]
+  said.append(DESIGNS[study.get("design", "joint")])
   if len(seeds) == 1:
     said.append(
       "With one seed the intervals are over sentences only: they don't show how much"
       " another training of the same system would differ."
     )
+  said += _unequal(study.get("differences", {}))  # earlier studies don't have them
   return said + [
     text for slm in study["generation"] for text in _speechless(study, slm)
   ]
+
+
+def views(study: Study) -> dict[str, Study]:
+  """Returns the study as each of its designs but the first has it, by the design."""
+  others = study.get("other_designs", {})
+  return {name: {**study, **found, "design": name} for name, found in others.items()}
+
+
+def _unequal(differences: Mapping[str, Any]) -> list[str]:
+  """Returns what codecs differ in besides quantiser and decoder."""
+  said = [f"Codecs also differ in {line}." for line in differences.get("encoder", ())]
+  said += [
+    f"Unequal conditions: codecs differ in {line}. What is attributed to a part may be"
+    " due to this."
+    for line in differences.get("codec", ())
+  ]
+  return said
 
 
 def _speechless(study: Study, slm: str) -> list[str]:

@@ -13,9 +13,13 @@ from jaxcodec.study.token_stats import MEASURES
 Study = Mapping[str, Any]
 COLUMNS = ("set", "slm", "system", "measure", "mean", "low", "high", "n", "n_failed")
 
+# Of encoder / quantiser / decoder.
+SIZES = ("M parameters", "G multiply-adds/s")
 INTERVALS = (
   "Means over held-out utterances with 95% bootstrap intervals; with several seeds"
-  " pooled over them."
+  " pooled over them, and intervals over seeds and utterances. Parameters (millions)"
+  " and multiply-adds (billions a second of audio) are those of encoder / quantiser /"
+  " decoder."
 )
 CODEBOOKS = "Codebook 0 / mean over codebooks."
 CORRELATED = (
@@ -43,11 +47,12 @@ def to_csv(study: Study) -> str:
 
 
 def _rows(study: Study) -> Iterator[tuple[str, str | None, str, Mapping[str, Any]]]:
-  for codec, measures in study["reconstruction"].items():
-    yield "reconstruction", None, codec, measures
-  for slm, systems in study["generation"].items():
-    for codec, measures in systems.items():
-      yield "generation", slm, codec, measures
+  for view in (study, *setting.views(study).values()):
+    for codec, measures in view["reconstruction"].items():
+      yield "reconstruction", None, codec, measures
+    for slm, systems in view["generation"].items():
+      for codec, measures in systems.items():
+        yield "generation", slm, codec, measures
   for group, measures in study["references"].items():
     yield group, None, "", measures
 
@@ -58,15 +63,7 @@ def to_markdown(study: Study) -> str:
     "# The study",
     *setting.sentences(study),
     _cells(study),
-    "## Findings",
-    _findings(study),
-    "## Reconstruction",
-    align(measure_rows(study, study["reconstruction"])),
-  ]
-  for slm, systems in study["generation"].items():
-    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
-    parts += [describe_endings(study, slm)]
-  parts += [
+    *_results(study),
     INTERVALS,
     "## Differences",
     _comparisons(study),
@@ -81,7 +78,24 @@ def to_markdown(study: Study) -> str:
     ATTRIBUTED,
     align(attribution_rows(study)),
   ]
+  for name, view in setting.views(study).items():
+    parts += [f"# The design {name!r}", setting.DESIGNS[name], *_results(view)]
+    parts += ["## Quantiser and decoder", align(attribution_rows(view))]
   return "\n\n".join(parts) + "\n"
+
+
+def _results(study: Study) -> list[str]:
+  """Returns the findings and measures of a design."""
+  parts = [
+    "## Findings",
+    _findings(study),
+    "## Reconstruction",
+    align(measure_rows(study, study["reconstruction"])),
+  ]
+  for slm, systems in study["generation"].items():
+    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
+    parts += [describe_endings(study, slm)]
+  return parts
 
 
 def _cells(study: Study) -> str:
@@ -96,13 +110,24 @@ def measure_rows(
 ) -> list[tuple[str, ...]]:
   """Returns a row a system, then the originals and Opus if they have a measure."""
   names = list(next(iter(systems.values())))
-  head = ("codec", *(metric_label(name, study["measures"][name]) for name in names))
-  rows = [head]
+  labels = (metric_label(name, study["measures"][name]) for name in names)
+  rows = [("codec", *SIZES, *labels)]
   references = {SET_TITLES[k]: v for k, v in study["references"].items()}
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
-      rows.append((system, *(estimate(measures.get(name)) for name in names)))
+      estimates = (estimate(measures.get(name)) for name in names)
+      rows.append((system, *size_cells(study, system), *estimates))
   return rows
+
+
+def size_cells(study: Study, system: str) -> tuple[str, str]:
+  """Returns parameters and multiply-adds of a codec's parts; dashes where unknown."""
+  sizes = study["codecs"].get(system, {}).get("sizes", {})
+  if not sizes:  # the originals, Opus, and studies of earlier revisions
+    return "–", "–"
+  parameters = [f"{part['parameters'] / 1e6:.2g}" for part in sizes.values()]
+  macs = [f"{part['macs_per_second'] / 1e9:.2g}" for part in sizes.values()]
+  return " / ".join(parameters), " / ".join(macs)
 
 
 def describe_endings(study: Study, slm: str) -> str:

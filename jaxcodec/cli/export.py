@@ -1,0 +1,136 @@
+"""`jaxcodec export`: a trained run as a small folder of weights with a model card."""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxcodec import files, shipped, weights
+from jaxcodec.api.slm_loading import SHARED_CODEC
+from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
+from jaxcodec.report.format import align, interval, metric_label, number
+
+_MEASURED = {"codec": "reconstruction", "slm": "generation"}
+
+
+def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
+  """Writes a run's codec or language model, in float16, for `jaxcodec.shipped`.
+
+  A language model is written without its codec where that comes with the package, as
+  float16 has it.
+
+  Args:
+    run: the work directory of an experiment.
+    out: folder, made if it is not there. A model card that is there already stays.
+    part: "codec" or "slm".
+
+  Returns:
+    Lines for the user.
+
+  Raises:
+    FileNotFoundError, ValueError: naming the file.
+  """
+  run, out = pathlib.Path(run), pathlib.Path(out)
+  config_file = run / "config.json"
+  if not (run / part / weights.FILE).is_file() or not config_file.is_file():
+    raise FileNotFoundError(f"{run}: expected a work directory with a trained {part}")
+  config = json.loads(config_file.read_text(encoding="utf-8"))["config"]
+  if part == "codec":
+    _halve(run / "codec" / weights.FILE, out / weights.FILE)
+  else:
+    _export_slm(run, config, out)
+  if not (out / shipped.CARD).exists():
+    files.write_text(out / shipped.CARD, _card(out.name, run, config, part))
+  sizes = [path.stat().st_size for path in out.rglob(weights.FILE)]
+  return (
+    f"{run} -> {out}: {sum(sizes) / 1e6:.1f} MB in float16\n"
+    f"complete the model card: {out / shipped.CARD}"
+  )
+
+
+def _export_slm(
+  run: pathlib.Path, config: Mapping[str, Any], out: pathlib.Path
+) -> None:
+  codec_file, record = run / "codec" / weights.FILE, {"config": _portable(config)}
+  if shared := _shipped_codec(codec_file):
+    record[SHARED_CODEC] = shared
+    checksum = files.sha256(shipped.ROOT / shared / weights.FILE)
+  else:
+    checksum = _halve(codec_file, out / "codec" / weights.FILE)
+  files.write_json(out / "config.json", record)
+  _halve(run / "slm" / weights.FILE, out / "slm" / weights.FILE)
+  spec = json.loads((run / "slm" / "spec.json").read_text(encoding="utf-8"))
+  files.write_json(out / "slm" / "spec.json", {**spec, "codec_sha256": checksum})
+  for name in (VOCABULARY, SEMANTIC):
+    if (run / "slm" / name).is_file():
+      shutil.copyfile(run / "slm" / name, out / "slm" / name)
+
+
+def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the config without the paths that it had on the machine of the run."""
+  changed = {"data": {**config["data"], "path": None}}
+  for section in ("codec_train", "slm_train"):
+    changed[section] = {**config[section], "init_from": None}
+  return {**config, **changed}
+
+
+def _halve(source: pathlib.Path, target: pathlib.Path) -> str:
+  variables, metadata = weights.load_params(source), weights.load_metadata(source)
+  return weights.save_params(target, variables, metadata, half=True)
+
+
+def _shipped_codec(path: pathlib.Path) -> str | None:
+  """Returns the name of the codec that has these weights, once they are float16."""
+  variables = weights.load_params(path)
+  rounded = weights.fingerprint(_rounded(variables))
+  for name in shipped.codecs():
+    theirs = weights.load_params(shipped.ROOT / name / weights.FILE)
+    if weights.fingerprint(theirs) == rounded:
+      return name
+  return None
+
+
+def _rounded(tree: Any) -> Any:
+  if isinstance(tree, Mapping):
+    return {name: _rounded(child) for name, child in tree.items()}
+  return tree.astype(np.float16) if tree.dtype == np.float32 else tree
+
+
+def _card(name: str, run: pathlib.Path, config: Mapping[str, Any], part: str) -> str:
+  """Returns a model card with what the run says; the rest is for its author."""
+  steps = {stage: config[f"{stage}_train"]["steps"] for stage in ("codec", part)}
+  trained = ", ".join(f"{count} steps of the {stage}" for stage, count in steps.items())
+  split = json.loads((run / "codec" / "split.json").read_text(encoding="utf-8"))
+  return f"""# {name}
+
+Say here in a line what it is for.
+
+## Trained on
+
+`data.source={config["data"]["source"]}`, {len(split["train"])} utterances: say here
+which, how many hours, and under which license. {trained}; `seed={config["seed"]}`.
+
+## Measures
+
+{_measures(run / "results.json", _MEASURED[part])}
+
+## Not good for
+
+Say here what it should not be used for.
+"""
+
+
+def _measures(path: pathlib.Path, name: str) -> str:
+  if not path.is_file():
+    return "None yet."
+  results = json.loads(path.read_text(encoding="utf-8"))
+  rows = [
+    (metric_label(m, results["metrics"][m]), number(v["mean"]), interval(v["ci95"]))
+    for m, v in results[name].items()
+  ]
+  count = max(value["n"] for value in results[name].values())
+  table = align([("measure", "mean", "95 % interval"), *rows])
+  return f"Of {count} held-out utterances of the same data.\n\n{table}"

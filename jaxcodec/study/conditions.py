@@ -1,0 +1,136 @@
+"""What the rows of a study differ in besides the parts that they are named for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from jaxcodec.stages import flatten
+from jaxcodec.study.evidence import decoder_kind
+from jaxcodec.study.grid import StudyError
+
+Config = Mapping[str, Any]
+
+# Sections of a config that all rows share, and the fields that a language model's
+# rows share with another one's.
+_SHARED = ("data", "codec_train", "evaluate", "semantic")
+_OF_ALL_SLMS = (
+  ("slm_train", "steps"),
+  ("generate", "prompt_seconds"),
+  ("generate", "min_seconds"),
+  ("generate", "max_seconds"),
+)
+_OF_A_SLM = ("slm", "slm_train", "generate", "text")
+# Fields of `codec_train` that say which tokens a decoder is trained for.
+_TOKENS = ("freeze", "init_from")
+_ABSENT = "(absent)"
+
+
+class Differences(NamedTuple):
+  """Lines such as `codec_train.steps: 3 in dac-s0; 9 in baseline-s0`.
+
+  Attributes:
+    training: fields outside of the codec, such as data, steps and losses.
+    codec: fields of the codec that are no part's own, such as quantiser dropout, and
+      those of parts of the same kind.
+    encoder: fields of the encoder, which some systems of the paper have their own of.
+  """
+
+  training: list[str]
+  codec: list[str]
+  encoder: list[str]
+
+
+def check_matched(
+  configs: Mapping[str, Config], specs: Mapping[str, Mapping[str, Any]]
+) -> Differences:
+  """Compares rows, and accepts no difference but those of encoders.
+
+  Args:
+    configs: each row's config, by the row's name.
+    specs: each row's token spec, with at least `num_codebooks`, `frame_rate` (Hz) and
+      `bitrate` (bits per second), as in results.json.
+
+  Raises:
+    StudyError: naming every field that differs, its values and the rows.
+  """
+  found = compare(configs, specs)
+  if wrong := [*found.training, *found.codec]:
+    raise StudyError("\n  ".join(["rows differ besides their parts:", *wrong]))
+  return found
+
+
+def compare(
+  configs: Mapping[str, Config], specs: Mapping[str, Mapping[str, Any]]
+) -> Differences:
+  """Returns every field in which rows differ besides quantiser and decoder.
+
+  Quantisers are compared in the fields that both have, decoders with others of their
+  kind. Configs of rows that aren't done yet should have the defaults of parts written
+  out, as `build.codec.with_defaults` does.
+
+  Args:
+    configs, specs: see `check_matched`.
+  """
+  training = {name: dict(_training(c, specs[name])) for name, c in configs.items()}
+  codec = {name: dict(_codec(c)) for name, c in configs.items()}
+  encoder = {
+    name: dict(flatten(dict(c["codec"].get("encoder", {})), "codec.encoder"))
+    for name, c in configs.items()
+  }
+  return Differences(
+    _unequal(training), _unequal(codec), _unequal(encoder, optional=False)
+  )
+
+
+def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+  for name in _SHARED:
+    section = dict(config.get(name) or {})
+    if name == "codec_train":
+      section = {k: v for k, v in section.items() if k not in _TOKENS}
+    yield from flatten(section, name)
+  for section, field in _OF_ALL_SLMS:
+    yield f"{section}.{field}", config[section].get(field)
+  slm = config.get("slm", {}).get("name")
+  for name in _OF_A_SLM:
+    yield from _scoped(f"{name} of {slm}", config.get(name) or {})
+  yield "tokens.kbps", round(spec["bitrate"] / 1000, 6)
+  for field in ("frame_rate", "num_codebooks"):
+    yield f"tokens.{field}", spec[field]
+
+
+def _codec(config: Config) -> Iterator[tuple[str, Any]]:
+  codec = config["codec"]
+  for field in ("sample_rate", "segments", "normalize", "dtype"):
+    yield f"codec.{field}", codec.get(field)
+  quantizer = {k: v for k, v in codec["quantizer"].items() if k != "name"}
+  yield from _scoped("codec.quantizer", quantizer)
+  yield from _scoped(f"codec.decoder of {decoder_kind(codec)}", codec["decoder"])
+
+
+def _scoped(scope: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+  """Yields fields that are compared only with rows that have them."""
+  for path, value in flatten(dict(fields)):
+    yield f"{scope}: {path}", value
+
+
+def _unequal(rows: Mapping[str, Mapping[str, Any]], optional: bool = True) -> list[str]:
+  """Returns a line a path whose values differ.
+
+  A path with a scope (`scope: field`) is compared among the rows that have it.
+  """
+  lines = []
+  for path in sorted({path for row in rows.values() for path in row}):
+    names: dict[str, list[str]] = {}
+    for name, row in rows.items():
+      if path in row or not (optional and ": " in path):
+        value = json.dumps(row[path], default=str) if path in row else _ABSENT
+        names.setdefault(value, []).append(name)
+    if len(names) > 1:
+      values = "; ".join(f"{v} in {_listed(rows)}" for v, rows in names.items())
+      lines.append(f"{path.replace(': ', '.', 1)}: {values}")
+  return lines
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+  more = f" and {len(names) - most} more" if len(names) > most else ""
+  return ", ".join(names[:most]) + more

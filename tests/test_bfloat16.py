@@ -1,0 +1,90 @@
+"""A training step in bfloat16 multiplies matrices in bfloat16, forward and backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend import core
+
+from jaxcodec.nn.products import einsum_float32
+from jaxcodec.slm import code_embedding
+from jaxcodec.slm.maskgit import MaskGit
+from jaxcodec.slm.valle import Valle
+from jaxcodec.tasks.slm import SlmTask
+from jaxcodec.types import TokenSpec
+
+SPEC = TokenSpec(num_codebooks=3, codebook_size=16, hop=320, sample_rate=16_000)
+SIZES = dict(width=32, depth=2, heads=2, mlp_width=48, dtype=jnp.bfloat16)
+MODELS = {
+  "maskgit": MaskGit(SPEC, 8, **SIZES),
+  "valle": Valle(SPEC, 8, **SIZES),
+  "maskgit, recomputing": MaskGit(SPEC, 8, remat="products", **SIZES),
+}
+
+
+def _products(jaxpr):
+  """Yields the matrix products of a program and of all that it calls."""
+  is_jaxpr = lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr)  # noqa: E731
+  for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+    if equation.primitive.name == "dot_general":
+      yield equation
+    for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=is_jaxpr):
+      if is_jaxpr(leaf):
+        yield from _products(leaf)
+
+
+def _batch():
+  ids, mask = jnp.zeros((2, 5), jnp.int32), jnp.ones((2, 5), bool)
+  return {
+    "codes_BxTxK": jnp.zeros((2, 5, SPEC.num_codebooks), jnp.int32),
+    "semantic_BxT": ids,
+    "mask_BxT": mask,
+    "text_BxS": ids,
+    "text_mask_BxS": mask,
+  }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_language_models_step_multiplies_nothing_in_float32(name):
+  task = SlmTask(MODELS[name], steps=10, warmup_steps=1)
+  batch = _batch()
+  state = jax.eval_shape(task.init, jax.random.key(0), batch)
+  found = list(_products(jax.make_jaxpr(task.train_step)(state, batch)))
+  assert len(found) >= 3 * 6  # of a layer: forward, and two of each backward
+  single = [e for e in found if any(v.aval.dtype != jnp.bfloat16 for v in e.invars)]
+  single = [e for e in single if not _is_ar_head(e)]
+  assert not single, "\n".join(map(str, single))
+
+
+def _is_ar_head(product):
+  """Whether it is the head of VALL-E's AR half: its classes are codes and an end."""
+  arrays = [v.aval.shape for v in (*product.invars, *product.outvars)]
+  return any(SPEC.codebook_size + 1 in shape for shape in arrays)
+
+
+def test_the_gradient_of_a_float32_product_is_that_of_its_rounded_cotangent():
+  a, b = (jax.random.normal(jax.random.key(i), (8, 8), "bfloat16") for i in (0, 1))
+
+  def grads(product):
+    return jax.grad(lambda a, b: jnp.sin(product(a, b)).sum(), (0, 1))(a, b)
+
+  plain = lambda a, b: jnp.einsum("ij,jk->ik", a, b, preferred_element_type="f4")  # noqa: E731
+  for got, want in zip(
+    grads(lambda a, b: einsum_float32("ij,jk->ik", a, b)), grads(plain), strict=True
+  ):
+    assert got.dtype == jnp.bfloat16
+    got, want = (np.asarray(x, np.float32) for x in (got, want))
+    np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
+
+
+def test_a_frequent_codes_gradient_is_summed_in_float32():
+  codes_BxTxK = jnp.zeros((8, 512, 1), jnp.int32)
+
+  def total(table_KxVxD):
+    return code_embedding.embed_sum(table_KxVxD, codes_BxTxK, jnp.bfloat16).sum()
+
+  grad_KxVxD = jax.grad(lambda table: total(table).astype(jnp.float32))(
+    jnp.ones((1, 2, 3))
+  )
+  # bfloat16 counts no further than 256.
+  np.testing.assert_array_equal(grad_KxVxD[0], [[4096] * 3, [0] * 3])
