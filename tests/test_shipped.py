@@ -68,7 +68,7 @@ def test_an_exported_codec_comes_by_its_name(run, tmp_path, monkeypatch, capsys)
   assert half.stat().st_size < 0.8 * own.stat().st_size  # the header is as long
   monkeypatch.setattr(shipped, "ROOT", tmp_path)
   model = jaxcodec.load("speech_8khz")
-  assert model.fingerprint == weights.fingerprint(_rounded(run / "codec"))
+  assert model.fingerprint == weights.token_fingerprint(_rounded(run / "codec"))
   assert model.spec == jaxcodec.load(weights=run).spec
   card = (out / shipped.CARD).read_text()
   assert "2 utterances" in card and "3 steps of the codec" in card
@@ -86,7 +86,7 @@ def test_an_exported_language_model_has_its_codec_or_names_it(
   assert shipped.language_models() == ["speech_a", "speech_b"]
   assert (alone / "codec").exists() and not (shared / "codec").exists()
   assert "/somewhere" not in (shared / "config.json").read_text()
-  expected = weights.fingerprint(_rounded(run / "codec"))
+  expected = weights.token_fingerprint(_rounded(run / "codec"))
   for name in shipped.language_models():
     assert jaxcodec.load_slm(name).codec.fingerprint == expected
   jax.tree.map(
