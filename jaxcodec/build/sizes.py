@@ -63,7 +63,7 @@ def _flops(codec: Codec, shapes: Any, part: str) -> float:
   }
   run = lambda variables, x: codec.apply(variables, x, method=_RUN[part])  # noqa: E731
   x = jax.ShapeDtypeStruct(inputs[part], jnp.float32)
-  return flops.count(jax.make_jaxpr(run)(shapes, x))
+  return flops.count(jax.make_jaxpr(run)(shapes, x)).model
 
 
 _RUN: dict[str, Callable[[Codec, jax.Array], jax.Array]] = {
