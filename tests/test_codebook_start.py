@@ -7,6 +7,7 @@ import pytest
 
 from jaxcodec.build.codec import make_preset
 from jaxcodec.build.slm import fresh_params
+from jaxcodec.codecs.code_vectors import code_vectors
 from jaxcodec.codecs.shapes import silence
 from jaxcodec.slm import codebook_start
 from jaxcodec.slm.maskgit import MaskGit
@@ -36,7 +37,7 @@ def codec(request):
 
 def test_vectors_add_up_to_the_latent_of_codes(codec):
   codec, variables = codec
-  vector_KxVxC = codebook_start.code_vectors(codec, variables)
+  vector_KxVxC = code_vectors(codec, variables)
   codes_BxTxK = jax.random.randint(jax.random.key(1), (1, 9, 3), 0, CODES)
   latent = codec.apply(
     variables, codes_BxTxK, method=lambda codec, codes: codec.quantizer.decode(codes)
@@ -54,12 +55,12 @@ def test_near_codes_begin_near_each_other_and_the_rest_stays(codec, kind):
   )
   params = jax.jit(lambda: fresh_params(model, jax.random.key(0)))()
   rng = jax.random.key(2)
-  begun = codebook_start.begin(model, params, rng, codec, variables)
+  begun = codebook_start.begin(model, params, rng, code_vectors(codec, variables))
   jax.tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), params, begun)
   half, old = (x["nar"] if kind == "valle" else x for x in (begun, params))
   # The rows of hidden codes aren't of codes.
   np.testing.assert_array_equal(half["code_embed"][:, -1], old["code_embed"][:, -1])
-  vectors = codebook_start.code_vectors(codec, variables)
+  vectors = code_vectors(codec, variables)
   heads = jnp.swapaxes(half["head"], 1, 2)
   for level in range(3):
     rows = half["code_embed"][level, :CODES]

@@ -73,14 +73,16 @@ NOT_OF_MAGNITUDE = (
   "codec_train.discriminator.periods",
   "codec_train.discriminator.n_ffts",
 )
+TINY_OF_TEXT = {
+  "slm_train.num_buckets": 1,
+  "slm_train.continuations": 1,
+  "generate.sampler.max_frames": 64,
+  "generate.sampler.min_frames": 8,
+}
 TINY_SLM = {
+  "delay": TINY_OF_TEXT,
   "maskgit": {"slm_train.crop_seconds": 1.0, "generate.sampler.steps": (2,)},
-  "valle": {
-    "slm_train.num_buckets": 1,
-    "slm_train.continuations": 1,
-    "generate.sampler.max_frames": 64,
-    "generate.sampler.min_frames": 8,
-  },
+  "valle": TINY_OF_TEXT,
 }
 
 

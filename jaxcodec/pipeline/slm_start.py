@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from jaxcodec.build.slm import fresh_params
+from jaxcodec.codecs.code_vectors import code_vectors
 from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.slm import codebook_start
@@ -29,6 +30,7 @@ def initial_variables(experiment: Experiment) -> dict[str, Any] | None:
   @jax.jit
   def begin(variables):
     params = fresh_params(model, fresh)
-    return codebook_start.begin(model, params, start, codec, variables)
+    vector_KxVxC = code_vectors(codec, variables)
+    return codebook_start.begin(model, params, start, vector_KxVxC)
 
   return jax.device_get({"params": begin(experiment.codec_variables())})

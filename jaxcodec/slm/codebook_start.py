@@ -9,18 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.codecs.codec import Codec
 from jaxcodec.types import SpeechLanguageModel
 
 _TINY = 1e-12
 
 
 def begin(
-  model: SpeechLanguageModel,
-  params: Any,
-  rng: jax.Array,
-  codec: Codec,
-  variables: Any,
+  model: SpeechLanguageModel, params: Any, rng: jax.Array, vector_KxVxC: jax.Array
 ) -> Any:
   """Returns the parameters with every code's rows made of its vector in the codec.
 
@@ -28,37 +23,14 @@ def begin(
   that a frame's sum is the image of what its codes add up to, and by one for heads.
 
   Args:
-    model: has `with_codebooks`.
+    model: has `width` and `with_codebooks`.
     params: its parameters, which keep what isn't of codes.
     rng: draws the maps.
-    codec: whose codes the model is for.
-    variables: the codec's.
+    vector_KxVxC: what each code adds to the codec's latent.
   """
-  vector_KxVxC = _whiten(code_vectors(codec, variables))
-  width = model.width
-  embed, head = (_project(key, vector_KxVxC, width) for key in jax.random.split(rng))
+  whitened, width = _whiten(vector_KxVxC), model.width
+  embed, head = (_project(key, whitened, width) for key in jax.random.split(rng))
   return model.with_codebooks(params, embed, head.swapaxes(1, 2))
-
-
-def code_vectors(codec: Codec, variables: Any) -> jax.Array:
-  """Returns what each code adds to the latent, (K, V, C).
-
-  Codebook k's are those that it adds to codes 0 of the codebooks before.
-  """
-  spec = codec.spec
-
-  def of_level(level):
-    codes_VxK = jnp.zeros((spec.codebook_size, level + 1), jnp.int32)
-    codes_VxK = codes_VxK.at[:, level].set(jnp.arange(spec.codebook_size))
-    return codec.apply(variables, codes_VxK[None], method=_decode_latent)[0]
-
-  total = [of_level(level) for level in range(spec.num_codebooks)]
-  before = [jnp.zeros((1, 1)), *(x_VxC[:1] for x_VxC in total[:-1])]
-  return jnp.stack([x - y for x, y in zip(total, before, strict=True)])
-
-
-def _decode_latent(codec, codes_BxTxK):
-  return codec.quantizer.decode(codes_BxTxK)
 
 
 def _whiten(vector_KxVxC):
