@@ -127,7 +127,7 @@ def test_matrix_sentences_are_each_said_once():
   assert (
     len(files) == len({f.text for f in files}) == len({f.id for f in files}) == 1600
   )
-  assert files[0].text == "Nina keeps three huge vases."
+  assert files[0].text == "Nina keeps five huge vases."
   everything = {file.text for file in list_utterances("matrix", 1, 200_000)}
   assert len(everything) == 100_000
   # Which sentence an id says does not hang on how many voices there are.

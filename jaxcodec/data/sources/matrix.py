@@ -2,18 +2,19 @@
 
 Every word of a slot goes with every word of the others, so each of the 100,000
 sentences is as likely as any other, and who hears one word can guess no other. The
-form is B. Hagerman's (Scandinavian Audiology 11, 1982); the words are our own.
+form is B. Hagerman's (Scandinavian Audiology 11, 1982); the words are our own, such
+as a recogniser does not take for others.
 """
 
 import functools
 import hashlib
 
 SLOTS = (
-  "Nina Oscar Judith Walter Chloe Gavin Helen Theo Bridget Marcus".split(),
-  "sees buys took finds washes carries throws keeps paints wants".split(),
-  "two three four five six seven eight nine ten twelve".split(),
+  "Nina Oscar Judith Walter Alice Gavin Helen Thomas Bridget Marcus".split(),
+  "likes brought took found washes carried throws keeps drew wanted".split(),
+  "three five six seven nine ten eleven twelve twenty thirty".split(),
   "green small old yellow heavy huge dark thick brown shiny".split(),
-  "spoons boats chairs gloves baskets kites coins shirts flowers vases".split(),
+  "spoons boats chairs gloves baskets knives coins shirts flowers vases".split(),
 )
 WORDS = 10
 BLOCKS = WORDS ** (len(SLOTS) - 1)

@@ -15,7 +15,7 @@ from jaxcodec.data.sources.voices import VOICES
 FOLDERS = {
   "sentences": "embedded-v2",
   "open": "embedded-open-v1",
-  "matrix": "embedded-matrix-v1",
+  "matrix": "embedded-matrix-v2",
 }
 # How many utterances there are, unless a config says, of a script that has many more.
 DEFAULT_UTTERANCES = 1_600
