@@ -9,6 +9,7 @@ def full(config: ConfigDict) -> None:
   """Adds the fields: one stack of 12 layers of 1024."""
   valle.full(config)
   config.slm.name = "delay"
+  del config.slm.level_weights
   # Of all codebooks above the first. Greedy ones would soon repeat themselves.
   config.generate.sampler.nar_temperature = 0.8
 

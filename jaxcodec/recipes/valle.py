@@ -16,6 +16,7 @@ def full(config: ConfigDict) -> None:
     positions="aligned",  # or separate (VALL-E's), sequence: how symbols and frames
     # stand to each other, see docs/training.md
     position_jitter=0.08,  # how far off the pace of the text is in training
+    level_weights="linear",  # or uniform (VALL-E's): which levels the NAR learns most
   )
   config.slm_train = base.training(
     codebook_start=True,  # codes begin as what they are to the codec

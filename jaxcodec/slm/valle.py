@@ -38,6 +38,7 @@ class Valle:
     width, depth, heads, mlp_width, dropout, dtype, remat: of both halves; see
       `nn.attention`.
     prompt_rate: share of the training rows whose NAR input has an acoustic prompt.
+    level_weights: how training draws the NAR's levels, see `masking.draw_levels`.
     label_smoothing: of the training loss.
     positions: rotary ones, "aligned", "separate" or "sequence"; see `positions.check`.
     position_jitter: standard deviation of the logarithm of the AR's pace in training.
@@ -57,6 +58,7 @@ class Valle:
   dtype: Any = jnp.float32
   remat: bool = False
   prompt_rate: float = 0.85
+  level_weights: str = "uniform"
   label_smoothing: float = 0.0
   positions: str = "sequence"
   position_jitter: float = 0.08
@@ -132,7 +134,8 @@ class Valle:
     rngs = jax.random.split(rng, 5)
     mask_BxT = batch["mask_BxT"]
     books = self.spec.num_codebooks
-    level_B = jax.random.randint(rngs[0], mask_BxT.shape[:1], 1, books)
+    rows, weights = mask_BxT.shape[0], self.level_weights
+    level_B = 1 + masking.draw_levels(rngs[0], rows, books - 1, weights)
     prompt_BxT = masking.draw_prompts(rngs[1], mask_BxT, self.prompt_rate)
     pace_key_B = sampling.row_keys(rngs[4], mask_BxT.shape[0])
     ar_loss, ar_accuracy = self._score_ar(params, batch, pace_key_B, rngs[2])
