@@ -39,11 +39,10 @@ def load(
     FileNotFoundError: no such weights.
     ValueError: an unknown preset, or weights that are damaged or do not fit it.
   """
-  if weights is None and preset in shipped.codecs():
-    preset, weights = None, shipped.ROOT / preset
+  if weights is None and preset is not None and preset in shipped.codecs():
+    weights, preset = shipped.ROOT / preset, None
   if weights is None:
-    _check_preset(preset)
-    codec = make_preset(preset)
+    codec = make_preset(_known_preset(preset))
     warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
     init = jax.jit(lambda key: codec.init(key, silence(codec)))
     return _model(codec, init(jax.random.key(0)))
@@ -57,9 +56,10 @@ def load(
   return _model(codec, variables)
 
 
-def _check_preset(preset: str | None) -> None:
-  if preset in PRESETS:
-    return
+def _known_preset(preset: str | None) -> str:
+  """Returns the preset; raises ValueError if there is none of that name."""
+  if preset is not None and preset in PRESETS:
+    return preset
   names = f"with weights: {shipped.codecs()}; presets: {sorted(PRESETS)}"
   if preset is None:
     raise ValueError(f"name a preset or weights; {names}")

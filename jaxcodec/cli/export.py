@@ -54,7 +54,8 @@ def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
 def _export_slm(
   run: pathlib.Path, config: Mapping[str, Any], out: pathlib.Path
 ) -> None:
-  codec_file, record = run / "codec" / weights.FILE, {"config": _portable(config)}
+  codec_file = run / "codec" / weights.FILE
+  record: dict[str, Any] = {"config": _portable(config)}
   if shared := _shipped_codec(codec_file):
     record[SHARED_CODEC] = shared
     checksum = files.sha256(shipped.ROOT / shared / weights.FILE)
