@@ -15,7 +15,8 @@ def initial_variables(experiment: Experiment) -> dict[str, Any] | None:
   """Returns the variables of `slm_train.init_from`, or begins with the codebooks.
 
   Returns:
-    None where `slm_train` has neither: training then begins with random ones.
+    None where `slm_train` has neither, or the model has no `with_codebooks`: training
+    then begins with random ones.
 
   Raises:
     ConfigError: naming the field.
@@ -25,6 +26,8 @@ def initial_variables(experiment: Experiment) -> dict[str, Any] | None:
   if found is not None or experiment.synthetic or not settings.get("codebook_start"):
     return found
   model, codec = experiment.models.slm_task.model, experiment.models.codec
+  if not hasattr(model, "with_codebooks"):
+    return None
   start, fresh = jax.random.split(experiment.key("slm_start"))
 
   @jax.jit
