@@ -73,6 +73,7 @@ def _speak(run, rows):
       text,
       prompt,
       known,
+      jnp.zeros((rows,), jnp.int32),
     ),
     run.sizes.turn,
   )

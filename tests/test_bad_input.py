@@ -11,7 +11,8 @@ from jaxcodec import pipeline
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.source import DataError
 
-CONFIG, TEXT_CONFIG = END_TO_END  # DAC's, with the masked model and with VALL-E
+# DAC's, with the masked model and with VALL-E.
+_, CONFIG, TEXT_CONFIG = END_TO_END
 
 BAD_FIELDS = {
   "codec.quantizer.num_codebooks": (0, "codec.quantizer.num_codebooks must be a pos"),

@@ -15,7 +15,7 @@ SECONDS = 240
 
 
 def _kill_in(stage, workdir):
-  process = start(END_TO_END[0], workdir)
+  process = start(END_TO_END[1], workdir)
   end = time.monotonic() + SECONDS
   while not (workdir / stage / "STARTED.json").exists():
     assert process.poll() is None, process.stdout.read()

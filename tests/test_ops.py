@@ -18,7 +18,7 @@ from jaxcodec.quantizers.fsq import FSQ
 def test_both_have_the_same_operations():
   functions = dict(inspect.getmembers(plain, inspect.isfunction))
   assert set(cpu.__all__) == set(functions)
-  assert set(ops.__all__) == {*functions, "read_stored"}
+  assert set(ops.__all__) == {*functions, "read_stored", "attention_kernel"}
 
 
 @pytest.mark.parametrize("name", ["exp_minus_one", "gelu", "sin_cos"])

@@ -237,6 +237,7 @@ def test_the_tokens_stage_uses_the_features(features, tmp_path):
     audio=lambda index: clips[index],
     key=lambda _: jax.random.key(0),
     codec=types.SimpleNamespace(encode=lambda x, _: [by_length[len(c)] for c in x]),
+    codec_variables=lambda: {"params": {"encoder": {"x": np.zeros(1)}}},
     done={"codec": types.SimpleNamespace(outputs=outputs)},
   )
   tokens.write_all(experiment, tmp_path)

