@@ -5,14 +5,14 @@ import pathlib
 import numpy as np
 import pytest
 import soundfile
-from test_configs import END_TO_END, start, tiny
+from test_configs import DAC_MASKGIT, start, tiny
 
 from jaxcodec import pipeline
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.source import DataError
 
 # DAC's, with the masked model and with VALL-E.
-_, CONFIG, TEXT_CONFIG = END_TO_END
+CONFIG, TEXT_CONFIG = DAC_MASKGIT, DAC_MASKGIT.with_name("dac_valle.py")
 
 BAD_FIELDS = {
   "codec.quantizer.num_codebooks": (0, "codec.quantizer.num_codebooks must be a pos"),

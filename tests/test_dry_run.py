@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from test_configs import CONFIGS, ROOT, load, tiny
+from test_configs import DAC_MASKGIT, ROOT, load, tiny
 
 from jaxcodec.build.check import check
 from jaxcodec.build.fields import ConfigError
@@ -77,7 +77,7 @@ def test_the_slowest_of_three_bounds_a_step(cost):
 
 
 def test_rows_that_cannot_be_shared_are_named():
-  config = plain(tiny(CONFIGS[0]))
+  config = plain(tiny(DAC_MASKGIT))
   config["slm_train"] = {**config["slm_train"], "batch_size": 12}
   mesh, models = sharding.make_mesh({"data": 8}), check(config)
   with pytest.raises(ConfigError, match=r"slm_train.batch_size \(12\) .* 8 devices"):
@@ -113,7 +113,7 @@ def test_command_line_on_devices_that_are_not_here():
   command = [
     sys.executable,
     "launch/main.py",
-    f"--config={CONFIGS[0]}:runlocal",
+    f"--config={DAC_MASKGIT}:runlocal",
     "--dry_run",
     "--devices=64",
     "--config.stages=slm",

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from test_configs import END_TO_END, start
+from test_configs import DAC_MASKGIT, start
 
 from jaxcodec import files
 from jaxcodec.pipeline import STAGES
@@ -15,7 +15,7 @@ SECONDS = 240
 
 
 def _kill_in(stage, workdir):
-  process = start(END_TO_END[1], workdir)
+  process = start(DAC_MASKGIT, workdir)
   end = time.monotonic() + SECONDS
   while not (workdir / stage / "STARTED.json").exists():
     assert process.poll() is None, process.stdout.read()
@@ -30,7 +30,7 @@ def test_kill_in_every_stage(tmp_path):
   pytest.importorskip("hibari")
   for stage in STAGES:
     assert not _kill_in(stage, tmp_path), f"{stage} was done before the kill"
-  process = start(END_TO_END[0], tmp_path)
+  process = start(DAC_MASKGIT, tmp_path)
   output, _ = process.communicate(timeout=SECONDS)
   assert process.returncode == 0, output
   for stage in STAGES:

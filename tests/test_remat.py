@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_configs import CONFIGS, tiny
+from test_configs import DAC_MASKGIT, tiny
 
 from jaxcodec.build.codec import make_codec_task
 from jaxcodec.build.fields import ConfigError
@@ -103,7 +103,7 @@ def test_transforms_that_devices_share_are_computed_again():
 
 def test_one_field_is_for_codec_and_discriminators():
   """Checks that one field sets all parts, and that changing it redoes no stage."""
-  config, recorded = plain(tiny(CONFIGS[0])), []
+  config, recorded = plain(tiny(DAC_MASKGIT)), []
   for on in ("none", "products", "full", True):
     asked = {**config, "codec_train": {**config["codec_train"], "remat": on}}
     task = make_codec_task(asked)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import speech_helpers
-from test_configs import CONFIGS, tiny
+from test_configs import DAC_MASKGIT, tiny
 
 from jaxcodec import api, files
 from jaxcodec.build.check import check
@@ -174,7 +174,7 @@ def test_tokenisers_know_their_weights(features, tmp_path):
 
 
 def _experiment(**semantic):
-  config = plain(tiny(CONFIGS[0]))
+  config = plain(tiny(DAC_MASKGIT))
   config["semantic"] = {**config["semantic"], **semantic}
   return Experiment(config, None, None, {}, [], check(config))
 
