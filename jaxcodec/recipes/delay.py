@@ -10,7 +10,7 @@ def full(config: ConfigDict) -> None:
   valle.full(config)
   config.slm.name = "delay"
   del config.slm.level_weights
-  # Of all codebooks above the first. Greedy ones would soon repeat themselves.
+  # Of all codebooks above the first, whose codes what follows is drawn from.
   config.generate.sampler.nar_temperature = 0.8
 
 
