@@ -118,6 +118,10 @@ def _study(quantizer, **parts):
 _MONO = dict(channels=1, norm="weight_norm", causal=True)
 _STEREO = dict(channels=2, norm="time_group_norm", causal=False)
 
+# Codebook 0 follows the envelope, which tells words apart. Dropout lets the first
+# codebooks be decoded alone, and what a language model says be decoded in part.
+_MAGNITUDE_CODES = dict(dropout=0.25, dropout_per="item", search=8, first_dim=16)
+
 _NONCAUSAL = {**_seanet(0)["decoder"], "causal": False}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -146,7 +150,7 @@ PRESETS: dict[str, dict[str, Any]] = {
   "magnitude_16khz": dict(
     sample_rate=16_000,
     encoder=_magnitude(192, 3, band_ratio=0.0388),
-    quantizer={**_ema(8), "dropout": 0.0, "search": 8},
+    quantizer={**_ema(8), **_MAGNITUDE_CODES},
     decoder=_magnitude(256, 4, iterations=32, momentum=0.99),
   ),
   "baseline": _study(_study_ema),

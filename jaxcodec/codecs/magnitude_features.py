@@ -12,6 +12,7 @@ from jaxcodec.nn.griffin_lim import stft
 from jaxcodec.nn.istft import check
 
 _FLOOR = 1e-10
+_BIN_HERTZ = 25  # about, of every spectrum that is coded at 16 kHz
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,18 @@ class MagnitudeFeatures:
     """Returns the compressed means of the magnitudes of each band, (B, T, bands)."""
     filters = _band_filters(self.num_bins, self.band_ratio)
     return self.compress(dsp.matmul(magnitude_BxTxF, filters))
+
+  def envelope(self, size: int) -> np.ndarray:
+    """Returns a projection of bands to their envelope, (bands, size) float32.
+
+    It is the start of a cosine series along the mel scale, on which harmonics are too
+    close to each other to be seen.
+    """
+    hertz_M = _centres(self.num_bins, self.band_ratio) * _BIN_HERTZ
+    place_M = np.log1p(hertz_M / 700)
+    place_M = place_M / place_M[-1]
+    waves_MxS = np.cos(np.pi * place_M[:, None] * np.arange(size)[None])
+    return (waves_MxS * np.gradient(place_M)[:, None]).astype(np.float32)
 
   def bin_weights(self) -> np.ndarray:
     """Returns how many bands there are for a bin, (F,) float32, divided by the mean.

@@ -4,7 +4,7 @@ Pure functions of a codebook's state. All of them see the frames of the global b
 and draw vectors by their position in it: one device and many give the same codebooks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.quantizers.codebook import nearest
+
+
+# Returns the codes (T,) of vectors (T, D) in a codebook (V, D).
+Choice = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Codebook(NamedTuple):
@@ -42,7 +46,11 @@ def sample_vectors(
 
 
 def kmeans(
-  x_TxD: jax.Array, kept_T: jax.Array, means_VxD: jax.Array, iterations: int
+  x_TxD: jax.Array,
+  kept_T: jax.Array,
+  means_VxD: jax.Array,
+  iterations: int,
+  choose: Choice = nearest,
 ) -> tuple[jax.Array, jax.Array]:
   """Runs Lloyd's iterations; a mean that no vector is nearest to stays where it is.
 
@@ -55,7 +63,7 @@ def kmeans(
   def iterate(_, carry):
     means_VxD, _ = carry
     sum_VxD, count_V = _sum_by_code(
-      x_TxD, nearest(x_TxD, means_VxD), kept_T, len(means_VxD)
+      x_TxD, choose(x_TxD, means_VxD), kept_T, len(means_VxD)
     )
     new_VxD = sum_VxD / jnp.maximum(count_V, 1)[:, None]
     return jnp.where(count_V[:, None] > 0, new_VxD, means_VxD), count_V
@@ -65,7 +73,12 @@ def kmeans(
 
 
 def start(
-  book: Codebook, rng: jax.Array, x_TxD: jax.Array, kept_T: jax.Array, iterations: int
+  book: Codebook,
+  rng: jax.Array,
+  x_TxD: jax.Array,
+  kept_T: jax.Array,
+  iterations: int,
+  choose: Choice = nearest,
 ) -> Codebook:
   """Starts a codebook by k-means on its first vectors; later calls change nothing.
 
@@ -75,7 +88,7 @@ def start(
 
   def run_kmeans(book):
     means_VxD = sample_vectors(rng, x_TxD, kept_T, len(book.embed))
-    means_VxD, count_V = kmeans(x_TxD, kept_T, means_VxD, iterations)
+    means_VxD, count_V = kmeans(x_TxD, kept_T, means_VxD, iterations, choose)
     return Codebook(
       means_VxD, means_VxD * count_V[:, None], count_V, jnp.ones_like(book.inited)
     )

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcodec.nn.dsp import matmul
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import STATS, nearest, take
 from jaxcodec.quantizers.search import best_codes
@@ -15,10 +16,18 @@ class EuclideanCodebook(nn.Module):
   """One codebook, kept in the collection `vq_stats`; see `ema.Codebook`.
 
   It starts with random codes, which the first batch in training replaces.
+
+  Attributes:
+    width: D.
+    codebook_size: V.
+    choice_dim: channels of the linear projection in which the nearest code is looked
+      for, None for the latent itself. The projection is a constant of `vq_stats`; it
+      starts as the first channels of the latent.
   """
 
   width: int
   codebook_size: int
+  choice_dim: int | None = None
 
   def setup(self):
     shape = (self.codebook_size, self.width)
@@ -31,6 +40,17 @@ class EuclideanCodebook(nn.Module):
     )
     self.cluster_size = self.variable(STATS, "cluster_size", jnp.zeros, shape[:1])
     self.inited = self.variable(STATS, "inited", jnp.zeros, (1,))
+    if self.choice_dim is not None:
+      shape = self.width, self.choice_dim
+      self.projection = self.variable(STATS, "projection", jnp.eye, *shape)
+
+  def nearest(self, x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
+    """Returns the codes (B, T) of vectors, by their distance in the projection."""
+    if self.choice_dim is not None:
+      x_BxTxD, embed_VxD = (
+        matmul(x, self.projection.value) for x in (x_BxTxD, embed_VxD)
+      )
+    return nearest(x_BxTxD, embed_VxD)
 
   def get(self) -> ema.Codebook:
     return ema.Codebook(*(getattr(self, name).value for name in ema.Codebook._fields))
@@ -64,6 +84,10 @@ class EmaRVQ(ResidualStack):
     threshold_ema_dead_code: running count below which a code is replaced, 0 for never;
       see `ema.least_count`.
     kmeans_iters: iterations of the k-means that starts a codebook.
+    first_dim: the `choice_dim` of codebook 0, see `EuclideanCodebook`; None for all of
+      the latent. Its codes are still means of whole latents, and the codebooks after it
+      code what they leave. So codebook 0 can tell what a language model should say
+      first, such as the envelope of a spectrum without its pitch.
     search: paths through the codebooks that are followed outside training; 1 takes the
       nearest code at each level. More find nearer sums of codes, for more time in
       encoding and none in decoding; see `search.best_codes`.
@@ -80,16 +104,21 @@ class EmaRVQ(ResidualStack):
   threshold_ema_dead_code: float = 2.0
   kmeans_iters: int = 50
   search: int = 1
+  first_dim: int | None = None
 
   def __post_init__(self):
     if self.search < 1:
       raise ValueError(f"search must be positive, got {self.search}")
+    if self.first_dim is not None and not 1 <= self.first_dim <= self.width:
+      raise ValueError(f"first_dim must be 1 to {self.width}, got {self.first_dim}")
     super().__post_init__()
 
   def setup(self):
     self.layers = [
-      EuclideanCodebook(self.width, self.codebook_size)
-      for _ in range(self.num_codebooks)
+      EuclideanCodebook(
+        self.width, self.codebook_size, self.first_dim if k == 0 else None
+      )
+      for k in range(self.num_codebooks)
     ]
 
   def decode(self, codes_BxTxK) -> jax.Array:
@@ -101,8 +130,17 @@ class EmaRVQ(ResidualStack):
   def search_codes(self, z_BxTxD, K):
     if self.search == 1:
       return None
+    z_BxTxD = lax.stop_gradient(z_BxTxD)
     books = [layer.embed.value for layer in self.layers[:K]]
-    return best_codes(lax.stop_gradient(z_BxTxD), books, self.search)
+    if self.first_dim is None:
+      return best_codes(z_BxTxD, books, self.search)
+    first_BxT = self.layers[0].nearest(z_BxTxD, books[0])
+    codes_BxTxK = first_BxT[..., None]
+    if K > 1:
+      left_BxTxD = z_BxTxD - take(books[0], first_BxT)
+      others = best_codes(left_BxTxD, books[1:], self.search)
+      codes_BxTxK = jnp.concatenate([codes_BxTxK, others], -1)
+    return codes_BxTxK
 
   def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
     """Chooses codes, after a first batch has started them; updates them in training."""
@@ -111,7 +149,7 @@ class EmaRVQ(ResidualStack):
     if train:
       book, codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
     elif codes_BxT is None:
-      codes_BxT = nearest(x_BxTxD, book.embed)
+      codes_BxT = self.layers[k].nearest(x_BxTxD, book.embed)
     chosen = take(book.embed, codes_BxT)
     error_B = jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2))
     return Level(chosen, codes_BxT, {"commitment": error_B})
@@ -121,8 +159,8 @@ class EmaRVQ(ResidualStack):
     x_TxD = x_BxTxD.reshape(-1, self.width)
     kept_T = jnp.repeat(keep_B, x_BxTxD.shape[1])
     start, revive = jax.random.split(self.make_rng("quantizer"))
-    book = ema.start(book, start, x_TxD, kept_T, self.kmeans_iters)
-    codes_BxT = nearest(x_BxTxD, book.embed)
+    book = ema.start(book, start, x_TxD, kept_T, self.kmeans_iters, layer.nearest)
+    codes_BxT = layer.nearest(x_BxTxD, book.embed)
     layer.put(
       ema.update(
         book,

@@ -4,6 +4,7 @@ A codec so started already codes audio; training then improves on it from the fi
 step, where one with random codebooks must learn them and the decoder at once.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from jax.scipy import linalg
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
+from jaxcodec.nn.dsp import matmul
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import nearest, take
 from jaxcodec.quantizers.euclidean import STATS, EmaRVQ
@@ -55,7 +57,7 @@ def start(
   bands_TxD, target_BxTxD = _features(codec, variables["params"], audio_BxN)
   mean_D = bands_TxD.mean(0)
   books, quantized_TxD = _codebooks(
-    codec.quantizer, rng, bands_TxD - mean_D[None], batch_frames, iterations
+    codec, rng, bands_TxD - mean_D[None], batch_frames, iterations
   )
   latent_BxTxD = quantized_TxD.reshape(*target_BxTxD.shape[:2], -1)
   params = variables["params"]
@@ -102,23 +104,51 @@ def _features(codec, params, audio_BxN):
   return bands_BxTxD.reshape(-1, codec.encoder.output_dim), target_BxTxD
 
 
-def _codebooks(quantizer, rng, residual_TxD, batch_frames, iterations):
+def _codebooks(codec, rng, residual_TxD, batch_frames, iterations):
   """Returns the variables of all codebooks, and the quantised vectors (T, D)."""
-  frames, V = len(residual_TxD), quantizer.codebook_size
+  quantizer, frames = codec.quantizer, len(residual_TxD)
   books, quantized_TxD = {}, jnp.zeros_like(residual_TxD)
-  draw, look_up = jax.jit(ema.sample_vectors, static_argnums=3), jax.jit(nearest)
   for k in range(quantizer.num_codebooks):
-    key = jax.random.fold_in(rng, k)
-    begin_VxD = draw(key, residual_TxD, jnp.ones(frames), V)
-    embed_VxD = kmeans.lloyd(residual_TxD, begin_VxD, iterations).centroid_VxD
-    codes_T = look_up(residual_TxD, embed_VxD)
-    count_V = jnp.bincount(codes_T, length=V).astype(jnp.float32)
+    projection = _envelope(codec) if k == 0 and quantizer.first_dim else None
+    embed_VxD, codes_T = _clusters(
+      jax.random.fold_in(rng, k),
+      residual_TxD,
+      quantizer.codebook_size,
+      iterations,
+      projection,
+    )
+    count_V = jnp.bincount(codes_T, length=len(embed_VxD)).astype(jnp.float32)
     count_V = count_V * (batch_frames / frames)
     book = ema.Codebook(embed_VxD, embed_VxD * count_V[:, None], count_V, jnp.ones(1))
-    books[f"layers_{k}"] = book._asdict()
+    constants = {} if projection is None else {"projection": projection}
+    books[f"layers_{k}"] = {**book._asdict(), **constants}
     chosen_TxD = take(embed_VxD, codes_T)
     quantized_TxD, residual_TxD = quantized_TxD + chosen_TxD, residual_TxD - chosen_TxD
   return books, quantized_TxD
+
+
+def _envelope(codec):
+  """Returns the projection of a latent to the envelope of its frames' mean."""
+  encoder = codec.encoder
+  envelope_MxS = encoder.features.envelope(codec.quantizer.first_dim)
+  return jnp.tile(envelope_MxS, (encoder.hop // encoder.sub_hop, 1))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _clusters(rng, x_TxD, size, iterations, projection):
+  """Returns the means of clusters of vectors, (V, D), and each vector's code, (T,).
+
+  They are clusters of the vectors' projections, if there is a projection.
+  """
+  seen_TxS = x_TxD if projection is None else matmul(x_TxD, projection)
+  begin_VxS = ema.sample_vectors(rng, seen_TxS, jnp.ones(len(x_TxD)), size)
+  centroid_VxS = kmeans.lloyd(seen_TxS, begin_VxS, iterations).centroid_VxD
+  codes_T = nearest(seen_TxS, centroid_VxS)
+  if projection is None:
+    return centroid_VxS, codes_T
+  sum_VxD = jax.ops.segment_sum(x_TxD, codes_T, size)
+  count_V = jnp.bincount(codes_T, length=size)
+  return sum_VxD / jnp.maximum(count_V, 1)[:, None], codes_T
 
 
 @jax.jit
