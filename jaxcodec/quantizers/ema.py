@@ -13,7 +13,6 @@ from jax import lax
 
 from jaxcodec.quantizers.codebook import nearest
 
-
 # Returns the codes (T,) of vectors (T, D) in a codebook (V, D).
 Choice = Callable[[jax.Array, jax.Array], jax.Array]
 
