@@ -51,6 +51,16 @@ def test_bands_are_bins_below_and_a_ratio_above():
   np.testing.assert_allclose(weights[0] / weights[-1], expected, rtol=0.1)
 
 
+def test_the_envelope_does_not_see_harmonics():
+  """Of a smooth spectrum it keeps the shape; a comb of harmonics changes it little."""
+  features = MagnitudeFeatures()
+  place = np.arange(features.num_bands) / features.num_bands
+  smooth = [np.exp(-((place - centre) ** 2) / 0.02) for centre in (0.3, 0.5)]
+  comb = 0.3 * (-1.0) ** np.arange(features.num_bands) * smooth[0]
+  one, other, combed = (x @ features.envelope(12) for x in (*smooth, smooth[0] + comb))
+  assert np.linalg.norm(combed - one) < 0.05 * np.linalg.norm(other - one)
+
+
 def test_expand_undoes_compress():
   features = MagnitudeFeatures()
   magnitude = jnp.array([0.01, 1.0, 30.0])

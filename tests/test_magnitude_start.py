@@ -91,6 +91,26 @@ def test_the_same_key_gives_the_same_and_shapes_stay(both):
   assert ours == shapes
 
 
+def test_the_first_codebook_can_follow_the_envelope():
+  """Frames of one code have near envelopes; a code is the mean of their latents."""
+  codec, fresh = magnitude_helpers.fresh(first_dim=3)
+  started = start(
+    codec, fresh, jax.random.key(1), AUDIO, batch_frames=60, iterations=60
+  )
+  codes_T = np.asarray(_coded(codec, started, AUDIO)[2])[..., 0].ravel()
+  book = started["vq_stats"]["quantizer"]["layers_0"]
+  encode = jax.jit(lambda x: codec.apply(started, x, method=lambda c, x: c.encoder(x)))
+  z_TxD = np.asarray(encode(AUDIO[..., None])).reshape(len(codes_T), -1)
+  seen_TxS = z_TxD @ np.asarray(book["projection"])
+  assert book["projection"].shape == (z_TxD.shape[1], 3)
+  within = 0
+  for code in np.unique(codes_T):
+    mine = codes_T == code
+    within += np.square(seen_TxS[mine] - seen_TxS[mine].mean(0)).sum()
+    np.testing.assert_allclose(book["embed"][code], z_TxD[mine].mean(0), atol=1e-4)
+  assert within < 0.2 * np.square(seen_TxS - seen_TxS.mean(0)).sum()
+
+
 @pytest.mark.parametrize(
   "changes,audio,match",
   [

@@ -187,3 +187,26 @@ def test_averaged_codes_are_means_weighted_by_their_counts():
   np.testing.assert_array_equal(book["embed"][0], steps[0].embed[0])
   for name, value in frozen.items():
     np.testing.assert_array_equal(found["vq_stats"]["other"][name], value)
+
+
+def test_a_projected_codebook_learns_means_of_whole_vectors():
+  """Clusters lie in channel 0, and far larger noise in the others."""
+  quantizer = EmaRVQ(D, 1, V, first_dim=1, kmeans_iters=20)
+  z_BxTxD = 100 * _noise(0, B, T, D)
+  cluster_BxT = np.arange(B * T).reshape(B, T) % V
+  z_BxTxD[..., 0] = cluster_BxT + 1e-3 * _noise(1, B, T)
+  z_BxTxD[..., 0] *= 0.1
+  key, fresh = jax.random.key(0), _fresh(quantizer)
+  fresh["vq_stats"]["layers_0"]["projection"] = np.eye(D, 1, dtype=np.float32)
+  out, new = _trainer(quantizer)(fresh, z_BxTxD, key)
+  codes_BxT = np.asarray(out.codes_BxTxK[..., 0])
+  book = new["vq_stats"]["layers_0"]
+  for code in np.unique(codes_BxT):
+    vectors_NxD = z_BxTxD[codes_BxT == code]
+    np.testing.assert_allclose(
+      book["embed_avg"][code] / book["cluster_size"][code],
+      vectors_NxD.mean(0),
+      rtol=1e-4,
+    )
+    # A code's vectors are of neighbouring clusters, whatever the other channels are.
+    assert np.ptp(vectors_NxD[:, 0]) < 0.35

@@ -97,6 +97,30 @@ def test_the_quantiser_searches_but_in_training():
   np.testing.assert_allclose(found.losses["commitment"], expected, rtol=1e-5)
 
 
+def test_a_projected_first_codebook_is_not_searched_and_the_others_are():
+  """With the projection to channel 1, codebook 0 is chosen by that channel alone."""
+  quantizer = EmaRVQ(D, K, V, search=4, first_dim=1)
+  variables = jax.jit(quantizer.init)(jax.random.key(0), Z)
+  for k, book in enumerate(BOOKS):
+    variables["vq_stats"][f"layers_{k}"] |= {"embed": book, "inited": jnp.ones(1)}
+  np.testing.assert_array_equal(
+    variables["vq_stats"]["layers_0"]["projection"], [[1], [0], [0]]
+  )
+  variables["vq_stats"]["layers_0"]["projection"] = jnp.eye(D)[:, 1:2]
+  encode = jax.jit(lambda z: quantizer.apply(variables, z, method="encode"))
+  codes = np.asarray(encode(Z))
+  first = np.abs(Z[..., 1:2] - BOOKS[0][:, 1]).argmin(-1)
+  np.testing.assert_array_equal(codes[..., 0], first)
+  others = search.best_codes(Z - BOOKS[0][first], BOOKS[1:], 4)
+  np.testing.assert_array_equal(codes[..., 1:], others)
+
+
+@pytest.mark.parametrize("dim", [0, D + 1])
+def test_a_projection_to_too_few_or_many_channels_is_an_error(dim):
+  with pytest.raises(ValueError, match=f"first_dim must be 1 to {D}, got {dim}"):
+    EmaRVQ(D, K, V, first_dim=dim)
+
+
 def test_no_paths_are_an_error():
   with pytest.raises(ValueError, match="search must be positive, got 0"):
     EmaRVQ(D, K, V, search=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.slm import ar_choice, sampling
+from jaxcodec.slm import ar_choice, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.positions import own_pace, prompt_pace
 from jaxcodec.slm.valle import Valle
@@ -193,6 +193,8 @@ def test_repeated_tokens_are_weakened_or_drawn_again():
     ({"repetition_limit": 0.1, "temperature": 0}, "repetition_limit"),
     ({"repetition_window": 0}, "repetition_window"),
     ({"nar_temperature": -1}, "nar_temperature"),
+    ({"nar_choice": "best"}, "nar_choice"),
+    ({"nar_choice": "mean"}, "nar_temperature"),
   ],
 )
 def test_impossible_samplers_are_named(wrong, name):
@@ -240,3 +242,14 @@ def test_an_overfitted_model_returns_its_training_codes_and_their_lengths():
   np.testing.assert_array_equal(got.length_B, mask.sum(1))
   right = (got.tokens.codes_BxTxK[:, :12] == batch["codes_BxTxK"])[mask]
   assert right.mean() >= 0.99
+
+
+def test_the_mean_choice_takes_the_middle_of_what_is_likely():
+  """Two codes close together outweigh a likelier one that is far from them."""
+  table = jnp.asarray([[0.0, 0.0], [1.0, 0.0], [1.1, 0.1], [5.0, 5.0]])
+  logits = jnp.log(jnp.asarray([[[0.4, 0.3, 0.29, 0.01]]]))
+  key = jax.random.split(jax.random.key(0), 1)
+  mean = nar.Draw(1.0, 0, 1.0, "mean")
+  assert nar.choose(logits, table, key, mean) == 1
+  assert nar.choose(logits, table, key, nar.Draw(0.0, 0, 1.0)) == 0
+  assert nar.choose(logits, table, key, mean._replace(temperature=0.01)) == 0

@@ -26,6 +26,10 @@ class ArSampler:
       has 0.1.
     repetition_window: in generated frames.
     nar_temperature: of the other codebooks, with the same top-k and top-p; 0 is greedy.
+    nar_choice: how VALL-E's other codebooks are chosen: "draw", or "mean" for the code
+      that is nearest to the mean of all, weighted by their probabilities at
+      `nar_temperature`. Where many codes that sound alike share the probability, the
+      likeliest one can be far from most of it.
   """
 
   max_frames: int = 1500
@@ -37,6 +41,7 @@ class ArSampler:
   repetition_limit: float = 1.0
   repetition_window: int = 10
   nar_temperature: float = 0.0
+  nar_choice: str = "draw"
 
   def __post_init__(self):
     sampling.check_fields(
@@ -52,6 +57,12 @@ class ArSampler:
       ),
       ("repetition_window", self.repetition_window < 1, "positive"),
       ("nar_temperature", self.nar_temperature < 0, "0 or more"),
+      ("nar_choice", self.nar_choice not in ("draw", "mean"), "'draw' or 'mean'"),
+      (
+        "nar_temperature",
+        self.nar_choice == "mean" and not self.nar_temperature,
+        "positive where nar_choice is 'mean'",
+      ),
     )
 
 

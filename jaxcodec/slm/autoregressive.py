@@ -70,7 +70,9 @@ def generate(
   )
   size = _size(int(length_B.max()), sampler.max_frames)
   mask_BxT = jnp.arange(size)[None] < length_B[:, None]
-  draw = nar.Draw(sampler.nar_temperature, sampler.top_k, sampler.top_p)
+  draw = nar.Draw(
+    sampler.nar_temperature, sampler.top_k, sampler.top_p, sampler.nar_choice
+  )
   frames = code_BxT[:, :size], mask_BxT
   given = text, prompt, frames, pace.prompt_symbols_B
   codes_BxTxK = _fill(model.nar, draw, params["nar"], nar_key_B, *given)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention
+from jaxcodec.nn.dsp import matmul
+from jaxcodec.quantizers.codebook import nearest
 from jaxcodec.slm import code_embedding, sampling
 from jaxcodec.slm.positions import Pace, own_pace, place
 
@@ -83,11 +85,28 @@ class NarModel(nn.Module):
 
 
 class Draw(NamedTuple):
-  """How the levels are drawn: greedily at a temperature of 0; see `filter_logits`."""
+  """How the levels are chosen; see `ArSampler`, and `filter_logits`."""
 
   temperature: float
   top_k: int
   top_p: float
+  choice: str = "draw"
+
+
+def choose(
+  logits_BxTxV: jax.Array, table_VxD: jax.Array, key_B: jax.Array, draw: Draw
+) -> jax.Array:
+  """Chooses a code for each frame, (B, T) int32; `table_VxD` has their embeddings."""
+  if draw.choice == "mean":
+    p_BxTxV = jax.nn.softmax(logits_BxTxV / draw.temperature, axis=-1)
+    return nearest(matmul(p_BxTxV, table_VxD), table_VxD)
+  return sampling.draw(
+    logits_BxTxV,
+    sampling.frame_keys(key_B, logits_BxTxV.shape[1]),
+    temperature=draw.temperature,
+    top_k=draw.top_k,
+    top_p=draw.top_p,
+  )
 
 
 def fill_levels(
@@ -114,7 +133,7 @@ def fill_levels(
   """
   code_BxT, mask_BxT = frames
   prompt_BxPxK, prompt_mask_BxP = prompt
-  size, past = code_BxT.shape[1], prompt_mask_BxP.shape[1]
+  past = prompt_mask_BxP.shape[1]
   mask_BxN = jnp.concatenate([prompt_mask_BxP, mask_BxT], axis=1)
   pace = own_pace(text[1], mask_BxN, prompt_symbols_B, prompt_mask_BxP.sum(1))
 
@@ -123,9 +142,8 @@ def fill_levels(
     inputs = *text, codes_BxNxK, mask_BxN, level_B, pace
     logits_BxNxV = model.apply({"params": params}, *inputs)
     level_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, level)
-    token_BxT = sampling.draw(
-      logits_BxNxV[:, past:], sampling.frame_keys(level_key_B, size), **draw._asdict()
-    )
+    table_VxD = params["code_embed"][level, : model.codebook_size]
+    token_BxT = choose(logits_BxNxV[:, past:], table_VxD, level_key_B, draw)
     at = 0, past, level
     return jax.lax.dynamic_update_slice(codes_BxNxK, token_BxT[:, :, None], at), None
 
