@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention
-from jaxcodec.nn.dsp import matmul
-from jaxcodec.quantizers.codebook import nearest
 from jaxcodec.slm import code_embedding, sampling
 from jaxcodec.slm.positions import Pace, own_pace, place
 
@@ -98,8 +96,7 @@ def choose(
 ) -> jax.Array:
   """Chooses a code for each frame, (B, T) int32; `table_VxD` has their embeddings."""
   if draw.choice == "mean":
-    p_BxTxV = jax.nn.softmax(logits_BxTxV / draw.temperature, axis=-1)
-    return nearest(matmul(p_BxTxV, table_VxD), table_VxD)
+    return sampling.nearest_to_mean(logits_BxTxV, table_VxD, draw.temperature)
   return sampling.draw(
     logits_BxTxV,
     sampling.frame_keys(key_B, logits_BxTxV.shape[1]),

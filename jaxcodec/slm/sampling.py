@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcodec.nn import dsp
 from jaxcodec.nn.ops import first_argmax
+from jaxcodec.quantizers.codebook import nearest
 
 _EXCLUDED = -jnp.inf
 
@@ -139,3 +141,16 @@ def draw(
     logits_BxTxV, temperature=temperature, top_k=top_k, top_p=top_p
   )
   return first_argmax(allowed + gumbel(key_BxT, logits_BxTxV.shape[-1]))
+
+
+def nearest_to_mean(
+  logits_BxTxV: jax.Array, table_VxD: jax.Array, temperature: float = 1.0
+) -> jax.Array:
+  """Returns the code whose vector is nearest to the mean of all, (B, T) int32.
+
+  The mean is weighted by the codes' probabilities: it has the least expected squared
+  distance to the vector of the true code.
+  """
+  p_BxTxV = jax.nn.softmax(logits_BxTxV / temperature, axis=-1)
+  table_VxD = table_VxD.astype(jnp.float32)
+  return nearest(dsp.matmul(p_BxTxV, table_VxD), table_VxD)
