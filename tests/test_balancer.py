@@ -124,10 +124,11 @@ def test_steps_of_encodecs_kind(tmp_path):
     balancer=losses.Balancer(),
   )
   audio_BxN = np.random.default_rng(0).standard_normal((4, 96)).astype(np.float32)
-  batch, step = {"audio_BxN": audio_BxN}, jax.jit(task.train_step)
+  batch = {"audio_BxN": audio_BxN}
+  waiting, playing = (jax.jit(part.train_step) for part in task.phases().values())
   states = [task.init(jax.random.key(0), batch)]
-  for _ in range(6):
-    state, metrics = step(states[-1], batch)
+  for number in range(6):
+    state, metrics = (waiting if number < start else playing)(states[-1], batch)
     states.append(state)
     assert all(np.isfinite(v).all() for v in jax.tree.leaves((state.params, metrics)))
   count = state.balance.count
@@ -140,6 +141,6 @@ def test_steps_of_encodecs_kind(tmp_path):
     checkpoints.save(5, states[5], "")
     shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)  # noqa: E731
     restored = checkpoints.restore(jax.tree.map(shape, states[5])).state
-  resumed, _ = step(restored, batch)
+  resumed, _ = playing(restored, batch)
   for a, b in zip(*(map(jax.tree.leaves, (resumed, state))), strict=True):
     assert (a == b).all()

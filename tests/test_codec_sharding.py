@@ -10,6 +10,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.dry_run import step_cost
 from jaxcodec.dry_run.collectives import collectives
 from jaxcodec.parallel import sharding
+from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.train.step import COMPILE_FAST
@@ -47,6 +48,8 @@ def train(shape):
   program = step.lowered.compile(COMPILE_FAST)
   init = jax.jit(task.init, compiler_options=COMPILE_FAST)
   state = jax.device_put(init(jax.random.key(0), make_batch(0)), step.shardings)
+  state = task.begin(state, sharding.put_batch(mesh, make_batch(0)))
+  assert not ema.awaits_start(state.collections)
   metrics = []
   for number in range(STEPS):
     state, now, finite = program(state, sharding.put_batch(mesh, make_batch(number)))

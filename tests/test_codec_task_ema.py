@@ -39,7 +39,9 @@ def batch():
 def test_a_step_moves_the_codebooks_which_are_exported(task, batch):
   init = jax.jit(task.init)(jax.random.key(0), batch)
   step = jax.jit(task.train_step)
-  first, _ = step(init, batch)
+  begun = task.begin(init, batch)
+  assert task.begin(begun, batch) is begun
+  first, _ = step(begun, batch)
   second, metrics = step(first, batch)
   books = [
     s.collections["vq_stats"]["quantizer"]["layers_0"] for s in (init, first, second)

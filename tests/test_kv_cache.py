@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.nn import attention, kv_cache
+from jaxcodec.nn import attention, kv_cache, plain
 
 MODEL = attention.Transformer(depth=2, heads=2)
 MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 1, 1]], bool)
@@ -39,6 +39,24 @@ def _copied_in_loop(program, shape):
   lines = program.split(f"\n{body} (")[1].split("\n}")[0].splitlines()
   assert any("dot(" in line for line in lines)
   return [line for line in lines if f"= {shape}" in line and " copy(" in line]
+
+
+def test_a_cache_grows_behind_its_slots():
+  cache = jax.tree.map(jnp.ones_like, kv_cache.empty(MODEL, 16, 3, 4))
+  grown = kv_cache.grow(cache, 6)
+  assert kv_cache.num_slots(grown) == 6
+  assert jax.tree.structure(grown) == jax.tree.structure(cache)
+  for array in jax.tree.leaves(grown):
+    assert array[..., :4, :].all() and not array[..., 4:, :].any()
+
+
+def test_the_last_size_of_a_cache_holds_all_frames():
+  assert [plain.cache_sizes(n) for n in (1, 256, 257, 1500)] == [
+    [1],
+    [256],
+    [256, 257],
+    [256, 512, 1024, 1500],
+  ]
 
 
 def test_frames_one_by_one_equal_all_at_once_and_padding_is_not_there():

@@ -38,6 +38,17 @@ def _fresh(quantizer):
   return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
 
 
+def _starter(quantizer):
+  @jax.jit
+  def start(variables, z_BxTxD, key):
+    mutable, rngs = ["vq_stats"], {"quantizer": key}
+    return quantizer.apply(
+      variables, z_BxTxD, method="start", mutable=mutable, rngs=rngs
+    )[1]
+
+  return start
+
+
 def _trainer(quantizer):
   @jax.jit
   def step(variables, z_BxTxD, key):
@@ -50,12 +61,13 @@ def _trainer(quantizer):
 
 @pytest.fixture(scope="module")
 def dropping():
-  """Returns the step of a stack with dropout per item, and its variables."""
+  """Returns the start and the step of a stack with dropout per item."""
   quantizer = EmaRVQ(D, K, V, dropout=0.5, dropout_per="item")
-  return _trainer(quantizer), _fresh(quantizer)
+  return _starter(quantizer), _trainer(quantizer), _fresh(quantizer)
 
 
-def _three_steps(step, variables, put):
+def _three_steps(start, step, variables, put):
+  variables = start(variables, put(_noise(0, B, T, D)), jax.random.key(9))
   for number in range(3):
     z_BxTxD = put(_noise(number, B, T, D))
     quantized, variables = step(variables, z_BxTxD, jax.random.key(number))
@@ -79,18 +91,33 @@ def test_kmeans_finds_clear_clusters_once():
   quantizer = EmaRVQ(D, 1, V, threshold_ema_dead_code=0.0)
   variables = _fresh(quantizer)
   assert variables["vq_stats"]["layers_0"]["inited"] == 0
-  step = _trainer(quantizer)
-  quantized, variables = step(variables, z_BxTxD, jax.random.key(0))
-  assert np.abs(quantized.z_BxTxD - z_BxTxD).max() < 0.1
+  assert ema.awaits_start(variables)
+  start, step = _starter(quantizer), _trainer(quantizer)
+  variables = start(variables, z_BxTxD, jax.random.key(0))
+  assert not ema.awaits_start(variables)
   book = variables["vq_stats"]["layers_0"]
   assert book["inited"] == 1 and np.isclose(book["cluster_size"].sum(), B * T)
   used = book["cluster_size"] > 0
   means = (book["embed_avg"] / np.maximum(book["cluster_size"], 1e-9)[:, None])[used]
   np.testing.assert_allclose(means, book["embed"][used], rtol=1e-4)
-  _, moved = step(variables, z_BxTxD + 1, jax.random.key(1))
-  # One step moves means by a hundredth of the way; another start would by all of it.
+  again = start(variables, z_BxTxD + 1, jax.random.key(1))
+  jax.tree.map(np.testing.assert_array_equal, again, variables)
+  quantized, moved = step(variables, z_BxTxD, jax.random.key(1))
+  assert np.abs(quantized.z_BxTxD - z_BxTxD).max() < 0.1
   way = moved["vq_stats"]["layers_0"]["embed"] - book["embed"]
-  assert np.abs(way).max() < 0.1
+  assert 0 < np.abs(way).max() < 0.1
+
+
+def test_frames_that_are_not_finite_start_nothing():
+  quantizer = EmaRVQ(D, K, V)
+  start, z_BxTxD = _starter(quantizer), _noise(0, B, T, D)
+  spoilt = np.where(np.arange(B).reshape(-1, 1, 1) < 3, np.nan, z_BxTxD)
+  started = start(_fresh(quantizer), spoilt, jax.random.key(0))
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(started))
+  embed = np.asarray(started["vq_stats"]["layers_0"]["embed"])
+  assert np.abs(embed).max() < np.abs(z_BxTxD).max()
+  nothing = start(_fresh(quantizer), np.nan * spoilt, jax.random.key(0))
+  jax.tree.map(np.testing.assert_array_equal, nothing, _fresh(quantizer))
 
 
 def test_a_revived_code_stays_revived():
@@ -145,16 +172,16 @@ def test_sampled_vectors_are_kept_ones_each_once():
 def test_dropout_per_batch_rests_the_codebooks_it_leaves_out():
   quantizer = EmaRVQ(D, K, V, dropout=1.0)
   step, z_BxTxD = _trainer(quantizer), _noise(0, B, T, D)
-  variables = _fresh(quantizer)
+  variables = _starter(quantizer)(_fresh(quantizer), z_BxTxD, jax.random.key(9))
+  books = lambda tree: [tree["vq_stats"][f"layers_{k}"] for k in range(K)]  # noqa: E731
   seen = set()
   for number in range(8):
     quantized, new = step(variables, z_BxTxD, jax.random.key(number))
-    started = [int(new["vq_stats"][f"layers_{k}"]["inited"][0]) for k in range(K)]
-    embed = new["vq_stats"]["layers_1"]["embed"]
-    rests = np.array_equal(embed, variables["vq_stats"]["layers_1"]["embed"])
-    assert started == [1, 0] if rests else started == [1, 1]
-    seen.add(sum(started))
-  assert seen == {1, 2}
+    pairs = zip(books(variables), books(new), strict=True)
+    moved = tuple(bool((a["embed"] != b["embed"]).any()) for a, b in pairs)
+    assert moved[0]
+    seen.add(moved)
+  assert seen == {(True, False), (True, True)}
   assert {"perplexity", "usage", "live"} <= quantized.metrics.keys()
 
 
@@ -198,7 +225,8 @@ def test_a_projected_codebook_learns_means_of_whole_vectors():
   z_BxTxD[..., 0] *= 0.1
   key, fresh = jax.random.key(0), _fresh(quantizer)
   fresh["vq_stats"]["layers_0"]["projection"] = np.eye(D, 1, dtype=np.float32)
-  out, new = _trainer(quantizer)(fresh, z_BxTxD, key)
+  started = _starter(quantizer)(fresh, z_BxTxD, key)
+  out, new = _trainer(quantizer)(started, z_BxTxD, key)
   codes_BxT = np.asarray(out.codes_BxTxK[..., 0])
   book = new["vq_stats"]["layers_0"]
   for code in np.unique(codes_BxT):

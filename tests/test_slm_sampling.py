@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcodec.nn import cpu, plain
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.slm import sampling
 
@@ -13,19 +14,21 @@ def _logits(seed=0, shape=(2, 5, 17)):
   return 3 * jax.random.normal(jax.random.key(seed), shape)
 
 
+@pytest.mark.parametrize("form", [cpu, plain])
 @pytest.mark.parametrize("k", [1, 4, 16])
-def test_top_k_keeps_what_lax_top_k_finds(k):
+def test_top_k_keeps_what_lax_top_k_finds(form, k):
   logits = _logits()
-  kept = np.isfinite(sampling.keep_top_k(logits, k))
+  kept = np.isfinite(form.keep_top_k(logits, k))
   want = np.zeros(kept.shape, bool)
   np.put_along_axis(want, np.asarray(jax.lax.top_k(logits, k)[1]), True, axis=-1)
   np.testing.assert_array_equal(kept, want)
 
 
+@pytest.mark.parametrize("form", [cpu, plain])
 @pytest.mark.parametrize("p", [0.01, 0.5, 0.9, 0.999])
-def test_top_p_keeps_the_smallest_likeliest_set(p):
+def test_top_p_keeps_the_smallest_likeliest_set(form, p):
   logits = _logits(1)
-  kept = np.isfinite(sampling.keep_top_p(logits, p))
+  kept = np.isfinite(form.keep_top_p(logits, p))
   chance = np.asarray(jax.nn.softmax(logits))
   descending = -np.sort(-chance)
   number = 1 + (np.cumsum(descending, -1) < p).sum(-1)
@@ -35,10 +38,29 @@ def test_top_p_keeps_the_smallest_likeliest_set(p):
   assert (lowest_kept > highest_left).all()
 
 
-def test_filters_leave_alone_and_order_by_sign():
+@pytest.mark.parametrize("form", [cpu, plain])
+def test_ties_stay_and_signs_order(form):
   logits = jnp.array([[[-2.0, -0.0, 0.0, 1.5, -7.0]]])
-  kept = np.isfinite(sampling.keep_top_k(logits, 2))[0, 0]
-  np.testing.assert_array_equal(kept, [False, True, True, True, False])  # ties stay
+  kept = np.isfinite(form.keep_top_k(logits, 2))[0, 0]
+  np.testing.assert_array_equal(kept, [False, True, True, True, False])
+  tied = np.log([[[0.2, 0.1, 0.2, 0.4, 0.1]]]).astype(np.float32)
+  kept = np.isfinite(form.keep_top_p(jnp.asarray(tied), 0.5))[0, 0]
+  np.testing.assert_array_equal(kept, [True, False, True, True, False])
+  assert np.isfinite(form.keep_top_p(jnp.asarray(tied), 1 - 1e-9)).all()
+
+
+def test_both_forms_filter_alike():
+  """Rounded logits have ties; some are excluded before, as top-k does."""
+  rng = np.random.default_rng(4)
+  logits = np.round(3 * rng.standard_normal((40, 50, 64)), 1).astype(np.float32)
+  logits[:, ::2, ::3] = -np.inf
+  for name, limit in (("keep_top_k", 7), ("keep_top_p", 0.6), ("keep_top_p", 0.97)):
+    one, other = (getattr(form, name)(logits, limit) for form in (cpu, plain))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_filters_leave_alone():
+  logits = jnp.array([[[-2.0, -0.0, 0.0, 1.5, -7.0]]])
   same = sampling.filter_logits(logits, temperature=0.0, top_k=0, top_p=1.0)
   np.testing.assert_array_equal(same, logits)
   same = sampling.filter_logits(logits, temperature=2.0, top_k=5, top_p=1.0)

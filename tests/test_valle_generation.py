@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.slm import ar_choice, nar, sampling
+from jaxcodec.slm import ar_choice, autoregressive, incremental, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.positions import own_pace, prompt_pace
 from jaxcodec.slm.valle import Valle
@@ -135,6 +135,24 @@ def test_a_drawn_row_is_the_same_alone(params):
   other = run(jax.random.key(6), text, mask, prompt=prompt)
   first = np.asarray(together.tokens.codes_BxTxK[:, :2])
   assert (first != other.tokens.codes_BxTxK[:, :2]).any()
+
+
+def test_a_cache_that_grows_gives_the_same(params, monkeypatch):
+  (text, mask), prompt = _text([5, 3]), _prompt([3, 2])
+  sampler = dataclasses.replace(NOISY, min_frames=9)
+
+  def speak():
+    key = jax.random.key(5)
+    return MODEL.generate(params, key, text, mask, prompt=prompt, sampler=sampler)
+
+  whole = speak()
+  sizes = lambda frames: [3, 8, 9, frames]  # noqa: E731
+  monkeypatch.setattr(incremental.ops, "cache_sizes", sizes)
+  autoregressive._speak.clear_cache()
+  grown = speak()
+  autoregressive._speak.clear_cache()
+  jax.tree.map(np.testing.assert_array_equal, grown, whole)
+  assert whole.length_B.max() > 9
 
 
 def test_ends_at_once_late_and_never_are_reported(params):

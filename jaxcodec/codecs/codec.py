@@ -94,6 +94,10 @@ class Codec(nn.Module):
     )
     return y_BxNxC[:, : x_BxNxC.shape[1]], quantized
 
+  def start(self, x_BxNxC, frozen=()) -> None:
+    """Starts the quantiser's codebooks on audio; see `Quantizer`."""
+    self.quantizer.start(self._analyze(x_BxNxC, train="encoder" not in frozen)[0])
+
   def encode(self, x_BxNxC, length_B=None, *, num_codebooks=None) -> Tokens:
     """Encodes audio.
 

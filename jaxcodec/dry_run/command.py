@@ -17,6 +17,7 @@ from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.checks import check_batches
 from jaxcodec.pipeline.experiment import plain
 from jaxcodec.train import overview
+from jaxcodec.train.step import phases
 
 _CPU = (
   "virtual CPU devices, by XLA's CPU compiler: bfloat16 may be held and sent as"
@@ -96,12 +97,15 @@ def trace(
 ) -> step_cost.TracedStep:
   """Traces the step of a training stage, `codec` or `slm`, for a config of plain dicts.
 
+  Of a task with phases it is the last one's, in which all of its models take part.
+
   Raises:
     ConfigError: the mesh doesn't fit; it names the field.
   """
   task, batch = training(config, models, name, sharding.batch_parallelism(mesh))
   try:
     skips = config[f"{name}_train"]["skip_nonfinite"] > 0
+    task = [*phases(task).values()][-1]
     return step_cost.trace(task, batch, mesh, keep_state=skips)
   except ValueError as error:
     raise ConfigError(f"{name}, mesh: {error}") from error

@@ -1,7 +1,8 @@
 """Runs a `Transformer` on a growing sequence, computing each frame once.
 
-The cache has a fixed number of slots. Each layer has arrays of its own, so that a loop
-can write one slot in place; a scan over layers would return the whole cache anew.
+The cache has a fixed number of slots; between loops it can grow. Each layer has arrays
+of its own, so that a loop can write one slot in place; a scan over layers would return
+the whole cache anew.
 """
 
 from typing import Any
@@ -23,6 +24,22 @@ def empty(
   zeros = jnp.zeros((rows, heads, slots, width // heads), transformer.dtype)
   array = ops.join_heads(zeros)
   return ((array, array),) * transformer.depth
+
+
+def grow(cache: Cache, slots: int) -> Cache:
+  """Returns the cache with empty slots behind its own, `slots` in all."""
+
+  def longer(array):
+    missing = slots - array.shape[-2]
+    around = [(0, 0)] * (array.ndim - 2)
+    return jnp.pad(array, [*around, (0, missing), (0, 0)]) if missing else array
+
+  return jax.tree.map(longer, cache)
+
+
+def num_slots(cache: Cache) -> int:
+  """Returns how many slots a cache has."""
+  return cache[0][0].shape[-2]
 
 
 def unstack_layers(transformer: attention.Transformer, params: Any) -> Any:

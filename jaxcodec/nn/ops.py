@@ -18,6 +18,7 @@ from jaxcodec.nn.platform import on_cpu
 
 __all__ = [
   "attention_kernel",
+  "cache_sizes",
   "conv1d",
   "conv2d",
   "exp_minus_one",
@@ -25,6 +26,8 @@ __all__ = [
   "gelu",
   "grouped_conv1d",
   "join_heads",
+  "keep_top_k",
+  "keep_top_p",
   "read_stored",
   "sin_cos",
   "sin_cos_up_to_sign",
@@ -53,6 +56,9 @@ sin_cos_up_to_sign = _by_platform("sin_cos_up_to_sign")
 exp_minus_one = _by_platform("exp_minus_one")
 gelu = _by_platform("gelu")
 first_argmax = _by_platform("first_argmax")
+keep_top_k = _by_platform("keep_top_k")
+keep_top_p = _by_platform("keep_top_p")
+cache_sizes = _by_platform("cache_sizes")
 join_heads = _by_platform("join_heads")
 stored_kernel = _by_platform("stored_kernel")
 window_numbers = _by_platform("window_numbers")

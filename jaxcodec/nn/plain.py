@@ -8,6 +8,8 @@ from jax import lax
 
 from jaxcodec.nn.kernel_use import KernelUse
 
+_FIRST_CACHE = 256  # frames
+
 
 def conv1d(
   x_BxTxI: jax.Array, kernel_WxIxO: jax.Array, stride: int, dilation: int
@@ -89,6 +91,34 @@ def first_argmax(scores_xV: jax.Array) -> jax.Array:
   The first of equals is also torch's choice.
   """
   return jnp.argmax(scores_xV, -1).astype(jnp.int32)
+
+
+def keep_top_k(logits_xV: jax.Array, k: int) -> jax.Array:
+  """Makes all but the k largest logits -inf; ties with the k-th stay."""
+  least = lax.top_k(logits_xV, k)[0][..., -1:]
+  return jnp.where(logits_xV >= least, logits_xV, -jnp.inf)
+
+
+def keep_top_p(logits_xV: jax.Array, p: float) -> jax.Array:
+  """Makes all but the likeliest tokens of probability p or more -inf.
+
+  They are as few as can be, but ties with the last of them stay.
+  """
+  descending_xV = jnp.sort(logits_xV, axis=-1, descending=True)
+  # What is likelier than each; of the last one at least so much is missing.
+  before_xV = jnp.cumsum(jax.nn.softmax(descending_xV, axis=-1), axis=-1)[..., :-1]
+  last = (before_xV < p).sum(-1, keepdims=True)
+  least = jnp.take_along_axis(descending_xV, last, axis=-1)
+  return jnp.where(logits_xV >= least, logits_xV, -jnp.inf)
+
+
+def cache_sizes(frames: int) -> list[int]:
+  """Returns to how many frames a decoder's cache grows in turn, `frames` at last.
+
+  Every frame reads the whole cache, and every size is a loop to compile.
+  """
+  doubled = [_FIRST_CACHE << i for i in range(32) if _FIRST_CACHE << i < frames]
+  return [*doubled, frames]
 
 
 def join_heads(x_BxHxTxD: jax.Array) -> jax.Array:

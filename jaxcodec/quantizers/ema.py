@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxcodec.quantizers.codebook import nearest
@@ -79,21 +80,32 @@ def start(
   iterations: int,
   choose: Choice = nearest,
 ) -> Codebook:
-  """Starts a codebook by k-means on its first vectors; later calls change nothing.
+  """Starts a codebook by k-means on its first vectors; a started one stays as it is.
 
-  The running sum starts as mean times count. In the original it starts as the mean
-  alone, so that the first step divides every code by its count.
+  It costs as much either way, so it has no place in a training step. The running sum
+  starts as mean times count. In the original it starts as the mean alone, so that the
+  first step divides every code by its count.
   """
-
-  def run_kmeans(book):
-    means_VxD = sample_vectors(rng, x_TxD, kept_T, len(book.embed))
-    means_VxD, count_V = kmeans(x_TxD, kept_T, means_VxD, iterations, choose)
-    return Codebook(
-      means_VxD, means_VxD * count_V[:, None], count_V, jnp.ones_like(book.inited)
-    )
-
+  means_VxD = sample_vectors(rng, x_TxD, kept_T, len(book.embed))
+  means_VxD, count_V = kmeans(x_TxD, kept_T, means_VxD, iterations, choose)
+  started = Codebook(
+    means_VxD, means_VxD * count_V[:, None], count_V, jnp.ones_like(book.inited)
+  )
   due = (book.inited[0] == 0) & (kept_T.sum() > 0)
-  return lax.cond(due, run_kmeans, lambda book: book, book)
+  return jax.tree.map(lambda a, b: jnp.where(due, a, b), started, book)
+
+
+def awaits_start(collections: Any) -> bool:
+  """Whether a codebook among a codec's variables is not started; not for use in jit.
+
+  Args:
+    collections: nested dicts of arrays; those of a `Codebook` have its names.
+  """
+  if not isinstance(collections, Mapping):
+    return False
+  if collections.keys() >= set(Codebook._fields):
+    return not np.asarray(collections["inited"]).all()
+  return any(map(awaits_start, collections.values()))
 
 
 def least_count(threshold: float, frames: jax.Array, codebook_size: int) -> jax.Array:

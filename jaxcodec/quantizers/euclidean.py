@@ -15,7 +15,7 @@ from jaxcodec.quantizers.stack import Level, ResidualStack
 class EuclideanCodebook(nn.Module):
   """One codebook, kept in the collection `vq_stats`; see `ema.Codebook`.
 
-  It starts with random codes, which the first batch in training replaces.
+  It starts with random codes, which `EmaRVQ.start` replaces.
 
   Attributes:
     width: D.
@@ -63,9 +63,10 @@ class EuclideanCodebook(nn.Module):
 class EmaRVQ(ResidualStack):
   """Residual stack of Euclidean codebooks that are running means (EMA).
 
-  In training (`train=True`, with `vq_stats` mutable and an rng stream `quantizer`) the
-  first batch starts the codebooks by k-means and every batch updates them. All frames
-  must be valid then, as training crops are: there is no mask.
+  Before training, `start` sets the codebooks to k-means of a batch. In training
+  (`train=True`) every batch updates them. Both need `vq_stats` mutable and an rng
+  stream `quantizer`. All frames must be valid then, as training crops are: there is no
+  mask.
 
   As in audiocraft, no gradient passes from a level's quantised vectors to the next
   level, and one straight-through estimator spans the stack. In encodec itself only the
@@ -121,6 +122,23 @@ class EmaRVQ(ResidualStack):
       for k in range(self.num_codebooks)
     ]
 
+  def start(self, z_BxTxD) -> None:
+    """Starts each codebook that is not by k-means of what those before it leave.
+
+    Frames that aren't finite don't count.
+    """
+    x_TxD = lax.stop_gradient(z_BxTxD).astype(jnp.float32).reshape(-1, self.width)
+    finite_T = jnp.isfinite(x_TxD).all(-1)
+    x_TxD = jnp.where(finite_T[:, None], x_TxD, 0)
+    kept_T = finite_T.astype(jnp.float32)
+    for layer in self.layers:
+      rng = self.make_rng("quantizer")
+      book = ema.start(
+        layer.get(), rng, x_TxD, kept_T, self.kmeans_iters, layer.nearest
+      )
+      layer.put(book)
+      x_TxD = x_TxD - take(book.embed, layer.nearest(x_TxD, book.embed))
+
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
     K = self.checked(codes_BxTxK.shape[-1])
@@ -143,11 +161,11 @@ class EmaRVQ(ResidualStack):
     return codes_BxTxK
 
   def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
-    """Chooses codes, after a first batch has started them; updates them in training."""
+    """Chooses codes, and updates them in training."""
     x_BxTxD = lax.stop_gradient(residual_BxTxD)
     book, codes_BxT = self.layers[k].get(), found_BxT
     if train:
-      book, codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
+      codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
     elif codes_BxT is None:
       codes_BxT = self.layers[k].nearest(x_BxTxD, book.embed)
     chosen = take(book.embed, codes_BxT)
@@ -155,17 +173,14 @@ class EmaRVQ(ResidualStack):
     return Level(chosen, codes_BxT, {"commitment": error_B})
 
   def _learn(self, layer, book, x_BxTxD, keep_B):
-    """Returns the codebook that chooses, and its codes; puts the updated one away."""
-    x_TxD = x_BxTxD.reshape(-1, self.width)
+    """Returns the codes that a codebook chooses; puts the updated one away."""
     kept_T = jnp.repeat(keep_B, x_BxTxD.shape[1])
-    start, revive = jax.random.split(self.make_rng("quantizer"))
-    book = ema.start(book, start, x_TxD, kept_T, self.kmeans_iters, layer.nearest)
     codes_BxT = layer.nearest(x_BxTxD, book.embed)
     layer.put(
       ema.update(
         book,
-        revive,
-        x_TxD,
+        self.make_rng("quantizer"),
+        x_BxTxD.reshape(-1, self.width),
         codes_BxT.ravel(),
         kept_T,
         decay=self.decay,
@@ -173,7 +188,7 @@ class EmaRVQ(ResidualStack):
         threshold=self.threshold_ema_dead_code,
       )
     )
-    return book, codes_BxT
+    return codes_BxT
 
   def metrics(self, codes_BxTxK):
     """Adds `live`, (K,): the share of codes that aren't dead by `ema.least_count`."""

@@ -19,6 +19,10 @@ class Quantizer(Protocol):
   (`codebook.STATS`), which training makes mutable and keeps beside the parameters in
   checkpoints. Random numbers of training come from the stream `quantizer`.
 
+  A quantiser whose codebooks begin from data (`ema.Codebook`) has a method
+  `start(z_BxTxD)`, which sets those that are not `inited`. It runs once, before
+  training and outside of its steps.
+
   Attributes:
     num_codebooks: K, codes a frame.
     codebook_size: V, the same for all codebooks; codes are 0 to V - 1. May be a

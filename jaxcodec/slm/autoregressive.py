@@ -126,6 +126,5 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
     ended_B=~text[1].any(1),
     length_B=jnp.zeros((rows,), jnp.int32),
   )
-  more = lambda state: (state.step < size) & ~state.ended_B.all()  # noqa: E731
-  state = jax.lax.while_loop(more, speak, start)
+  state = reader.speak(lambda state: ~state.ended_B.all(), speak, start)
   return state.code_BxT, state.ended_B, state.length_B

@@ -98,7 +98,7 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
 
   def is_open(state):
     done_B = state.ended_B & (state.step >= state.length_B + extra)
-    return (state.step < frames + extra) & ~done_B.all()
+    return ~done_B.all()
 
   start = _State(
     step=jnp.int32(0),
@@ -109,7 +109,7 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
     ended_B=~text[1].any(1),
     length_B=jnp.zeros((rows,), jnp.int32),
   )
-  state = jax.lax.while_loop(is_open, speak, start)
+  state = reader.speak(is_open, speak, start)
   return delay_model.undo_delay(state.codes_BxNxK), state.ended_B, state.length_B
 
 

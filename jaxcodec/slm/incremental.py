@@ -1,12 +1,14 @@
 """Feeds an autoregressive model: what is known at once, then frame by frame."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention, kv_cache
+from jaxcodec.nn import attention, kv_cache, ops
 from jaxcodec.slm import positions
 from jaxcodec.types import Tokens
 
@@ -71,7 +73,7 @@ class Reader:
     params: its parameters.
     text: (text_BxS, text_mask_BxS).
     pace: of the rows.
-    size: frames behind the prompt that there is room for.
+    size: frames behind the prompt that there will be at most.
   """
 
   def __init__(
@@ -84,7 +86,8 @@ class Reader:
   ):
     body = kv_cache.unstack_layers(model.transformer, params["transformer"])
     self._model, self._params = model, {**params, "transformer": body}
-    self._text, self._pace, self._size = text, pace, size
+    self._text, self._pace = text, pace
+    self._sizes = ops.cache_sizes(size)
 
   def read(
     self, codes: jax.Array, mask_BxP: jax.Array
@@ -96,7 +99,7 @@ class Reader:
       mask_BxP: their valid frames.
 
     Returns:
-      Scores of the first frame, a cache with room for `size` frames more, and which of
+      Scores of the first frame, a cache with room for some frames more, and which of
       its slots are valid so far.
     """
     model = self._model
@@ -106,13 +109,30 @@ class Reader:
     y_BxNxD, cache = kv_cache.extend(
       model.transformer,
       self._params["transformer"],
-      kv_cache.empty(model.transformer, width, rows, known + self._size),
+      kv_cache.empty(model.transformer, width, rows, known + self._sizes[0]),
       x_BxNxD,
       (attention.causal(mask_BxN, self._text[0].shape[1]), position_BxN, 0),
     )
     last_B = (mask_BxN * jnp.arange(known)[None]).max(1)
     y_Bx1xD = jnp.take_along_axis(y_BxNxD, last_B[:, None, None], axis=1)
     return self._apply("logits", y_Bx1xD)[:, 0], cache, mask_BxN
+
+  def speak(
+    self, is_open: Callable[[Any], jax.Array], speak: Callable[[Any], Any], state: Any
+  ) -> Any:
+    """Runs `speak` on a state while `is_open`; the cache grows between loops.
+
+    Args:
+      is_open: whether there is more to speak, of a state.
+      speak: advances by a step.
+      state: named tuple with a `step`, 0, and the `cache` that `read` gave.
+    """
+    known = kv_cache.num_slots(state.cache) - self._sizes[0]
+    for size in self._sizes:
+      more = functools.partial(_has_room, is_open, size)
+      state = state._replace(cache=kv_cache.grow(state.cache, known + size))
+      state = jax.lax.while_loop(more, speak, state)
+    return state
 
   def advance(
     self, cache: kv_cache.Cache, codes: jax.Array, known_BxP: jax.Array, step: jax.Array
@@ -125,7 +145,8 @@ class Reader:
       known_BxP: which slots `read` filled.
       step: frames behind the prompt that were fed before.
     """
-    rows, size = known_BxP.shape[0], self._size
+    rows, known = known_BxP.shape
+    size = kv_cache.num_slots(cache) - known
     spoken_BxT = jnp.broadcast_to(jnp.arange(size) <= step, (rows, size))
     y_Bx1xD, cache = kv_cache.extend(
       self._model.transformer,
@@ -135,7 +156,7 @@ class Reader:
       (
         jnp.concatenate([known_BxP, spoken_BxT], axis=1)[:, None],
         self._place(step),
-        known_BxP.shape[1] + step,
+        known + step,
       ),
     )
     return self._apply("logits", y_Bx1xD)[:, 0], cache
@@ -148,3 +169,7 @@ class Reader:
 
   def _apply(self, method, *inputs):
     return self._model.apply({"params": self._params}, *inputs, method=method)
+
+
+def _has_room(is_open, size, state):
+  return is_open(state) & (state.step < size)

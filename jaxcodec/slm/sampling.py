@@ -11,10 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import dsp
-from jaxcodec.nn.ops import first_argmax
+from jaxcodec.nn.ops import first_argmax, keep_top_k, keep_top_p
 from jaxcodec.quantizers.codebook import nearest
-
-_EXCLUDED = -jnp.inf
 
 
 def check_fields(sampler: Any, *rules: tuple[str, bool, str]) -> None:
@@ -67,51 +65,12 @@ def gumbel(key_BxT: jax.Array, size: int) -> jax.Array:
   return jax.vmap(jax.vmap(draw))(key_BxT)
 
 
-def _ordered(x: jax.Array) -> jax.Array:
-  """Maps float32 to int32 so that the order is kept."""
-  bits = jax.lax.bitcast_convert_type(x + 0.0, jnp.int32)  # -0.0 becomes 0.0
-  return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-
-
-def _keep_most(logits_BxTxV: jax.Array, value_BxTxV: jax.Array, needed) -> jax.Array:
-  """Excludes the lowest logits while the values of the others sum to `needed` or more.
-
-  It bisects on the bits of the threshold, which is exact and needs no sort.
-  """
-  ordered = _ordered(logits_BxTxV.astype(jnp.float32))
-
-  def halve(_, bounds):
-    low, high = bounds
-    middle = (low & high) + ((low ^ high) >> 1)  # the mean, without overflow
-    enough = jnp.where(ordered >= middle, value_BxTxV, 0).sum(-1, keepdims=True)
-    enough = enough >= needed
-    return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
-
-  shape = logits_BxTxV.shape[:-1] + (1,)
-  limits = jnp.iinfo(jnp.int32)
-  start = jnp.full(shape, limits.min), jnp.full(shape, limits.max)
-  threshold, _ = jax.lax.fori_loop(0, 32, halve, start)
-  return jnp.where(ordered >= threshold, logits_BxTxV, _EXCLUDED)
-
-
-def keep_top_k(logits_BxTxV: jax.Array, k: int) -> jax.Array:
-  """Excludes all but the k largest logits; ties with the k-th stay."""
-  return _keep_most(logits_BxTxV, jnp.ones_like(logits_BxTxV), k)
-
-
-def keep_top_p(logits_BxTxV: jax.Array, p: float) -> jax.Array:
-  """Excludes all but the smallest set of likeliest tokens of probability >= p.
-
-  Source: nucleus sampling (arXiv 1904.09751), section 3.1.
-  """
-  return _keep_most(logits_BxTxV, jax.nn.softmax(logits_BxTxV, axis=-1), p)
-
-
 def filter_logits(
   logits_BxTxV: jax.Array, *, temperature: float, top_k: int, top_p: float
 ) -> jax.Array:
   """Divides logits by the temperature, then excludes by top-k, then by top-p.
 
+  Top-p is nucleus sampling (arXiv 1904.09751), section 3.1.
   A temperature of 0 (greedy), a top_k of 0 and a top_p of 1 each leave them alone.
   """
   if temperature:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,11 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from jaxcodec import losses
 from jaxcodec.nn import partition
-from jaxcodec.tasks import codec_loss, codec_run
+from jaxcodec.tasks import codec_books, codec_loss, codec_run
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_state import CodecState
 from jaxcodec.types import Batch, Metrics
@@ -44,7 +44,9 @@ class CodecGanTask:
       and `commitment` exist only if the quantiser gives them, `waveform` only if it has
       a weight.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss.
-    adversarial_start: step from which the discriminators take part.
+    adversarial_start: step from which the discriminators take part; infinity if they
+      never do. A step that has to find out which side of it it is on has a condition,
+      those of `phases` have none.
     ema_decay: of the moving averages of weights and codebooks, which are what is
       evaluated and exported; it rises from the start as (1 + t) / (10 + t).
     mel_loss, adversarial_loss, feature_matching: keys of `losses.MEL`,
@@ -67,7 +69,7 @@ class CodecGanTask:
   disc_opt: optax.GradientTransformation
   weights: Mapping[str, float]
   mel_scales: tuple[tuple[int, int], ...] = losses.DAC_MELS
-  adversarial_start: int = 0
+  adversarial_start: float = 0
   ema_decay: float = 0.999
   mel_loss: str = "dac"
   adversarial_loss: str = "lsgan"
@@ -95,6 +97,17 @@ class CodecGanTask:
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts variables of a codec, or of some parts, into a fresh state."""
     return state.start_from(variables)
+
+  def begin(self, state: CodecState, batch: Batch) -> CodecState:
+    """Starts the codebooks that wait for data; see `codec_books.begin`."""
+    parts = dict(accumulate=self.accumulate, freeze=self.freeze)
+    return codec_books.begin(self.codec, state, batch["audio_BxN"], **parts)
+
+  def phases(self) -> dict[int, "CodecGanTask"]:
+    """Returns, by the first update of each, the tasks whose steps have no condition."""
+    playing = dataclasses.replace(self, adversarial_start=0)
+    waiting = dataclasses.replace(self, adversarial_start=math.inf)
+    return {0: waiting, self.adversarial_start: playing}
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the discriminators, then the codec."""
@@ -197,7 +210,8 @@ class CodecGanTask:
     def wait(state):
       return state, jnp.zeros(()), jnp.zeros(())
 
-    state, value, norm = lax.cond(self._is_adversarial(state), update, wait, state)
+    playing = self._is_adversarial(state)
+    state, value, norm = codec_loss.choose(playing, update, wait, state)
     return state, {"disc": value, "disc_grad_norm": norm}
 
   def _cotangents(self, state, real_BxN, fake_BxN, vq):
@@ -232,7 +246,9 @@ class CodecGanTask:
     return [n for n in self.weights if n not in ("codebook", "commitment")]
 
   def _is_adversarial(self, state):
-    """Whether the discriminators take part in this step."""
+    """Whether the discriminators take part in this step: always, never, or traced."""
+    if self.adversarial_start in (0, math.inf):
+      return self.adversarial_start == 0
     return state.step >= self.adversarial_start
 
   def _judge(self, disc_params, x_BxN):

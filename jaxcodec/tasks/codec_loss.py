@@ -6,6 +6,7 @@ The loss' terms are scalars by name. They come from functions of the codec's out
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def adversarial_terms(
   judge: Callable[[jax.Array], losses.Maps],
   real_BxN: jax.Array,
   sub_weights: Sequence[float],
-  playing: jax.Array,
+  playing: jax.Array | bool,
   *,
   generator: Callable[..., jax.Array],
   matching: Callable[..., jax.Array],
@@ -48,7 +49,19 @@ def adversarial_terms(
   def unjudged(_):
     return {name: jnp.zeros(()) for name in _OF_DISCRIMINATORS}
 
-  return lambda fake_BxN: lax.cond(playing, judged, unjudged, fake_BxN)
+  return lambda fake_BxN: choose(playing, judged, unjudged, fake_BxN)
+
+
+def choose(
+  condition: jax.Array | bool,
+  if_true: Callable[[Any], Any],
+  if_false: Callable[[Any], Any],
+  x: Any,
+) -> Any:
+  """Returns what one of two functions gives; the program has both if it must."""
+  if isinstance(condition, bool):
+    return (if_true if condition else if_false)(x)
+  return lax.cond(condition, if_true, if_false, x)
 
 
 def weighted_gradients(
@@ -75,7 +88,7 @@ def balanced_gradients(
   vq: Terms,
   balancer: losses.Balancer,
   state: losses.BalancerState,
-  playing: jax.Array,
+  playing: jax.Array | bool,
 ) -> tuple[Cotangents, Terms, losses.BalancerState]:
   """As `weighted_gradients`, with balanced terms of the output; `vq` keeps its weights.
 

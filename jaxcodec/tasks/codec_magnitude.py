@@ -11,6 +11,7 @@ import optax
 from jaxcodec import losses
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.nn import partition
+from jaxcodec.tasks import codec_books
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_state import CodecState
 from jaxcodec.types import Batch, Metrics
@@ -60,6 +61,11 @@ class CodecMagnitudeTask:
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts a codec's variables into a fresh state."""
     return state.start_from(variables)
+
+  def begin(self, state: CodecState, batch: Batch) -> CodecState:
+    """Starts the codebooks that wait for data; see `codec_books.begin`."""
+    audio_BxN = batch["audio_BxN"]
+    return codec_books.begin(self.codec, state, audio_BxN, accumulate=self.accumulate)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the codec. The codebooks' running means are updated by each part."""

@@ -22,7 +22,14 @@ from jaxcodec.train.metrics_file import MetricsWriter
 from jaxcodec.train.nonfinite import NonFiniteRecord, StepResult
 from jaxcodec.train.profile import Profile
 from jaxcodec.train.rates import Rates
-from jaxcodec.train.step import COMPILE_FAST, CompiledStep, check_finite
+from jaxcodec.train.step import (
+  COMPILE_FAST,
+  CompiledStep,
+  PhasedStep,
+  begin,
+  check_finite,
+  phases,
+)
 from jaxcodec.types import Batch, Task
 
 
@@ -138,14 +145,17 @@ def fit(
       progress.message(f"{desc}: going on after step {start.step}")
     shardings = jax.tree.map(lambda leaf: leaf.sharding, start.target)
     replicated = sharding.replicated(mesh)
-    step = CompiledStep(
-      check_finite(task.train_step, keep_state=skip_nonfinite > 0),
-      mesh,
-      around_compilation=log.time_compilation,
-      donate_argnums=0,
-      out_shardings=(shardings, replicated, replicated),
-    )
-    loop = _Loop(step, start, log, checkpoints, evaluate, profile)
+    steps_of = {
+      first: CompiledStep(
+        check_finite(phase.train_step, keep_state=skip_nonfinite > 0),
+        mesh,
+        around_compilation=log.time_compilation,
+        donate_argnums=0,
+        out_shardings=(shardings, replicated, replicated),
+      )
+      for first, phase in phases(task).items()
+    }
+    loop = _Loop(PhasedStep(steps_of), start, log, checkpoints, evaluate, profile)
     final = loop.run(batches, signals, steps, checkpoint_every)
     return _choose_best(checkpoints, start, final)
 
@@ -194,6 +204,7 @@ def _start(task, iterator, checkpoints, mesh, rules, seed, variables) -> _Start:
       step, state = 0, init(rng, example, variables)
     else:
       step, state, position = restored
+    state = begin(task, state, example)
   prefetch.set_position(iterator, position)
   return _Start(step, state, target, _rows(example))
 
@@ -233,10 +244,10 @@ class _Loop:
   def run(self, batches, signals, steps: int, checkpoint_every: int) -> Any:
     agree = Agreement()
     while self._step < steps:
-      batch = batches.get()
+      batch, done = batches.get(), self._step
       self._step += 1
       self._profile.before(self._step)
-      self._state, *result = self._train_step(self._state, batch.arrays)
+      self._state, *result = self._train_step(self._state, batch.arrays, done)
       self._profile.after(self._step, result)
       metrics, finite = result
       self._log.push(

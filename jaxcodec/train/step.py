@@ -1,7 +1,7 @@
 """A step as the loop runs it: compiled by batch shape, checked, its FLOPs counted."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from jaxcodec.parallel import processes, sharding
 from jaxcodec.train import flops
-from jaxcodec.types import Batch, Metrics
+from jaxcodec.types import Batch, Metrics, Task
 
 # Compiler options for programs that run on CPU once or never: LLVM would spend minutes
 # on their machine code. Partitioning, fusion and memory use stay as they are.
@@ -63,6 +63,49 @@ class CompiledStep:
       self._programs[key] = compiled
     program, self.flops = self._programs[key]
     return program(state, batch)
+
+
+class PhasedStep:
+  """A task's step in each of its phases, chosen on the host, so that none has a branch.
+
+  A state that steps were skipped for has done fewer updates than the loop has steps. It
+  is asked only where a phase may begin, as the host waits for the answer.
+  """
+
+  def __init__(self, phases: Mapping[int, CompiledStep]):
+    """Takes the step of each phase by the phase's first update, one of them 0."""
+    self._waiting = sorted(phases.items())
+    self._now = self._waiting.pop(0)[1]
+
+  @property
+  def flops(self) -> flops.Work:
+    """Of the last call, on all devices; see `flops.count`."""
+    return self._now.flops
+
+  def __call__(self, state: Any, batch: dict[str, jax.Array], done: int) -> Any:
+    """Runs the step of the state's phase, after `done` steps of the loop."""
+    while self._waiting and done >= self._waiting[0][0] <= int(state.step):
+      self._now = self._waiting.pop(0)[1]
+    return self._now(state, batch)
+
+
+def phases(task: Task) -> Mapping[int, Task]:
+  """Returns the tasks that train in turn, by the number of updates before each.
+
+  A task whose step changes in the course of training has a method `phases` that returns
+  them, the first one under 0. Each is compiled without what only the others do.
+  """
+  return task.phases() if hasattr(task, "phases") else {0: task}
+
+
+def begin(task: Task, state: Any, batch: Batch) -> Any:
+  """Returns the state that training starts with, or goes on with.
+
+  A task that has to look at data before its first step, at more than their shapes, has
+  a method `begin` of a state and the first batch. It is called outside of jit, also
+  where a checkpoint was restored: what needs no change it returns as it is.
+  """
+  return task.begin(state, batch) if hasattr(task, "begin") else state
 
 
 def check_finite(train_step: TrainStep, *, keep_state: bool) -> Callable[..., Any]:

@@ -6,11 +6,13 @@
 from jaxcodec.nn.cpu.conv import conv1d, grouped_conv1d
 from jaxcodec.nn.cpu.conv2d import conv2d
 from jaxcodec.nn.cpu.elementwise import exp_minus_one, first_argmax, gelu
-from jaxcodec.nn.cpu.memory import join_heads, window_numbers
+from jaxcodec.nn.cpu.memory import cache_sizes, join_heads, window_numbers
 from jaxcodec.nn.cpu.stored import stored_kernel, window_columns
+from jaxcodec.nn.cpu.top import keep_top_k, keep_top_p
 from jaxcodec.nn.cpu.trig import sin_cos, sin_cos_up_to_sign
 
 __all__ = [
+  "cache_sizes",
   "conv1d",
   "conv2d",
   "exp_minus_one",
@@ -18,6 +20,8 @@ __all__ = [
   "gelu",
   "grouped_conv1d",
   "join_heads",
+  "keep_top_k",
+  "keep_top_p",
   "sin_cos",
   "sin_cos_up_to_sign",
   "stored_kernel",

@@ -13,6 +13,11 @@ def join_heads(x_BxHxTxD: jax.Array) -> jax.Array:
   return x_BxHxTxD.reshape(B * H, T, D)
 
 
+def cache_sizes(frames: int) -> list[int]:
+  """See `plain.cache_sizes`; one, as compiling takes longer than a small cache."""
+  return [frames]
+
+
 def window_numbers() -> int:
   """See `plain.window_numbers`; slightly fewer than `toom_cook.pays` allows."""
   return 2_000_000

@@ -1,0 +1,53 @@
+"""Starts a codec's codebooks on a batch: a program of its own, run once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcodec.codecs.codec import Codec
+from jaxcodec.quantizers import ema
+from jaxcodec.tasks.codec_state import CodecState
+
+# Of the random key, which no step's number is.
+_START = np.uint32(2**32 - 1)
+
+
+def begin(
+  codec: Codec,
+  state: CodecState,
+  audio_BxN: Any,
+  *,
+  accumulate: int = 1,
+  freeze: Sequence[str] = (),
+) -> CodecState:
+  """Returns the state with all its codebooks started; see `EmaRVQ.start`.
+
+  It takes the first of the parts that a step computes the batch in, as running counts
+  are those of a part. A state without a codebook that waits is returned as it is.
+
+  Args:
+    codec: whose quantiser has a method `start` if its codebooks wait for data.
+    state: fresh, or from a checkpoint.
+    audio_BxN: of training.
+    accumulate: how many parts there are.
+    freeze: parts of the codec that aren't trained.
+  """
+  if "quantizer" in freeze or not ema.awaits_start(state.collections):
+    return state
+
+  def start(params, collections, audio_BxN, rng):
+    _, started = codec.apply(
+      {"params": params, **collections},
+      audio_BxN[::accumulate, :, None],
+      frozen=tuple(freeze),
+      method="start",
+      rngs={"quantizer": jax.random.fold_in(rng, _START)},
+      mutable=list(collections),
+    )
+    return {**collections, **started}
+
+  places = jax.tree.map(lambda leaf: leaf.sharding, state.collections)
+  inputs = state.params, state.collections, audio_BxN, state.rng
+  return state.replace(collections=jax.jit(start, out_shardings=places)(*inputs))
