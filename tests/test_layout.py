@@ -21,7 +21,7 @@ LAYERS = {
   "models": "quantizers codecs semantic slm losses tasks data stats train inference",
   "config": "recipes build porting",
   "measures": "evals study",
-  "programs": "report pipeline dry_run api doctor cli __main__",
+  "programs": "report pipeline dry_run api deploy doctor cli __main__",
 }
 LEVEL = {name: i for i, names in enumerate(LAYERS.values()) for name in names.split()}
 # Within a level, these stand beside each other and know nothing of one another.

@@ -39,21 +39,29 @@ def load(
     FileNotFoundError: no such weights.
     ValueError: an unknown preset, or weights that are damaged or do not fit it.
   """
+  codec, variables = load_variables(preset, weights)
+  if isinstance(codec, Vocoder):
+    return VocoderModel(codec, variables)
+  return CodecModel(codec, variables)
+
+
+def load_variables(
+  preset: str | None = None, weights: files.PathLike | None = None
+) -> tuple[Codec | Vocoder, Any]:
+  """Returns what `load` makes its model of: a module and its variables."""
   if weights is None and preset is not None and preset in shipped.codecs():
     weights, preset = shipped.ROOT / preset, None
   if weights is None:
     codec = make_preset(_known_preset(preset))
-    warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=2)
+    warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=3)
     init = jax.jit(lambda key: codec.init(key, silence(codec)))
-    return _model(codec, init(jax.random.key(0)))
+    return codec, init(jax.random.key(0))
   path = params_file(shipped.find(weights), "codec")
   ours = is_params(path)
   codec = make_preset(config_named(preset) or _config(path, ours))
   if ours:
-    variables = load_params(path, like=variable_shapes(codec))
-  else:
-    variables = porting.convert(path, codec)
-  return _model(codec, variables)
+    return codec, load_params(path, like=variable_shapes(codec))
+  return codec, porting.convert(path, codec)
 
 
 def _known_preset(preset: str | None) -> str:
@@ -71,12 +79,6 @@ def config_named(preset: str | None) -> str | dict[str, Any] | None:
   if preset not in shipped.codecs():
     return preset
   return _config(shipped.ROOT / preset / FILE, ours=True)
-
-
-def _model(codec: Codec | Vocoder, variables: Any) -> CodecModel | VocoderModel:
-  if isinstance(codec, Vocoder):
-    return VocoderModel(codec, variables)
-  return CodecModel(codec, variables)
 
 
 def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:

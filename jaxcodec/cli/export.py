@@ -1,4 +1,7 @@
-"""`jaxcodec export`: a trained run as a small folder of weights with a model card."""
+"""`jaxcodec export`: a trained run as a small folder of weights with a model card.
+
+Or a codec as programs that need no jaxcodec; see `jaxcodec.deploy`.
+"""
 
 import json
 import pathlib
@@ -48,6 +51,38 @@ def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
   return (
     f"{run} -> {out}: {sum(sizes) / 1e6:.1f} MB in float16\n"
     f"complete the model card: {out / shipped.CARD}"
+  )
+
+
+def export_programs(
+  preset: str | None, source: files.PathLike, out: files.PathLike, seconds: float
+) -> str:
+  """Writes a codec's encode and decode as programs; see `deploy.folder.write`.
+
+  Args:
+    preset: of weights that don't say it.
+    source: weights that `jaxcodec.load` takes.
+    out: folder, made if it is not there.
+    seconds: length of the longest clip that must fit.
+
+  Returns:
+    A line for the user.
+
+  Raises:
+    FileNotFoundError, ValueError: naming what is wrong.
+  """
+  from jaxcodec.api.loading import load_variables
+  from jaxcodec.codecs.codec import Codec
+  from jaxcodec.deploy import folder
+
+  codec, variables = load_variables(preset, source)
+  if not isinstance(codec, Codec):
+    raise ValueError(f"{source}: is a vocoder: it makes no tokens to export")
+  about = folder.write(codec, variables, out, seconds)
+  longest = about["encode"][-1] * about["hop"] / about["sample_rate"]
+  return (
+    f"{source} -> {out}: programs for clips of up to {longest:.1f} s;"
+    f" {pathlib.Path(out) / folder.CARD} says how to run them"
   )
 
 

@@ -99,10 +99,29 @@ def _parser() -> argparse.ArgumentParser:
   )
   convert.set_defaults(run=_convert)
   export = commands.add_parser(
-    "export", help="a trained run's weights in float16, with a model card"
+    "export", help="a trained run's weights in float16, or a codec as programs"
   )
-  export.add_argument("run_folder", metavar="RUN", help="work directory")
+  export.add_argument(
+    "codec",
+    metavar="RUN",
+    help="work directory; for programs any weights that encode takes",
+  )
   export.add_argument("--out", required=True, metavar="DIR")
+  export.add_argument(
+    "--as",
+    dest="form",
+    choices=("weights", "programs"),
+    default="weights",
+    help="weights with a model card, or encode and decode as programs of jax.export"
+    " that need jax and numpy alone",
+  )
+  export.add_argument("--preset", help="of programs, if the weights don't say it")
+  export.add_argument(
+    "--seconds",
+    type=float,
+    default=40.0,
+    help="of programs, the longest clip that they take (default 40)",
+  )
   export.add_argument(
     "--part",
     choices=("codec", "slm"),
@@ -238,9 +257,13 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli.export import export_run
+  from jaxcodec.cli import export
 
-  print(export_run(arguments.run_folder, arguments.out, arguments.part))
+  if arguments.form == "weights":
+    print(export.export_run(arguments.codec, arguments.out, arguments.part))
+  else:
+    given = arguments.preset, arguments.codec, arguments.out, arguments.seconds
+    print(export.export_programs(*given))
 
 
 def _info(arguments: argparse.Namespace) -> None:
