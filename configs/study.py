@@ -15,28 +15,47 @@ two cores. It shows that everything works, not which codec is best.
 trains decoders for the same tokens instead, and every decoder speaks the codes that a
 language model generated once. `design=both` has both in one report. With
 `sizes=matched` all decoders have about as many parameters as Vocos' has.
+
+`rows=quantizers` has every quantiser with Vocos' decoder in place of the paper's grid,
+and `rows=rates` the baseline at 50, 25 and 12.5 frames a second, all at 4 kbit/s.
 """
 
 from ml_collections import ConfigDict
 
 from jaxcodec.recipes.args import parse
 
+PAPER = (
+  "baseline",
+  "baseline_noncausal",
+  "encodec",
+  "encodecq_vocos",
+  "encodecq_dac",
+  "dacq_seanet",
+  "dacq_vocos",
+  "dac",
+)
+ROWS = {
+  "paper": PAPER,
+  "quantizers": (
+    "encodecq_vocos",
+    "dacq_vocos",
+    "simvq_vocos",
+    "fsq_vocos",
+    "semantic_vocos",
+    "single_vocos",
+  ),
+  "rates": ("baseline", "baseline_25hz", "baseline_12.5hz"),
+}
+
 
 def get_config(arg=""):
-  args = parse(arg, runlocal=False, design="joint", sizes="own")
+  args = parse(arg, runlocal=False, design="joint", sizes="own", rows="paper")
+  if args["rows"] not in ROWS:
+    raise ValueError(f"config argument rows: {args['rows']!r} is none of {list(ROWS)}")
   config = ConfigDict()
   # What every cell's config is given beside its codec.
   config.arg = "" if args["sizes"] == "own" else f"sizes={args['sizes']}"
-  config.codecs = (
-    "baseline",
-    "baseline_noncausal",
-    "encodec",
-    "encodecq_vocos",
-    "encodecq_dac",
-    "dacq_seanet",
-    "dacq_vocos",
-    "dac",
-  )
+  config.codecs = ROWS[args["rows"]]
   # How codecs are trained: joint, each whole and with tokens of its own, as in the
   # paper; frozen, decoders for the tokens of codecs that are done; or both.
   config.design = args["design"]
@@ -72,7 +91,8 @@ def _runlocal(config):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
   config.arg = ",".join(filter(None, ("runlocal", config.arg)))
   config.seeds = (0,)
-  config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
+  if config.codecs == PAPER:
+    config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
   config.frozen.update(
     tokens=("encodecq_vocos", "dacq_vocos"), decoders=("vocos", "dac")
   )

@@ -9,10 +9,21 @@ part at a time:
 | EMA-RVQ, 128-d       | baseline | encodec       | encodecq_vocos | encodecq_dac |
 | factorised RVQ, 8-d  | dacq_seanet |            | dacq_vocos     | dac          |
 | SimVQ, 128-d         |          |               | simvq_vocos    |              |
+| FSQ, 8 x 8 x 4 x 4   |          |               | fsq_vocos      |              |
+| semantic RVQ, 128-d  |          |               | semantic_vocos |              |
 
-SimVQ (arXiv 2411.02038) is not in the paper, nor in the grid of `configs/study.py`.
-`baseline_noncausal` is not in the paper either: it is `baseline` with a decoder that
-looks ahead, as Vocos' and DAC's do.
+The last three quantisers are not in the paper, but in `rows=quantizers` of
+`configs/study.py`: SimVQ (arXiv 2411.02038), FSQ
+(2309.15505) with 8 groups of channels of 1024 codes, and Mimi's (2410.00037), whose
+first codebook is taught the features of `config.semantic` while seven others are a
+stack of their own. Nor are those below, all of 4 kbps too:
+
+- `baseline_noncausal` is `baseline` with a decoder that looks ahead, as Vocos' and
+  DAC's do;
+- `baseline_25hz` and `baseline_12.5hz` have the strides of fewer frames a second, and
+  16 and 32 codebooks;
+- `single_vocos` has one codebook of 65,536 codes of SimVQ, and 250 frames a second: at
+  50, one codebook would need 2**80.
 
 The paper does not print what follows. Every row but two has the same encoder, SEANet
 without LSTM and with a latent of 128, also before DAC's quantiser and decoder, so that
@@ -88,12 +99,22 @@ def _study_ema(num_codebooks):
   return {**_ema(num_codebooks), **law}
 
 
-def _simvq(num_codebooks):
+def _simvq(num_codebooks, codebook_size=1024):
   return dict(
     name="simvq",
     num_codebooks=num_codebooks,
-    codebook_size=1024,
+    codebook_size=codebook_size,
     dropout=0.5,  # the share of items with fewer codebooks
+  )
+
+
+def _fsq(num_codebooks):
+  return dict(name="fsq", num_codebooks=num_codebooks, levels=(8, 8, 4, 4), dropout=0.5)
+
+
+def _semantic(num_codebooks):
+  return dict(
+    name="semantic_rvq", num_codebooks=num_codebooks, codebook_size=1024, dropout=0.5
   )
 
 
@@ -113,6 +134,14 @@ def _magnitude(width, depth, **fields):
 
 def _study(quantizer, **parts):
   return {"sample_rate": 16_000, **_seanet(0), "quantizer": quantizer(8), **parts}
+
+
+def _at_rate(strides, num_codebooks):
+  """The baseline with other strides, and as many codebooks as give 4 kbps."""
+  parts = _seanet(0)
+  encoder = {**parts["encoder"], "strides": strides}
+  decoder = {**parts["decoder"], "strides": strides[::-1]}
+  return _study(lambda _: _study_ema(num_codebooks), encoder=encoder, decoder=decoder)
 
 
 _MONO = dict(channels=1, norm="weight_norm", causal=True)
@@ -162,6 +191,15 @@ PRESETS: dict[str, dict[str, Any]] = {
   "dacq_vocos": _study(_factorized, decoder=_vocos(512, 1536)),
   "dac": _dac(16_000, 8),
   "simvq_vocos": _study(_simvq, decoder=_vocos(512, 1536)),
+  "fsq_vocos": _study(_fsq, decoder=_vocos(512, 1536)),
+  "semantic_vocos": _study(_semantic, decoder=_vocos(512, 1536)),
+  "baseline_25hz": _at_rate((2, 5, 8, 8), 16),
+  "baseline_12.5hz": _at_rate((4, 5, 8, 8), 32),
+  "single_vocos": _study(
+    lambda _: _simvq(1, 2**16),
+    encoder={**_seanet(0)["encoder"], "strides": (2, 4, 8)},
+    decoder=_vocos(512, 1536, n_fft=256, hop=64),
+  ),
 }
 
 

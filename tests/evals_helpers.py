@@ -116,6 +116,7 @@ def _write_stages(folder, clips, *, generated):
       ]
       if step % 200 == 0:
         line["eval/mel"] = 3 * np.exp(-step / 500) + 0.2
+        line["eval/snr_db"] = [-0.5, 1.5, 3.25, 4.0]
       file.write(json.dumps(line) + "\n")
   for c in clips:
     base = folder / "evaluate" / "audio" / c.id

@@ -105,8 +105,10 @@ def test_pictures_are_readable_and_described(page):
       content = embedded(image["src"], "image/png")
       assert Image.open(io.BytesIO(content)).width > 300
       kinds.append("png")
-  # Curves of two metrics, two codebook plots; a spectrogram a player, an alignment.
-  assert (kinds.count("svg"), kinds.count("png")) == (4, 8 + 1)
+  # Curves of three metrics, three codebook plots; a spectrogram a player, an alignment.
+  assert (kinds.count("svg"), kinds.count("png")) == (6, 8 + 1)
+  alts = [image["alt"] for image in page.every("img")]
+  assert "snr_db of each codebook: -0.5, 1.5, 3.25, 4" in alts
 
 
 def test_figures_equal_results_json(workdir, page):

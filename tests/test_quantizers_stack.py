@@ -10,10 +10,11 @@ import pytest
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.quantizers.codebook import code_counts
+from jaxcodec.quantizers.codebook import code_counts, snr_db
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ, bound
+from jaxcodec.quantizers.semantic import SemanticRVQ
 from jaxcodec.quantizers.simvq import SimRVQ
 from jaxcodec.types import TokenSpec
 
@@ -23,6 +24,7 @@ QUANTIZERS = {
   "factorized_rvq": FactorizedRVQ(D, K, 32, 4, dropout=1.0),
   "ema_rvq": EmaRVQ(D, K, 32, dropout=1.0),
   "fsq": FSQ(D, K, LEVELS, dropout=1.0),
+  "semantic_rvq": SemanticRVQ(D, K, 32, dropout=1.0),
   "simvq": SimRVQ(D, K, 32, dropout=1.0),
 }
 
@@ -110,6 +112,39 @@ def test_dropout_takes_the_finer_codebooks_from_the_latent(variables, z_BxTxD):
     for b, item in enumerate(trained)
   ]
   assert used[B // 2 :] == [K - 1] * (B // 2) and min(used) < K - 1
+
+
+@pytest.mark.parametrize("name", sorted({*QUANTIZERS} - {"semantic_rvq"}))
+def test_energy_and_snr_after_each_level(name, variables, z_BxTxD):
+  """Compares with decoding the first few levels; of FSQ, with its channels."""
+  quantizer, variables = QUANTIZERS[name], variables[name]
+
+  @jax.jit
+  def run(variables):
+    quantized = quantizer.apply(variables, z_BxTxD)
+    codes = [quantized.codes_BxTxK[..., : k + 1] for k in range(K)]
+    coarse = [quantizer.apply(variables, c, method="decode") for c in codes]
+    return quantized.metrics, coarse
+
+  metrics, coarse = jax.device_get(run(variables))
+  signal = z_BxTxD
+  if name == "fsq":
+    into, out = (variables["params"][f"project_{way}"] for way in ("in", "out"))
+    inverse = np.linalg.pinv(out["kernel"][0])  # it has fewer inputs than outputs
+    coarse = [(latent - np.asarray(out["bias"])) @ inverse for latent in coarse]
+    channels = z_BxTxD @ np.asarray(into["kernel"][0]) + np.asarray(into["bias"])
+    half = np.array([L // 2 for L in LEVELS * K])
+    signal = np.asarray(bound(channels, LEVELS * K)) / half
+  left = [np.mean((signal - latent) ** 2) for latent in coarse]
+  np.testing.assert_allclose(metrics["residual_energy"], left, 1e-3)
+  expected = 10 * np.log10(np.mean(signal**2) / left)
+  np.testing.assert_allclose(metrics["snr_db"], expected, atol=0.01)
+
+
+def test_snr_is_finite_without_a_signal_or_without_noise():
+  snr = snr_db(jnp.array(0.0), jnp.array([0.0, 1.0]))
+  assert np.isfinite(snr).all() and snr[0] == 0 > snr[1]
+  assert np.isfinite(snr_db(jnp.array(1.0), jnp.zeros(1))).all()
 
 
 @pytest.mark.parametrize("name", ["factorized_rvq", "ema_rvq", "simvq"])
@@ -212,7 +247,7 @@ def test_each_has_what_a_codec_and_its_statistics_ask(name, variables, z_BxTxD):
   assert codec.spec == TokenSpec(K, size, hop=10, sample_rate=1000)
   quantized = jax.jit(quantizer.apply)(variables[name], z_BxTxD)
   assert set(quantized.losses) <= {"commitment", "codebook"}
-  assert {"perplexity", "usage"} <= set(quantized.metrics)
+  assert {"perplexity", "usage", "snr_db"} <= set(quantized.metrics)
   counts = code_counts(quantized.codes_BxTxK, size)
   assert counts.sum(1).tolist() == [B * T] * K  # no code is out of range
   np.testing.assert_allclose(quantized.metrics["usage"], (counts > 0).mean(1), 1e-6)

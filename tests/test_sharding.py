@@ -137,6 +137,7 @@ CODECS = (
   "encodec_48khz",
   "dac_16khz",
   "encodecq_vocos",
+  "semantic_vocos",
   "simvq_vocos",
   "vocos_mel_24khz",
 )

@@ -66,6 +66,25 @@ def test_what_else_rows_differ_in_is_told(part, field, value, message):
     _check(configs)
 
 
+def test_rows_may_have_other_frame_rates_at_the_same_bitrate():
+  names = ("baseline", "baseline_25hz", "baseline_12.5hz", "simvq_vocos")
+  configs = _configs(*names, "single_vocos", "semantic_vocos")
+  configs["semantic_vocos"]["codec_train"] = CODEC_TRAIN | {"weights": {"distill": 1}}
+  *others, encoder = _check(configs)
+  assert others == [[], []]
+  assert any(line.startswith("tokens.frame_rate: 50.0 in baseline") for line in encoder)
+  configs["baseline_25hz"]["codec"]["quantizer"]["num_codebooks"] = 8
+  with pytest.raises(
+    grid.StudyError, match=r"tokens.kbps: 4.0 in .*; 2.0 in baseline_2"
+  ):
+    _check(configs)
+  configs["baseline_25hz"]["codec"]["quantizer"]["num_codebooks"] = 16
+  configs["again"] = fake_config("baseline_25hz")
+  configs["again"]["codec"]["decoder"]["strides"] = (8, 8, 2, 5)
+  with pytest.raises(grid.StudyError, match="seanet at 25 Hz.strides"):
+    _check(configs)
+
+
 def test_every_difference_in_training_is_told():
   configs = _configs("dac", "encodec")
   configs["encodec"]["codec_train"] = CODEC_TRAIN | {"steps": 9, "batch_size": 2}
@@ -112,6 +131,8 @@ def _load(file, argument):
   [
     ("", 3 * 8 * (1 + 2)),
     ("runlocal", 4 * (1 + 2)),
+    ("rows=quantizers", 3 * 6 * (1 + 2)),
+    ("runlocal,rows=rates", 3 * (1 + 2)),
     ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
   ],
 )

@@ -15,6 +15,7 @@ from jaxcodec.build.fields import (
   remat_mode,
 )
 from jaxcodec.build.optimizers import make_adamw
+from jaxcodec.build.semantic import distilled_features
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.discriminators import (
@@ -30,6 +31,7 @@ from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.quantizers.fsq import FSQ
+from jaxcodec.quantizers.semantic import SemanticRVQ
 from jaxcodec.quantizers.simvq import SimRVQ
 from jaxcodec.registry import Registry
 from jaxcodec.tasks.codec_gan import CodecGanTask
@@ -44,7 +46,13 @@ ENCODERS: Registry[Any] = Registry(
 )
 QUANTIZERS: Registry[Any] = Registry(
   "codec.quantizer.name",
-  {"factorized_rvq": FactorizedRVQ, "ema_rvq": EmaRVQ, "fsq": FSQ, "simvq": SimRVQ},
+  {
+    "factorized_rvq": FactorizedRVQ,
+    "ema_rvq": EmaRVQ,
+    "fsq": FSQ,
+    "semantic_rvq": SemanticRVQ,
+    "simvq": SimRVQ,
+  },
   ConfigError,
 )
 DECODERS: Registry[Any] = Registry(
@@ -193,7 +201,9 @@ def make_codec_task(
     raise ConfigError(f"{path}.task must be one of {sorted(_TASKS)}, got {kind!r}")
   if kind != "gan" and train.get("freeze"):
     raise ConfigError(f"{path}.freeze must be empty: {path}.task={kind!r} has none")
-  return _TASKS[kind](codec, train, path)
+  semantic = distilled_features(config, codec)
+  task = _TASKS[kind](codec, train, path)
+  return task if semantic is None else dataclasses.replace(task, semantic=semantic)
 
 
 def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:

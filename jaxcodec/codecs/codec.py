@@ -77,17 +77,25 @@ class Codec(nn.Module):
     return num_frames * self.encoder.hop - overlaps
 
   def __call__(
-    self, x_BxNxC, *, num_codebooks=None, train=False, frozen=()
+    self,
+    x_BxNxC,
+    *,
+    num_codebooks=None,
+    train=False,
+    frozen=(),
+    semantic_BxTxS=None,
   ) -> tuple[jax.Array, Quantized]:
     """Returns the audio's reconstruction (B, N, C) and the quantiser's result.
 
     In training, parts that are named in `frozen` run as they do outside of it: a
-    frozen quantiser drops no codebooks and updates none.
+    frozen quantiser drops no codebooks and updates none. A quantiser that learns from
+    semantic features of the frames is given `semantic_BxTxS`.
     """
     trained = {part: train and part not in frozen for part in ("encoder", "quantizer")}
     z_BxTxD, mask_BxT, gain_BxS = self._analyze(x_BxNxC, train=trained["encoder"])
+    taught = {} if semantic_BxTxS is None else {"semantic_BxTxS": semantic_BxTxS}
     quantized = self.quantizer(
-      z_BxTxD, num_codebooks=num_codebooks, train=trained["quantizer"]
+      z_BxTxD, num_codebooks=num_codebooks, train=trained["quantizer"], **taught
     )
     y_BxNxC = self._synthesize(
       quantized.z_BxTxD, mask_BxT, gain_BxS, num_codebooks=num_codebooks, train=train

@@ -7,6 +7,7 @@ from jax import lax
 from jaxcodec.nn.ops import first_argmax
 
 STATS = "vq_stats"  # collection of the codebooks that no gradient trains
+_LEAST_ENERGY = 1e-30  # so that its logarithm is finite
 
 
 def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
@@ -57,3 +58,9 @@ def perplexity(counts_KxV: jax.Array) -> jax.Array:
 def usage(counts_KxV: jax.Array) -> jax.Array:
   """Returns the fraction of each codebook's codes that occur, (K,)."""
   return jnp.mean(counts_KxV > 0, -1)
+
+
+def snr_db(energy: jax.Array, noise_K: jax.Array) -> jax.Array:
+  """Returns energy over noise in dB, (K,); finite where either is 0."""
+  energy, noise_K = (jnp.maximum(x, _LEAST_ENERGY) for x in (energy, noise_K))
+  return 10 * (jnp.log10(energy) - jnp.log10(noise_K))

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d
-from jaxcodec.quantizers.stack import CodebookStack
+from jaxcodec.quantizers.stack import CodebookStack, energies
 from jaxcodec.types import Quantized
 
 # Keeps the outermost values off the edges, where rounding could go either way.
@@ -82,14 +82,32 @@ class FSQ(CodebookStack):
     B, T = z_BxTxD.shape[:2]
     with jax.default_matmul_precision("highest"):
       bounded = self.project_in(z_BxTxD.astype(jnp.float32))
-    bounded = bounded.reshape(B, T, self.num_codebooks, -1)[:, :, :K]
-    bounded = bound(bounded, self.levels)
+    every = bound(bounded.reshape(B, T, self.num_codebooks, -1), self.levels)
+    bounded = every[:, :, :K]
     rounded = bounded + lax.stop_gradient(jnp.round(bounded) - bounded)
     keep_BxK = jnp.arange(K)[None] < self.used(B, K, train)[:, None]
     digits = jnp.round(bounded).astype(jnp.int32) + _row(self._half)
     codes_BxTxK = jnp.sum(digits * _row(self._basis), -1)
     kept = rounded * keep_BxK.reshape(B, 1, K, 1)
-    return Quantized(self._latent(kept), codes_BxTxK, {}, self.metrics(codes_BxTxK))
+    metrics = self.metrics(codes_BxTxK) | self._energies(every, rounded)
+    return Quantized(self._latent(kept), codes_BxTxK, {}, metrics)
+
+  def _energies(self, bounded, rounded):
+    """Returns `stack.energies` of the channels: what is unused counts as noise.
+
+    The latent's own noise says nothing, as the projection back isn't trained to give
+    the latent.
+
+    Args:
+      bounded: channels of all groups before rounding, (B, T, num_codebooks, d).
+      rounded: those of the groups in use, (B, T, K, d).
+    """
+    K, half = rounded.shape[2], _row(self._half.astype(np.float32))
+    bounded, rounded = (lax.stop_gradient(x) / half for x in (bounded, rounded))
+    error_K = jnp.mean((rounded - bounded[:, :, :K]) ** 2, (0, 1, 3))
+    unused = jnp.cumsum(jnp.mean(bounded**2, (0, 1, 3))[::-1])[::-1]
+    unused_K = jnp.pad(unused, (0, 1))[1 : K + 1]  # of the groups after each
+    return energies(bounded, (jnp.cumsum(error_K) + unused_K) / self.num_codebooks)
 
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer groups than K give a coarser one."""

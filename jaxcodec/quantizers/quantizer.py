@@ -44,7 +44,9 @@ class Quantizer(Protocol):
     The latent that it gives, (B, T, D) float32, equals `decode` of its codes, int32
     (B, T, num_codebooks), and lets gradients through to `z_BxTxD`. Losses are scalars
     named `commitment` or `codebook`; a quantiser may have none of them. Metrics are of
-    the batch, each (num_codebooks,) or a scalar: at least `perplexity` and `usage`.
+    the batch, each (num_codebooks,) or a scalar: at least `perplexity` and `usage`,
+    and where it means something `snr_db` of the latent by the first codebooks up to
+    each (see `stack.energies`).
 
     Raises:
       ValueError: num_codebooks is not between 1 and K.

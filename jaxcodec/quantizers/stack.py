@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.quantizers.codebook import code_counts, perplexity, usage
+from jaxcodec.quantizers.codebook import code_counts, perplexity, snr_db, usage
 from jaxcodec.types import Quantized
 
 _PER = ("item", "batch")
@@ -68,6 +68,21 @@ class CodebookStack(nn.Module):
     return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}
 
 
+def energies(z_BxTxD: jax.Array, left_K: jax.Array) -> dict[str, jax.Array]:
+  """Returns the metrics of what each level leaves over of a latent.
+
+  Args:
+    z_BxTxD: the latent.
+    left_K: mean square of what remains of it after each level, of all items.
+
+  Returns:
+    `residual_energy` (K,), which is `left_K`, and `snr_db` (K,), dB: the latent's mean
+    square over it. Of a batch, so that silent frames count as little as they sound.
+  """
+  energy = jnp.mean(lax.stop_gradient(z_BxTxD) ** 2)
+  return {"residual_energy": left_K, "snr_db": snr_db(energy, left_K)}
+
+
 class Level(NamedTuple):
   """What one level of a residual stack gives.
 
@@ -111,9 +126,17 @@ class ResidualStack(CodebookStack):
       ValueError: num_codebooks is not between 1 and K.
     """
     K = self.checked(num_codebooks)
+    return self.quantize(z_BxTxD, self.used(z_BxTxD.shape[0], K, train), K, train)
+
+  def quantize(
+    self, z_BxTxD: jax.Array, used_B: jax.Array, K: int, train: bool
+  ) -> Quantized:
+    """Quantises latents by the first K levels, of which item b uses `used_B[b]`.
+
+    An item may use none: its quantised latent is then 0, and its losses are too.
+    """
     z_BxTxD = residual = z_BxTxD.astype(jnp.float32)
-    used_B = self.used(z_BxTxD.shape[0], K, train)
-    total, codes, losses = 0.0, [], {}
+    total, codes, losses, left = 0.0, [], {}, []
     found_BxTxK = None if train else self.search_codes(z_BxTxD, K)
     for k in range(K):
       keep_B = (k < used_B).astype(jnp.float32)
@@ -122,16 +145,20 @@ class ResidualStack(CodebookStack):
       residual = residual - level.output_BxTxD
       total = total + level.output_BxTxD * keep_B.reshape(-1, 1, 1)
       codes.append(level.codes_BxT)
+      left.append(jnp.mean(lax.stop_gradient(residual) ** 2))
       for name, loss_B in level.losses.items():
         losses[name] = losses.get(name, 0.0) + loss_B * keep_B
     if self.spans_levels:
       # Adds zero, whose gradient is one: `decode` of the codes gives the same bits.
-      total = total + (z_BxTxD - lax.stop_gradient(z_BxTxD))
+      passes = (used_B > 0).reshape(-1, 1, 1)
+      total = total + passes * (z_BxTxD - lax.stop_gradient(z_BxTxD))
     if self.loss_reduction == "mean":
-      losses = {name: loss_B / used_B for name, loss_B in losses.items()}
+      levels_B = jnp.maximum(used_B, 1)
+      losses = {name: loss_B / levels_B for name, loss_B in losses.items()}
     codes_BxTxK = jnp.stack(codes, -1)
     losses = {name: loss_B.mean() for name, loss_B in losses.items()}
-    return Quantized(total, codes_BxTxK, losses, self.metrics(codes_BxTxK))
+    metrics = self.metrics(codes_BxTxK) | energies(z_BxTxD, jnp.stack(left))
+    return Quantized(total, codes_BxTxK, losses, metrics)
 
   def search_codes(self, z_BxTxD: jax.Array, K: int) -> jax.Array | None:
     """Returns codes (B, T, K) that are better than each level's own choice, or None.

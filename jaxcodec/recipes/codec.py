@@ -16,6 +16,12 @@ def full(config: ConfigDict, name: str) -> None:
   if config.codec.encoder.name == "magnitude":
     codec_magnitude.full(config)
     return
+  _full_gan(config)
+  if config.codec.quantizer.name == "semantic_rvq":
+    config.codec_train.weights.distill = 1.0
+
+
+def _full_gan(config):
   config.codec_train = base.training(
     steps=400_000,
     batch_size=72,

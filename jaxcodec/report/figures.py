@@ -112,7 +112,8 @@ def codebook_bars(values: list[float], *, label: str, top: float) -> str:
     bars = axes.bar(books, values, color=ACCENT, width=0.7)
     if len(values) <= 12:
       axes.bar_label(bars, [f"{v:.3g}" for v in values], fontsize=8, color=INK)
-    axes.set(xlabel="codebook", ylabel=label, ylim=(0, top * 1.1), xticks=books)
+    ends = 1.1 * min(0, *values), 1.1 * top
+    axes.set(xlabel="codebook", ylabel=label, ylim=ends, xticks=books)
     axes.grid(visible=False, axis="x")
     return svg(figure)
 

@@ -48,6 +48,11 @@ class HubertFeatures:
       raise ValueError(f"layer must be in 0..{self.model.depth}, got {self.layer}")
 
   @property
+  def width(self) -> int:
+    """Features a frame."""
+    return self.model.width
+
+  @property
   def config(self) -> dict[str, Any]:
     """What decides the features, as plain data."""
     fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -52,6 +52,11 @@ class Mfcc:
       )
 
   @property
+  def width(self) -> int:
+    """Features a frame."""
+    return 2 * self.num_coefs
+
+  @property
   def config(self) -> dict[str, Any]:
     """What decides the features, as plain data."""
     return dataclasses.asdict(self)

@@ -20,6 +20,11 @@ _OF_ALL_SLMS = (
   ("generate", "max_seconds"),
 )
 _OF_A_SLM = ("slm", "slm_train", "generate", "text")
+# Fields of the codec's parts that rows of another frame rate must have otherwise.
+_OF_A_RATE = {
+  "quantizer": ("num_codebooks", "codebook_size"),
+  "decoder": ("hop", "n_fft", "strides"),
+}
 # Fields of `codec_train` that say which tokens a decoder is trained for.
 _TOKENS = ("freeze", "init_from")
 _ABSENT = "(absent)"
@@ -32,7 +37,8 @@ class Differences(NamedTuple):
     training: fields outside of the codec, such as data, steps and losses.
     codec: fields of the codec that are no part's own, such as quantiser dropout, and
       those of parts of the same kind.
-    encoder: fields of the encoder, which some systems of the paper have their own of.
+    encoder: fields of the encoder, which some systems of the paper have their own of,
+      and the frame rate, which comes with its strides.
   """
 
   training: list[str]
@@ -43,7 +49,7 @@ class Differences(NamedTuple):
 def check_matched(
   configs: Mapping[str, Config], specs: Mapping[str, Mapping[str, Any]]
 ) -> Differences:
-  """Compares rows, and accepts no difference but those of encoders.
+  """Compares rows, and accepts no difference but those of encoders and frame rates.
 
   Args:
     configs: each row's config, by the row's name.
@@ -65,16 +71,19 @@ def compare(
   """Returns every field in which rows differ besides quantiser and decoder.
 
   Quantisers are compared in the fields that both have, decoders with others of their
-  kind. Configs of rows that aren't done yet should have the defaults of parts written
-  out, as `build.codec.with_defaults` does.
+  kind. Rows of different frame rates must have one bitrate; fields that follow from the
+  rate, such as the number of codebooks, are compared among rows of the same. Configs of
+  rows that aren't done yet should have the defaults of parts written out, as
+  `build.codec.with_defaults` does.
 
   Args:
     configs, specs: see `check_matched`.
   """
   training = {name: dict(_training(c, specs[name])) for name, c in configs.items()}
-  codec = {name: dict(_codec(c)) for name, c in configs.items()}
+  codec = {name: dict(_codec(c, specs[name])) for name, c in configs.items()}
   encoder = {
     name: dict(flatten(dict(c["codec"].get("encoder", {})), "codec.encoder"))
+    | {"tokens.frame_rate": specs[name]["frame_rate"]}
     for name, c in configs.items()
   }
   return Differences(
@@ -87,6 +96,11 @@ def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, An
     section = dict(config.get(name) or {})
     if name == "codec_train":
       section = {k: v for k, v in section.items() if k not in _TOKENS}
+      weights = dict(section.get("weights", {}))
+      # Of a loss that some quantisers alone have.
+      taught = {k: weights.pop(k) for k in ("distill",) if k in weights}
+      yield from _scoped("codec_train.weights", taught)
+      section["weights"] = weights
     yield from flatten(section, name)
   for section, field in _OF_ALL_SLMS:
     yield f"{section}.{field}", config[section].get(field)
@@ -94,17 +108,24 @@ def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, An
   for name in _OF_A_SLM:
     yield from _scoped(f"{name} of {slm}", config.get(name) or {})
   yield "tokens.kbps", round(spec["bitrate"] / 1000, 6)
-  for field in ("frame_rate", "num_codebooks"):
-    yield f"tokens.{field}", spec[field]
+  yield from _scoped(
+    f"tokens at {spec['frame_rate']:g} Hz", {"num_codebooks": spec["num_codebooks"]}
+  )
 
 
-def _codec(config: Config) -> Iterator[tuple[str, Any]]:
+def _codec(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
   codec = config["codec"]
   for field in ("sample_rate", "segments", "normalize", "dtype"):
     yield f"codec.{field}", codec.get(field)
   quantizer = {k: v for k, v in codec["quantizer"].items() if k != "name"}
-  yield from _scoped("codec.quantizer", quantizer)
-  yield from _scoped(f"codec.decoder of {decoder_kind(codec)}", codec["decoder"])
+  scopes = (
+    ("quantizer", "codec.quantizer", quantizer),
+    ("decoder", f"codec.decoder of {decoder_kind(codec)}", codec["decoder"]),
+  )
+  for part, scope, fields in scopes:
+    of_rate = {k: fields[k] for k in _OF_A_RATE[part] if k in fields}
+    yield from _scoped(scope, {k: v for k, v in fields.items() if k not in of_rate})
+    yield from _scoped(f"{scope} at {spec['frame_rate']:g} Hz", of_rate)
 
 
 def _scoped(scope: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jaxcodec.stats.bootstrap import Aligned
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+_CODEBOOKS = 8
 GENERATED = ("naturalness", "intelligibility", "speaker")
 
 
@@ -34,8 +35,14 @@ class Evidence(NamedTuple):
 
 
 def quantizer_kind(codec: Mapping[str, Any]) -> str:
-  """Returns the quantiser's name in tables, of a codec's config."""
-  return codec["quantizer"]["name"].removesuffix("_rvq")
+  """Returns the quantiser's name in tables, of a codec's config.
+
+  One with another number of codebooks than the study's eight, as codecs of other frame
+  rates have, is another quantiser: `ema_16`.
+  """
+  name = codec["quantizer"]["name"].removesuffix("_rvq")
+  books = codec["quantizer"].get("num_codebooks", _CODEBOOKS)
+  return name if books == _CODEBOOKS else f"{name}_{books}"
 
 
 def decoder_kind(codec: Mapping[str, Any]) -> str:

@@ -40,9 +40,9 @@ class CodecGanTask:
     codec: maps (B, N, 1) to its reconstruction and a `Quantized`.
     discriminator: maps (B, N) to feature maps; has `loss_weights`.
     opt, disc_opt: the two optimisers, schedules included.
-    weights: of the terms of the codec's loss, named as in LOSSES. The terms `codebook`
-      and `commitment` exist only if the quantiser gives them, `waveform` only if it has
-      a weight.
+    weights: of the terms of the codec's loss, named as in LOSSES. The terms `codebook`,
+      `commitment` and `distill` exist only if the quantiser gives them, `waveform` only
+      if it has a weight.
     mel_scales: (n_fft, mel bands) of each scale of the mel loss.
     adversarial_start: step from which the discriminators take part; infinity if they
       never do. A step that has to find out which side of it it is on has a condition,
@@ -58,10 +58,12 @@ class CodecGanTask:
     freeze: parts of the codec, "encoder" or "quantizer" or both, that keep their bits.
       With both, the codec's tokens stay what they are, and the rest learns to speak
       them.
+    semantic: features of audio that the quantiser is taught; see `SemanticRVQ`. The
+      compiled step has their weights, if they have any, as constants.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
-  OPTIONAL_LOSSES: ClassVar = ("waveform",)
+  OPTIONAL_LOSSES: ClassVar = ("waveform", "distill")
 
   codec: nn.Module
   discriminator: nn.Module
@@ -77,6 +79,7 @@ class CodecGanTask:
   balancer: losses.Balancer | None = None
   accumulate: int = 1
   freeze: tuple[str, ...] = ()
+  semantic: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
@@ -173,7 +176,7 @@ class CodecGanTask:
 
     def generate(trained):
       inputs = {**frozen, **trained}, collections, batch["audio_BxN"], rng
-      return codec_run.run(self.codec, *inputs, self.freeze)
+      return codec_run.run(self.codec, *inputs, self.freeze, self.semantic)
 
     made, pullback, aux = jax.vjp(generate, trained, has_aux=True)
     return _Generated(*made, pullback, *aux)
@@ -243,7 +246,8 @@ class CodecGanTask:
   @property
   def _output_terms(self):
     """Names of the loss' terms that depend on the codec's output."""
-    return [n for n in self.weights if n not in ("codebook", "commitment")]
+    of_vq = ("codebook", "commitment", "distill")
+    return [name for name in self.weights if name not in of_vq]
 
   def _is_adversarial(self, state):
     """Whether the discriminators take part in this step: always, never, or traced."""

@@ -1,11 +1,12 @@
 """Runs a codec in training, whole or with parts that keep their bits."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn import partition
@@ -18,6 +19,7 @@ def run(
   audio_BxN: jax.Array,
   rng: jax.Array,
   freeze: Sequence[str] = (),
+  semantic: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> tuple[tuple[jax.Array, dict[str, jax.Array]], tuple[dict[str, jax.Array], Any]]:
   """Reconstructs crops.
 
@@ -32,12 +34,17 @@ def run(
     audio_BxN: the crops.
     rng: of the quantiser's dropout, or of the number of codebooks.
     freeze: its frozen parts, "encoder" or "quantizer" or both.
+    semantic: features (B, T, S) of audio (B, N) and its lengths (B,), which the
+      quantiser is taught unless it is frozen.
 
   Returns:
     (the reconstruction (B, N), the quantiser's losses), (metrics, new collections).
   """
   variables = {"params": partition.whole(params), **collections}
-  frozen = {"frozen": tuple(freeze)} if freeze else {}
+  given = {"frozen": tuple(freeze)} if freeze else {}
+  if semantic is not None and "quantizer" not in freeze:
+    length_B = jnp.full(audio_BxN.shape[:1], audio_BxN.shape[1])
+    given["semantic_BxTxS"] = lax.stop_gradient(semantic(audio_BxN, length_B))
 
   def apply(num_codebooks=None):
     options = {"num_codebooks": num_codebooks} if num_codebooks else {}
@@ -48,7 +55,7 @@ def run(
       rngs={"quantizer": rng},
       mutable=list(collections),
       **options,
-      **frozen,
+      **given,
     )
     return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
 

@@ -49,7 +49,7 @@ def render_html(contents: WorkdirContents) -> str:
     articles=articles,
     articles_left=len(contents.utterances) - len(articles),
     curves=_curves(contents.curves),
-    codebook_bars=_codebook_bars(results),
+    codebook_bars=_codebook_bars(results, contents.curves.get("codec", {})),
     codebook_size=results["token_spec"]["codebook_size"],
     utterance_tables=measures.utterance_tables(results),
     command=record["command"],
@@ -96,14 +96,27 @@ def _curves(curves: Mapping[str, Any]) -> dict[str, list[html.Picture]]:
   return pictures
 
 
-def _codebook_bars(results: Mapping[str, Any]) -> list[html.Picture]:
-  size = results["token_spec"]["codebook_size"]
+def _codebook_bars(
+  results: Mapping[str, Any], curves: Mapping[str, Any]
+) -> list[html.Picture]:
+  """Returns bars of what is known of each codebook.
+
+  Codecs of earlier revisions and those that weren't trained have no `snr_db`.
+  """
+  size, measured = results["token_spec"]["codebook_size"], results["reconstruction"]
+  bars = [
+    (name, label, top, measured.get(name, {}).get("per_codebook"))
+    for name, label, top in (
+      ("codebook_usage", "share of entries used", 1.0),
+      ("codebook_perplexity", "perplexity (codes)", float(size)),
+    )
+  ]
+  if "eval/snr_db" in curves:
+    last = curves["eval/snr_db"][1][-1].tolist()
+    bars.append(("snr_db", "held-out SNR of the latent (dB)", max(1.0, *last), last))
   pictures = []
-  for name, label, top in (
-    ("codebook_usage", "share of entries used", 1.0),
-    ("codebook_perplexity", "perplexity (codes)", float(size)),
-  ):
-    if values := results["reconstruction"].get(name, {}).get("per_codebook"):
+  for name, label, top, values in bars:
+    if values:
       alt = f"{name} of each codebook: " + ", ".join(f"{v:.3g}" for v in values)
       pictures.append(html.Picture(codebook_bars(values, label=label, top=top), alt))
   return pictures
