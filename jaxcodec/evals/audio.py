@@ -52,15 +52,17 @@ def prepare_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns a clip's reference and audio, checked, resampled, and of equal length.
 
-  If their lengths differ by MAX_LENGTH_DIFFERENCE_S at most, the longer one is cut.
+  A delay of the audio is undone first. If their lengths then differ by
+  MAX_LENGTH_DIFFERENCE_S at most, the longer one is cut.
 
   Raises:
     MetricFailed: see `prepare`; or the lengths differ by more.
   """
-  reference = prepare(
-    clip.reference, clip, "reference", rate=rate, min_seconds=min_seconds
-  )
-  audio = prepare(clip.audio, clip, "audio", rate=rate, min_seconds=min_seconds)
+  reference, audio = clip.reference, clip.audio
+  if clip.delay and reference is not None:
+    reference, audio = align(reference, audio, clip.delay)
+  reference = prepare(reference, clip, "reference", rate=rate, min_seconds=min_seconds)
+  audio = prepare(audio, clip, "audio", rate=rate, min_seconds=min_seconds)
   difference = abs(len(reference) - len(audio)) / rate
   if difference > MAX_LENGTH_DIFFERENCE_S:
     raise MetricFailed(
@@ -69,6 +71,20 @@ def prepare_pair(
     )
   length = min(len(reference), len(audio))
   return reference[:length], audio[:length]
+
+
+def align(
+  reference_N: np.ndarray, audio_N: np.ndarray, delay: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Cuts off what has no counterpart where audio is `delay` samples late, or early.
+
+  By what else their lengths differ, they still do; without a delay they don't change.
+  """
+  if delay < 0:
+    audio_N, reference_N = align(audio_N, reference_N, -delay)
+    return reference_N, audio_N
+  audio_N = audio_N[delay:]
+  return reference_N[: max(len(audio_N), len(reference_N) - delay)], audio_N
 
 
 def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent, MetricFailed, Score
+from jaxcodec.progress import Progress
 
 
 class Loaded(NamedTuple):
@@ -83,6 +84,14 @@ def evaluate(
   return SetMeasures(summary, rows)
 
 
+def evaluate_shown(
+  name: str, clips: Sequence[EvalClip], metrics: Sequence[Metric]
+) -> SetMeasures:
+  """As `evaluate`, of the set of that name, and shows the progress."""
+  with Progress(len(clips), f"measure {name}", unit="clips") as progress:
+    return evaluate(clips, metrics, progress=lambda done, total: progress.update())
+
+
 def score_clip(
   clip: EvalClip, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Any], dict[str, Score]]:
@@ -124,7 +133,7 @@ def ground_truth(clips: Sequence[EvalClip]) -> list[EvalClip]:
   """Returns the clips with their references as audio: what a perfect system outputs."""
   return [
     dataclasses.replace(
-      clip, audio=clip.reference, codes_TxK=None, failed=None, wavs={}
+      clip, audio=clip.reference, codes_TxK=None, delay=0, failed=None, wavs={}
     )
     for clip in clips
     if clip.reference is not None

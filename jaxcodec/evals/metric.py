@@ -61,6 +61,9 @@ class EvalClip:
     prompt: other speech of the speaker whom `audio` should sound like.
     codes_TxK: the codec's codes of this utterance.
     bits: the size of the coded audio, for a codec without a token spec.
+    delay: samples by which `audio` is later than `reference`, which comparisons of the
+      two undo; None where it was looked for and not found. Codecs and language models
+      of an experiment have none.
     failed: why every metric fails, e.g. nothing was generated.
     wavs: where its sound files are, relative to the work directory, by kind: one of
       `original`, `reconstruction`, `generated`. Recorded in the utterance's row.
@@ -75,6 +78,7 @@ class EvalClip:
   prompt: np.ndarray | None = None
   codes_TxK: np.ndarray | None = None
   bits: int | None = None
+  delay: int | None = 0
   failed: str | None = None
   wavs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -132,6 +136,8 @@ class Metric(abc.ABC):
     better: "higher", "lower", or "" where neither is better.
     measures: its definition in one sentence, for the report.
     packages: its pip requirements.
+    needs: what it has no value without, beside the audio: `reference` (in time with
+      it), `prompt` and `text` of a clip, `spec` and `utmos` of the settings.
     of_codes: whether it measures a codec's codes, of which there are none in the
       recordings and in what another codec made.
     of_the_set: whether `summarise` gives something else than the mean of the
@@ -143,6 +149,7 @@ class Metric(abc.ABC):
   better: str = ""
   measures: str = ""
   packages: tuple[str, ...] = ()
+  needs: tuple[str, ...] = ()
   of_codes: bool = False
   of_the_set: bool = False
 

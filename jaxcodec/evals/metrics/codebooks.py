@@ -19,6 +19,8 @@ from jaxcodec.stats import means
 class SpecMetric(Metric):
   """A metric that needs the codec's token spec."""
 
+  needs = ("spec",)
+
   def __init__(self, spec: Spec):
     self._spec = spec
 

@@ -24,6 +24,7 @@ class ErrorRate(Metric):
 
   unit = ""
   better = "lower"
+  needs = ("text",)
   units_of: str
 
   def __init__(self, model: str = asr.DEFAULT, *, threads: int = 1):

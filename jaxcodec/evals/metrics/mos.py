@@ -118,6 +118,7 @@ class Utmos(Metric):
   unit = "MOS"
   better = "higher"
   packages = ("torch",)
+  needs = ("utmos",)
 
   def __init__(self, path: str | None):
     """Sets the model's file, which `load` reads.

@@ -64,6 +64,7 @@ class F0Error(PitchMetric):
     "Root mean square difference of F0 and the original's, over frames that are voiced"
     " in both; an octave is 1200 cents."
   )
+  needs = ("reference",)
 
   def score(self, clip: EvalClip) -> Score:
     reference, audio = self.pair(clip)
@@ -81,6 +82,7 @@ class VoicingError(PitchMetric):
     "Share of frames that are voiced in the original or in the audio but not in both,"
     " among all frames."
   )
+  needs = ("reference",)
 
   def score(self, clip: EvalClip) -> Score:
     reference, audio = self.pair(clip)
@@ -95,6 +97,7 @@ class F0FromPrompt(PitchMetric):
     "Distance of the audio's median F0 from its prompt's, over voiced frames; that of"
     " the originals is what a voice varies by."
   )
+  needs = ("prompt",)
 
   def score(self, clip: EvalClip) -> Score:
     medians = []

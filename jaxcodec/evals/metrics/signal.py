@@ -17,6 +17,7 @@ class PesqWb(Metric):
   better = "higher"
   measures = "Wideband PESQ (ITU-T P.862.2) against the original, 1.04 to 4.64."
   packages = ("pesq>=0.0.4",)
+  needs = ("reference",)
 
   def load(self):
     (self._pesq,) = self.require("pesq")
@@ -34,6 +35,7 @@ class Stoi(Metric):
   better = "higher"
   measures = "Short-time objective intelligibility against the original, up to 1."
   packages = ("pystoi>=0.4",)
+  needs = ("reference",)
 
   def load(self):
     (self._pystoi,) = self.require("pystoi")
@@ -60,6 +62,7 @@ class SiSdr(Metric):
   unit = "dB"
   better = "higher"
   measures = "Scale-invariant signal-to-distortion ratio at the audio's own rate."
+  needs = ("reference",)
 
   def score(self, clip: EvalClip) -> Score:
     reference, audio = prepare_pair(clip, rate=clip.sample_rate, min_seconds=0.05)
@@ -82,6 +85,7 @@ class MelDistance(Metric):
     " window, hop 256, 0 Hz to half the rate, floor 1e-5) at the audio's own rate."
   )
   packages = ("librosa>=0.11,<2",)
+  needs = ("reference",)
 
   def load(self):
     self.require("librosa")

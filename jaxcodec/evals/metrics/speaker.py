@@ -15,6 +15,7 @@ class SpeakerSimilarity(Metric):
 
   name = "speaker_similarity"
   better = "higher"
+  needs = ("prompt",)
 
   def __init__(self, model: str = speaker.DEFAULT, *, threads: int = 1):
     """Chooses the model.
