@@ -203,6 +203,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# Where the published weights of presets are: repositories on the Hugging Face Hub.
+PUBLISHED: dict[str, str] = {
+  "encodec_24khz": "facebook/encodec_24khz",
+  "encodec_48khz": "facebook/encodec_48khz",
+  "dac_16khz": "descript/dac_16khz",
+  "dac_24khz": "descript/dac_24khz",
+  "dac_44khz": "descript/dac_44khz",
+  "vocos_mel_24khz": "charactr/vocos-mel-24khz",
+  "vocos_encodec_24khz": "charactr/vocos-encodec-24khz",
+}
+
 # The study's decoders, by their names in its tables.
 DECODERS: dict[str, dict[str, Any]] = {
   "seanet": _seanet(0)["decoder"],

@@ -226,14 +226,17 @@ def test_load(tmp_path, monkeypatch):
     loaded = jaxcodec.load(*arguments)
     assert loaded.fingerprint == weights.token_fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
-  with pytest.warns(UserWarning, match="tiny has random weights"):
-    assert jaxcodec.load("tiny").sample_rate == RATE
+  for name in ("tiny", "wide"):
+    assert jaxcodec.load(name, "random").sample_rate == RATE
   plain, damaged = tmp_path / "plain.safetensors", tmp_path / "damaged.safetensors"
   weights.save_params(plain, variables)
   damaged.write_bytes(file.read_bytes()[:-50])
   for arguments, error, message in (
     ((), ValueError, "name a preset or weights; with weights: .*demo.*tiny"),
-    (("huge",), ValueError, "huge"),
+    (("huge",), ValueError, "no codec 'huge'; with weights: .*published: .*dac_16khz"),
+    (("tiny",), ValueError, "no weights of tiny are published: .*weights='random'"),
+    ((None, "random"), ValueError, "weights='random' needs a preset"),
+    (("huge", "random"), ValueError, "there is no codec 'huge'"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
     ((None, original), ValueError, "original.pth does not say which codec"),
@@ -261,8 +264,7 @@ def test_a_vocoder_has_features_and_audio(monkeypatch):
     ),
   )
   monkeypatch.setitem(PRESETS, "vocoder", small)
-  with pytest.warns(UserWarning, match="random weights"):
-    assert jaxcodec.load("vocoder").sample_rate == RATE
+  assert jaxcodec.load("vocoder", "random").sample_rate == RATE
   vocoder = make_preset("vocoder")
   variables = jax.jit(vocoder.init)(jax.random.key(1), silence(vocoder))
   model = VocoderModel(vocoder, variables)

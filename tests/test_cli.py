@@ -8,6 +8,7 @@ from api_helpers import RATE, K
 
 from jaxcodec import api, token_file
 from jaxcodec.cli.main import main
+from jaxcodec.presets import PRESETS
 from jaxcodec.types import Tokens
 
 FILES = {  # name: (samples, channels, rate)
@@ -122,12 +123,34 @@ def test_bad_files_stop_or_are_skipped(encoded, weights, tmp_path, capsys):
   assert "no usable file; the first: " in capsys.readouterr().err
 
 
-def test_weights_are_needed_but_for_the_demo(tmp_path, capsys):
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ([], "name a preset or weights; with weights: "),
+    (["--preset", "baseline"], "no weights of baseline are published"),
+    (["--weights", "random"], "weights='random' needs a preset"),
+    (["--preset", "vocoder", "--weights", "random"], "vocoder is a vocoder"),
+  ],
+)
+def test_which_weights_must_be_said(tmp_path, capsys, monkeypatch, options, message):
+  mel = dict(n_fft=16, hop=4, n_mels=5, padding="center")
+  decoder = dict(mel, name="vocos", width=8, mlp_width=16, depth=1)
+  del decoder["n_mels"]
+  config = dict(sample_rate=RATE, mel=mel, decoder=decoder)
+  monkeypatch.setitem(PRESETS, "vocoder", config)
   soundfile.write(tmp_path / "a.wav", np.zeros(800), 16_000)
-  command = ["encode", str(tmp_path / "a.wav"), "--preset", "dac_16khz"]
+  command = ["encode", str(tmp_path / "a.wav"), *options]
   assert main([*command, "--out", str(tmp_path / "out")]) == 2
-  assert "--weights is missing" in capsys.readouterr().err
+  assert message in capsys.readouterr().err
   assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_had_for_the_asking(tmp_path, monkeypatch):
+  monkeypatch.setitem(PRESETS, "tiny", api_helpers.CONFIG)
+  soundfile.write(tmp_path / "a.wav", np.zeros(800), RATE)
+  command = ["encode", str(tmp_path / "a.wav"), "--preset", "tiny"]
+  assert not main([*command, "--weights", "random", "--out", str(tmp_path / "out")])
+  assert Tokens.load(tmp_path / "out" / "a.jxc").codes_BxTxK.shape == (1, 400, K)
 
 
 def test_tokens_of_other_weights(encoded, weights, tmp_path, capsys):

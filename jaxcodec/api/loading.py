@@ -1,21 +1,18 @@
-"""Makes a codec from a preset's name and a file of weights."""
+"""Makes a codec from a name, and weights that lie here or on the Hugging Face Hub."""
 
-import json
-import pathlib
-import warnings
 from typing import Any
 
 import jax
 
 from jaxcodec import files, porting, shipped
+from jaxcodec.api import sources
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.vocoder_model import VocoderModel
 from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import silence, variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
-from jaxcodec.presets import PRESETS
-from jaxcodec.weights import FILE, is_params, load_metadata, load_params, params_file
+from jaxcodec.weights import FILE, load_params
 
 # A DAC of 0.7 M parameters.
 DEMO = "demo_16khz"
@@ -28,16 +25,22 @@ def load(
   """Loads a codec, or a vocoder, with its weights.
 
   Args:
-    preset: a name in `jaxcodec.presets`, or of a codec that comes with the package and
-      needs no weights (see `jaxcodec.shipped`). Not needed for weights whose file holds
-      their config, as an experiment's does.
+    preset: the codec's name: one that comes with the package (see `jaxcodec.shipped`),
+      one in `jaxcodec.presets`, or a repository of the Hugging Face Hub, `user/repo` or
+      `hf://user/repo@revision`. Not needed for weights that say what they are of, as an
+      experiment's do.
     weights: `params.safetensors`, the work directory of an experiment, a checkpoint of
-      the original, or the name of a codec that comes with the package. None gives a
-      preset random weights, with a warning.
+      the original, a repository, or the name of a codec that has weights. None is the
+      preset's own, which are downloaded unless they came with the package or are in the
+      hub's cache. "random" draws new ones, which code noise.
 
   Raises:
-    FileNotFoundError: no such weights.
-    ValueError: an unknown preset, or weights that are damaged or do not fit it.
+    FileNotFoundError: no such weights or repository, or no network and not in the
+      cache; the message says what to put where.
+    PermissionError: the repository is gated.
+    OSError: the download broke off.
+    ValueError: an unknown preset, one without published weights, or weights that are
+      damaged or do not fit it.
   """
   codec, variables = load_variables(preset, weights)
   if isinstance(codec, Vocoder):
@@ -49,47 +52,32 @@ def load_variables(
   preset: str | None = None, weights: files.PathLike | None = None
 ) -> tuple[Codec | Vocoder, Any]:
   """Returns what `load` makes its model of: a module and its variables."""
-  if weights is None and preset is not None and preset in shipped.codecs():
-    weights, preset = shipped.ROOT / preset, None
+  if weights == sources.RANDOM:
+    return _random(preset)
   if weights is None:
-    codec = make_preset(_known_preset(preset))
-    warnings.warn(f"{preset} has random weights: it codes noise", stacklevel=3)
-    init = jax.jit(lambda key: codec.init(key, silence(codec)))
-    return codec, init(jax.random.key(0))
-  path = params_file(shipped.find(weights), "codec")
-  ours = is_params(path)
-  codec = make_preset(config_named(preset) or _config(path, ours))
-  if ours:
-    return codec, load_params(path, like=variable_shapes(codec))
-  return codec, porting.convert(path, codec)
+    if preset is None:
+      raise ValueError(f"name a preset or weights; {sources.names()}")
+    source = sources.published(preset)
+    preset = None
+  else:
+    source = sources.find(weights)
+  codec = make_preset(_config_of(preset) if preset else source.config())
+  if source.ours:
+    return codec, load_params(source.path, like=variable_shapes(codec))
+  return codec, porting.convert(source.path, codec, source.encodec_path(codec))
 
 
-def _known_preset(preset: str | None) -> str:
-  """Returns the preset; raises ValueError if there is none of that name."""
-  if preset is not None and preset in PRESETS:
-    return preset
-  names = f"with weights: {shipped.codecs()}; presets: {sorted(PRESETS)}"
+def _random(preset: str | None) -> tuple[Codec | Vocoder, Any]:
   if preset is None:
-    raise ValueError(f"name a preset or weights; {names}")
-  raise ValueError(f"there is no codec {preset!r}; {names}")
+    raise ValueError(f"weights={sources.RANDOM!r} needs a preset; {sources.names()}")
+  codec = make_preset(_config_of(preset))
+  init = jax.jit(lambda key: codec.init(key, silence(codec)))
+  return codec, init(jax.random.key(0))
 
 
-def config_named(preset: str | None) -> str | dict[str, Any] | None:
-  """Returns the preset, or the config of the codec that comes along by that name."""
-  if preset not in shipped.codecs():
-    return preset
-  return _config(shipped.ROOT / preset / FILE, ours=True)
-
-
-def _config(path: pathlib.Path, ours: bool) -> dict[str, Any]:
-  """Returns the codec's config in the header of the weights."""
-  metadata = load_metadata(path) if ours else {}
-  config = json.loads(metadata.get("config", "{}"))
-  if "sample_rate" in metadata:
-    config.setdefault("sample_rate", int(metadata["sample_rate"]))
-  if "sample_rate" not in config:
-    raise ValueError(
-      f"{path} does not say which codec it is of: name a preset, one of"
-      f" {sorted(PRESETS)}"
-    )
+def _config_of(preset: str) -> str | dict[str, Any]:
+  """Returns what a preset means; raises ValueError if it is none."""
+  config = sources.config_named(preset)
+  if config is None:
+    raise ValueError(f"there is no codec {preset!r}; {sources.names()}")
   return config

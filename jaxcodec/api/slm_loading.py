@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxcodec import files, shipped
+from jaxcodec import files, hub, shipped
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.text_to_speech import TextToSpeech
 from jaxcodec.api.voice_conversion import VoiceConverter
@@ -88,7 +88,7 @@ def load_slm(
     ValueError: something in it is damaged or does not belong to the rest, or a text
       front end, HuBERT's weights or code from outside is not there.
   """
-  folder = shipped.find(weights)
+  folder = hub.find(weights, "slm")
   for name in (_CONFIG, _SLM, _SPEC):
     _check_there(folder, name)
   config = _json(folder / _CONFIG, "config")

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import files, presets
-from jaxcodec.api.loading import config_named
+from jaxcodec.api import sources
 from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.porting import originals, probe, weight_norm_names
 from jaxcodec.porting.weights import export_torch, import_weights
-from jaxcodec.weights import BUFFERS, is_params, load_metadata, load_params, save_params
+from jaxcodec.weights import BUFFERS, load_metadata, load_params, save_params
 
 
 def convert_file(
@@ -29,8 +29,9 @@ def convert_file(
   """Converts published weights to a `params.safetensors`, or one of those back.
 
   Args:
-    source: published weights (see `readers`), or a `params.safetensors`.
-    preset: name or config of the codec; None if the source carries its config.
+    source: published weights (see `readers`) or a `params.safetensors`, as a path or by
+      the name of a preset or repository.
+    preset: name or config of the codec; None if the source says it.
     out: file to write, or a folder for Hugging Face's layout.
     layout: of what is written back, `original` or `huggingface`; None keeps the
       layout that the weights were read from.
@@ -41,19 +42,23 @@ def convert_file(
     Lines for the user: what was done and, with `verify`, what was measured.
 
   Raises:
-    FileNotFoundError, ValueError: naming the file; nothing is written then.
+    OSError, ValueError: naming the file; nothing is written then.
   """
-  preset = config_named(preset) if isinstance(preset, str) else preset
-  if is_params(source):
-    return _export(source, preset, pathlib.Path(out), layout, verify)
-  if preset is None or layout is not None:
-    raise ValueError(f"{source}: to convert it, name its preset and no layout")
+  found_at = sources.find(source)
+  if isinstance(preset, str):
+    preset = sources.config_named(preset) or preset
+  elif preset is None:
+    preset = found_at.config()
+  if found_at.ours:
+    return _export(found_at.path, preset, pathlib.Path(out), layout, verify)
+  if layout is not None:
+    raise ValueError(f"{source}: --layout is for weights that are written back")
   config = presets.config_of(preset)
   codec = make_preset(config)
-  found = import_weights(source, codec)
+  found = import_weights(found_at.path, codec, found_at.encodec_path(codec))
   lines = [f"{source} ({found.layout} layout) -> {out}", *found.notes]
   if verify:
-    stored = probe.load(_beside(pathlib.Path(source)))
+    stored = probe.load(_beside(found_at.path))
     lines.append(_verify(codec, found.variables, stored)[0])
   origin = {"layout": found.layout, "weight_norm": found.weight_norm}
   metadata = {"config": json.dumps(config), **origin}
@@ -66,16 +71,13 @@ def convert_file(
 
 def _export(
   source: files.PathLike,
-  preset: str | Mapping[str, Any] | None,
+  preset: str | Mapping[str, Any],
   out: pathlib.Path,
   layout: str | None,
   verify: bool,
 ) -> str:
   metadata = load_metadata(source)
-  if preset is None and "config" not in metadata:
-    raise ValueError(f"{source} does not say which codec it is of: name a preset")
-  config = presets.config_of(_config_in(metadata) if preset is None else preset)
-  codec = make_preset(config)
+  codec = make_preset(preset)
   shapes = variable_shapes(codec)
   variables = load_params(source, like=shapes)
   layout = layout or metadata.get("layout", "original")
@@ -94,14 +96,6 @@ def _export(
     if answer is not None:
       probe.save(_beside(out), answer)
   return "\n".join(lines)
-
-
-def _config_in(metadata: dict[str, str]) -> dict[str, Any]:
-  """Returns the codec's config; an experiment's header has the rate beside it."""
-  config = json.loads(metadata["config"])
-  if "sample_rate" in metadata:
-    config.setdefault("sample_rate", int(metadata["sample_rate"]))
-  return config
 
 
 def _beside(weights: pathlib.Path) -> pathlib.Path:

@@ -14,13 +14,16 @@ import numpy as np
 from jaxcodec import files, shipped, weights
 from jaxcodec.api.slm_loading import SHARED_CODEC
 from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
-from jaxcodec.report.format import align, interval, metric_label, number
-
-_MEASURED = {"codec": "reconstruction", "slm": "generation"}
+from jaxcodec.cli import model_card
 
 
-def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
-  """Writes a run's codec or language model, in float16, for `jaxcodec.shipped`.
+def export_run(
+  run: files.PathLike,
+  out: files.PathLike,
+  part: str,
+  remarks: model_card.Remarks = model_card.TO_WRITE,
+) -> str:
+  """Writes a run's codec or language model, in float16, with a model card.
 
   A language model is written without its codec where that comes with the package, as
   float16 has it.
@@ -29,6 +32,7 @@ def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
     run: the work directory of an experiment.
     out: folder, made if it is not there. A model card that is there already stays.
     part: "codec" or "slm".
+    remarks: for the model card, what the run doesn't say; left to be written if absent.
 
   Returns:
     Lines for the user.
@@ -46,7 +50,8 @@ def export_run(run: files.PathLike, out: files.PathLike, part: str) -> str:
   else:
     _export_slm(run, config, out)
   if not (out / shipped.CARD).exists():
-    files.write_text(out / shipped.CARD, _card(out.name, run, config, part))
+    card = model_card.card(out.name, run, out, part, remarks)
+    files.write_text(out / shipped.CARD, card)
   sizes = [path.stat().st_size for path in out.rglob(weights.FILE)]
   return (
     f"{run} -> {out}: {sum(sizes) / 1e6:.1f} MB in float16\n"
@@ -133,40 +138,3 @@ def _rounded(tree: Any) -> Any:
   if isinstance(tree, Mapping):
     return {name: _rounded(child) for name, child in tree.items()}
   return tree.astype(np.float16) if tree.dtype == np.float32 else tree
-
-
-def _card(name: str, run: pathlib.Path, config: Mapping[str, Any], part: str) -> str:
-  """Returns a model card with what the run says; the rest is for its author."""
-  steps = {stage: config[f"{stage}_train"]["steps"] for stage in ("codec", part)}
-  trained = ", ".join(f"{count} steps of the {stage}" for stage, count in steps.items())
-  split = json.loads((run / "codec" / "split.json").read_text(encoding="utf-8"))
-  return f"""# {name}
-
-Say here in a line what it is for.
-
-## Trained on
-
-`data.source={config["data"]["source"]}`, {len(split["train"])} utterances: say here
-which, how many hours, and under which license. {trained}; `seed={config["seed"]}`.
-
-## Measures
-
-{_measures(run / "results.json", _MEASURED[part])}
-
-## Not good for
-
-Say here what it should not be used for.
-"""
-
-
-def _measures(path: pathlib.Path, name: str) -> str:
-  if not path.is_file():
-    return "None yet."
-  results = json.loads(path.read_text(encoding="utf-8"))
-  rows = [
-    (metric_label(m, results["metrics"][m]), number(v["mean"]), interval(v["ci95"]))
-    for m, v in results[name].items()
-  ]
-  count = max(value["n"] for value in results[name].values())
-  table = align([("measure", "mean", "95 % interval"), *rows])
-  return f"Of {count} held-out utterances of the same data.\n\n{table}"

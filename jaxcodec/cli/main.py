@@ -1,4 +1,4 @@
-"""Commands `jaxcodec encode|decode|synthesize|convert|export|info|data|doctor`.
+"""Commands `jaxcodec encode|decode|synthesize|convert|export|push|info|data|doctor`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
 a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
 from jaxcodec.cli import left_out, synthesize, unfinished
+from jaxcodec.cli import push as push_command
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
@@ -86,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
   decode.set_defaults(run=_decode)
   synthesize.add_command(commands)
   convert = commands.add_parser("convert", help="published weights to ours, and back")
-  convert.add_argument("source", help="published weights, or our params.safetensors")
+  convert.add_argument(
+    "source", help="published weights, their name, or our params.safetensors"
+  )
   convert.add_argument("--preset", help="not needed if the weights say which codec")
   convert.add_argument("--out", required=True, help="file to write, or folder")
   convert.add_argument(
@@ -129,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     help="the codec, or the language model with the codec that it speaks through",
   )
   export.set_defaults(run=_export)
+  push_command.add_command(commands)
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
@@ -144,9 +148,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
   parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
-  parser.add_argument("--preset", help="not needed if the weights say which codec")
   parser.add_argument(
-    "--weights", help="file, work directory, or name of a codec that comes along"
+    "--preset",
+    metavar="NAME",
+    help="a preset, or user/repo of the Hugging Face Hub; not needed if the weights say"
+    " which codec",
+  )
+  parser.add_argument(
+    "--weights",
+    metavar="W",
+    help="file, work directory, or name of a codec with weights; the preset's own if"
+    " left out; random draws new ones",
   )
   parser.add_argument(
     "--out", required=True, metavar="DIR", help="gets the same tree; - is stdout"
@@ -208,16 +220,12 @@ def _decode(arguments: argparse.Namespace) -> None:
 
 
 def _codec(arguments: argparse.Namespace) -> "CodecModel":
-  from jaxcodec import shipped
   from jaxcodec.api import CodecModel, load
 
-  if arguments.weights is None and arguments.preset not in shipped.codecs():
-    raise ValueError(
-      f"--weights is missing; only --preset {' or '.join(shipped.codecs())} needs none"
-    )
   model = load(arguments.preset, arguments.weights)
   if not isinstance(model, CodecModel):
-    raise ValueError(f"--preset {arguments.preset} is a vocoder: it makes no tokens")
+    name = arguments.preset or arguments.weights
+    raise ValueError(f"{name} is a vocoder: it makes no tokens")
   return model
 
 

@@ -22,7 +22,12 @@ def add_command(commands: Any) -> None:
     description="Speak with the language model of an experiment: texts with AR + NAR"
     " models (valle), what a recording says with masked parallel ones (maskgit).",
   )
-  parser.add_argument("--weights", required=True, metavar="RUN", help="work directory")
+  parser.add_argument(
+    "--weights",
+    required=True,
+    metavar="RUN",
+    help="work directory, or user/repo of the hub",
+  )
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument("--text", metavar="TEXT", help="what to speak")
   what.add_argument("--like", metavar="FILE", help="recording to say again")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxcodec import porting, shipped, weights
+from jaxcodec import hub, porting, weights
 from jaxcodec.build.fields import ConfigError, positive
 from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
@@ -66,7 +66,7 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
   if path is None:
     return None
   try:
-    file = weights.params_file(shipped.find(path), stage)
+    file = weights.params_file(hub.find(path, stage), stage)
     if weights.is_params(file):
       found = weights.load_params(file)
     elif stage == "codec":

@@ -53,8 +53,17 @@ class Family:
     names = huggingface.to_original(state, self.renames)
     return sum(is_known(name, self.rules) for name in names)
 
-  def from_checkpoint(self, state: State, path: pathlib.Path) -> State:
-    """Returns the arrays that the rules cover, of a state dict read from `path`."""
+  def from_checkpoint(
+    self, state: State, path: pathlib.Path, encodec_path: pathlib.Path | None = None
+  ) -> State:
+    """Returns the arrays that the rules cover, of a state dict read from `path`.
+
+    Args:
+      state: the arrays.
+      path: where they were read.
+      encodec_path: EnCodec's weights, where `needs_encodec`; None for those that lie
+        beside `path`.
+    """
     return state
 
   def with_buffers(self, state: State) -> State:
@@ -80,6 +89,11 @@ def family_of(codec: Codec | Vocoder) -> Family:
     known = [[part.__name__ for part in parts] for parts in _FAMILIES]
     raise ValueError(f"no published codec has the parts {names}; known: {known}")
   return _FAMILIES[parts](codec)
+
+
+def needs_encodec(codec: Codec | Vocoder) -> bool:
+  """Tells whether published weights of a codec leave out EnCodec, which it contains."""
+  return isinstance(family_of(codec), _VocosEncodec)
 
 
 class _Dac(Family):
@@ -208,16 +222,17 @@ class _VocosEncodec(Family):
   def config_fields(self, config):
     return vocos_tables.decoder_fields(config) if config else {}
 
-  def from_checkpoint(self, state, path):
+  def from_checkpoint(self, state, path, encodec_path=None):
     quantizer = self._codec.quantizer
     parts = vocos_tables.split_state(state, quantizer.codebook_size)
-    encodec = parts.encodec or readers.read(_encodec_beside(path)).state
+    encodec = parts.encodec or self._read_encodec(encodec_path or _encodec_beside(path))
     used = re.compile(rf"encoder\..*|{_level(range(quantizer.num_codebooks))}")
     encodec = {name: array for name, array in encodec.items() if used.fullmatch(name)}
     books_VxD = [encodec[name] for name in self._codebooks() if name in encodec]
     books_KxVxD = parts.codebooks_KxVxD
     if books_KxVxD is not None and not np.array_equal(books_KxVxD, books_VxD):
-      raise ValueError(f"its codebooks are not those of the EnCodec beside {path}")
+      where = f"beside {path}" if encodec_path is None else f"at {encodec_path}"
+      raise ValueError(f"its codebooks are not those of the EnCodec {where}")
     return {**parts.decoder, **encodec}
 
   def with_buffers(self, state):
@@ -225,6 +240,12 @@ class _VocosEncodec(Family):
     books_KVxD = np.concatenate([state[name] for name in self._codebooks()])
     ours["feature_extractor.codebook_weights"] = books_KVxD
     return {**vocos_tables.compute_buffers(self._codec.decoder.n_fft), **ours}
+
+  def _read_encodec(self, path):
+    """Returns the state dict of EnCodec by its own names, also from Hugging Face's."""
+    encoder = self._codec.encoder
+    names = huggingface.encodec(len(encoder.strides), encoder.residual_layers)
+    return huggingface.to_original(readers.read(path).state, names)
 
   def _codebooks(self):
     levels = range(self._codec.quantizer.num_codebooks)

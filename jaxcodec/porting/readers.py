@@ -64,6 +64,16 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   return Checkpoint(dict(state), _kwargs(tree) or _config_beside(path), notes)
 
 
+def description(path: str | pathlib.Path) -> dict[str, Any]:
+  """Returns the content of the config beside the weights at a path; {} if none is.
+
+  Raises:
+    FileNotFoundError, ValueError: as `read` does.
+  """
+  path = pathlib.Path(path)
+  return _config_beside(weights_file(path) if path.is_dir() else path)
+
+
 @contextlib.contextmanager
 def name_in_errors(path: str | pathlib.Path) -> Iterator[None]:
   """Puts the path before the message of a `ValueError` in the block."""

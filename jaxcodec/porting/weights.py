@@ -44,24 +44,30 @@ class Imported(NamedTuple):
   notes: list[str]
 
 
-def convert(path: files.PathLike, codec: Model) -> dict[str, Any]:
+def convert(
+  path: files.PathLike, codec: Model, encodec_path: pathlib.Path | None = None
+) -> dict[str, Any]:
   """Reads published weights as our variables; logs what had to be unwrapped.
 
   Args:
     path: a file or folder; see `readers`.
     codec: the codec or vocoder, without weights.
+    encodec_path: EnCodec's weights, for a Vocos on its tokens; None for those that lie
+      beside `path`.
 
   Raises:
     FileNotFoundError, ValueError: naming the file; lists every weight that is
       missing, left over or of another shape.
   """
-  imported = import_weights(path, codec)
+  imported = import_weights(path, codec, encodec_path)
   for note in imported.notes:
     _LOG.warning("%s: %s", path, note)
   return imported.variables
 
 
-def import_weights(path: files.PathLike, codec: Model) -> Imported:
+def import_weights(
+  path: files.PathLike, codec: Model, encodec_path: pathlib.Path | None = None
+) -> Imported:
   """Reads published weights as `convert` does; also tells the file's layout."""
   path = pathlib.Path(path)
   theirs, wanted = family_of(codec), variable_shapes(codec)
@@ -71,7 +77,7 @@ def import_weights(path: files.PathLike, codec: Model) -> Imported:
   layout = LAYOUTS[original.keys() != state.keys()]
   try:
     _check_config(config, theirs, layout)
-    original = theirs.from_checkpoint(original, path)
+    original = theirs.from_checkpoint(original, path, encodec_path)
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None

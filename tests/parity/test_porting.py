@@ -10,7 +10,7 @@ import pytest
 from jaxcodec import porting, presets
 from jaxcodec.build.codec import make_preset
 from jaxcodec.cli.convert import convert_file
-from jaxcodec.porting import probe, readers, weights
+from jaxcodec.porting import described, probe, readers, weights
 from jaxcodec.porting.families import family_of
 
 torch = pytest.importorskip("torch")
@@ -228,6 +228,11 @@ def test_hugging_faces_layout(name, tmp_path):
   )
   assert not any(loading.values())
   model.save_pretrained(folders[1])
+  found, wanted = (
+    family_of(make_preset(one)).config
+    for one in (described.codec_config(folders[1]), config)
+  )
+  assert found == wanted
   first, second = (
     weights.import_weights(folder, make_preset(config)) for folder in folders
   )

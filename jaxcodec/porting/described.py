@@ -1,0 +1,118 @@
+"""Reads how a codec is built from what its authors' files say of it.
+
+Known are the `config.json` of transformers' DacModel and EncodecModel and the
+`config.yaml` of Vocos.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxcodec import files, presets
+from jaxcodec.porting import readers, vocos
+
+
+def codec_config(path: files.PathLike) -> dict[str, Any] | None:
+  """Returns the config of the codec whose weights lie at a path.
+
+  Args:
+    path: a folder, or the file of weights in it.
+
+  Returns:
+    A config for `build.codec.make_preset`; None where nothing lies beside the weights.
+
+  Raises:
+    FileNotFoundError: the folder has no weights.
+    ValueError: naming the path: it describes another kind of model, or a field is
+      missing.
+  """
+  said = readers.description(path)
+  if not said:
+    return None
+  kind = "vocos" if "feature_extractor" in said else said.get("model_type")
+  if kind not in _READERS:
+    raise ValueError(f"{path}: its config is of {kind!r}; known are {sorted(_READERS)}")
+  with readers.name_in_errors(path):
+    try:
+      return _READERS[kind](said)
+    except KeyError as error:
+      raise ValueError(f"its config lacks {error}") from None
+
+
+def _dac(said: Mapping[str, Any]) -> dict[str, Any]:
+  """Source: DacConfig in configuration_dac.py of transformers."""
+  shared = ("codebook_size", "codebook_dim")
+  strides = said["downsampling_ratios"]
+  return dict(
+    sample_rate=said["sampling_rate"],
+    encoder=dict(
+      name="dac",
+      width=said["encoder_hidden_size"],
+      strides=strides,
+      latent_dim=said.get("hidden_size"),
+    ),
+    quantizer=dict(
+      name="factorized_rvq",
+      num_codebooks=said["n_codebooks"],
+      **{name: said[name] for name in shared},
+    ),
+    decoder=dict(
+      name="dac",
+      width=said["decoder_hidden_size"],
+      strides=said.get("upsampling_ratios", strides[::-1]),
+    ),
+  )
+
+
+def _encodec(said: Mapping[str, Any]) -> dict[str, Any]:
+  """Source: EncodecConfig in configuration_encodec.py of transformers."""
+  ups, width = said["upsampling_ratios"], said["num_filters"]
+  shared = dict(
+    name="seanet",
+    channels=said["audio_channels"],
+    residual_layers=said["num_residual_layers"],
+    compress=said["compress"],
+    true_skip=not said.get("use_conv_shortcut", True),  # older files lack it
+    lstm_layers=said["num_lstm_layers"],
+    norm=said["norm_type"],
+    causal=said["use_causal_conv"],
+    pad_mode=said["pad_mode"],
+  )
+  config = dict(
+    sample_rate=said["sampling_rate"],
+    normalize=said["normalize"],
+    encoder=dict(
+      width=width, strides=ups[::-1], latent_dim=said["hidden_size"], **shared
+    ),
+    quantizer=dict(
+      name="ema_rvq",
+      num_codebooks=_num_quantizers(said),
+      codebook_size=said["codebook_size"],
+    ),
+    decoder=dict(width=width * 2 ** len(ups), strides=ups, **shared),
+  )
+  seconds = said.get("chunk_length_s")
+  if seconds is None:
+    return config
+  return dict(config, segments=dict(seconds=seconds, overlap=said["overlap"]))
+
+
+def _num_quantizers(said: Mapping[str, Any]) -> int:
+  """Returns how many codebooks the highest bitrate takes, at 10 bits as there."""
+  frame_rate = math.ceil(said["sampling_rate"] / math.prod(said["upsampling_ratios"]))
+  return int(1000 * said["target_bandwidths"][-1] // (frame_rate * 10))
+
+
+def _vocos(said: Mapping[str, Any]) -> dict[str, Any]:
+  """Source: vocos/pretrained.py (vocos 0.1.0)."""
+  decoder = {"name": "vocos", **vocos.decoder_fields(said)}
+  if "bandwidth_codebooks" in decoder:
+    config = presets.preset("vocos_encodec_24khz")
+    books = max(decoder["bandwidth_codebooks"])
+    quantizer = {**config["quantizer"], "num_codebooks": books}
+    return {**config, "quantizer": quantizer, "decoder": decoder}
+  mel = vocos.mel_fields(said)
+  return dict(sample_rate=mel.pop("sample_rate"), mel=mel, decoder=decoder)
+
+
+_READERS = {"dac": _dac, "encodec": _encodec, "vocos": _vocos}
