@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcodec import api, porting, weights
-from jaxcodec.api import loading
+from jaxcodec.api import sources
 from jaxcodec.build.codec import make_preset
 from jaxcodec.cli.convert import convert_file
 from jaxcodec.cli.main import main
@@ -139,7 +139,7 @@ def test_the_demos_name_may_stand_with_weights_of_ones_own(tmp_path, variables):
   weights.save_params(path, variables)
   with pytest.raises(ValueError, match="doesn't fit the model"):
     api.load(api.DEMO, path)
-  shapes = variable_shapes(make_preset(loading.config_named(api.DEMO)))
+  shapes = variable_shapes(make_preset(sources.config_named(api.DEMO)))
   ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
   weights.save_params(path, ones)
   _same(weights.load_params(path, like=shapes), ones)
