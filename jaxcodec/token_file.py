@@ -1,10 +1,13 @@
-"""Token files (`.jxc`): a readable header, bit-packed codes and a checksum.
+"""Token files (`.jxc`): a header, codes in few bits and a checksum.
 
-    magic "JXC\\n" | version u16 | bytes of the header u32 | header, JSON in UTF-8
-    | codes of all clips, frame by frame, ceil(log2 codebook_size) bits each, high bit
-    first | CRC-32 of everything before, u32
+    magic "JXC\\n" | version u16 | bytes of the header u32 | header | codes of all clips
+    | CRC-32 of everything before, u32
 
-Integers are little-endian. Reading executes nothing.
+Integers are little-endian. The header is JSON in UTF-8. In version 1, the default, it
+can be read as it stands, and a code takes ceil(log2 codebook_size) bits, frame by
+frame, high bit first. In version 2 the header is deflated and the codes are coded
+under a model, see `coding.adaptive`. docs/token_file.md has both to the bit. Reading
+executes nothing.
 """
 
 import dataclasses
@@ -19,9 +22,19 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import __version__, files
+from jaxcodec.coding import adaptive
 
 SUFFIX = ".jxc"
-MAGIC, VERSION = b"JXC\n", 1
+MAGIC, PLAIN, SMALL = b"JXC\n", 1, 2  # versions
+ADAPTIVE = "adaptive"  # the coding of version 2, in its header
+# What deflate may refer to: a header with what most of them have.
+DICTIONARY = (
+  b'{"coding":"adaptive","fingerprint":"0123456789abcdef","frames":[],"gains":null,'
+  b'"gaps":[[]],"num_channels":2,"num_codebooks":8,"num_samples":[],"sample_rate":'
+  b'16000,"spec":{"codebook_size":1024,"hop":320,"num_codebooks":8,"sample_rate":'
+  b'16000},"version":"0.1.0"}'
+)
+_LONGEST_HEADER = 1 << 28  # bytes
 _PREFIX, _CRC = struct.Struct("<4sHI"), struct.Struct("<I")
 _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 
@@ -53,8 +66,15 @@ class TokenFile:
   num_channels: int = 1
 
 
-def write(path: str | os.PathLike, content: TokenFile) -> None:
+def write(
+  path: str | os.PathLike, content: TokenFile, *, entropy: bool = False
+) -> None:
   """Writes the file whole or not at all.
+
+  Args:
+    path: usually ends in `.jxc`.
+    content: to write.
+    entropy: write version 2, which is smaller and takes longer.
 
   Raises:
     ValueError: codes that the spec does not allow, or no clips.
@@ -71,10 +91,32 @@ def write(path: str | os.PathLike, content: TokenFile) -> None:
     del header["num_channels"]  # as files had it before there were others
   if problem := _problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {problem}")
+  version, text, packed = (_small if entropy else _plain)(header, codes)
+  body = _PREFIX.pack(MAGIC, version, len(text)) + text + packed
+  files.write_bytes(path, body + _CRC.pack(zlib.crc32(body)))
+
+
+def _plain(
+  header: dict[str, Any], codes: Sequence[np.ndarray]
+) -> tuple[int, bytes, bytes]:
+  """Returns the version, the header and the codes as they are written."""
   text = json.dumps(header, sort_keys=True, allow_nan=False).encode()
   flat = np.concatenate([codes_TxK.ravel() for codes_TxK in codes])
-  body = _PREFIX.pack(MAGIC, VERSION, len(text)) + text + pack(flat, _bits(header))
-  files.write_bytes(path, body + _CRC.pack(zlib.crc32(body)))
+  return PLAIN, text, pack(flat, _bits(header))
+
+
+def _small(
+  header: dict[str, Any], codes: Sequence[np.ndarray]
+) -> tuple[int, bytes, bytes]:
+  text = json.dumps(
+    {**header, "coding": ADAPTIVE},
+    sort_keys=True,
+    allow_nan=False,
+    separators=(",", ":"),
+  )
+  deflate = zlib.compressobj(9, zdict=DICTIONARY)
+  stored = deflate.compress(text.encode()) + deflate.flush()
+  return SMALL, stored, adaptive.encode(codes, _bits(header))
 
 
 def read(path: str | os.PathLike) -> TokenFile:
@@ -84,25 +126,43 @@ def read(path: str | os.PathLike) -> TokenFile:
     FileNotFoundError: no such file.
     ValueError: naming the file, if truncated, altered, newer or of another format.
   """
-  header, packed = _split(path)
+  version, header, packed = _split(path)
+  codes = (_read_small if version == SMALL else _read_plain)(path, header, packed)
+  if max(codes_TxK.max() for codes_TxK in codes) >= header["spec"]["codebook_size"]:
+    raise ValueError(f"{path}: holds codes beyond its codebooks' size")
+  names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
+  return TokenFile(
+    codes=codes, **{name: header[name] for name in names & header.keys()}
+  )
+
+
+def _read_plain(
+  path: str | os.PathLike, header: Mapping[str, Any], packed: bytes
+) -> list[np.ndarray]:
   count = sum(header["frames"]) * header["num_codebooks"]
   if len(packed) != -(-count * _bits(header) // 8):
     raise ValueError(f"{path}: its codes do not fill the frames that its header tells")
   flat = unpack(packed, _bits(header), count)
-  if count and flat.max() >= header["spec"]["codebook_size"]:
-    raise ValueError(f"{path}: holds codes beyond its codebooks' size")
-  ends = np.cumsum(header["frames"])[:-1]
   codes_TxK = flat.astype(np.int32).reshape(-1, header["num_codebooks"])
-  names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
-  return TokenFile(
-    codes=np.split(codes_TxK, ends),
-    **{name: header[name] for name in names & header.keys()},
-  )
+  return np.split(codes_TxK, np.cumsum(header["frames"])[:-1])
+
+
+def _read_small(
+  path: str | os.PathLike, header: Mapping[str, Any], packed: bytes
+) -> list[np.ndarray]:
+  try:
+    return adaptive.decode(
+      packed, header["frames"], header["num_codebooks"], _bits(header)
+    )
+  except ValueError as error:
+    raise ValueError(
+      f"{path}: its codes do not fill the frames that its header tells: {error}"
+    ) from error
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
   """Reads the header, having checked the whole file. Raises as `read` does."""
-  return _split(path)[0]
+  return _split(path)[1]
 
 
 def pack(codes: np.ndarray, bits: int) -> bytes:
@@ -123,35 +183,45 @@ def _bits(header: Mapping[str, Any]) -> int:
   return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
 
 
-def _split(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
-  """Returns the header and the packed codes, both checked."""
+def _split(path: str | os.PathLike) -> tuple[int, dict[str, Any], bytes]:
+  """Returns the version, the header and the packed codes, as the checksum has them."""
   data = pathlib.Path(path).read_bytes()
   if not data.startswith(MAGIC):
     raise ValueError(f"{path}: is not a token file: it begins with {data[:4]!r}")
   if len(data) < _PREFIX.size + _CRC.size:
     raise ValueError(f"{path}: is truncated: it has {len(data)} bytes")
   _, version, length = _PREFIX.unpack_from(data)
-  if version > VERSION:
+  if version not in (PLAIN, SMALL):
     raise ValueError(
       f"{path}: is a token file of version {version}, or was altered; this package"
-      f" reads version {VERSION}"
+      f" reads versions {PLAIN} and {SMALL}"
     )
   body, (checksum,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
   if zlib.crc32(body) != checksum:
     raise ValueError(f"{path}: is truncated or was altered: its checksum is wrong")
   start = _PREFIX.size + length
-  return _header(path, body[_PREFIX.size : start]), body[start:]
+  return version, _header(path, body[_PREFIX.size : start], version), body[start:]
 
 
-def _header(path: str | os.PathLike, text: bytes) -> dict[str, Any]:
+def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, Any]:
   try:
-    header = json.loads(text)
+    header = json.loads(_inflated(stored) if version == SMALL else stored)
     problem = _problem(header)
-  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    if version == SMALL and header["coding"] != ADAPTIVE:
+      problem = f"codes are {ADAPTIVE} in this version, got {header['coding']!r}"
+  except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
     problem = repr(error)
   if problem:
     raise ValueError(f"{path}: its header makes no sense: {problem}")
   return header
+
+
+def _inflated(stored: bytes) -> bytes:
+  inflate = zlib.decompressobj(zdict=DICTIONARY)
+  text = inflate.decompress(stored, _LONGEST_HEADER)
+  if not inflate.eof or inflate.unused_data:
+    raise ValueError("it does not end where the file says")
+  return text
 
 
 def _problem(header: Mapping[str, Any]) -> str | None:

@@ -149,8 +149,8 @@ class Tokens:
     at_T = np.arange(1, mask_BxT.shape[1] + 1)
     return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
 
-  def save(self, path: str | os.PathLike) -> None:
-    """Writes the valid frames to a token file, whole or not at all.
+  def save(self, path: str | os.PathLike, *, entropy: bool = False) -> None:
+    """Writes the valid frames to a token file; see `token_file.write`.
 
     Raises:
       ValueError: tokens without an origin, or with codes that it does not allow.
@@ -173,7 +173,7 @@ class Tokens:
       gains=None if gain_BxS is None else np.asarray(gain_BxS).tolist(),
       num_channels=origin.num_channels,
     )
-    token_file.write(path, content)
+    token_file.write(path, content, entropy=entropy)
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "Tokens":

@@ -80,6 +80,23 @@ def test_few_codebooks_and_single_files(encoded, weights, tmp_path, capsys):
   assert '"num_codebooks": 1' in capsys.readouterr().out
 
 
+def test_small_token_files_hold_the_same(encoded, weights, tmp_path, capsys):
+  audio, tokens = encoded
+  command = ["encode", str(audio), "--weights", weights, "--out", str(tmp_path)]
+  assert main([*command, "--entropy"]) == 0
+  assert _names(tmp_path) == _names(tokens)
+  for name in _names(tokens):
+    small, plain = (Tokens.load(folder / name) for folder in (tmp_path, tokens))
+    np.testing.assert_array_equal(small.codes_BxTxK, plain.codes_BxTxK)
+    assert small.origin.fingerprint == plain.origin.fingerprint
+    assert (tmp_path / name).stat().st_size < (tokens / name).stat().st_size
+  assert main(["info", str(tmp_path / "a.jxc")]) == 0
+  assert '"coding": "adaptive"' in capsys.readouterr().out
+  out = str(tmp_path / "out")
+  command = ["decode", str(tmp_path / "a.jxc"), "--weights", weights, "--out", out]
+  assert main(command) == 0 and _names(tmp_path / "out") == ["a.wav"]
+
+
 def test_a_batch_becomes_numbered_files(encoded, weights, tmp_path):
   tokens = Tokens.load(encoded[1] / "a.jxc")
   twice = Tokens(*(np.repeat(x, 2, 0) for x in (tokens.codes_BxTxK, tokens.mask_BxT)))

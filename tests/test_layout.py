@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # A module may import from its own layer and from those before it, never in a circle.
 LAYERS = {
-  "ground": "files registry presets progress token_file types"
+  "ground": "files registry presets progress coding token_file types"
   " weights shipped hub stages parallel nn",
   "models": "quantizers codecs semantic slm losses tasks data stats train inference",
   "config": "recipes build porting",

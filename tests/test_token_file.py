@@ -34,11 +34,12 @@ def test_codes_of_any_width_take_that_many_bits_and_come_back(bits):
   assert int.from_bytes(packed[: 2 * bits]) >> (14 * bits) == (1 << bits) - 1
 
 
+@pytest.mark.parametrize("entropy", [False, True])
 @pytest.mark.parametrize("size", [2, 5, 1024, 1025, 65_536])
-def test_round_trip(tmp_path, size):
+def test_round_trip(tmp_path, size, entropy):
   path = tmp_path / "a.jxc"
-  content = _content(size=size, gains=[[0.1], [2.0], [3.5]])
-  token_file.write(path, content)
+  content = _content(size=size, gains=[[0.1], [2.0], [3.5]], num_channels=3)
+  token_file.write(path, content, entropy=entropy)
   back = token_file.read(path)
   for found, codes_TxK in zip(back.codes, content.codes, strict=True):
     np.testing.assert_array_equal(found, codes_TxK)
@@ -47,7 +48,17 @@ def test_round_trip(tmp_path, size):
     assert getattr(back, name) == getattr(content, name)
   header = token_file.read_header(path)
   assert (header["frames"], header["num_codebooks"]) == ([4, 1, 7], 2)
-  assert json.dumps(header, sort_keys=True).encode() in path.read_bytes()
+  readable = json.dumps(header, sort_keys=True).encode() in path.read_bytes()
+  assert readable != entropy and header.get("coding") == (
+    entropy and "adaptive" or None
+  )
+
+
+def test_the_header_of_the_small_kind_is_a_third(tmp_path):
+  plain, small = tmp_path / "a.jxc", tmp_path / "b.jxc"
+  token_file.write(plain, _content((1,)))
+  token_file.write(small, _content((1,)), entropy=True)
+  assert 3 * small.stat().st_size < plain.stat().st_size
 
 
 def test_channels_come_back_and_one_leaves_the_file_as_it_was(tmp_path):
@@ -76,9 +87,10 @@ def _refusal(path, data):
   return "accepted"
 
 
-def test_alterations_and_cuts_are_found_wherever_they_are(tmp_path):
+@pytest.mark.parametrize("entropy", [False, True])
+def test_alterations_and_cuts_are_found_wherever_they_are(tmp_path, entropy):
   good, bad = tmp_path / "good.jxc", tmp_path / "bad.jxc"
-  token_file.write(good, _content())
+  token_file.write(good, _content(), entropy=entropy)
   data = good.read_bytes()
   ends = range(len(data) - 40, len(data))  # the codes and the checksum
   for at in [*range(12), *range(12, len(data) - 40, 9), *ends]:
@@ -102,7 +114,11 @@ def _rewritten(data, version=1, codes=None, **changes):
 @pytest.mark.parametrize(
   "changes,message",
   [
-    (dict(version=2), "of version 2, or was altered; this package reads version 1"),
+    (
+      dict(version=3),
+      "of version 3, or was altered; this package reads versions 1 and 2",
+    ),
+    (dict(version=2), "makes no sense: .*incorrect header check"),
     (dict(codes=b"\xff" * 33), "do not fill the frames"),
     (dict(frames=[4, 1, 10**9]), "do not fill the frames"),
     (dict(frames=[4, 1, -7]), "at least one frame"),
@@ -123,6 +139,41 @@ def test_foreign_and_newer_files_are_named(tmp_path, changes, message):
   path = tmp_path / "a.jxc"
   token_file.write(path, _content())
   path.write_bytes(_rewritten(path.read_bytes(), **changes))
+  with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+    token_file.read(path)
+
+
+def _rewritten_small(data, codes=None, more=b"", **changes):
+  """The same for version 2; `more` follows the deflated header."""
+  length = struct.unpack_from("<4sHI", data)[2]
+  inflate = zlib.decompressobj(zdict=token_file.DICTIONARY)
+  header = {**json.loads(inflate.decompress(data[10 : 10 + length])), **changes}
+  deflate = zlib.compressobj(zdict=token_file.DICTIONARY)
+  text = deflate.compress(json.dumps(header).encode()) + deflate.flush() + more
+  body = struct.pack("<4sHI", b"JXC\n", 2, len(text)) + text
+  body += data[10 + length : -4] if codes is None else codes
+  return body + struct.pack("<I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+  "changes,message",
+  [
+    (dict(codes=b"\xff"), "do not fill the frames"),
+    (dict(codes=b"\xff" * 60), "do not fill the frames"),
+    (dict(frames=[4, 1, 10**9]), "do not fill the frames"),
+    (dict(spec={**SPEC, "codebook_size": 600}), "beyond its codebooks' size"),
+    (dict(gaps=[[], [], [7]]), "gaps must be frames of the clip, 0 to 6"),
+    (dict(coding="other"), "codes are adaptive in this version, got 'other'"),
+    (dict(more=b"?"), "header makes no sense: .*does not end where"),
+  ],
+)
+def test_what_is_wrong_with_the_small_kind_is_named(tmp_path, changes, message):
+  path = tmp_path / "a.jxc"
+  token_file.write(path, _content(), entropy=True)
+  data = path.read_bytes()
+  path.write_bytes(_rewritten_small(data))
+  assert token_file.read(path).codes[0][0].tolist() == [0, 1023]
+  path.write_bytes(_rewritten_small(data, **changes))
   with pytest.raises(ValueError, match=f"{path}: .*{message}"):
     token_file.read(path)
 

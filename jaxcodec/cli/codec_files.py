@@ -58,6 +58,7 @@ def encode_files(
   *,
   num_codebooks: int | None = None,
   channels: str = checks.AVERAGE,
+  entropy: bool = False,
   on_error: str = "raise",
   note: Note | None = None,
 ) -> Skipped:
@@ -71,6 +72,7 @@ def encode_files(
     num_codebooks: how many codebooks to use, from the coarsest; all if None.
     channels: `average` those that a codec of one channel has no room for, or `keep`
       each as a clip of its own.
+    entropy: whether the token files are of the smaller kind; see `Tokens.save`.
     on_error: `raise` at the first bad file or `skip` it.
     note: surrounds the writing.
 
@@ -112,7 +114,7 @@ def encode_files(
       done[channel] = coded
       if len(done) == file.num_apart:
         if file.pair.source not in failures:
-          _save(codec, file, [done[i] for i in range(file.num_apart)])
+          _save(codec, file, [done[i] for i in range(file.num_apart)], entropy)
         del parts[file.pair.target]
         progress.update()
   return skipped + failures.listed()
@@ -226,12 +228,14 @@ def _as_checked(found: Any, expected: Any, path: pathlib.Path) -> Any:
   return found
 
 
-def _save(codec: CodecModel, file: _Recording, coded: Sequence[Coded]) -> None:
+def _save(
+  codec: CodecModel, file: _Recording, coded: Sequence[Coded], entropy: bool
+) -> None:
   info = file.info
   tokens = codec.make_tokens(
     coded, [info.num_samples] * len(coded), info.sample_rate, len(coded)
   )
-  tokens.save(file.pair.target)
+  tokens.save(file.pair.target, entropy=entropy)
 
 
 def _decode_each(

@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     default="average",
     help="average a recording's channels, or code each; decode joins them again",
   )
+  encode.add_argument(
+    "--entropy",
+    action="store_true",
+    help="smaller token files, coded under a model that learns as it goes",
+  )
   encode.set_defaults(run=_encode)
   decode = commands.add_parser("decode", help="token files to wav files")
   _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
@@ -185,6 +190,8 @@ def _encode(arguments: argparse.Namespace) -> None:
       file_tree.refuse_existing([pair.target for pair in pairs])
     codec = _codec(arguments)
     wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
+    if arguments.entropy:
+      wanted["entropy"] = True
     settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.encode_files(

@@ -150,7 +150,7 @@ def build_again(folder):
   return read_set(folder)
 
 
-def make_jxc(folder):
+def make_jxc(folder, entropy=False):
   rng = np.random.default_rng(0)
   token_file.write(
     folder / "a.jxc",
@@ -162,6 +162,7 @@ def make_jxc(folder):
       sample_rate=RATE,
       fingerprint="f" * 64,
     ),
+    entropy=entropy,
   )
 
 

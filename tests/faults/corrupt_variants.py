@@ -5,6 +5,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import random
@@ -78,6 +79,9 @@ KINDS = {
   ),
   "build record": Kind(readers.make_set, readers.build_again, "tones/1.0.0/**/*.json"),
   "token file": Kind(readers.make_jxc, readers.read_jxc, "a.jxc"),
+  "small token file": Kind(
+    functools.partial(readers.make_jxc, entropy=True), readers.read_jxc, "a.jxc"
+  ),
   **{
     name: Kind(make, readers.published_reader(name), name, checked=False)
     for name, make in (("a.dac", readers.make_dac), ("a.ecdc", readers.make_ecdc))

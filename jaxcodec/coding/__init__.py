@@ -1,0 +1,1 @@
+"""Codes in fewer bits without loss, by arithmetic that is the same everywhere."""
