@@ -19,6 +19,10 @@ class Quantizer(Protocol):
   (`codebook.STATS`), which training makes mutable and keeps beside the parameters in
   checkpoints. Random numbers of training come from the stream `quantizer`.
 
+  One with an attribute `semantic_dim` is also called with `semantic_BxTxS` in training,
+  features of the frames of that many channels, and gives the loss `distill` then; see
+  `SemanticRVQ`.
+
   Attributes:
     num_codebooks: K, codes a frame.
     codebook_size: V, the same for all codebooks; codes are 0 to V - 1. May be a
