@@ -97,9 +97,9 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)
-  taught = getattr(experiment.models.codec_task, "semantic", None)
-  if section == "codec_train" and taught is not None:
-    settings["semantic"] = taught.config
+  if "distill" in settings.get("weights", ()):
+    taught = experiment.models.codec_task.semantic
+    settings["semantic"] = taught and taught.config
   return settings
 
 
