@@ -206,7 +206,7 @@ class Quantized(NamedTuple):
   Attributes:
     z_BxTxD: quantised latent (straight-through in training).
     codes_BxTxK: int32 codes.
-    losses: scalar losses by name (`codebook`, `commitment`).
+    losses: scalar losses by name (`codebook`, `commitment`, `distill`).
     metrics: arrays by name that are logged, not optimised.
   """
 

@@ -1,5 +1,7 @@
 """The split quantiser: its closed form, what distillation teaches, and its training."""
 
+import types
+
 import jax
 import numpy as np
 import optax
@@ -10,6 +12,7 @@ from jaxcodec.build.codec import make_codec_task
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.semantic import distilled_features
 from jaxcodec.codecs.codec import Codec
+from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import plain
 from jaxcodec.quantizers.semantic import SemanticRVQ
 from jaxcodec.recipes import experiment
@@ -158,6 +161,10 @@ def test_the_study_row_is_taught_by_the_configured_features():
   assert task.semantic == Mfcc(16_000, 320) and task.weights["distill"] == 1.0
   others = experiment("runlocal", **OF_DAC).codec_train.weights
   assert "distill" not in others
+  models = types.SimpleNamespace(codec_task=task)
+  known = types.SimpleNamespace(config=config, models=models)
+  recorded = train_options.recorded_config(known, "codec_train")
+  assert recorded["semantic"] == task.semantic.config
 
 
 def test_too_few_codebooks_are_named():

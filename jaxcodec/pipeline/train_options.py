@@ -85,7 +85,8 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
 def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   """Returns what a stage's record says of its section: what the weights depend on.
 
-  Weights to begin with are recorded by their checksum, not by where they lie.
+  Weights to begin with are recorded by their checksum, not by where they lie. The
+  features that a quantiser is taught belong to it.
   """
   settings = dict(experiment.config[section])
   for name in ("freeze", "codebook_start"):
@@ -96,6 +97,9 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)
+  if "distill" in settings.get("weights", ()):
+    taught = experiment.models.codec_task.semantic
+    settings["semantic"] = taught and taught.config
   return settings
 
 

@@ -23,6 +23,10 @@ class Quantizer(Protocol):
   `start(z_BxTxD)`, which sets those that are not `inited`. It runs once, before
   training and outside of its steps.
 
+  One with an attribute `semantic_dim` is also called with `semantic_BxTxS` in training,
+  features of the frames of that many channels, and gives the loss `distill` then; see
+  `SemanticRVQ`.
+
   Attributes:
     num_codebooks: K, codes a frame.
     codebook_size: V, the same for all codebooks; codes are 0 to V - 1. May be a
