@@ -99,6 +99,11 @@ def run_stage(
   return _stage(folder, record, skipped=False)
 
 
+def forget(workdir: files.PathLike, name: str) -> None:
+  """Lets a stage that is complete be done again, in its folder."""
+  (pathlib.Path(workdir) / name / DONE).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def lock_workdir(workdir: files.PathLike) -> Iterator[None]:
   """Holds `workdir` for this process; a lock ends when its process does.

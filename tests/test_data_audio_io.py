@@ -24,6 +24,14 @@ def test_reads_lossy_files(tmp_path, suffix):
   assert np.corrcoef(audio_N, tone())[0, 1] > 0.99
 
 
+def test_opus_is_not_late(tmp_path):
+  path = tmp_path / "a.opus"
+  soundfile.write(path, tone(), RATE, "OPUS", format="OGG")
+  audio_N, rate = read_audio(path)
+  assert rate == RATE and len(audio_N) == len(tone())
+  assert np.corrcoef(audio_N, tone())[0, 1] > 0.99
+
+
 def test_averages_channels(tmp_path):
   soundfile.write(tmp_path / "a.wav", np.tile([[0.5, -0.25]], (100, 1)), RATE)
   np.testing.assert_allclose(read_audio(tmp_path / "a.wav")[0], 0.125, atol=1e-4)

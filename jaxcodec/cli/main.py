@@ -1,4 +1,4 @@
-"""Commands `jaxcodec encode|decode|synthesize|convert|export|push|info|data|doctor`.
+"""The command line, `jaxcodec COMMAND`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
 a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
@@ -8,13 +8,14 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
-from jaxcodec.cli import left_out, synthesize, unfinished
+from jaxcodec.cli import evaluate, left_out, synthesize, unfinished
 from jaxcodec.cli import push as push_command
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SKIPPED = "skipped.json"
 def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
+  arguments.command = shlex.join(["jaxcodec", *argv])
   again = "; the same command goes on" if "inputs" in arguments else ""
   try:
     return arguments.run(arguments) or 0
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   decode.set_defaults(run=_decode)
   synthesize.add_command(commands)
+  evaluate.add_command(commands)
   convert = commands.add_parser("convert", help="published weights to ours, and back")
   convert.add_argument(
     "source", help="published weights, their name, or our params.safetensors"

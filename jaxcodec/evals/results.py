@@ -24,7 +24,7 @@ def build_results(
   evaluations: Mapping[str, SetMeasures],
   metrics: Sequence[Metric],
   *,
-  token_spec: Spec,
+  token_spec: Spec | None,
   config: Mapping[str, Any],
   models: Mapping[str, str],
   absent: Mapping[str, str],
@@ -35,7 +35,7 @@ def build_results(
     evaluations: the sets' measures, by a name of SETS; one of the first three that is
       missing becomes {}.
     metrics: all metrics that were asked for, also the absent ones.
-    token_spec: of the codec.
+    token_spec: of the codec; None for the audio of another one.
     config: the experiment's, as plain data.
     models: sha256 by name, of the metrics' models and the experiment's own weights.
     absent: the install lines of metrics that could not run, by name.
@@ -45,15 +45,10 @@ def build_results(
   """
   if unknown := set(evaluations) - set(SETS):
     raise ValueError(f"unknown evaluation sets {sorted(unknown)}; known: {SETS}")
-  spec = dataclasses.asdict(token_spec)
   return {
     **{s: {} for s in _ALWAYS},
     **{s: evaluations[s].summary for s in SETS if s in evaluations},
-    "token_spec": {
-      **spec,
-      "frame_rate": token_spec.frame_rate,
-      "bitrate": token_spec.bitrate,
-    },
+    "token_spec": token_spec and _plain_spec(token_spec),
     "metrics": {m.name: m.describe() for m in metrics},
     "absent": dict(absent),
     "versions": package_versions(metrics),
@@ -63,6 +58,11 @@ def build_results(
       {"set": s, **row} for s in SETS if s in evaluations for row in evaluations[s].rows
     ],
   }
+
+
+def _plain_spec(spec: Any) -> dict[str, Any]:
+  derived = {"frame_rate": spec.frame_rate, "bitrate": spec.bitrate}
+  return {**dataclasses.asdict(spec), **derived}
 
 
 def package_versions(metrics: Sequence[Metric]) -> dict[str, str]:

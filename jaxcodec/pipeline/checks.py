@@ -45,7 +45,8 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
     )
   for section in ("codec_train", "slm_train"):
     train_options.loop_options(experiment, section)
-  check_batches(experiment.config, experiment.mesh, experiment.spec)
+  if trained := [name for name in ("codec", "slm") if name in wanted]:
+    check_batches(experiment.config, experiment.mesh, experiment.spec, trained)
   available = set()
   for name in wanted:
     for needed in needs(experiment, name):

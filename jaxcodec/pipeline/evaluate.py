@@ -14,7 +14,12 @@ import jaxcodec
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.evals import mdct_kmeans, opus, registry
-from jaxcodec.evals.evaluate import SetMeasures, evaluate, ground_truth, load_metrics
+from jaxcodec.evals.evaluate import (
+  SetMeasures,
+  evaluate_shown,
+  ground_truth,
+  load_metrics,
+)
 from jaxcodec.evals.kept import measure_once
 from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent
 from jaxcodec.evals.results import build_results, package_versions, write_results
@@ -27,7 +32,6 @@ from jaxcodec.pipeline.experiment import (
   safe_name,
 )
 from jaxcodec.pipeline.generate import INDEX, LEFT_OUT
-from jaxcodec.progress import Progress
 from jaxcodec.report.format import below_yardstick
 from jaxcodec.types import TokenSpec
 
@@ -78,10 +82,7 @@ def _measure(experiment, name, clips, loaded) -> SetMeasures:
   """Measures a set; one of the codec alone once for all language models on it."""
 
   def measure():
-    made = clips()
-    with Progress(len(made), f"measure {name}", unit="clips") as progress:
-      advance = lambda done, total: progress.update()  # noqa: E731
-      return evaluate(made, loaded.metrics, progress=advance)
+    return evaluate_shown(name, clips(), loaded.metrics)
 
   codec_home = experiment.done["codec"].folder.resolve().parent
   shared = codec_home != experiment.workdir.resolve()

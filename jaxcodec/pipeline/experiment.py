@@ -210,13 +210,14 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
 
 def plain(config: Any) -> dict[str, Any]:
   """Converts a ConfigDict to plain dicts with JSON's types, but tuples for lists."""
+  return with_tuples(json.loads(config.to_json()))
 
-  def tuples(value):
-    if isinstance(value, dict):
-      return {name: tuples(child) for name, child in value.items()}
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
-  return tuples(json.loads(config.to_json()))
+def with_tuples(value: Any) -> Any:
+  """Returns what JSON holds with tuples for lists, as configs have them."""
+  if isinstance(value, dict):
+    return {name: with_tuples(child) for name, child in value.items()}
+  return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def read_wav(path: str | os.PathLike) -> np.ndarray:

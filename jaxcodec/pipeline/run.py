@@ -1,9 +1,12 @@
 """Runs an experiment's stages in order, each on the files of those before it."""
 
 import contextlib
+import functools
 import importlib.metadata
+import json
 import pathlib
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
@@ -18,7 +21,13 @@ from jaxcodec.evals.results import read_results
 from jaxcodec.parallel import processes
 from jaxcodec.pipeline import evaluate, train_options
 from jaxcodec.pipeline.checks import check, needs, wanted_stages
-from jaxcodec.pipeline.experiment import Experiment, data_inputs, open_experiment, plain
+from jaxcodec.pipeline.experiment import (
+  Experiment,
+  data_inputs,
+  open_experiment,
+  plain,
+  with_tuples,
+)
 from jaxcodec.pipeline.packages import check_packages
 from jaxcodec.pipeline.stage_table import PUBLISHED, STAGES
 from jaxcodec.report.format import format_table
@@ -37,9 +46,38 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
   Raises:
     ConfigError, DataError, WorkdirInUse: before any stage starts.
   """
-  config, workdir = plain(config), pathlib.Path(workdir)
+  config = plain(config)
+  _run(config, pathlib.Path(workdir), wanted_stages(config["stages"]), command)
+
+
+def evaluate_again(workdir: str | pathlib.Path, changes: Mapping[str, Any]) -> None:
+  """Measures a finished experiment again, and writes its report anew.
+
+  Results and report stay as they are until the new ones are whole.
+
+  Args:
+    workdir: of the experiment, whose data must be where they were.
+    changes: fields of `config.evaluate` that get other values.
+
+  Raises:
+    ConfigError, DataError, WorkdirInUse: before any work.
+  """
+  workdir = pathlib.Path(workdir)
+  path = workdir / "config.json"
+  if not path.is_file():
+    raise ConfigError(f"{workdir}: expected a work directory with a config.json")
+  try:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    config, command = with_tuples(record["config"]), record["command"]
+    config = {**config, "evaluate": {**config["evaluate"], **changes}}
+  except (ValueError, KeyError, TypeError) as error:
+    raise ConfigError(f"{path}: is not of an experiment: {error!r}") from error
+  _run(config, workdir, ["evaluate", "report"], command, again=True)
+
+
+def _run(config, workdir, wanted, command, *, again=False) -> None:
+  """Runs the wanted stages; `again` also those that are complete."""
   import_modules(config)
-  wanted = wanted_stages(config["stages"])
   check_packages(config, wanted)
   config = with_front_end(config)
   with contextlib.ExitStack() as stack:
@@ -54,6 +92,8 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
     if experiment.skipped:
       logging.warning("%d recordings are left out", len(experiment.skipped))
     for name in wanted:
+      if again:
+        processes.on_first(functools.partial(stages.forget, workdir, name))
       _run_stage(experiment, name)
     processes.on_first(lambda: _announce(workdir, wanted))
 

@@ -80,10 +80,15 @@ def _open(path, stack):
 
 def _open_part(path, part, stack):
   if part.content is not None:
-    return stack.enter_context(_Stream(io.BytesIO(part.content)))
-  # By its number, since libsndfile can't be given a name that isn't Unicode.
-  file = stack.enter_context(open(path, "rb"))
-  return stack.enter_context(_Stream(file.fileno(), closefd=False))
+    sound = stack.enter_context(_Stream(io.BytesIO(part.content)))
+  else:
+    # By its number, since libsndfile can't be given a name that isn't Unicode.
+    file = stack.enter_context(open(path, "rb"))
+    sound = stack.enter_context(_Stream(file.fileno(), closefd=False))
+  if sound.subtype == "OPUS":
+    # Only then does libsndfile leave out the encoder's delay, which the header states.
+    sound.seek(0)
+  return sound
 
 
 def _blocks(path, first, parts, stack):

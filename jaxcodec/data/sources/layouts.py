@@ -23,7 +23,9 @@ _TEXT_SUFFIXES = (*libri.TTS_TEXTS, ".txt", ".lab")
 _ALIGNMENT = re.compile(r"[\d.]+\s+[\d.]+\s+\S+")
 
 
-def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
+def list_folder(
+  root: pathlib.Path, table: pathlib.Path | None = None
+) -> tuple[list[AudioFile], Problems]:
   """Returns the recordings under `root`, in order, and the problems in listing them.
 
   The layout is the first of these that fits: one of `TABLES` in `root` (files that it
@@ -32,6 +34,10 @@ def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
   no text at all. Except in the Libri corpora, the speaker is the first folder below
   `root` that isn't named like a subset (`train`). See `list_files` for links and
   hidden files.
+
+  Args:
+    root: the folder.
+    table: takes the place of one of `TABLES`, and may lie anywhere.
 
   Raises:
     DataError: no such folder, no audio in it, or an unreadable table.
@@ -42,7 +48,8 @@ def list_folder(root: pathlib.Path) -> tuple[list[AudioFile], Problems]:
   audio = [path for path in files if path.suffix.lower() in SUFFIXES]
   if not audio:
     raise DataError(f"data.path: no {', '.join(SUFFIXES)} file anywhere under {root}")
-  if table := next((root / name for name in TABLES if (root / name).is_file()), None):
+  found = next((root / name for name in TABLES if (root / name).is_file()), None)
+  if table := table or found:
     return _from_metadata(table, root, audio)
   if below := [path for path in files if path.name in TABLES]:
     raise DataError(

@@ -70,7 +70,7 @@ def _column(
   label = f"{_TITLES[kind]}, {utterance.id}"
   player = players.make_player(*sound, label, peak=peak) if sound else None
   notes = _scores(row)
-  if kind == "generated":
+  if kind == "generated" and utterance.generation:
     notes.append(_prompt(utterance.generation))
   return players.Column(_TITLES[kind], player, row.get("transcript"), notes)
 

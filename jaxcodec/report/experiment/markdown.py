@@ -10,12 +10,9 @@ from jaxcodec.report.format import align, format_table, number
 def render_markdown(contents: WorkdirContents) -> str:
   """Returns the whole report."""
   record, results = contents.record, contents.results
-  spec = results["token_spec"]
   parts = [
     f"# {contents.name}",
-    f"Tokens: {spec['num_codebooks']} codebooks of {spec['codebook_size']},"
-    f" {spec['frame_rate']:g} frames/s, {spec['bitrate'] / 1000:.2f} kbit/s at"
-    f" {spec['sample_rate']} Hz.",
+    *_tokens(results["token_spec"]),
     "## Results",
     format_table(results),
     *_language_model(results),
@@ -34,6 +31,16 @@ def render_markdown(contents: WorkdirContents) -> str:
     ),
   ]
   return "\n\n".join(parts) + "\n"
+
+
+def _tokens(spec) -> list[str]:
+  if not spec:
+    return []
+  return [
+    f"Tokens: {spec['num_codebooks']} codebooks of {spec['codebook_size']},"
+    f" {spec['frame_rate']:g} frames/s, {spec['bitrate'] / 1000:.2f} kbit/s at"
+    f" {spec['sample_rate']} Hz."
+  ]
 
 
 def _language_model(results) -> list[str]:

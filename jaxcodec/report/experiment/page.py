@@ -50,7 +50,7 @@ def render_html(contents: WorkdirContents) -> str:
     articles_left=len(contents.utterances) - len(articles),
     curves=_curves(contents.curves),
     codebook_bars=_codebook_bars(results, contents.curves.get("codec", {})),
-    codebook_size=results["token_spec"]["codebook_size"],
+    codebook_size=(results["token_spec"] or {}).get("codebook_size"),
     utterance_tables=measures.utterance_tables(results),
     command=record["command"],
     config=json.dumps(record["config"], indent=2, ensure_ascii=False),
@@ -60,13 +60,12 @@ def render_html(contents: WorkdirContents) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> list[Fact]:
-  """Returns the tokens, and the headline figures that were measured."""
-  spec = results["token_spec"]
-  tokens = f"{spec['num_codebooks']} x {spec['codebook_size']}"
-  facts = [
-    Fact("Tokens", tokens, f"{spec['frame_rate']:g} frames/s"),
-    Fact("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"),
-  ]
+  """Returns the tokens, if there are any, and the headline figures."""
+  facts = []
+  if spec := results["token_spec"]:
+    tokens = f"{spec['num_codebooks']} x {spec['codebook_size']}"
+    facts.append(Fact("Tokens", tokens, f"{spec['frame_rate']:g} frames/s"))
+    facts.append(Fact("Bitrate", f"{spec['bitrate'] / 1000:.2f}", "kbit/s"))
   for name, metric, label in _HEADLINES:
     m = results[name].get(metric)
     if m and m["mean"] is not None:
@@ -101,9 +100,12 @@ def _codebook_bars(
 ) -> list[html.Picture]:
   """Returns bars of what is known of each codebook.
 
-  Codecs of earlier revisions and those that weren't trained have no `snr_db`.
+  There are none of audio without tokens. Codecs of earlier revisions and those that
+  weren't trained have no `snr_db`.
   """
-  size, measured = results["token_spec"]["codebook_size"], results["reconstruction"]
+  if not (spec := results["token_spec"]):
+    return []
+  size, measured = spec["codebook_size"], results["reconstruction"]
   bars = [
     (name, label, top, measured.get(name, {}).get("per_codebook"))
     for name, label, top in (
