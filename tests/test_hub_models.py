@@ -17,7 +17,6 @@ from jaxcodec.api import CodecModel, VocoderModel
 from jaxcodec.build.codec import make_preset
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.cli.main import main
-from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.pipeline import train_options
 from jaxcodec.porting import described, export_torch
 from jaxcodec.porting.families import family_of
@@ -77,19 +76,6 @@ TOKENS = """EncodecFeatures
     train_codebooks: false"""
 
 
-def _random(codec, seed=0):
-  """Returns variables with which codes differ from frame to frame."""
-  rng = np.random.default_rng(seed)
-
-  def draw(path, leaf):
-    name = path[-1].key
-    if name in ("bias", "scale"):  # large ones drown the audio; norms keep it
-      return np.full(leaf.shape, 1.5 * (name == "scale"), np.float32)
-    return (0.3 * rng.standard_normal(leaf.shape)).astype(np.float32)
-
-  return jax.tree_util.tree_map_with_path(draw, variable_shapes(codec))
-
-
 def _vocos_folder(folder, codec, variables, **config):
   """Writes a folder as Vocos's authors did."""
   folder.mkdir()
@@ -105,7 +91,7 @@ def served(tmp_path_factory):
   root, content, expected = tmp_path_factory.mktemp("hub"), Hub(), {}
   codecs = {name: make_preset(config) for name, config in SMALL.items()}
   for seed, (name, codec) in enumerate(codecs.items()):
-    expected[name] = _random(codec, seed)
+    expected[name] = api_helpers.random_variables(codec, seed)
   # What Vocos codes with is EnCodec.
   encodec, tokens = expected["encodec_24khz"], expected["vocos_encodec_24khz"]
   tokens["params"]["encoder"] = encodec["params"]["encoder"]
@@ -228,6 +214,7 @@ def test_what_musicgens_codec_says_of_itself(tmp_path):
     ({"a": 1}, "its config is of None; known are"),
     ({"model_type": "dac", "sampling_rate": 1}, "lacks 'downsampling_ratios'"),
     ({"model_type": "encodec"}, "lacks 'upsampling_ratios'"),
+    ({**ENCODEC_32KHZ, "upsampling_ratios": None}, "makes no codec: 'NoneType'"),
   ],
 )
 def test_other_models_are_refused(server, tmp_path, said, message):
