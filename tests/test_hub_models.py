@@ -1,5 +1,6 @@
 """Each family and our own models, loaded by name from a hub on loopback."""
 
+import json
 import subprocess
 import sys
 import types
@@ -48,7 +49,7 @@ SMALL = {
     decoder=dict(VOCOS, padding="same", bandwidth_codebooks=(1, 2)),
   ),
 }
-# As the two are on the hub, but for the sizes.
+# As on the hub, but for the sizes; there, too, DAC's hop_length is another model's.
 CONFIG_YAML = """feature_extractor:
   class_path: vocos.feature_extractors.{features}
 backbone:
@@ -100,6 +101,8 @@ def served(tmp_path_factory):
   for name in ("dac_16khz", "encodec_24khz"):
     export_torch(expected[name], codecs[name], root / name, "huggingface", "weight_g")
   (root / "encodec_24khz" / "pytorch_model.bin").write_bytes(b"nobody fetches it")
+  said = json.loads((root / "dac_16khz" / "config.json").read_text())
+  files.write_json(root / "dac_16khz" / "config.json", {**said, "hop_length": 512})
   mel = dict(features=MEL, conditions="", n_fft=64, hop=16, padding="center")
   conditions = "\n    adanorm_num_embeddings: 2 # len(bandwidths)"
   same = dict(features=TOKENS, conditions=conditions, n_fft=32, hop=8, padding="same")
