@@ -6,6 +6,7 @@ import json
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcodec import weights
 from jaxcodec.api import CodecModel
@@ -62,3 +63,16 @@ def save_experiment(folder):
   metadata = {"config": json.dumps(CONFIG)}
   weights.save_params(folder / "codec" / weights.FILE, variables, metadata)
   return variables
+
+
+def random_variables(codec, seed=0):
+  """Returns variables with which codes differ from frame to frame."""
+  rng = np.random.default_rng(seed)
+
+  def draw(path, leaf):
+    name = path[-1].key
+    if name in ("bias", "scale"):  # large ones drown the audio; norms keep it
+      return np.full(leaf.shape, 1.5 * (name == "scale"), np.float32)
+    return (0.3 * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, variable_shapes(codec))

@@ -3,33 +3,23 @@
 import time
 
 import api_helpers
-import jax
-import numpy as np
 import pytest
 from hub_server import Hub
 
 import jaxcodec
 from jaxcodec import files, hub
 from jaxcodec.build.codec import make_preset
-from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.hub import download, names
 from jaxcodec.porting import export_torch
 
-DAC = "descript/dac_16khz"
 CARD = "---\nlicense: mit\n---\n# A codec\n"
-
-
-def _random(codec, seed=0):
-  rng = np.random.default_rng(seed)
-  draw = lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32)  # noqa: E731
-  return jax.tree.map(draw, variable_shapes(codec))
 
 
 @pytest.fixture(scope="module")
 def codec_folder(tmp_path_factory):
-  """Returns a folder as transformers saves DAC, small, and its variables."""
+  """Returns a folder as transformers saves DAC, small, with a model card."""
   folder, codec = tmp_path_factory.mktemp("dac"), make_preset(api_helpers.CONFIG)
-  variables = _random(codec)
+  variables = api_helpers.random_variables(codec)
   export_torch(variables, codec, folder, "huggingface")
   files.write_text(folder / "README.md", CARD)
   return folder
@@ -37,9 +27,8 @@ def codec_folder(tmp_path_factory):
 
 @pytest.fixture
 def server(codec_folder, tmp_path, monkeypatch):
-  """Returns a hub with a small DAC, of which the client knows alone; an empty cache."""
+  """Returns a hub with a small DAC, in two revisions; the client's cache is empty."""
   content = Hub()
-  content.add(DAC, codec_folder)
   content.add("me/dac", codec_folder)
   content.add("me/dac", codec_folder, "v1")
   monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -111,6 +100,19 @@ def test_cold_and_warm(server, codec_folder, caplog):
   assert hub.find("hf://me/dac") == hub.find("me/dac@v1") == folder
   assert _fetched(server) == []
   assert _said(caplog).count(line) == 1
+
+
+def test_a_revision_has_its_own_files(server):
+  main = server.repos["me/dac"]["main"]
+  server.repos["me/dac"]["v2"] = {**main, "config.json": b'{"model_type": "dac"}'}
+  folders = [hub.find(name) for name in ("me/dac", "me/dac@v2")]
+  assert [(f / "config.json").read_bytes() == main["config.json"] for f in folders] == [
+    True,
+    False,
+  ]
+  commit = server.commit_of("me/dac", "v2")
+  assert hub.find(f"hf://me/dac@{commit}") == folders[1]
+  assert _fetched(server).count("model.safetensors") == 1  # the content is the same
 
 
 @pytest.mark.parametrize("how", ["out of reach", "HF_HUB_OFFLINE"])

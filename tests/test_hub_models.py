@@ -1,5 +1,6 @@
 """Each family and our own models, loaded by name from a hub on loopback."""
 
+import json
 import subprocess
 import sys
 import types
@@ -17,7 +18,6 @@ from jaxcodec.api import CodecModel, VocoderModel
 from jaxcodec.build.codec import make_preset
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.cli.main import main
-from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.pipeline import train_options
 from jaxcodec.porting import described, export_torch
 from jaxcodec.porting.families import family_of
@@ -49,7 +49,7 @@ SMALL = {
     decoder=dict(VOCOS, padding="same", bandwidth_codebooks=(1, 2)),
   ),
 }
-# As the two are on the hub, but for the sizes.
+# As on the hub, but for the sizes; there, too, DAC's hop_length is another model's.
 CONFIG_YAML = """feature_extractor:
   class_path: vocos.feature_extractors.{features}
 backbone:
@@ -77,19 +77,6 @@ TOKENS = """EncodecFeatures
     train_codebooks: false"""
 
 
-def _random(codec, seed=0):
-  """Returns variables with which codes differ from frame to frame."""
-  rng = np.random.default_rng(seed)
-
-  def draw(path, leaf):
-    name = path[-1].key
-    if name in ("bias", "scale"):  # large ones drown the audio; norms keep it
-      return np.full(leaf.shape, 1.5 * (name == "scale"), np.float32)
-    return (0.3 * rng.standard_normal(leaf.shape)).astype(np.float32)
-
-  return jax.tree_util.tree_map_with_path(draw, variable_shapes(codec))
-
-
 def _vocos_folder(folder, codec, variables, **config):
   """Writes a folder as Vocos's authors did."""
   folder.mkdir()
@@ -105,7 +92,7 @@ def served(tmp_path_factory):
   root, content, expected = tmp_path_factory.mktemp("hub"), Hub(), {}
   codecs = {name: make_preset(config) for name, config in SMALL.items()}
   for seed, (name, codec) in enumerate(codecs.items()):
-    expected[name] = _random(codec, seed)
+    expected[name] = api_helpers.random_variables(codec, seed)
   # What Vocos codes with is EnCodec.
   encodec, tokens = expected["encodec_24khz"], expected["vocos_encodec_24khz"]
   tokens["params"]["encoder"] = encodec["params"]["encoder"]
@@ -114,6 +101,8 @@ def served(tmp_path_factory):
   for name in ("dac_16khz", "encodec_24khz"):
     export_torch(expected[name], codecs[name], root / name, "huggingface", "weight_g")
   (root / "encodec_24khz" / "pytorch_model.bin").write_bytes(b"nobody fetches it")
+  said = json.loads((root / "dac_16khz" / "config.json").read_text())
+  files.write_json(root / "dac_16khz" / "config.json", {**said, "hop_length": 512})
   mel = dict(features=MEL, conditions="", n_fft=64, hop=16, padding="center")
   conditions = "\n    adanorm_num_embeddings: 2 # len(bandwidths)"
   same = dict(features=TOKENS, conditions=conditions, n_fft=32, hop=8, padding="same")
@@ -228,6 +217,7 @@ def test_what_musicgens_codec_says_of_itself(tmp_path):
     ({"a": 1}, "its config is of None; known are"),
     ({"model_type": "dac", "sampling_rate": 1}, "lacks 'downsampling_ratios'"),
     ({"model_type": "encodec"}, "lacks 'upsampling_ratios'"),
+    ({**ENCODEC_32KHZ, "upsampling_ratios": None}, "makes no codec: 'NoneType'"),
   ],
 )
 def test_other_models_are_refused(server, tmp_path, said, message):

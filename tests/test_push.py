@@ -1,9 +1,9 @@
 """`jaxcodec push` to a hub on loopback: what is uploaded loads by its name."""
 
-import huggingface_hub
 import pytest
 import speech_helpers
 from hub_server import Hub
+from huggingface_hub import constants
 
 import jaxcodec
 from jaxcodec import files, shipped, weights
@@ -36,7 +36,7 @@ def server(tmp_path, monkeypatch):
   """Returns an empty hub, to which large files go by LFS."""
   content = Hub()
   monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-  monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+  monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv("HF_TOKEN", "hf_write")
   download._say.cache_clear()

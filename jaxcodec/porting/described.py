@@ -37,6 +37,8 @@ def codec_config(path: files.PathLike) -> dict[str, Any] | None:
       return _READERS[kind](said)
     except KeyError as error:
       raise ValueError(f"its config lacks {error}") from None
+    except (ArithmeticError, AttributeError, TypeError) as error:
+      raise ValueError(f"its config makes no codec: {error}") from None
 
 
 def _dac(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,9 +100,10 @@ def _encodec(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _num_quantizers(said: Mapping[str, Any]) -> int:
-  """Returns how many codebooks the highest bitrate takes, at 10 bits as there."""
+  """Returns how many codebooks the highest bitrate takes."""
   frame_rate = math.ceil(said["sampling_rate"] / math.prod(said["upsampling_ratios"]))
-  return int(1000 * said["target_bandwidths"][-1] // (frame_rate * 10))
+  bits = math.ceil(math.log2(said["codebook_size"]))
+  return int(1000 * said["target_bandwidths"][-1] // (frame_rate * bits))
 
 
 def _vocos(said: Mapping[str, Any]) -> dict[str, Any]:

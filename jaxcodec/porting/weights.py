@@ -19,8 +19,9 @@ from jaxcodec.porting.families import Family, family_of
 from jaxcodec.porting.table import select_buffers, to_flax, to_torch
 
 _LOG = logging.getLogger(__name__)
-# Fields that do not change the computation.
-_NOT_COMPARED = {"architectures", "target_bandwidths"}
+# Fields that do not change the computation. DAC's published file of 24 kHz has the
+# hop_length of 44.1 kHz; the product of the strides counts.
+_NOT_COMPARED = {"architectures", "target_bandwidths", "hop_length"}
 _FILES = (".pth", ".th", ".ckpt", ".bin", ".safetensors")
 LAYOUTS = ("original", "huggingface")
 Model = Codec | Vocoder
