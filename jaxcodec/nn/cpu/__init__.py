@@ -7,6 +7,7 @@ from jaxcodec.nn.cpu.conv import conv1d, grouped_conv1d
 from jaxcodec.nn.cpu.conv2d import conv2d
 from jaxcodec.nn.cpu.elementwise import exp_minus_one, first_argmax, gelu
 from jaxcodec.nn.cpu.memory import cache_sizes, join_heads, window_numbers
+from jaxcodec.nn.cpu.rows import sum_rows
 from jaxcodec.nn.cpu.stored import stored_kernel, window_columns
 from jaxcodec.nn.cpu.top import keep_top_k, keep_top_p
 from jaxcodec.nn.cpu.trig import sin_cos, sin_cos_up_to_sign
@@ -25,6 +26,7 @@ __all__ = [
   "sin_cos",
   "sin_cos_up_to_sign",
   "stored_kernel",
+  "sum_rows",
   "window_columns",
   "window_numbers",
 ]
