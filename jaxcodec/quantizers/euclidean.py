@@ -7,6 +7,7 @@ from jax import lax
 
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import STATS, nearest, take
+from jaxcodec.quantizers.residual import residual_codes
 from jaxcodec.quantizers.search import best_codes
 from jaxcodec.quantizers.stack import Level, ResidualStack
 
@@ -115,19 +116,18 @@ class EmaRVQ(ResidualStack):
     return sum(take(self.layers[k].embed.value, codes_BxTxK[..., k]) for k in range(K))
 
   def search_codes(self, z_BxTxD, K):
-    if self.search == 1:
-      return None
     books = [layer.embed.value for layer in self.layers[:K]]
-    return best_codes(lax.stop_gradient(z_BxTxD), books, self.search)
+    z_BxTxD = lax.stop_gradient(z_BxTxD)
+    if self.search == 1:
+      return residual_codes(z_BxTxD, books)
+    return best_codes(z_BxTxD, books, self.search)
 
   def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
-    """Chooses codes, and updates them in training."""
+    """Takes the codes that were found; in training chooses them and updates both."""
     x_BxTxD = lax.stop_gradient(residual_BxTxD)
     book, codes_BxT = self.layers[k].get(), found_BxT
     if train:
       codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
-    elif codes_BxT is None:
-      codes_BxT = nearest(x_BxTxD, book.embed)
     chosen = take(book.embed, codes_BxT)
     error_B = jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2))
     return Level(chosen, codes_BxT, {"commitment": error_B})
