@@ -1,6 +1,7 @@
 """All forms of the residual search give the codes of numpy's, also where some tie."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def _expected(z_BxTxD, books):
 def _in_chunks(z_BxTxD, books):
   # Seven frames of a row at once: eight chunks, the last of them not full.
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(residual, "_NUMBERS", B * V * 7)
+    patch.setattr(residual.ops, "score_numbers", lambda: B * V * 7)
     return residual.residual_codes(z_BxTxD, books)
 
 
@@ -69,7 +70,7 @@ def test_the_kernel_lowers_for_accelerators_and_holds_no_scores(name):
     lowered = export.export(jax.jit(find), **options)
     program = lowered(REAL, REAL_BOOKS).mlir_module()
   assert program.count("stablehlo.custom_call") == 1
-  assert "dot_general" not in program and "while" not in program
+  assert not re.search(r"stablehlo\.(dot_general|while)\b", program)
 
 
 def test_a_platform_is_given_the_kernel_by_its_name(monkeypatch):
@@ -101,7 +102,7 @@ def test_chunks_give_a_quantiser_the_same_codes(quantizer, monkeypatch):
   variables = jax.jit(quantizer.init)(jax.random.key(0), REAL)
   encode = lambda v, z: quantizer.apply(v, z, method="encode")  # noqa: E731
   whole = jax.jit(encode)(variables, REAL)
-  monkeypatch.setattr(residual, "_NUMBERS", B * V * 7)
+  monkeypatch.setattr(residual.ops, "score_numbers", lambda: B * V * 7)
   chunked = jax.jit(lambda v, z: encode(v, z))(variables, REAL)
   np.testing.assert_array_equal(chunked, whole)
   assert len(np.unique(whole)) > V / 4

@@ -141,6 +141,11 @@ def stored_kernel(use: KernelUse, kernel: jax.Array) -> dict[str, Any]:
   return {"kernel": kernel}
 
 
+def score_numbers() -> int:
+  """Returns how many scores of codes are held at once, about."""
+  return 2**26
+
+
 def window_numbers() -> int:
   """Returns how many numbers an item's largest array in a window may have."""
   return 2**26

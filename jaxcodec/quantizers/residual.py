@@ -10,12 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn import partition
+from jaxcodec.nn import ops, partition
 from jaxcodec.quantizers import residual_kernel
 from jaxcodec.quantizers.codebook import nearest, take
-
-# Numbers of a level's scores that are held at once, about.
-_NUMBERS = 2**20
 
 
 def residual_codes(z_BxTxD: jax.Array, books: Sequence[jax.Array]) -> jax.Array:
@@ -54,7 +51,7 @@ def in_chunks(
 
   def of_rows(z_BxTxD):
     B, T, D = z_BxTxD.shape
-    frames = max(1, min(T, _NUMBERS // (B * numbers)))
+    frames = max(1, min(T, ops.score_numbers() // (B * numbers)))
     if frames == T:
       return function(z_BxTxD)
     padded = jnp.pad(z_BxTxD, ((0, 0), (0, -T % frames), (0, 0)))
