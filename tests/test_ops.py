@@ -12,6 +12,7 @@ from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.seanet import SeanetEncoder
 from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.nn import attention, cpu, kv_cache, ops, plain, platform
+from jaxcodec.quantizers import codebook
 from jaxcodec.quantizers.fsq import FSQ
 
 
@@ -48,6 +49,26 @@ def test_first_argmax_takes_the_first_of_equals(form):
   index = form.first_argmax(scores)
   assert index.dtype == jnp.int32
   np.testing.assert_array_equal(index, [1, 0])
+
+
+def test_sums_of_rows_and_the_gradient_of_a_lookup_agree():
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(rng.integers(-9, 9, (40, 3)), jnp.float32)
+  index = jnp.asarray(rng.integers(0, 7, 40))
+  one, other = (form.sum_rows(x, index, 8) for form in (cpu, plain))
+  np.testing.assert_array_equal(one, other)
+  assert not one[7].any()
+  table = jnp.asarray(rng.integers(-9, 9, (8, 3)), jnp.float32)
+  slope = lambda f: jax.grad(lambda t: (f(t, index) * x).sum())(table)  # noqa: E731
+  np.testing.assert_array_equal(slope(codebook.look_up), slope(codebook.take))
+  np.testing.assert_array_equal(slope(codebook.look_up), one)
+
+
+def test_a_lookup_learns_without_a_scatter_off_the_cpu():
+  index = jnp.arange(5)
+  with platform.assume("gpu"):
+    slope = jax.grad(lambda t: codebook.look_up(t, index).sum())
+    assert "scatter" not in str(jax.make_jaxpr(slope)(jnp.ones((8, 3))))
 
 
 def test_the_platform_chooses_when_a_program_is_traced():

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxcodec.parallel import sharding
-from jaxcodec.quantizers import search
+from jaxcodec.quantizers import residual, search
 from jaxcodec.quantizers.euclidean import EmaRVQ
 
 B, T, D, K, V = 8, 13, 3, 3, 4
@@ -52,7 +52,8 @@ def test_one_path_is_greedy_and_more_are_nearer():
 
 def test_pieces_give_the_same_as_all_frames_at_once(monkeypatch):
   whole = _best(Z, 4)
-  monkeypatch.setattr(search, "_SCORES", B * 4 * V * 5)  # three pieces of five frames
+  numbers = B * 4 * V * 5  # of five frames, of which there are three pieces
+  monkeypatch.setattr(residual.ops, "score_numbers", lambda: numbers)
   np.testing.assert_array_equal(search.best_codes(Z, BOOKS, 4), whole)
 
 

@@ -29,9 +29,11 @@ __all__ = [
   "keep_top_k",
   "keep_top_p",
   "read_stored",
+  "score_numbers",
   "sin_cos",
   "sin_cos_up_to_sign",
   "stored_kernel",
+  "sum_rows",
   "window_columns",
   "window_numbers",
 ]
@@ -56,6 +58,8 @@ sin_cos_up_to_sign = _by_platform("sin_cos_up_to_sign")
 exp_minus_one = _by_platform("exp_minus_one")
 gelu = _by_platform("gelu")
 first_argmax = _by_platform("first_argmax")
+sum_rows = _by_platform("sum_rows")
+score_numbers = _by_platform("score_numbers")
 keep_top_k = _by_platform("keep_top_k")
 keep_top_p = _by_platform("keep_top_p")
 cache_sizes = _by_platform("cache_sizes")

@@ -93,6 +93,15 @@ def first_argmax(scores_xV: jax.Array) -> jax.Array:
   return jnp.argmax(scores_xV, -1).astype(jnp.int32)
 
 
+def sum_rows(x_TxD: jax.Array, index_T: jax.Array, num: int) -> jax.Array:
+  """Adds up the float32 rows of each index, (num, D); an index out of range has none.
+
+  It is a product with ones and zeros: a GPU's scatter adds in another order every time.
+  """
+  hits_TxV = jax.nn.one_hot(index_T, num, dtype=x_TxD.dtype)
+  return jnp.matmul(hits_TxV.T, x_TxD, precision=lax.Precision.HIGHEST)
+
+
 def keep_top_k(logits_xV: jax.Array, k: int) -> jax.Array:
   """Makes all but the k largest logits -inf; ties with the k-th stay."""
   least = lax.top_k(logits_xV, k)[0][..., -1:]
@@ -130,6 +139,11 @@ def stored_kernel(use: KernelUse, kernel: jax.Array) -> dict[str, Any]:
   """Returns the parameters that hold a kernel for inference, by name."""
   del use
   return {"kernel": kernel}
+
+
+def score_numbers() -> int:
+  """Returns how many scores of codes are held at once, about."""
+  return 2**26
 
 
 def window_numbers() -> int:

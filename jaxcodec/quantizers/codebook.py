@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn.ops import first_argmax
+from jaxcodec.nn.ops import first_argmax, sum_rows
 
 STATS = "vq_stats"  # collection of the codebooks that no gradient trains
 _LEAST_ENERGY = 1e-30  # so that its logarithm is finite
@@ -25,6 +25,24 @@ def nearest(x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
 def take(table_VxD: jax.Array, codes: jax.Array) -> jax.Array:
   """Returns rows of a table; a code out of range takes the first or the last."""
   return jnp.take(table_VxD, codes, axis=0, mode="clip")
+
+
+@jax.custom_vjp
+def look_up(table_VxD: jax.Array, codes: jax.Array) -> jax.Array:
+  """As `take`, with a gradient of the table that adds up in one order everywhere."""
+  return take(table_VxD, codes)
+
+
+def _look_up(table_VxD, codes):
+  return take(table_VxD, codes), (codes, table_VxD.shape)
+
+
+def _look_up_gradient(kept, cotangent):
+  codes, (V, D) = kept
+  return sum_rows(cotangent.reshape(-1, D), codes.ravel(), V), None
+
+
+look_up.defvjp(_look_up, _look_up_gradient)
 
 
 def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:

@@ -54,22 +54,30 @@ def kmeans(
 ) -> tuple[jax.Array, jax.Array]:
   """Runs Lloyd's iterations; a mean that no vector is nearest to stays where it is.
 
+  They end early when no mean moves, as none would in those that are left.
+
   Source: encodec/quantization/core_vq.py, kmeans.
 
   Returns:
     The means (V, D), and how many vectors were nearest to each at the end, (V,).
   """
 
-  def iterate(_, carry):
-    means_VxD, _ = carry
+  def iterate(carry):
+    means_VxD, _, _, done = carry
     sum_VxD, count_V = _sum_by_code(
       x_TxD, choose(x_TxD, means_VxD), kept_T, len(means_VxD)
     )
     new_VxD = sum_VxD / jnp.maximum(count_V, 1)[:, None]
-    return jnp.where(count_V[:, None] > 0, new_VxD, means_VxD), count_V
+    new_VxD = jnp.where(count_V[:, None] > 0, new_VxD, means_VxD)
+    return new_VxD, count_V, (new_VxD != means_VxD).any(), done + 1
+
+  def unfinished(carry):
+    _, _, moved, done = carry
+    return moved & (done < iterations)
 
   nothing_V = jnp.zeros(means_VxD.shape[0])
-  return lax.fori_loop(0, iterations, iterate, (means_VxD, nothing_V))
+  begin = means_VxD, nothing_V, jnp.array(True), jnp.int32(0)
+  return lax.while_loop(unfinished, iterate, begin)[:2]
 
 
 def start(

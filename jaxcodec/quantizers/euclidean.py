@@ -8,6 +8,7 @@ from jax import lax
 from jaxcodec.nn.dsp import matmul
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import STATS, nearest, take
+from jaxcodec.quantizers.residual import residual_codes
 from jaxcodec.quantizers.search import best_codes
 from jaxcodec.quantizers.stack import Level, ResidualStack
 
@@ -44,13 +45,15 @@ class EuclideanCodebook(nn.Module):
       shape = self.width, self.choice_dim
       self.projection = self.variable(STATS, "projection", jnp.eye, *shape)
 
+  def project(self, x_BxTxD: jax.Array) -> jax.Array:
+    """Returns vectors or codes in the channels whose distance chooses codes."""
+    if self.choice_dim is None:
+      return x_BxTxD
+    return matmul(x_BxTxD, self.projection.value)
+
   def nearest(self, x_BxTxD: jax.Array, embed_VxD: jax.Array) -> jax.Array:
-    """Returns the codes (B, T) of vectors, by their distance in the projection."""
-    if self.choice_dim is not None:
-      x_BxTxD, embed_VxD = (
-        matmul(x, self.projection.value) for x in (x_BxTxD, embed_VxD)
-      )
-    return nearest(x_BxTxD, embed_VxD)
+    """Returns the codes (B, T) of vectors."""
+    return nearest(self.project(x_BxTxD), self.project(embed_VxD))
 
   def get(self) -> ema.Codebook:
     return ema.Codebook(*(getattr(self, name).value for name in ema.Codebook._fields))
@@ -146,28 +149,29 @@ class EmaRVQ(ResidualStack):
     return sum(take(self.layers[k].embed.value, codes_BxTxK[..., k]) for k in range(K))
 
   def search_codes(self, z_BxTxD, K):
-    if self.search == 1:
-      return None
     z_BxTxD = lax.stop_gradient(z_BxTxD)
-    books = [layer.embed.value for layer in self.layers[:K]]
+    first, *others = books = [layer.embed.value for layer in self.layers[:K]]
     if self.first_dim is None:
-      return best_codes(z_BxTxD, books, self.search)
-    first_BxT = self.layers[0].nearest(z_BxTxD, books[0])
-    codes_BxTxK = first_BxT[..., None]
-    if K > 1:
-      left_BxTxD = z_BxTxD - take(books[0], first_BxT)
-      others = best_codes(left_BxTxD, books[1:], self.search)
-      codes_BxTxK = jnp.concatenate([codes_BxTxK, others], -1)
-    return codes_BxTxK
+      return self._follow(z_BxTxD, books)
+    project = self.layers[0].project
+    codes_BxTx1 = residual_codes(project(z_BxTxD), [project(first)])
+    if not others:
+      return codes_BxTx1
+    left_BxTxD = z_BxTxD - take(first, codes_BxTx1[..., 0])
+    return jnp.concatenate([codes_BxTx1, self._follow(left_BxTxD, others)], -1)
+
+  def _follow(self, z_BxTxD, books):
+    """Returns the codes of the best of `search` paths through codebooks."""
+    if self.search == 1:
+      return residual_codes(z_BxTxD, books)
+    return best_codes(z_BxTxD, books, self.search)
 
   def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
-    """Chooses codes, and updates them in training."""
+    """Takes the codes that were found; in training chooses them and updates both."""
     x_BxTxD = lax.stop_gradient(residual_BxTxD)
     book, codes_BxT = self.layers[k].get(), found_BxT
     if train:
       codes_BxT = self._learn(self.layers[k], book, x_BxTxD, keep_B)
-    elif codes_BxT is None:
-      codes_BxT = self.layers[k].nearest(x_BxTxD, book.embed)
     chosen = take(book.embed, codes_BxT)
     error_B = jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2))
     return Level(chosen, codes_BxT, {"commitment": error_B})

@@ -11,7 +11,8 @@ from jaxcodec.nn.conv import Conv1d
 from jaxcodec.nn.dsp import matmul
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.nn.weight_norm import fold_weight_norm
-from jaxcodec.quantizers.codebook import l2_normalize, take
+from jaxcodec.quantizers.codebook import l2_normalize, look_up, take
+from jaxcodec.quantizers.residual import in_chunks
 from jaxcodec.quantizers.stack import Level, ResidualStack
 
 
@@ -36,22 +37,12 @@ class FactorizedVQ(nn.Module):
   def __call__(self, z_BxTxD):
     """Returns (output_BxTxD, codes_BxT, commitment_B, codebook_B) of a latent."""
     encoded = self.in_proj(z_BxTxD)
-    codes_BxT = self.lookup(encoded)
-    chosen = self.codebook[codes_BxT]
+    codes_BxT = _look_up(encoded, self.codebook)
+    chosen = look_up(self.codebook, codes_BxT)
     commitment_B = jnp.mean((encoded - lax.stop_gradient(chosen)) ** 2, (1, 2))
     codebook_B = jnp.mean((chosen - lax.stop_gradient(encoded)) ** 2, (1, 2))
     straight_through = encoded + lax.stop_gradient(chosen - encoded)
     return self.out_proj(straight_through), codes_BxT, commitment_B, codebook_B
-
-  def lookup(self, encoded):
-    """Returns the codes (B, T) of projected latents (B, T, codebook_dim)."""
-    scores = jnp.einsum(
-      "btd,vd->btv",
-      l2_normalize(encoded),
-      l2_normalize(self.codebook),
-      precision=lax.Precision.HIGHEST,
-    )
-    return first_argmax(lax.stop_gradient(scores))
 
   def projections(self):
     """Returns kernel and bias of the projection down and of the one up, as matrices."""
@@ -111,13 +102,20 @@ class FactorizedRVQ(ResidualStack):
     between = matmul(jnp.concatenate(up), down)  # from each level to each
     offset = matmul(jnp.stack(up_bias), down)
     left = matmul(z_BxTxD.astype(jnp.float32), down) + _row(jnp.concatenate(bias))
-    codes = []
-    for k, quantizer in enumerate(levels):
-      codes.append(quantizer.lookup(left[..., :d]))
+    books, tables = [quantizer.codebook for quantizer in levels], []
+    for k, book in enumerate(books):
       next_ = (k + 1) * d
-      table = matmul(quantizer.codebook, between[k * d : next_, next_:])
-      left = left[..., d:] - take(table + offset[k : k + 1, next_:], codes[-1])
-    return jnp.stack(codes, -1)
+      table = matmul(book, between[k * d : next_, next_:])
+      tables.append(table + offset[k : k + 1, next_:])
+
+    def of_chunk(left):
+      codes = []
+      for book, table in zip(books, tables, strict=True):
+        codes.append(_look_up(left[..., :d], book))
+        left = left[..., d:] - take(table, codes[-1])
+      return jnp.stack(codes, -1)
+
+    return in_chunks(of_chunk, left, self.codebook_size)
 
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
@@ -125,6 +123,17 @@ class FactorizedRVQ(ResidualStack):
     _, _, up, bias = zip(*(q.projections() for q in levels), strict=True)
     chosen = [take(q.codebook, codes_BxTxK[..., k]) for k, q in enumerate(levels)]
     return matmul(jnp.concatenate(chosen, -1), jnp.concatenate(up)) + _row(sum(bias))
+
+
+def _look_up(encoded, codebook_VxD):
+  """Returns the codes (B, T) of projected latents (B, T, codebook_dim)."""
+  scores = jnp.einsum(
+    "btd,vd->btv",
+    l2_normalize(encoded),
+    l2_normalize(codebook_VxD),
+    precision=lax.Precision.HIGHEST,
+  )
+  return first_argmax(lax.stop_gradient(scores))
 
 
 def _row(bias):

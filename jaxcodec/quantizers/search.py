@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.nn import partition
-
-_SCORES = 2**20  # numbers of a level's scores that are held at once, about
+from jaxcodec.quantizers.residual import in_chunks
 
 
 def best_codes(z_BxTxD: jax.Array, books: Sequence[jax.Array], paths: int) -> jax.Array:
@@ -24,17 +22,11 @@ def best_codes(z_BxTxD: jax.Array, books: Sequence[jax.Array], paths: int) -> ja
     paths: at least 1.
   """
 
-  K = len(books)
-
-  def of_rows(z_BxTxD):
+  def of_chunk(z_BxTxD):
     B, T, D = z_BxTxD.shape
-    frames = max(1, min(T, _SCORES // (B * paths * len(books[0]))))
-    pieces = jnp.pad(z_BxTxD, ((0, 0), (0, -T % frames), (0, 0)))
-    pieces = pieces.reshape(B, -1, frames, D).swapaxes(0, 1)
-    codes = lax.map(lambda z: _of_frames(z.reshape(-1, D), books, paths), pieces)
-    return codes.reshape(-1, B, frames, K).swapaxes(0, 1).reshape(B, -1, K)
+    return _of_frames(z_BxTxD.reshape(-1, D), books, paths).reshape(B, T, -1)
 
-  return partition.by_rows(of_rows, z_BxTxD)[:, : z_BxTxD.shape[1]]
+  return in_chunks(of_chunk, z_BxTxD, paths * len(books[0]))
 
 
 def _of_frames(z_NxD, books, paths):

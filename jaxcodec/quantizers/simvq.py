@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxcodec.nn.conv import torch_uniform
 from jaxcodec.quantizers.codebook import STATS, nearest, take
+from jaxcodec.quantizers.residual import residual_codes
 from jaxcodec.quantizers.stack import Level, ResidualStack
 
 
@@ -81,11 +82,15 @@ class SimRVQ(ResidualStack):
       MappedCodebook(self.width, self.codebook_size) for _ in range(self.num_codebooks)
     ]
 
-  def level(self, k, residual_BxTxD, keep_B, train) -> Level:
-    """Chooses among the mapped codes, as all levels do in training or not."""
+  def search_codes(self, z_BxTxD, K):
+    books = [lax.stop_gradient(layer()) for layer in self.layers[:K]]
+    return residual_codes(lax.stop_gradient(z_BxTxD), books)
+
+  def level(self, k, residual_BxTxD, keep_B, train, found_BxT=None) -> Level:
+    """Chooses among the mapped codes in training, and takes those found elsewhere."""
     layer, x_BxTxD = self.layers[k], lax.stop_gradient(residual_BxTxD)
     embed_VxD = lax.stop_gradient(layer())
-    codes_BxT = nearest(x_BxTxD, embed_VxD)
+    codes_BxT = nearest(x_BxTxD, embed_VxD) if train else found_BxT
     chosen = take(embed_VxD, codes_BxT)
     losses = {
       "commitment": jnp.mean((residual_BxTxD - chosen) ** 2, (1, 2)),

@@ -1,7 +1,7 @@
 """k-means on devices: k-means++ start, Lloyd's iterations, empty-cluster repair.
 
-For semantic tokens, of all data until nothing moves. `quantizers.ema.kmeans` starts
-codebooks from one batch, as the original does, inside a training step.
+For semantic tokens, of all data until hardly anything moves. `quantizers.ema.kmeans`
+starts codebooks from one batch, as the original does.
 """
 
 import functools
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.nn import dsp
-from jaxcodec.nn.ops import first_argmax
+from jaxcodec.nn.ops import first_argmax, sum_rows
 
 # Points whose distances to all centroids are in memory at once.
 _BLOCK = 8192
@@ -94,10 +94,13 @@ def lloyd(
   centroid_VxD: jax.Array,
   max_iterations: int,
   size: int | None = None,
+  tolerance: float = 1e-4,
 ) -> Clusters:
-  """Runs Lloyd's iterations from given centroids until none moves.
+  """Runs Lloyd's iterations from given centroids until they hardly move.
 
-  The centroids of clusters without points move to the points that are farthest from
+  They end when the squared moves of all centroids sum to no more than `tolerance` times
+  the mean variance of the points' channels, the rule of scikit-learn's `KMeans`. The
+  centroids of clusters without points move to the points that are farthest from
   their own centroids, each to another.
 
   Args:
@@ -105,6 +108,7 @@ def lloyd(
     centroid_VxD: where to start.
     max_iterations: bound on the iterations.
     size: as in `start`.
+    tolerance: see above; with 0 none moves in the last iteration.
   """
   size = x_TxD.shape[0] if size is None else size
   points_BxTxD, real_BxT = _blocks(x_TxD, size)
@@ -114,11 +118,10 @@ def lloyd(
     def one(sums, block):
       x, real = block
       index_T, distance_T = nearest(x, centroid_VxD)
-      add = functools.partial(jax.ops.segment_sum, num_segments=num_clusters)
-      weight_T = real.astype(jnp.float32)
-      sum_VxD = sums[0] + add(x * weight_T[:, None], index_T)
-      total = sum_VxD, sums[1] + add(weight_T, index_T)
-      return total, distance_T * weight_T
+      weight_Tx1 = real.astype(jnp.float32)[:, None]
+      sum_VxD = sums[0] + sum_rows(x * weight_Tx1, index_T, num_clusters)
+      total = sum_VxD, sums[1] + sum_rows(weight_Tx1, index_T, num_clusters)[:, 0]
+      return total, distance_T * weight_Tx1[:, 0]
 
     zero = jnp.zeros_like(centroid_VxD), jnp.zeros((num_clusters,))
     (sum_VxD, count_V), distance = jax.lax.scan(one, zero, (points_BxTxD, real_BxT))
@@ -133,13 +136,15 @@ def lloyd(
     far_VxD = points_BxTxD.reshape(-1, x_TxD.shape[1])[far]
     turn_V = jnp.maximum(jnp.cumsum(empty_V) - 1, 0)
     moved_VxD = jnp.where(empty_V[:, None], far_VxD[turn_V], mean_VxD)
-    return moved_VxD, (moved_VxD != centroid_VxD).any(), done + 1
+    way = ((moved_VxD - centroid_VxD) ** 2).sum()
+    return moved_VxD, way, done + 1
 
   def unfinished(carry):
-    _, moved, done = carry
-    return moved & (done < max_iterations)
+    _, way, done = carry
+    return (way > least) & (done < max_iterations)
 
-  begin = centroid_VxD, jnp.array(True), jnp.zeros((), jnp.int32)
+  least = tolerance * _mean_variance(points_BxTxD, real_BxT)
+  begin = centroid_VxD, jnp.array(jnp.inf), jnp.zeros((), jnp.int32)
   centroid_VxD, _, done = jax.lax.while_loop(unfinished, update, begin)
   inertia = assign(centroid_VxD)[2].sum() / size
   return Clusters(centroid_VxD, inertia, done)
@@ -179,6 +184,15 @@ def fit(
   begin = jax.jit(start, static_argnums=(2, 3, 4))
   centroid_VxD = begin(rng, x_TxD, num_clusters, size, whole)
   return lloyd(x_TxD, centroid_VxD, max_iterations, size)
+
+
+def _mean_variance(points_BxTxD, real_BxT):
+  """Returns the variance of the points that aren't padding, the mean over channels."""
+  real_BxTx1 = real_BxT[..., None]
+  size = real_BxT.sum()
+  mean_D = jnp.where(real_BxTx1, points_BxTxD, 0).sum((0, 1)) / size
+  from_mean = jnp.where(real_BxTx1, points_BxTxD - mean_D.reshape(1, 1, -1), 0)
+  return ((from_mean**2).sum((0, 1)) / size).mean()
 
 
 def _divisible(x_TxD, parts):

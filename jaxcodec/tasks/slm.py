@@ -101,7 +101,7 @@ class SlmTask:
     return state.replace(params=params, ema=ema)
 
   def train_step(self, state: SlmState, batch: Batch) -> tuple[SlmState, Metrics]:
-    """Updates the weights; the same state and batch give the same bits."""
+    """Updates the weights."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     grads, metrics = self._gradient(state.params, rng, batch)
     updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)

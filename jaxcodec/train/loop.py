@@ -58,8 +58,9 @@ def fit(
 ) -> Any:
   """Trains to `steps`, going on from the latest checkpoint in `workdir`.
 
-  Killed at any moment and started again, it ends with the same bits: a checkpoint
-  holds the state (random keys included) and the position of the data. Of several
+  Killed at any moment and started again, it ends with the same bits, on GPUs if XLA is
+  told to add up in one order (docs/training.md): a checkpoint holds the state (random
+  keys included) and the position of the data. Of several
   processes all call this, each with its part of the data; the first writes metrics.
 
   `workdir` gets `checkpoints/`, `metrics.jsonl` and `parameters.txt`. SIGINT and

@@ -18,6 +18,11 @@ def cache_sizes(frames: int) -> list[int]:
   return [frames]
 
 
+def score_numbers() -> int:
+  """See `plain.score_numbers`; as many as stay in a core's cache."""
+  return 2**18
+
+
 def window_numbers() -> int:
   """See `plain.window_numbers`; slightly fewer than `toom_cook.pays` allows."""
   return 2_000_000
