@@ -7,22 +7,14 @@ a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half 
 import argparse
 import json
 import os
-import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
-from jaxcodec.cli import evaluate, left_out, synthesize, unfinished
+from jaxcodec.cli import encode_decode, evaluate, synthesize, weight_files
 from jaxcodec.cli import push as push_command
-
-if TYPE_CHECKING:
-  from jaxcodec.api import CodecModel
-  from jaxcodec.cli.file_tree import FilePair
-
-SKIPPED = "skipped.json"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,79 +59,10 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument("--version", action="version", version=__version__)
   commands = parser.add_subparsers(required=True, metavar="COMMAND")
-  encode = commands.add_parser("encode", help="audio files to token files")
-  _add_files(encode, "sound files, or folders of them; - is standard input")
-  encode.add_argument(
-    "--num-codebooks", type=int, metavar="K", help="only the first K codebooks"
-  )
-  encode.add_argument(
-    "--channels",
-    choices=("average", "keep"),
-    default="average",
-    help="average a recording's channels, or code each; decode joins them again",
-  )
-  encode.add_argument(
-    "--entropy",
-    action="store_true",
-    help="smaller token files, coded under a model that learns as it goes",
-  )
-  encode.set_defaults(run=_encode)
-  decode = commands.add_parser("decode", help="token files to wav files")
-  _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
-  decode.add_argument(
-    "--any-weights",
-    action="store_true",
-    help="also decode tokens that were made with other weights",
-  )
-  decode.set_defaults(run=_decode)
+  encode_decode.add_commands(commands)
   synthesize.add_command(commands)
   evaluate.add_command(commands)
-  convert = commands.add_parser("convert", help="published weights to ours, and back")
-  convert.add_argument(
-    "source", help="published weights, their name, or our params.safetensors"
-  )
-  convert.add_argument("--preset", help="not needed if the weights say which codec")
-  convert.add_argument("--out", required=True, help="file to write, or folder")
-  convert.add_argument(
-    "--layout",
-    choices=("original", "huggingface"),
-    help="in which to write ours back; as they came if left out",
-  )
-  convert.add_argument(
-    "--verify", action="store_true", help="compare on probe audio with the original"
-  )
-  convert.set_defaults(run=_convert)
-  export = commands.add_parser(
-    "export", help="a trained run's weights in float16, or a codec as programs"
-  )
-  export.add_argument(
-    "codec",
-    metavar="RUN",
-    help="work directory; for programs any weights that encode takes",
-  )
-  export.add_argument("--out", required=True, metavar="DIR")
-  export.add_argument(
-    "--as",
-    dest="form",
-    choices=("weights", "programs"),
-    default="weights",
-    help="weights with a model card, or encode and decode as programs of jax.export"
-    " that need jax and numpy alone",
-  )
-  export.add_argument("--preset", help="of programs, if the weights don't say it")
-  export.add_argument(
-    "--seconds",
-    type=float,
-    default=40.0,
-    help="of programs, the longest clip that they take (default 40)",
-  )
-  export.add_argument(
-    "--part",
-    choices=("codec", "slm"),
-    default="codec",
-    help="the codec, or the language model with the codec that it speaks through",
-  )
-  export.set_defaults(run=_export)
+  weight_files.add_commands(commands)
   push_command.add_command(commands)
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
@@ -152,136 +75,6 @@ def _parser() -> argparse.ArgumentParser:
   )
   doctor.set_defaults(run=_doctor)
   return parser
-
-
-def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
-  parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
-  parser.add_argument(
-    "--preset",
-    metavar="NAME",
-    help="a preset, or user/repo of the Hugging Face Hub; not needed if the weights say"
-    " which codec",
-  )
-  parser.add_argument(
-    "--weights",
-    metavar="W",
-    help="file, work directory, or name of a codec with weights; the preset's own if"
-    " left out; random draws new ones",
-  )
-  parser.add_argument(
-    "--out", required=True, metavar="DIR", help="gets the same tree; - is stdout"
-  )
-  parser.add_argument(
-    "--overwrite", action="store_true", help="replace outputs that are there already"
-  )
-  parser.add_argument(
-    "--on-error",
-    choices=("raise", "skip"),
-    default="raise",
-    help=f"at a bad input, stop before any work, or list it in {SKIPPED} and go on",
-  )
-
-
-def _encode(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli import codec_files, file_tree, standard_streams
-  from jaxcodec.data.audio.files import SUFFIXES
-
-  with standard_streams.as_files(arguments.inputs, arguments.out, SUFFIXES[0]) as given:
-    pairs = file_tree.plan(*given, SUFFIXES, token_file.SUFFIX)
-    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
-    if not resumed and not arguments.overwrite:
-      file_tree.refuse_existing([pair.target for pair in pairs])
-    codec = _codec(arguments)
-    wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
-    if arguments.entropy:
-      wanted["entropy"] = True
-    settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
-    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
-    skipped = codec_files.encode_files(
-      codec,
-      missing,
-      **wanted,
-      on_error=arguments.on_error,
-      note=unfinished.noted(given[1], settings),
-    )
-  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], SUFFIXES))
-
-
-def _decode(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli import codec_files, file_tree, standard_streams
-
-  suffixes = (token_file.SUFFIX,)
-  with standard_streams.as_files(arguments.inputs, arguments.out, suffixes[0]) as given:
-    pairs = file_tree.plan(*given, suffixes, ".wav")
-    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
-    codec = _codec(arguments)
-    settings = {"command": "decode", "weights": codec.fingerprint}
-    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
-    skipped = codec_files.decode_files(
-      codec,
-      missing,
-      any_weights=arguments.any_weights,
-      overwrite=arguments.overwrite,
-      resume=resumed,
-      on_error=arguments.on_error,
-      note=unfinished.noted(given[1], settings),
-    )
-  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], suffixes))
-
-
-def _codec(arguments: argparse.Namespace) -> "CodecModel":
-  from jaxcodec.api import CodecModel, load
-
-  model = load(arguments.preset, arguments.weights)
-  if not isinstance(model, CodecModel):
-    name = arguments.preset or arguments.weights
-    raise ValueError(f"{name} is a vocoder: it makes no tokens")
-  return model
-
-
-def _report(
-  arguments: argparse.Namespace,
-  pairs: Sequence["FilePair"],
-  missing: Sequence["FilePair"],
-  skipped: Sequence[dict[str, str]],
-  others: str | None,
-) -> None:
-  """Says what was done, on stderr if stdout has the result."""
-  streamed = arguments.out == "-"
-  out = sys.stderr if streamed else sys.stdout
-  before = f", {len(pairs) - len(missing)} of them before" if pairs != missing else ""
-  done = len(pairs) - len(skipped)
-  print(f"{done} of {len(pairs)} files done{before}, in {arguments.out}", file=out)
-  if others:
-    print(others, file=out)
-  if arguments.on_error == "skip" and not streamed:
-    files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
-  for entry in skipped:
-    print(f"skipped: {entry['reason']}", file=sys.stderr)
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli.convert import convert_file
-
-  print(
-    convert_file(
-      arguments.source,
-      arguments.preset,
-      arguments.out,
-      layout=arguments.layout,
-      verify=arguments.verify,
-    )
-  )
-
-
-def _export(arguments: argparse.Namespace) -> None:
-  from jaxcodec.cli import export
-
-  if arguments.form == "weights":
-    print(export.export_run(arguments.codec, arguments.out, arguments.part))
-  else:
-    given = arguments.preset, arguments.codec, arguments.out, arguments.seconds
-    print(export.export_programs(*given))
 
 
 def _info(arguments: argparse.Namespace) -> None:

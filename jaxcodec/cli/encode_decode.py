@@ -1,0 +1,151 @@
+"""The commands `jaxcodec encode` and `jaxcodec decode`."""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxcodec import files, token_file
+from jaxcodec.cli import left_out, unfinished
+
+if TYPE_CHECKING:
+  from jaxcodec.api import CodecModel
+  from jaxcodec.cli.file_tree import FilePair
+
+SKIPPED = "skipped.json"
+
+
+def add_commands(commands: Any) -> None:
+  """Adds both to the subparsers of `jaxcodec`."""
+  encode = commands.add_parser("encode", help="audio files to token files")
+  _add_files(encode, "sound files, or folders of them; - is standard input")
+  encode.add_argument(
+    "--num-codebooks", type=int, metavar="K", help="only the first K codebooks"
+  )
+  encode.add_argument(
+    "--channels",
+    choices=("average", "keep"),
+    default="average",
+    help="average a recording's channels, or code each; decode joins them again",
+  )
+  encode.add_argument(
+    "--entropy",
+    action="store_true",
+    help="smaller token files, coded under a model that learns as it goes",
+  )
+  encode.set_defaults(run=_encode)
+  decode = commands.add_parser("decode", help="token files to wav files")
+  _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
+  decode.add_argument(
+    "--any-weights",
+    action="store_true",
+    help="also decode tokens that were made with other weights",
+  )
+  decode.set_defaults(run=_decode)
+
+
+def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
+  parser.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR", help=what)
+  parser.add_argument(
+    "--preset",
+    metavar="NAME",
+    help="a preset, or user/repo of the Hugging Face Hub; not needed if the weights say"
+    " which codec",
+  )
+  parser.add_argument(
+    "--weights",
+    metavar="W",
+    help="file, work directory, or name of a codec with weights; the preset's own if"
+    " left out; random draws new ones",
+  )
+  parser.add_argument(
+    "--out", required=True, metavar="DIR", help="gets the same tree; - is stdout"
+  )
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace outputs that are there already"
+  )
+  parser.add_argument(
+    "--on-error",
+    choices=("raise", "skip"),
+    default="raise",
+    help=f"at a bad input, stop before any work, or list it in {SKIPPED} and go on",
+  )
+
+
+def _encode(arguments: argparse.Namespace) -> None:
+  from jaxcodec.cli import codec_files, file_tree, standard_streams
+  from jaxcodec.data.audio.files import SUFFIXES
+
+  with standard_streams.as_files(arguments.inputs, arguments.out, SUFFIXES[0]) as given:
+    pairs = file_tree.plan(*given, SUFFIXES, token_file.SUFFIX)
+    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
+    if not resumed and not arguments.overwrite:
+      file_tree.refuse_existing([pair.target for pair in pairs])
+    codec = _codec(arguments)
+    wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
+    if arguments.entropy:
+      wanted["entropy"] = True
+    settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
+    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
+    skipped = codec_files.encode_files(
+      codec,
+      missing,
+      **wanted,
+      on_error=arguments.on_error,
+      note=unfinished.noted(given[1], settings),
+    )
+  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], SUFFIXES))
+
+
+def _decode(arguments: argparse.Namespace) -> None:
+  from jaxcodec.cli import codec_files, file_tree, standard_streams
+
+  suffixes = (token_file.SUFFIX,)
+  with standard_streams.as_files(arguments.inputs, arguments.out, suffixes[0]) as given:
+    pairs = file_tree.plan(*given, suffixes, ".wav")
+    resumed = unfinished.is_there(given[1]) and not arguments.overwrite
+    codec = _codec(arguments)
+    settings = {"command": "decode", "weights": codec.fingerprint}
+    missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
+    skipped = codec_files.decode_files(
+      codec,
+      missing,
+      any_weights=arguments.any_weights,
+      overwrite=arguments.overwrite,
+      resume=resumed,
+      on_error=arguments.on_error,
+      note=unfinished.noted(given[1], settings),
+    )
+  _report(arguments, pairs, missing, skipped, left_out.describe(given[0], suffixes))
+
+
+def _codec(arguments: argparse.Namespace) -> "CodecModel":
+  from jaxcodec.api import CodecModel, load
+
+  model = load(arguments.preset, arguments.weights)
+  if not isinstance(model, CodecModel):
+    name = arguments.preset or arguments.weights
+    raise ValueError(f"{name} is a vocoder: it makes no tokens")
+  return model
+
+
+def _report(
+  arguments: argparse.Namespace,
+  pairs: Sequence["FilePair"],
+  missing: Sequence["FilePair"],
+  skipped: Sequence[dict[str, str]],
+  others: str | None,
+) -> None:
+  """Says what was done, on stderr if stdout has the result."""
+  streamed = arguments.out == "-"
+  out = sys.stderr if streamed else sys.stdout
+  before = f", {len(pairs) - len(missing)} of them before" if pairs != missing else ""
+  done = len(pairs) - len(skipped)
+  print(f"{done} of {len(pairs)} files done{before}, in {arguments.out}", file=out)
+  if others:
+    print(others, file=out)
+  if arguments.on_error == "skip" and not streamed:
+    files.write_json(pathlib.Path(arguments.out) / SKIPPED, skipped)
+  for entry in skipped:
+    print(f"skipped: {entry['reason']}", file=sys.stderr)
