@@ -10,10 +10,15 @@ def full(config: ConfigDict) -> None:
   valle.full(config)
   config.slm.name = "delay"
   del config.slm.level_weights
-  # Of all codebooks above the first, whose codes what follows is drawn from.
-  config.generate.sampler.nar_temperature = 0.8
+  _draw(config)
 
 
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: four layers of 128."""
   valle.runlocal(config)
+  _draw(config)
+
+
+def _draw(config: ConfigDict) -> None:
+  """Draws all codebooks above the first, as what follows depends on their codes."""
+  config.generate.sampler.update(nar_temperature=0.8, nar_choice="draw")

@@ -45,6 +45,7 @@ def full(config: ConfigDict) -> None:
       repetition_limit=1.0,
       repetition_window=10,
       nar_temperature=0.0,
+      nar_choice="draw",  # or mean: the code nearest to all that are likely
     ),
   )
 
@@ -59,4 +60,6 @@ def runlocal(config: ConfigDict) -> None:
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=16, min_seconds=0.0)
-  config.generate.sampler.update(max_frames=400, temperature=0.7)
+  sampler = config.generate.sampler
+  sampler.update(max_frames=400, temperature=0.7)
+  sampler.update(nar_temperature=1.0, nar_choice="mean")

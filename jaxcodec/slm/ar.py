@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import attention, partition
+from jaxcodec.nn.products import einsum_float32
+from jaxcodec.slm import code_embedding
 from jaxcodec.slm.positions import Pace, place
 
 
@@ -30,9 +32,11 @@ class ArModel(nn.Module):
 
   def setup(self):
     dtype = self.transformer.dtype
-    self.text_embed = nn.Embed(self.num_text, self.width, dtype=dtype)
+    self.text_embed = code_embedding.Embed(self.num_text, self.width, dtype=dtype)
     # The last row begins an utterance.
-    self.code_embed = nn.Embed(self.codebook_size + 1, self.width, dtype=dtype)
+    self.code_embed = code_embedding.Embed(
+      self.codebook_size + 1, self.width, dtype=dtype
+    )
     shape = self.width, self.codebook_size + 1
     self.head = self.param("head", nn.initializers.lecun_normal(), shape)
 
@@ -87,4 +91,4 @@ class ArModel(nn.Module):
   def logits(self, y_BxTxD: jax.Array) -> jax.Array:
     """Scores the frame after each output of the body, (B, T, V + 1) float32."""
     head = partition.whole(self.head.astype(y_BxTxD.dtype))
-    return jnp.einsum("btd,dv->btv", y_BxTxD, head, preferred_element_type=jnp.float32)
+    return einsum_float32("btd,dv->btv", y_BxTxD, head)

@@ -19,6 +19,18 @@ def embed_init(rng, shape, dtype=jnp.float32):
   return jax.random.normal(rng, shape, dtype) * shape[-1] ** -0.5
 
 
+class Embed(nn.Embed):
+  """Embeddings in `dtype` whose table keeps float32, as do the sums of its gradients.
+
+  Flax's own is cast before rows are taken from it, so that its gradients are summed in
+  bfloat16; see `embed_sum`.
+  """
+
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    """Returns the rows of ids, with a last axis of `features`."""
+    return jnp.take(self.embedding, inputs, axis=0).astype(self.dtype)
+
+
 def embed_sum(
   table_KxVxD: jax.Array, codes_BxTxK: jax.Array, dtype: Any = None
 ) -> jax.Array:

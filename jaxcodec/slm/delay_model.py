@@ -76,7 +76,9 @@ class DelayModel(nn.Module):
 
   def setup(self):
     books, classes = self.num_codebooks, self.codebook_size + 1
-    self.text_embed = nn.Embed(self.num_text, self.width, dtype=self.transformer.dtype)
+    self.text_embed = code_embedding.Embed(
+      self.num_text, self.width, dtype=self.transformer.dtype
+    )
     self.code_embed = self.param(
       "code_embed", code_embedding.embed_init, (books, classes, self.width)
     )

@@ -52,7 +52,9 @@ class MaskGit(nn.Module):
     self.code_embed = self.param(
       "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
     )
-    self.semantic_embed = nn.Embed(self.num_semantic + 1, self.width, dtype=self.dtype)
+    self.semantic_embed = code_embedding.Embed(
+      self.num_semantic + 1, self.width, dtype=self.dtype
+    )
     self.transformer = make_transformer(self, num_levels=books)
     self.head = self.param("head", code_embedding.head_init, (books, self.width, codes))
 
@@ -82,7 +84,7 @@ class MaskGit(nn.Module):
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.spec.mask_id)
     semantic_BxT = jnp.where(mask_BxT, semantic_BxT, self.no_semantic)
     x_BxTxD = self.semantic_embed(semantic_BxT)
-    x_BxTxD += code_embedding.embed_sum(self.code_embed.astype(self.dtype), codes_BxTxK)
+    x_BxTxD += code_embedding.embed_sum(self.code_embed, codes_BxTxK, self.dtype)
     visible = attention.bidirectional(mask_BxT)
     x_BxTxD = self.transformer(x_BxTxD, visible, level_B=level_B, train=train)
     return code_embedding.logits(x_BxTxD, self.head, level_B)

@@ -36,7 +36,7 @@ class NarModel(nn.Module):
   def setup(self):
     books, codes = self.num_codebooks, self.codebook_size
     dtype = self.transformer.dtype
-    self.text_embed = nn.Embed(self.num_text, self.width, dtype=dtype)
+    self.text_embed = code_embedding.Embed(self.num_text, self.width, dtype=dtype)
     # Each codebook's table ends with the row of its hidden codes.
     self.code_embed = self.param(
       "code_embed", code_embedding.embed_init, (books, codes + 1, self.width)
@@ -68,8 +68,7 @@ class NarModel(nn.Module):
     """
     codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, self.codebook_size)
     x_BxSxD = self.text_embed(jnp.where(text_mask_BxS, text_BxS, 0))
-    table = self.code_embed.astype(x_BxSxD.dtype)
-    x_BxTxD = code_embedding.embed_sum(table, codes_BxTxK)
+    x_BxTxD = code_embedding.embed_sum(self.code_embed, codes_BxTxK, x_BxSxD.dtype)
     mask_BxN = jnp.concatenate([text_mask_BxS, mask_BxT], axis=1)
     y_BxNxD = self.transformer(
       jnp.concatenate([x_BxSxD, x_BxTxD], axis=1),
