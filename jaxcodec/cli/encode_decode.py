@@ -84,14 +84,14 @@ def _encode(arguments: argparse.Namespace) -> None:
       file_tree.refuse_existing([pair.target for pair in pairs])
     codec = _codec(arguments)
     wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
-    if arguments.entropy:
-      wanted["entropy"] = True
     settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
+    settings["entropy"] = arguments.entropy or None  # which older notes lack
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.encode_files(
       codec,
       missing,
       **wanted,
+      entropy=arguments.entropy,
       on_error=arguments.on_error,
       note=unfinished.noted(given[1], settings),
     )

@@ -32,8 +32,8 @@ from jaxcodec.coding.logistic import LIMIT, LOGIT, PROBABILITY
 _WEIGHTS = (26_214, 19_661, 19_661, 13_107)
 _LEAST, _MOST = 10, 22  # logarithms of how many slots a context's table has
 _UNSEEN = 32_768 << 8  # a slot: probability of a one, and how many decisions it saw
-_MOST_SEEN = 255
-_RATES = tuple((1 << 17) // (2 * seen + 3) for seen in range(_MOST_SEEN + 1))
+_SEEN = (*range(1, 256), 255)  # the count that follows a count
+_RATES = tuple((1 << 17) // (2 * seen + 3) for seen in range(256))
 _MIX, _SPREAD, _WORD = 0x9E3779B1, 0x85EBCA6B, 0xFFFFFFFF  # of the hash, 32 bits
 
 
@@ -128,16 +128,12 @@ class _Model:
       total = sum([w * x for w, x in zip(weights, logits)]) >> 16  # noqa: B905
       probability = PROBABILITY[max(-LIMIT, min(LIMIT, total)) + LIMIT]
       bit = coder(None if code is None else code >> shift & 1, probability)
-      error = (bit << 16) - probability
+      target = bit << 16
+      error = target - probability
       for i, slot in enumerate(slots):
         weights[i] += error * logits[i] + (1 << 14) >> 15
-        tables[i][at[i]] = _seen(slot, bit)
+        seen, p = slot & 255, slot >> 8
+        p += (target - p) * _RATES[seen] >> 16  # ever more slowly
+        tables[i][at[i]] = p << 8 | _SEEN[seen]
       node = node << 1 | bit
     return node - self._none
-
-
-def _seen(slot: int, bit: int) -> int:
-  """Returns a slot after a decision: its probability moves to it, ever more slowly."""
-  seen, probability = slot & 255, slot >> 8
-  probability += ((bit << 16) - probability) * _RATES[seen] >> 16
-  return probability << 8 | min(seen + 1, _MOST_SEEN)

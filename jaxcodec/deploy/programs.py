@@ -6,6 +6,7 @@ the one that it compiles, and gives the same codes. CPUs run other forms of oper
 than accelerators do (`nn.ops`), so there are two sets of programs.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,17 +69,10 @@ def programs(
       prepare = _prepare(codec, list(flat))
       yield Program(form, "prepare", None, 1, _export(prepare, platforms, weights))
       prepared = jax.eval_shape(prepare, weights)
-      for function, make, inputs in (
-        ("encode", _encode, _audio),
-        ("decode", _decode, _tokens),
-      ):
+      for function, (make, shapes) in _FUNCTIONS.items():
         for frames in sizes[function]:
-          rows, content = _with_most_rows(
-            make(codec),
-            platforms,
-            prepared,
-            lambda rows, f=frames, of=inputs: of(codec, rows, f),
-          )
+          inputs = functools.partial(shapes, codec, frames)
+          rows, content = _with_most_rows(make(codec), platforms, prepared, inputs)
           yield Program(form, function, frames, rows, content)
 
 
@@ -129,12 +123,12 @@ def _decode(codec: Codec) -> Callable[..., Any]:
   return decode
 
 
-def _audio(codec: Codec, rows: Any, frames: int) -> list[jax.ShapeDtypeStruct]:
+def _audio(codec: Codec, frames: int, rows: Any) -> list[jax.ShapeDtypeStruct]:
   shape = (rows, frames * codec.spec.hop, codec.num_channels)
   return [_shape(shape, np.float32), _shape((rows,), np.int32)]
 
 
-def _tokens(codec: Codec, rows: Any, frames: int) -> list[jax.ShapeDtypeStruct]:
+def _tokens(codec: Codec, frames: int, rows: Any) -> list[jax.ShapeDtypeStruct]:
   codes = _shape((rows, frames, codec.spec.num_codebooks), np.int32)
   gains = [_shape((rows, codec.num_segments(frames)), np.float32)]
   return [codes, _shape((rows, frames), np.bool_), *(gains if codec.normalize else [])]
@@ -142,3 +136,7 @@ def _tokens(codec: Codec, rows: Any, frames: int) -> list[jax.ShapeDtypeStruct]:
 
 def _shape(shape: tuple[Any, ...], dtype: Any) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(shape, dtype)
+
+
+# By name: what makes one for a codec, and the shapes of what it takes.
+_FUNCTIONS = {"encode": (_encode, _audio), "decode": (_decode, _tokens)}
