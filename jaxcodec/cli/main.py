@@ -1,4 +1,4 @@
-"""Commands `jaxcodec encode|decode|synthesize|convert|export|info|data|doctor`.
+"""The command line `jaxcodec COMMAND ...`.
 
 Exit codes: 0 done, 1 the language model spoke nothing for some output or `doctor` found
 a fault, 2 bad input, 130 stopped by Ctrl-C. Whatever the code, no file is half written.
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxcodec import __version__, files, token_file
+from jaxcodec.cli import contents, left_out, synthesize, unfinished
 from jaxcodec.cli import data as data_command
-from jaxcodec.cli import left_out, synthesize, unfinished
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     help="the codec, or the language model with the codec that it speaks through",
   )
   export.set_defaults(run=_export)
+  contents.add(commands)
   info = commands.add_parser("info", help="the header of token files")
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
