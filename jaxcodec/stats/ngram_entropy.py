@@ -13,8 +13,21 @@ def held_out_bits(
   """Returns the cross-entropy of held-out symbols by training counts, bits per symbol.
 
   It is an upper bound on the conditional entropy. The entropy of the counts themselves
-  is too low for large codebooks, as it falls with the number of contexts. Probabilities
-  are interpolated from long contexts to short ones to uniform, by Witten and Bell.
+  is too low for large codebooks, as it falls with the number of contexts.
+
+  Args:
+    train, held_out, size: see `surprisals`.
+  """
+  return float(surprisals(train, held_out, size).mean())
+
+
+def surprisals(
+  train: Sequence[np.ndarray], held_out: Sequence[np.ndarray], size: int
+) -> np.ndarray:
+  """Returns minus log2 of each held-out symbol's probability by training counts, (n,).
+
+  Probabilities are interpolated from long contexts to short ones to uniform, by Witten
+  and Bell.
 
   Args:
     train: the symbols (n,), then their contexts (n,) from short to long, all integers
@@ -34,7 +47,7 @@ def held_out_bits(
   ]
   for context, asked in levels:
     probability = _interpolate(context, symbols, asked, wanted, size, probability)
-  return float(-np.log2(probability).mean())
+  return -np.log2(probability)
 
 
 def _interpolate(context, symbols, asked, wanted, size, shorter) -> np.ndarray:

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import soundfile
+from praatio import textgrid
 
 from jaxcodec import token_file, weights
 from jaxcodec.data import token_store
+from jaxcodec.data.alignments import read_intervals
 from jaxcodec.data.prepare import build
 from jaxcodec.data.source import open_source
 from jaxcodec.porting import token_files
@@ -170,6 +172,17 @@ def read_jxc(folder):
   file = token_file.read(folder / "a.jxc")
   header = token_file.read_header(folder / "a.jxc")
   return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
+
+
+def make_textgrid(folder):
+  entries = [(0, 0.5, "AH1"), (0.5, 0.75, "S"), (1, 1.5, "T")]
+  grid = textgrid.Textgrid()
+  grid.addTier(textgrid.IntervalTier("phones", entries))
+  grid.save(str(folder / "a.TextGrid"), "long_textgrid", includeBlankSpaces=True)
+
+
+def read_textgrid(folder):
+  return read_intervals(folder / "a.TextGrid")
 
 
 def make_dac(folder):

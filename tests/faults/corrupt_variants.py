@@ -90,6 +90,9 @@ KINDS = {
   "checkpoint": Kind(
     readers.make_checkpoints, readers.read_checkpoint, "checkpoints/2/**/*"
   ),
+  "TextGrid": Kind(
+    readers.make_textgrid, readers.read_textgrid, "a.TextGrid", checked=False
+  ),
   "params": Kind(readers.make_params, readers.read_params, "params.safetensors"),
 }
 
