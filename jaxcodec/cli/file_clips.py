@@ -120,10 +120,8 @@ def choose_rate(checked: Checked, wanted: int | None) -> int:
   """
   if wanted is not None:
     return wanted
-  rates = {
-    r.generated: checked.infos[r.generated].sample_rate for r in checked.recordings
-  }
-  if len(found := sorted(set(rates.values()))) > 1:
+  found = sorted({checked.infos[r.generated].sample_rate for r in checked.recordings})
+  if len(found) > 1:
     raise DataError(
       f"--generated: files have {some([f'{rate} Hz' for rate in found])}; say by"
       " --sample-rate at which to measure all"
