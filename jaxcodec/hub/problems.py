@@ -38,7 +38,7 @@ def of_download(repository: Repository, name: str, error: Exception) -> Exceptio
   """Returns what to raise if a file can't be downloaded."""
   return _refusal(repository, error) or OSError(
     f"{repository}: the download of {name} broke off ({first_line(error)}); load it"
-    " again to go on"
+    " again"
   )
 
 
