@@ -47,5 +47,11 @@ def parse(name: str) -> Repository | None:
   return Repository(match["id"], match["revision"] or MAIN)
 
 
+def is_repo_id(name: str) -> bool:
+  """Tells whether a name is `user/repo`."""
+  match = _NAME.fullmatch(name)
+  return match is not None and match["revision"] is None
+
+
 def _is_folder_here(repo_id: str) -> bool:
   return pathlib.Path(repo_id.partition("/")[0]).is_dir()

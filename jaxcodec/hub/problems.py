@@ -38,16 +38,16 @@ def of_download(repository: Repository, name: str, error: Exception) -> Exceptio
   """Returns what to raise if a file can't be downloaded."""
   return _refusal(repository, error) or OSError(
     f"{repository}: the download of {name} broke off ({first_line(error)}); load it"
-    " again to go on"
+    " again"
   )
 
 
 def of_upload(repo_id: str, error: Exception) -> Exception:
   """Returns what to raise if an upload fails."""
-  from huggingface_hub import errors
-
-  code = getattr(getattr(error, "response", None), "status_code", None)
-  if isinstance(error, errors.HfHubHTTPError) and code in (401, 403):
+  cause = error.__cause__
+  if isinstance(error, RuntimeError) and isinstance(cause, Exception):
+    error = cause  # the client's message names the file alone
+  if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
     return PermissionError(
       f"{repo_id}: {settings.endpoint()} does not let you write there: log in with"
       ' "hf auth login", and use a token that may write'

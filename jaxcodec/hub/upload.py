@@ -7,7 +7,7 @@ from jaxcodec.hub import names, problems, settings
 
 def check_name(repo_id: str) -> str:
   """Returns a name to upload to; raises ValueError if it isn't `user/repo`."""
-  if names.parse(f"{names.SCHEME}{repo_id}") != names.Repository(repo_id):
+  if not names.is_repo_id(repo_id):
     raise ValueError(f"{repo_id}: expected a name like user/repo to upload to")
   return repo_id
 
