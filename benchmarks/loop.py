@@ -29,6 +29,7 @@ from jaxcodec.parallel import sharding
 from jaxcodec.pipeline.experiment import open_experiment, plain
 from jaxcodec.recipes import config_file
 from jaxcodec.train.loop import fit
+from jaxcodec.train.step import phases
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
 WINDOW, BARE, WARM = 100, 50, 3  # steps
@@ -115,7 +116,8 @@ class Turns:
       init = jax.jit(task.init, out_shardings=places)
       self._state = init(key, self._batch)
       whole = sharding.replicated(mesh)
-      step = jax.jit(task.train_step, donate_argnums=0, out_shardings=(places, whole))
+      first = phases(task)[0].train_step  # the one that `fit` runs, too
+      step = jax.jit(first, donate_argnums=0, out_shardings=(places, whole))
       self._step = step.lower(self._state, self._batch).compile()
     self._start = None
     self.loop, self.bare = [], []
