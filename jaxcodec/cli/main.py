@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from jaxcodec import __version__, files, token_file
-from jaxcodec.cli import data as data_command
 from jaxcodec.cli import contents, encode_decode, evaluate, synthesize, weight_files
+from jaxcodec.cli import data as data_command
 from jaxcodec.cli import push as push_command
 
 
