@@ -104,9 +104,9 @@ def test_clips_that_are_too_long_are_errors(exported):
 
 def test_segments_with_levels_of_their_own(tmp_path, clips):
   codec, variables = api_helpers.toy(segments=Segments(40, 36), normalize=True)
-  folder.write(codec, variables, tmp_path, seconds=0.03)
+  folder.write(codec, variables, tmp_path, seconds=0.016)
   model, alone = CodecModel(codec, variables), ExportedCodec(tmp_path)
-  for clip_NxC in clips:
+  for clip_NxC in clips[:2]:
     expected = model.encode(clip_NxC[None])
     tokens = alone.encode(clip_NxC)
     np.testing.assert_array_equal(tokens[0], expected.codes_BxTxK[0])
