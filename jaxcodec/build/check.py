@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.fields import Config, ConfigError, crop_samples, positive
-from jaxcodec.build.slm import make_sampler, make_slm_task, semantic_settings
+from jaxcodec.build.semantic import semantic_settings
+from jaxcodec.build.slm import make_sampler, make_slm_task
 from jaxcodec.build.text import make_vocabulary
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.data.text import Vocabulary

@@ -3,14 +3,21 @@
 import jax
 
 from jaxcodec import weights
-from jaxcodec.build.fields import Config, ConfigError
-from jaxcodec.build.slm import semantic_settings
+from jaxcodec.build.fields import Config, ConfigError, call, positive
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.porting import hubert
 from jaxcodec.semantic.hubert_features import HubertFeatures
 from jaxcodec.semantic.mfcc import Mfcc
+from jaxcodec.semantic.settings import SemanticSettings
 from jaxcodec.semantic.tokenizer import Features
 from jaxcodec.types import TokenSpec
+
+
+def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
+  """Checks `config.semantic` for a codec and returns its settings."""
+  positive(config["semantic"], "semantic", "num_clusters")
+  fields = dict(config["semantic"])
+  return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
 
 
 def make_semantic_features(config: Config, spec: TokenSpec) -> Features:

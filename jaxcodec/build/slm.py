@@ -6,11 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.build.fields import Config, ConfigError, call, positive, remat_mode
+from jaxcodec.build.fields import Config, ConfigError, call, remat_mode
 from jaxcodec.build.language_models import language_model
 from jaxcodec.build.slm_batches import Batches
 from jaxcodec.data.text import Vocabulary
-from jaxcodec.semantic.settings import SemanticSettings
 from jaxcodec.types import SpeechLanguageModel, TokenSpec
 
 # Fields of slm_train that every model has; the others are those of its batches.
@@ -95,13 +94,6 @@ def make_sampler(config: Config) -> Any:
   """Makes the sampler of `config.generate.sampler`, of `slm.name`'s kind."""
   sampler = dict(config["generate"]["sampler"])
   return call(language_model(config).sampler, sampler, "generate.sampler")
-
-
-def semantic_settings(config: Config, spec: TokenSpec) -> SemanticSettings:
-  """Checks `config.semantic` for a codec and returns its settings."""
-  positive(config["semantic"], "semantic", "num_clusters")
-  fields = dict(config["semantic"])
-  return call(SemanticSettings, fields, "semantic", sample_rate=spec.sample_rate)
 
 
 def param_shapes(model: SpeechLanguageModel) -> Any:
