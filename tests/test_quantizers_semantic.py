@@ -14,6 +14,7 @@ from jaxcodec.build.semantic import distilled_features
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import plain
+from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.semantic import SemanticRVQ
 from jaxcodec.recipes import experiment
 from jaxcodec.semantic.mfcc import Mfcc
@@ -125,6 +126,8 @@ def test_training_brings_the_first_codebook_nearer_to_the_features():
   tones = np.sin(2 * np.pi * np.outer(60 + 40 * np.arange(4), t) * t[None])
   batch = {"audio_BxN": tones.astype(np.float32)}
   state, step = jax.jit(task.init)(KEY, batch), jax.jit(task.train_step)
+  state = task.begin(state, batch)
+  assert not ema.awaits_start(state.collections)
   lost = []
   for _ in range(60):
     state, metrics = step(state, batch)

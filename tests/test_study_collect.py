@@ -196,7 +196,7 @@ def test_a_codec_without_codebooks_is_a_system_like_others(tmp_path):
   write_cells(cells[:2])
   write_cells(cells[2:], config={"codec": codec})
   found = collect(settings(slms=slms), cells, {}, with_defaults)
-  assert found["codecs"]["dacq_vocos"]["quantizer"] == "fsq"
+  assert found["codecs"]["dacq_vocos"]["quantizer"] == "fsq_2"
   assert any("quantizer.dropout: 0.5" in line for line in found["differences"]["codec"])
   assert "Unequal conditions: codecs differ in codec.quantizer.dr" in to_markdown(found)
   assert "fsq" in json.dumps(found) and to_markdown(found)

@@ -42,8 +42,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _build(arguments: argparse.Namespace) -> None:
   from jaxcodec.data.prepare.build import build
 
-  settings = vars(arguments).copy()
-  settings.pop("run")
+  ours = "run", "command"  # what `main` sets
+  settings = {name: x for name, x in vars(arguments).items() if name not in ours}
   done = build(settings.pop("source"), settings.pop("out"), **settings)
   splits = ", ".join(f"{count} in {split}" for split, count in done.splits.items())
   print(

@@ -51,7 +51,8 @@ def in_chunks(
 
   def of_rows(z_BxTxD):
     B, T, D = z_BxTxD.shape
-    frames = max(1, min(T, ops.score_numbers() // (B * numbers)))
+    rows = B if isinstance(B, int) else 1  # an exported program's number is free
+    frames = max(1, min(T, ops.score_numbers() // (rows * numbers)))
     if frames == T:
       return function(z_BxTxD)
     padded = jnp.pad(z_BxTxD, ((0, 0), (0, -T % frames), (0, 0)))

@@ -94,6 +94,12 @@ class SemanticRVQ(CodebookStack):
       {name: jnp.concatenate([m[name] for m in metrics]) for name in metrics[0]},
     )
 
+  def start(self, z_BxTxD) -> None:
+    """Starts the codebooks by k-means of their own projections of latents."""
+    z_BxTxD = z_BxTxD.astype(jnp.float32)
+    self.first.start(self.first_in(z_BxTxD))
+    self.rest.start(self.rest_in(z_BxTxD))
+
   def decode(self, codes_BxTxK) -> jax.Array:
     """Returns the latent (B, T, D); fewer codebooks than K give a coarser one."""
     K = self.checked(codes_BxTxK.shape[-1])

@@ -1,7 +1,6 @@
 """Speech recognisers, which the error rates are computed from."""
 
 import functools
-import os
 import pathlib
 import weakref
 from typing import Protocol
@@ -36,8 +35,9 @@ class FasterWhisper:
   """
 
   def __init__(self, folder: pathlib.Path, name: str, *, threads: int):
-    # The library would look online for files that the folder lacks.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # The library would look online for the one file that the folder may lack.
+    if not (tokenizer := folder / "tokenizer.json").is_file():
+      raise FileNotFoundError(f"{tokenizer}: expected, beside the model of {name}")
     from faster_whisper import WhisperModel
 
     self.name = name
