@@ -242,7 +242,7 @@ class Task(Protocol):
 class SpeechLanguageModel(Protocol):
   """A model of a codec's tokens: all that its training and its API know. Hashable.
 
-  One that has `width` and `with_codebooks` can begin with the codec's codebooks; see
+  One that has `with_codebooks` can begin with the codec's codebooks; see
   `slm.codebook_start`.
 
   What it reads besides codes, its condition, is a text (text_BxS, text_mask_BxS) or

@@ -46,18 +46,20 @@ def test_vectors_add_up_to_the_latent_of_codes(codec):
   np.testing.assert_allclose(summed, latent[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["maskgit", "valle"])
+@pytest.mark.parametrize("kind", ["maskgit", "valle", "wide NAR"])
 def test_near_codes_begin_near_each_other_and_the_rest_stays(codec, kind):
   codec, variables = codec
   sizes = dict(spec=codec.spec, width=WIDTH, depth=1, heads=1)
-  model = (
-    Valle(num_text=5, **sizes) if kind == "valle" else MaskGit(num_semantic=5, **sizes)
-  )
+  if valle := kind != "maskgit":
+    nar_width = 2 * WIDTH if kind == "wide NAR" else None
+    model = Valle(num_text=5, nar_width=nar_width, **sizes)
+  else:
+    model = MaskGit(num_semantic=5, **sizes)
   params = jax.jit(lambda: fresh_params(model, jax.random.key(0)))()
   rng = jax.random.key(2)
   begun = codebook_start.begin(model, params, rng, code_vectors(codec, variables))
   jax.tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), params, begun)
-  half, old = (x["nar"] if kind == "valle" else x for x in (begun, params))
+  half, old = (x["nar"] if valle else x for x in (begun, params))
   # The rows of hidden codes aren't of codes.
   np.testing.assert_array_equal(half["code_embed"][:, -1], old["code_embed"][:, -1])
   vectors = code_vectors(codec, variables)
@@ -68,7 +70,7 @@ def test_near_codes_begin_near_each_other_and_the_rest_stays(codec, kind):
     assert 0.5 < float(jnp.mean(jnp.sum(rows**2, 1))) < 2
   for head, level in zip(heads, range(3 - len(heads), 3), strict=True):
     assert _correlation(head, vectors[level]) > 0.8
-  if kind == "valle":
+  if valle:
     assert _correlation(begun["ar"]["head"].T[:CODES], vectors[0]) > 0.8
 
 

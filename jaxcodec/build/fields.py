@@ -15,6 +15,8 @@ _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 # Integer fields of any part that must be at least 1.
 _POSITIVE = {
   "width",
+  "nar_width",
+  "nar_depth",
   "depth",
   "heads",
   "mlp_width",

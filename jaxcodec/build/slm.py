@@ -46,11 +46,12 @@ def make_slm(
   """
   kind, fields = language_model(config), dict(config["slm"])
   del fields["name"]
-  if "width" in fields and "heads" in fields and fields["width"] % fields["heads"]:
-    raise ConfigError(
-      f"slm.width ({fields['width']}) must be a multiple of slm.heads"
-      f" ({fields['heads']})"
-    )
+  for width in ("width", "nar_width"):
+    if "heads" in fields and (fields.get(width) or 0) % fields["heads"]:
+      raise ConfigError(
+        f"slm.{width} ({fields[width]}) must be a multiple of slm.heads"
+        f" ({fields['heads']})"
+      )
   if "remat" in fields:
     fields["remat"] = remat_mode(fields, "slm")
   size = kind.condition.size(config, vocabulary)

@@ -19,6 +19,8 @@ def laptop(config: ConfigDict) -> None:
     for optimizer in (config.codec_train.optimizer, config.codec_train.disc_optimizer):
       optimizer.update(gamma=0.9999)
   config.slm.update(width=256, depth=6)
+  if config.slm.name == "valle":
+    config.slm.update(nar_width=128, nar_depth=4)
   config.slm_train.update(steps=5000, log_every=100, eval_every=500)
   config.slm_train.update(checkpoint_every=500, ema_decay=0.998)
   config.slm_train.optimizer.update(learning_rate=1e-3, warmup_steps=200)

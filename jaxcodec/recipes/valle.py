@@ -1,6 +1,6 @@
 """The AR + NAR language model, its texts, its training and its decoding."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from jaxcodec.recipes import base
 
@@ -13,6 +13,8 @@ def full(config: ConfigDict) -> None:
   )
   config.slm = dict(
     base.transformer("valle"),
+    nar_width=config_dict.placeholder(int),  # None: the NAR is as large as the AR
+    nar_depth=config_dict.placeholder(int),
     positions="aligned",  # or separate (VALL-E's), sequence: how symbols and frames
     # stand to each other, see docs/training.md
     position_jitter=0.08,  # how far off the pace of the text is in training

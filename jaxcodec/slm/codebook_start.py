@@ -4,12 +4,16 @@ Codes that are near each other sound alike. A model whose rows begin as random o
 to find that out for each of the K * V codes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxcodec.types import SpeechLanguageModel
+
+# Called with a width D: rows of codes (K, V, D) for embeddings, (K, D, V) for heads.
+CodeRows = Callable[[int], tuple[jax.Array, jax.Array]]
 
 _TINY = 1e-12
 
@@ -23,14 +27,18 @@ def begin(
   that a frame's sum is the image of what its codes add up to, and by one for heads.
 
   Args:
-    model: has `width` and `with_codebooks`.
+    model: has `with_codebooks`, which is given its parameters and a `CodeRows`.
     params: its parameters, which keep what isn't of codes.
     rng: draws the maps.
     vector_KxVxC: what each code adds to the codec's latent.
   """
-  whitened, width = _whiten(vector_KxVxC), model.width
-  embed, head = (_project(key, whitened, width) for key in jax.random.split(rng))
-  return model.with_codebooks(params, embed, head.swapaxes(1, 2))
+  whitened, (embed_key, head_key) = _whiten(vector_KxVxC), jax.random.split(rng)
+
+  def rows(width):
+    head_KxVxD = _project(head_key, whitened, width)
+    return _project(embed_key, whitened, width), head_KxVxD.swapaxes(1, 2)
+
+  return model.with_codebooks(params, rows)
 
 
 def _whiten(vector_KxVxC):

@@ -18,6 +18,7 @@ from jaxcodec.slm import (
 )
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
+from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.slm.delay_model import DelayModel
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
@@ -82,10 +83,9 @@ class Delay:
 
     return self.model.init(rng, *inputs, method=both)["params"]
 
-  def with_codebooks(
-    self, params: Any, embed_KxVxD: jax.Array, head_KxDxV: jax.Array
-  ) -> Any:
+  def with_codebooks(self, params: Any, rows: CodeRows) -> Any:
     """Returns the parameters with these rows of codes; see `codebook_start`."""
+    embed_KxVxD, head_KxDxV = rows(self.width)
     size = self.spec.codebook_size
     embed = params["code_embed"].at[:, :size].set(embed_KxVxD)
     head = params["head"].at[:, :, :size].set(head_KxDxV)

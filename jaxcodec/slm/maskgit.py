@@ -10,6 +10,7 @@ from jaxcodec.nn import attention
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.slm import code_embedding, decode, masking, sampling, wrong_condition
 from jaxcodec.slm.body import make_transformer
+from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation hides the same frames of an utterance whenever and wherever it is run.
@@ -97,10 +98,9 @@ class MaskGit(nn.Module):
     return self.init(rng, *inputs)["params"]
 
   @nn.nowrap
-  def with_codebooks(
-    self, params: Any, embed_KxVxD: jax.Array, head_KxDxV: jax.Array
-  ) -> Any:
+  def with_codebooks(self, params: Any, rows: CodeRows) -> Any:
     """Returns the parameters with these rows of codes; see `codebook_start`."""
+    embed_KxVxD, head_KxDxV = rows(self.width)
     embed = params["code_embed"].at[:, : self.spec.codebook_size].set(embed_KxVxD)
     return {**params, "code_embed": embed, "head": head_KxDxV}
 

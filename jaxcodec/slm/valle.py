@@ -11,6 +11,7 @@ from jaxcodec.slm import autoregressive, masking, positions, sampling, wrong_con
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
+from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.slm.nar import NarModel
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
@@ -37,6 +38,8 @@ class Valle:
     num_text: number of text symbols.
     width, depth, heads, mlp_width, dropout, dtype, remat: of both halves; see
       `nn.attention`.
+    nar_width, nar_depth: the NAR's own, where it is smaller: words hang on codebook 0,
+      so that a small model is better spent on the AR. None for the AR's.
     prompt_rate: share of the training rows whose NAR input has an acoustic prompt.
     level_weights: how training draws the NAR's levels, see `masking.draw_levels`.
     label_smoothing: of the training loss.
@@ -57,6 +60,8 @@ class Valle:
   dropout: float = 0.1
   dtype: Any = jnp.float32
   remat: bool = False
+  nar_width: int | None = None
+  nar_depth: int | None = None
   prompt_rate: float = 0.85
   level_weights: str = "uniform"
   label_smoothing: float = 0.0
@@ -81,9 +86,10 @@ class Valle:
   def nar(self) -> NarModel:
     """Text and the codebooks below to each of the others."""
     books = self.spec.num_codebooks
-    sizes = books, self.spec.codebook_size, self.num_text, self.width
-    body = make_transformer(self, num_levels=books - 1)
-    return NarModel(*sizes, body, self.positions)
+    width, depth = self.nar_width or self.width, self.nar_depth or self.depth
+    sizes = books, self.spec.codebook_size, self.num_text, width
+    shape = dataclasses.replace(self, width=width, depth=depth)
+    return NarModel(*sizes, make_transformer(shape, books - 1), self.positions)
 
   @property
   def symbols_per_frame(self) -> float:
@@ -102,13 +108,13 @@ class Valle:
     nar = self.nar.init(nar_rng, *text, codes_BxTxK, mask_BxT, level_B, pace)
     return {"ar": ar["params"], "nar": nar["params"]}
 
-  def with_codebooks(
-    self, params: Any, embed_KxVxD: jax.Array, head_KxDxV: jax.Array
-  ) -> Any:
+  def with_codebooks(self, params: Any, rows: CodeRows) -> Any:
     """Returns the parameters with these rows of codes; see `codebook_start`."""
     size, ar, nar = self.spec.codebook_size, params["ar"], params["nar"]
+    embed_KxVxD, head_KxDxV = rows(self.width)
     embed = ar["code_embed"]["embedding"].at[:size].set(embed_KxVxD[0])
     head = ar["head"].at[:, :size].set(head_KxDxV[0])
+    embed_KxVxD, head_KxDxV = rows(self.nar.width)
     levels = nar["code_embed"].at[:, :size].set(embed_KxVxD)
     return {
       "ar": {**ar, "code_embed": {"embedding": embed}, "head": head},
