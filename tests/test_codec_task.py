@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +138,29 @@ def test_evaluation_ignores_filler_rows(task, batch, run):
   assert some["weight"] == all_of_them["weight"] == B // 2
   for name in ("mel", "si_sdr"):
     np.testing.assert_allclose(some[name], all_of_them[name], rtol=1e-4)
+
+
+def test_evaluation_tells_what_crops_lack(task, batch, run):
+  """Compares with a codec applied by hand to whole rows and to their halves."""
+  variables = task.inference_variables(run[0][-1])
+  audio_BxN = batch["audio_BxN"]
+  rows, samples = audio_BxN.shape
+  # Whole; half a row, whose second half isn't measured; nothing; less than a crop.
+  length_B = np.array([samples, samples // 2, 0, 1] + [0] * (rows - 4))
+  crop = samples // 2
+  decode = jax.jit(lambda x: task.codec.apply(variables, x[..., None])[0][..., 0])
+  measured = jax.jit(dataclasses.replace(task, crop_samples=crop).eval_step)(
+    run[0][-1], {**batch, "length_B": length_B}
+  )
+  assert measured["weight"] == 4
+  pieces = [(0, 0), (0, 1), (1, 0), (3, 0)]
+  real, whole = (
+    np.stack([x[row, crop * i : crop * (i + 1)] for row, i in pieces])
+    for x in (np.asarray(audio_BxN), np.asarray(decode(audio_BxN)))
+  )
+  for name, fake in (("mel", whole), ("mel_crops", np.asarray(decode(real)))):
+    np.testing.assert_allclose(measured[name], task._mel(real, fake), rtol=1e-4)
+  assert abs(measured["mel"] - measured["mel_crops"]) > 1e-3
 
 
 @pytest.fixture(scope="module")

@@ -211,6 +211,8 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
   start = train["adversarial_start"]
+  if "eval_crops" in train:  # configs of earlier revisions lack it
+    positive(train, path, "eval_crops")
   return CodecGanTask(
     codec=codec,
     discriminator=_discriminator(train, path),
@@ -222,6 +224,7 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
     freeze=_frozen(train, path),
+    crop_samples=crop_samples({path: train}, path, codec.spec),
     **_loss_kinds(train, path),
   )
 

@@ -30,6 +30,7 @@ SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
 def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Trains the codec on crops; writes averaged weights, the split and the curves.
 
+  Held-out recordings are measured in pieces of `eval_crops` crops.
   Of no steps, the weights are those to begin with, and there are no curves.
   """
   config, spec = experiment.config, experiment.spec
@@ -50,6 +51,8 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   shard = batch_rows.rows(experiment.mesh, settings["batch_size"])
   data = _crops(experiment, **shape, **shard), None
   if not experiment.synthetic:
+    # Configs of earlier revisions don't say how many.
+    shape["crop_samples"] *= settings.get("eval_crops", 1)
     valid = experiment.split["valid"]
     data = data[0], data_pipeline.eval_crops(source, valid, **shape, **shard)
   task = experiment.models.codec_task

@@ -92,7 +92,7 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   for name in ("freeze", "codebook_start"):
     if not settings.get(name):  # configs of earlier versions lack the field
       settings.pop(name, None)
-  for name in ("keep", "profile_steps", "remat"):
+  for name in ("keep", "profile_steps", "remat", "eval_crops"):
     settings.pop(name, None)
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))

@@ -24,8 +24,11 @@ def full(config: ConfigDict, name: str) -> None:
 def _full_gan(config):
   config.codec_train = base.training(
     steps=400_000,
-    batch_size=72,
-    crop_seconds=0.38,
+    # As many samples a step as DAC's 72 x 0.38 s, which is less than the context that
+    # a frame has in a recording: Vocos' decoder reaches 1.1 s.
+    batch_size=24,
+    crop_seconds=1.14,
+    eval_crops=5,  # held-out recordings are measured in pieces of so many crops
     adversarial_start=0,
     freeze=(),  # ("encoder", "quantizer"): train a decoder for init_from's tokens
     ema_decay=0.999,
@@ -84,7 +87,7 @@ def runlocal(config: ConfigDict) -> None:
     config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}
   config.codec.quantizer.update(dropout=0.25)
   train = config.codec_train
-  train.update(steps=3500, batch_size=4, crop_seconds=0.5, adversarial_start=2900)
+  train.update(steps=3500, batch_size=2, crop_seconds=1.0, adversarial_start=2900)
   train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
   train.discriminator.update(
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4

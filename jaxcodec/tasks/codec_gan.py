@@ -13,7 +13,7 @@ import optax
 
 from jaxcodec import losses
 from jaxcodec.nn import partition
-from jaxcodec.tasks import codec_books, codec_loss, codec_run
+from jaxcodec.tasks import codec_books, codec_loss, codec_run, held_out_crops
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_state import CodecState
 from jaxcodec.types import Batch, Metrics
@@ -60,6 +60,8 @@ class CodecGanTask:
       them.
     semantic: features of audio that the quantiser is taught; see `SemanticRVQ`. The
       compiled step has their weights, if they have any, as constants.
+    crop_samples: length of the crops that held-out rows are also cut into; None where
+      the rows are as long.
   """
 
   LOSSES: ClassVar = ("mel", "adversarial", "feature", "codebook", "commitment")
@@ -80,6 +82,7 @@ class CodecGanTask:
   accumulate: int = 1
   freeze: tuple[str, ...] = ()
   semantic: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+  crop_samples: int | None = None
 
   def init(self, rng: jax.Array, batch: Batch) -> CodecState:
     """Makes a fresh state; of the batch only the shape of audio_BxN matters."""
@@ -266,18 +269,32 @@ class CodecGanTask:
     return mel(real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales)
 
   def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
-    """Measures mel loss and SI-SDR of the averaged weights on held-out crops."""
-    real_BxN = batch["audio_BxN"]
+    """Measures the averaged weights on held-out audio.
+
+    Returns:
+      mel, si_sdr: of rows that were coded whole.
+      mel_crops, si_sdr_crops: of rows that were coded crop by crop.
+      weight: number of valid crops; and the quantiser's metrics.
+    """
     variables = self.inference_variables(state)
-    y_BxNx1, quantized = self.codec.apply(variables, real_BxN[..., None])
-    valid_B = batch["length_B"] > 0
-    real_BxN, fake_BxN = (
-      jnp.where(valid_B[:, None], a, 0) for a in (real_BxN, y_BxNx1[..., 0])
-    )
-    weight = valid_B.sum()
-    si_sdr = jnp.where(valid_B, losses.si_sdr(real_BxN, fake_BxN), 0).sum() / weight
-    mel = self._mel(real_BxN, fake_BxN) * valid_B.size / weight
-    return {"mel": mel, "si_sdr": si_sdr, **quantized.metrics, "weight": weight}
+    crop = self.crop_samples or batch["audio_BxN"].shape[1]
+    coded = held_out_crops.code(self.codec, variables, batch, crop)
+    weight = coded.valid.sum()
+
+    def measure(fake):
+      si_sdr = jnp.where(coded.valid, losses.si_sdr(coded.real, fake), 0)
+      mel = self._mel(coded.real, fake) * coded.valid.size
+      return mel / weight, si_sdr.sum() / weight
+
+    (mel, si_sdr), (mel_crops, si_sdr_crops) = map(measure, (coded.whole, coded.alone))
+    return {
+      "mel": mel,
+      "si_sdr": si_sdr,
+      "mel_crops": mel_crops,
+      "si_sdr_crops": si_sdr_crops,
+      **coded.metrics,
+      "weight": weight,
+    }
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
     """Returns the averaged weights and codebooks."""
