@@ -19,6 +19,7 @@ from jaxcodec.evals.evaluate import evaluate, ground_truth, load_metrics
 from jaxcodec.evals.metric import EvalClip
 from jaxcodec.evals.results import read_results
 from jaxcodec.pipeline import evaluate as stage
+from jaxcodec.pipeline import reference_codecs
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.types import TokenSpec
 
@@ -50,8 +51,8 @@ def _opus_sets():
   settings = {"opus": True, "reconstruction": METRICS, "asr": "", "speaker": "",
               "utmos": None, "threads": 1}  # fmt: skip
   experiment = types.SimpleNamespace(spec=CODED_AS, config={"evaluate": settings})
-  ((_, metrics_of, code), _), _ = stage.opus_sets(experiment, _clips())
-  metrics = stage.metrics_of_set(experiment.config, CODED_AS, metrics_of)
+  code = reference_codecs.make_sets(experiment, _clips()).sets["opus"]
+  metrics = stage.metrics_of_set(experiment.config, CODED_AS, "references")
   return code(), load_metrics(metrics).metrics
 
 

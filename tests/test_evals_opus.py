@@ -13,6 +13,7 @@ from jaxcodec.evals import opus
 from jaxcodec.evals.evaluate import evaluate, load_metrics
 from jaxcodec.evals.metric import MetricAbsent
 from jaxcodec.pipeline import evaluate as stage
+from jaxcodec.pipeline import reference_codecs
 from jaxcodec.types import TokenSpec
 
 # 4 kbit/s, as in the study.
@@ -91,19 +92,19 @@ def _experiment(wanted=True):
 
 def test_both_bitrates_are_sets_of_the_results():
   clips, experiment = [clip(0), clip(1)], _experiment()
-  sets, absent = stage.opus_sets(experiment, clips)
-  assert not absent and [name for name, *_ in sets] == ["opus", "opus_double"]
+  found = reference_codecs.make_sets(experiment, clips)
+  assert not found.absent and list(found.sets) == ["opus", "opus_double"]
   means = []
-  for _, metrics_of, code in sets:
+  for code in found.sets.values():
     coded = code()
-    metrics = stage.metrics_of_set(experiment.config, experiment.spec, metrics_of)
+    metrics = stage.metrics_of_set(experiment.config, experiment.spec, "references")
     assert [metric.name for metric in metrics] == ["stoi", "bitrate_kbps"]
-    found = evaluate(coded, load_metrics(metrics).metrics)
+    measured = evaluate(coded, load_metrics(metrics).metrics)
     bits = sum(one.bits for one in coded)
     seconds = sum(len(one.audio) for one in coded) / RATE
-    mean = found.summary["bitrate_kbps"]["mean"]
+    mean = measured.summary["bitrate_kbps"]["mean"]
     assert mean == pytest.approx(bits / seconds / 1000)
-    means.append((mean, found.summary["stoi"]["mean"]))
+    means.append((mean, measured.summary["stoi"]["mean"]))
   assert means[1] > means[0]
 
 
@@ -112,6 +113,6 @@ def test_without_libopus_the_rows_are_named_as_absent(monkeypatch):
     raise MetricAbsent("pip install av")
 
   monkeypatch.setattr(opus, "load", absent)
-  found = stage.opus_sets(_experiment(), [clip(0)])
-  assert found == ([], {"opus": "pip install av"})
-  assert stage.opus_sets(_experiment(wanted=False), []) == ([], {})
+  found = reference_codecs.make_sets(_experiment(), [clip(0)])
+  assert found == ({}, {"opus": "pip install av"}, {})
+  assert reference_codecs.make_sets(_experiment(wanted=False), []) == ({}, {}, {})

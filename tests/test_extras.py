@@ -33,11 +33,12 @@ def test_the_table_is_what_the_project_declares(project):
     assert set(brought) == _names(declared[extra]) - UNNAMED, extra
 
 
-def test_all_has_every_extra_but_gpl_and_torch(project):
+def test_all_has_every_extra_but_gpl_torch_and_what_needs_files(project):
   declared = project["optional-dependencies"]
   (everything,) = declared["all"]
   listed = set(everything.removeprefix("jaxcodec[").removesuffix("]").split(","))
-  assert set(extras.EXTRAS) - listed == {"espeak", "mos", "speaker"}
+  left = {"espeak", "lyra", "mos", "speaker"}
+  assert set(extras.EXTRAS) - listed == left
   assert listed <= set(declared)
 
 

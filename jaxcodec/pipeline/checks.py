@@ -11,9 +11,8 @@ from jaxcodec.build.check import check_shapes
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
-from jaxcodec.evals.opus import MIN_BITRATE
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import evaluate, train_options, yardstick
+from jaxcodec.pipeline import evaluate, reference_codecs, train_options, yardstick
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.stage_table import STAGES
@@ -37,12 +36,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       raise
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
-  bitrate = experiment.spec.bitrate
-  if experiment.config["evaluate"]["opus"] and bitrate < MIN_BITRATE:
-    raise ConfigError(
-      f"evaluate.opus: Opus takes {MIN_BITRATE} bit/s or more, the codec has"
-      f" {bitrate:g}"
-    )
+  reference_codecs.check(experiment)
   for section in ("codec_train", "slm_train"):
     train_options.loop_options(experiment, section)
   if trained := [name for name in ("codec", "slm") if name in wanted]:

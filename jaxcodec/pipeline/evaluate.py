@@ -1,10 +1,9 @@
 """The evaluate stage: measures reconstructions, generations and originals alike."""
 
 import collections
-import functools
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from absl import logging
 import jaxcodec
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.evals import mdct_kmeans, opus, registry
+from jaxcodec.evals import registry
 from jaxcodec.evals.evaluate import (
   SetMeasures,
   evaluate_shown,
@@ -21,9 +20,9 @@ from jaxcodec.evals.evaluate import (
   load_metrics,
 )
 from jaxcodec.evals.kept import measure_once
-from jaxcodec.evals.metric import EvalClip, Metric, MetricAbsent
+from jaxcodec.evals.metric import EvalClip, Metric
 from jaxcodec.evals.results import build_results, package_versions, write_results
-from jaxcodec.pipeline import yardstick
+from jaxcodec.pipeline import reference_codecs
 from jaxcodec.pipeline.experiment import (
   PARAMS,
   Experiment,
@@ -43,17 +42,15 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   reconstructed, audio = _reconstruct(experiment, folder)
   generated = _load_generated(experiment)
   originals = ground_truth(generated)
-  coded, absent = opus_sets(experiment, reconstructed)
-  if yardstick.wanted(experiment):
-    make = functools.partial(yardstick.clips, experiment, reconstructed)
-    coded.append((mdct_kmeans.NAME, "opus", make))
+  references = reference_codecs.make_sets(experiment, reconstructed)
   sets = (
     ("reconstruction", "reconstruction", lambda: reconstructed),
     ("generation", "generation", lambda: generated),
     ("ground_truth", "generation", lambda: originals),
-    *coded,
+    *((name, "references", make) for name, make in references.sets.items()),
   )
-  evaluations, asked, models = {}, {}, _own_weights(experiment)
+  evaluations, asked, absent = {}, {}, references.absent
+  models = _own_weights(experiment) | references.models
   for name, metrics_of, clips in sets:
     metrics = metrics_of_set(experiment.config, experiment.spec, metrics_of)
     loaded = load_metrics(metrics)
@@ -106,10 +103,11 @@ def metrics_of_set(
 ) -> list[Metric]:
   """Makes the metrics of `evaluate.reconstruction` or `evaluate.generation`.
 
-  `opus`, of any other codec, has the reconstruction's without those that need codes.
+  `references`, of any other codec, has the reconstruction's without those that need
+  codes.
   """
   settings = config["evaluate"]
-  names = settings["reconstruction" if name == "opus" else name]
+  names = settings["reconstruction" if name == "references" else name]
   metrics = registry.make_metrics(
     names,
     spec=spec,
@@ -118,30 +116,7 @@ def metrics_of_set(
     utmos=settings["utmos"],
     threads=settings["threads"],
   )
-  return [metric for metric in metrics if name != "opus" or not metric.of_codes]
-
-
-def opus_sets(
-  experiment: Experiment, clips: list[EvalClip]
-) -> tuple[list[tuple[str, str, Callable[[], list[EvalClip]]]], dict[str, str]]:
-  """Passes the originals through Opus at the codec's bitrate and twice that, if asked.
-
-  Returns:
-    (name of the set, name of its metrics, function that makes its clips) of each, and
-    by `opus` how to install Opus where it is missing.
-  """
-  if not experiment.config["evaluate"]["opus"]:
-    return [], {}
-  bitrate = experiment.spec.bitrate
-  try:
-    opus.load()
-  except MetricAbsent as absent:
-    return [], {"opus": str(absent)}
-  sets = [
-    (name, "opus", functools.partial(opus.opus_clips, clips, times * bitrate))
-    for name, times in (("opus", 1), ("opus_double", 2))
-  ]
-  return sets, {}
+  return [metric for metric in metrics if name != "references" or not metric.of_codes]
 
 
 def _reconstruct(experiment, folder):

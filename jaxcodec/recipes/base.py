@@ -39,6 +39,7 @@ def full(config: ConfigDict) -> None:
     utmos=config_dict.placeholder(str),  # utmos_scripted.pt, for the metric utmos
     threads=2,
     opus=False,  # whether to measure Opus too, at the codec's bitrate and twice that
+    lyra=config_dict.placeholder(str),  # folder of Lyra V2's files, to measure it too
     mdct_kmeans=True,  # and a codec without a network, at the codec's bitrate
     reconstruction=(
       "pesq_wb",

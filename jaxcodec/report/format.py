@@ -11,6 +11,9 @@ SET_TITLES = {
   "ground_truth": "Originals",
   "opus": "Opus at the codec's bitrate",
   "opus_double": "Opus at twice the codec's bitrate",
+  "lyra_3200": "Lyra V2 at 3.2 kbit/s",
+  "lyra_6000": "Lyra V2 at 6 kbit/s",
+  "lyra_9200": "Lyra V2 at 9.2 kbit/s",
   "mdct_kmeans": "MDCT and k-means, without a network, at the codec's bitrate",
 }
 # What a codec should be ahead of MDCT and k-means in.

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxcodec.evals.results import read_results
+from jaxcodec.evals.results import REFERENCE_CODECS, read_results
 from jaxcodec.stats.bootstrap import Aligned
 from jaxcodec.study.evidence import CodecParts, decoder_kind, quantizer_kind
 from jaxcodec.study.grid import Cell, StudyError
@@ -14,7 +14,7 @@ from jaxcodec.study.summary import summarise
 # Contents of results.json, by codec and seed.
 System = dict[str, dict[int, dict[str, Any]]]
 # Sets that don't depend on the system.
-REFERENCES = ("ground_truth", "opus", "opus_double", "mdct_kmeans")
+REFERENCES = ("ground_truth", *REFERENCE_CODECS)
 
 
 def read_slms(

@@ -269,32 +269,10 @@ class CodecGanTask:
     return mel(real_BxN, fake_BxN, sample_rate=rate, scales=self.mel_scales)
 
   def eval_step(self, state: CodecState, batch: Batch) -> Metrics:
-    """Measures the averaged weights on held-out audio.
-
-    Returns:
-      mel, si_sdr: of rows that were coded whole.
-      mel_crops, si_sdr_crops: of rows that were coded crop by crop.
-      weight: number of valid crops; and the quantiser's metrics.
-    """
-    variables = self.inference_variables(state)
+    """Measures the averaged weights; see `held_out_crops.measure`."""
     crop = self.crop_samples or batch["audio_BxN"].shape[1]
-    coded = held_out_crops.code(self.codec, variables, batch, crop)
-    weight = coded.valid.sum()
-
-    def measure(fake):
-      si_sdr = jnp.where(coded.valid, losses.si_sdr(coded.real, fake), 0)
-      mel = self._mel(coded.real, fake) * coded.valid.size
-      return mel / weight, si_sdr.sum() / weight
-
-    (mel, si_sdr), (mel_crops, si_sdr_crops) = map(measure, (coded.whole, coded.alone))
-    return {
-      "mel": mel,
-      "si_sdr": si_sdr,
-      "mel_crops": mel_crops,
-      "si_sdr_crops": si_sdr_crops,
-      **coded.metrics,
-      "weight": weight,
-    }
+    variables = self.inference_variables(state)
+    return held_out_crops.measure(self.codec, variables, batch, crop, self._mel)
 
   def inference_variables(self, state: CodecState) -> dict[str, Any]:
     """Returns the averaged weights and codebooks."""
