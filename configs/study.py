@@ -18,6 +18,11 @@ language model generated once. `design=both` has both in one report. With
 
 `rows=quantizers` has every quantiser with Vocos' decoder in place of the paper's grid,
 and `rows=rates` the baseline at 50, 25 and 12.5 frames a second, all at 4 kbit/s.
+
+`librispeech`, `libritts` and `librilight` read these corpora as they are downloaded,
+the first two by their own parts: `--set "data.folders.train=('train-clean-100',)"` says
+which one has. Semantic tokens are then HuBERT's. docs/study/README.md has the
+commands.
 """
 
 from ml_collections import ConfigDict
@@ -48,8 +53,27 @@ ROWS = {
 }
 
 
+_LIBRI_PARTS = (
+  "data.folders.train=('train-clean-100', 'train-clean-360', 'train-other-500')",
+  "data.folders.valid=('dev-clean',)",
+  "data.folders.test=('test-clean',)",
+)
+# Overrides by corpus. Libri-Light has no texts, so a thousandth of it is held out, and
+# nothing is measured that needs them.
+CORPORA = {
+  "librispeech": _LIBRI_PARTS,
+  "libritts": _LIBRI_PARTS,
+  "librilight": (
+    "data.valid=0.001",
+    "data.test=0.001",
+    "evaluate.generation=('speaker_similarity', 'dnsmos_ovrl')",
+  ),
+}
+
+
 def get_config(arg=""):
-  args = parse(arg, runlocal=False, design="joint", sizes="own", rows="paper")
+  flags = dict.fromkeys(("runlocal", *CORPORA), False)
+  args = parse(arg, design="joint", sizes="own", rows="paper", **flags)
   if args["rows"] not in ROWS:
     raise ValueError(f"config argument rows: {args['rows']!r} is none of {list(ROWS)}")
   config = ConfigDict()
@@ -84,7 +108,26 @@ def get_config(arg=""):
   config.listening = dict(sentences=6, originals=True)
   if args["runlocal"]:
     _runlocal(config)
+  wanted = [name for name in CORPORA if args[name]]
+  if len(wanted) > 1:
+    raise ValueError(f"config arguments: one corpus at most, got {wanted}")
+  for name in wanted:
+    _read_corpus(config, name)
   return config
+
+
+def _read_corpus(config, name):
+  """Sets what all cells are given of a corpus but for where it and the models lie."""
+  config.overrides = (
+    *config.overrides,
+    "data.source=folder",
+    "data.on_error=skip",
+    "semantic.name=hubert",
+    *CORPORA[name],
+  )
+  if name == "librilight":
+    del config.slms["valle"]  # which reads texts
+    config.codecs_of = "maskgit"
 
 
 def _runlocal(config):

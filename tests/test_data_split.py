@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from data_helpers import RATE
+from libri_trees import librispeech
 
-from jaxcodec.data.source import DataError, Utterance
-from jaxcodec.data.split import make_split, write_split
+from jaxcodec.data.source import DataError, Utterance, open_source
+from jaxcodec.data.split import make_split, split_by_folder, write_split
 
 
 def utterances(count, *, text="This is sentence {}.", speakers=4):
@@ -79,3 +81,42 @@ def test_written_as_lists_of_ids(tmp_path):
   written = json.loads((tmp_path / "split.json").read_text())
   assert written == {part: [data[i].id for i in split[part]] for part in split}
   assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+
+
+FOLDERS = {"train": ("train-a", "train-b"), "valid": ("dev",), "test": ("test",)}
+
+
+def _in_folders(*folders):
+  return [Utterance(f"u{i}", "s", None, 1.0, folder=f) for i, f in enumerate(folders)]
+
+
+def test_a_corpus_is_split_by_its_own_folders():
+  data = _in_folders("train-a/1/2", "dev/3", "test", "Libri/train-b/4", "other/5", "")
+  split = split_by_folder(data, FOLDERS)
+  assert split == {"train": [0, 3], "valid": [1], "test": [2]}
+
+
+def test_librispeech_has_its_parts_as_folders(tmp_path):
+  parts = {"train": "train-clean-100", "valid": "dev-clean", "test": "test-clean"}
+  librispeech(tmp_path, splits=tuple(parts.values()), each=4)
+  source = open_source("folder", str(tmp_path), sample_rate=RATE)
+  split = split_by_folder(source.utterances, {p: (f,) for p, f in parts.items()})
+  for number, part in enumerate(parts):
+    speakers = {source.utterances[i].speaker for i in split[part]}
+    assert speakers == {f"{number}1".lstrip("0"), f"{number}2".lstrip("0")}
+  assert source.utterances[0].folder == "dev-clean/11/7"
+
+
+@pytest.mark.parametrize(
+  "folders, changes, message",
+  [
+    (("train-a", "train-b", "test"), {}, "in dev; the folders at the top are test,"),
+    (("train-a", "dev", "test"), {}, "no recording is in train-b"),
+    (("train-a", "dev"), {"train": ("train-a",), "test": ()}, "is in test;"),
+    (("dev",), {"test": ("dev",)}, "a folder is of two parts"),
+    (("dev",), {"held_out": ("x",)}, "must name train, valid, test, got"),
+  ],
+)
+def test_folders_that_give_no_split_are_named(folders, changes, message):
+  with pytest.raises(DataError, match=message):
+    split_by_folder(_in_folders(*folders), {**FOLDERS, **changes})

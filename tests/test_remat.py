@@ -21,8 +21,8 @@ from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.nn.remat import MODES, mode
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import train_options
-from jaxcodec.pipeline.experiment import Experiment, plain
+from jaxcodec.pipeline import records, train_options
+from jaxcodec.pipeline.experiment import plain
 from jaxcodec.train import flops
 from jaxcodec.train.step import COMPILE_FAST
 
@@ -122,7 +122,7 @@ def test_one_field_is_for_codec_and_discriminators():
 )
 def test_runs_of_earlier_configs_are_not_done_again(asked, recorded):
   experiment = types.SimpleNamespace(config={"slm": {"depth": 1, "remat": asked}})
-  found = Experiment.recorded_config(experiment, "slm")
+  found = records.recorded_config(experiment, "slm")
   assert found == {"depth": 1, "remat": recorded}
 
 

@@ -16,7 +16,7 @@ from jaxcodec.build.check import check
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import tokens
+from jaxcodec.pipeline import records, tokens
 from jaxcodec.pipeline.experiment import Experiment, plain
 from jaxcodec.porting import hubert, torch_zip, weight_norm_names
 from jaxcodec.porting.table import to_torch
@@ -185,11 +185,11 @@ def test_an_experiment_knows_weights_by_content(params, tmp_path):
     _experiment(name="hubert", weights=str(path), layer=1) for path in (folder, moved)
   )
   check(first.config)
-  recorded = first.recorded_config("semantic")
-  assert recorded == second.recorded_config("semantic")
+  recorded = records.recorded_config(first, "semantic")
+  assert recorded == records.recorded_config(second, "semantic")
   assert recorded["hubert"]["weights_sha256"] == fingerprint(params)
   assert str(tmp_path) not in json.dumps(recorded)
-  assert _experiment().recorded_config("semantic") == {"num_clusters": 8}
+  assert records.recorded_config(_experiment(), "semantic") == {"num_clusters": 8}
 
 
 def test_an_experiment_without_weights_is_refused(tmp_path):

@@ -11,6 +11,7 @@ import soundfile
 
 from jaxcodec import weights
 from jaxcodec.build.check import Models
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.slm import make_sampler, make_slm, make_slm_task
 from jaxcodec.data.batches.continuations import Continuations
 from jaxcodec.data.source import DataError
@@ -20,6 +21,7 @@ from jaxcodec.inference import slm
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import evaluate, generate, prompts, train
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.train.metrics_file import read_metrics
 from jaxcodec.types import TokenSpec
 
@@ -216,6 +218,53 @@ def test_utterances_of_other_lengths_are_left_out_and_listed(experiment):
   assert prompts.list_left_out(experiment) == []
   with pytest.raises(DataError, match="none of its 4 records .*1 to 2 s"):
     prompts.make_jobs(_with(experiment, generate={"min_seconds": 1, "max_seconds": 2}))
+
+
+@pytest.fixture
+def listed(experiment, tmp_path):
+  """Returns the experiment with a list of prompts that has these lines."""
+
+  def with_lines(*lines):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(lines))
+    ids = [f"{part}/{n}" for part in ("train", "valid", "test") for n in range(5)]
+    return dataclasses.replace(
+      _with(experiment, generate={"prompts": str(path)}),
+      source=types.SimpleNamespace(
+        utterances=[types.SimpleNamespace(id=name) for name in ids]
+      ),
+      split={"test": [i for i, name in enumerate(ids) if name.startswith("test/")]},
+    )
+
+  return with_lines
+
+
+def test_a_list_says_what_is_generated_behind_which_prompts(listed):
+  pairs = {"test/3": "test/1", "test/1": "train/2"}
+  lines = ["# utterance, prompt", "", *(f"{a}\t{b}" for a, b in pairs.items())]
+  jobs = prompts.make_jobs(listed(*lines))
+  assert {job.row["id"]: job.row["prompt_id"] for job in jobs} == pairs
+  assert [job.row["id"] for job in jobs] == list(pairs)
+  for job in jobs:
+    part, number = pairs[job.row["id"]].split("/")
+    codes_TxK = record(part, int(number))["codes_TxK"]
+    np.testing.assert_array_equal(job.job.prompt_TxK, codes_TxK)
+
+
+@pytest.mark.parametrize(
+  "line, message",
+  [
+    ("test/1", "prompts.txt:1: expected two ids, .* got 1"),
+    ("valid/1 test/2", "'valid/1' is not in the test part"),
+    ("test/1 test/9", "there is no recording 'test/9'"),
+    ("test/1 test/1", "is its own prompt"),
+    ("test/1 test/2\ntest/1 test/3", "prompts.txt:2: .* has one already"),
+    ("# nothing", "has no line"),
+  ],
+)
+def test_a_bad_line_of_the_list_is_named(listed, line, message):
+  with pytest.raises(ConfigError, match=message):
+    read_prompt_list(listed(line))
 
 
 def test_a_model_that_is_asked_for_more_than_it_saw_warns(experiment, monkeypatch):

@@ -16,6 +16,7 @@ from study_helpers import plan
 from jaxcodec import stages
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline import use_codec_of
+from jaxcodec.recipes import config_file
 from jaxcodec.study import grid, runner
 
 # Fails where its workdir says so; writes down what it was run with.
@@ -229,6 +230,28 @@ def test_what_a_cell_would_refuse_is_refused_first(override, message):
   )
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("corpus", ["librispeech", "libritts", "librilight"])
+def test_a_corpus_is_read_by_its_own_parts_and_texts(corpus):
+  study = config_file.load(f"{ROOT}/configs/study.py:{corpus},runlocal")
+  settings = json.loads(study.to_json())
+  assert settings["codecs_of"] in settings["slms"]
+  assert ("valle" in settings["slms"]) == (corpus != "librilight")
+  for slm, file in settings["slms"].items():
+    overrides = grid.overrides_of(settings, slm)
+    config = config_file.load(f"{ROOT}/{file}:runlocal", overrides)
+    assert config.semantic.name == "hubert" and config.data.source == "folder"
+    held_out = ("test-clean",) if corpus != "librilight" else ()
+    assert config.data.folders.test == held_out
+    assert ("wer" in config.evaluate.generation) == bool(held_out)
+
+
+def test_one_corpus_at_most():
+  with pytest.raises(
+    ValueError, match="one corpus at most, got .'librispeech', 'libri"
+  ):
+    config_file.load(f"{ROOT}/configs/study.py:librispeech,libritts")
 
 
 def _finish(folder, name, content="x"):

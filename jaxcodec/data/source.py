@@ -18,12 +18,22 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-  """One recording: `text` is None where there is no transcript."""
+  """One recording.
+
+  Attributes:
+    id: its name in the source.
+    speaker: "unknown" where it isn't known.
+    text: None where there is no transcript.
+    seconds: its length.
+    folder: of its file below the source's own, with slashes, by which
+      `split_by_folder` tells the parts of a corpus apart.
+  """
 
   id: str
   speaker: str
   text: str | None
   seconds: float
+  folder: str = ""
 
 
 class Source(Protocol):

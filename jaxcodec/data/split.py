@@ -1,10 +1,14 @@
-"""Splits utterances by hash, so that new files leave the others where they were."""
+"""Splits utterances into those to train on and two held-out parts.
+
+By hash, so that new files leave the others where they were, or as a corpus does, by its
+folders.
+"""
 
 import collections
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxcodec import files
 from jaxcodec.data.source import DataError, Utterance
@@ -62,6 +66,43 @@ def make_split(
   }
 
 
+def split_by_folder(
+  utterances: Sequence[Utterance], folders: Mapping[str, Sequence[str]]
+) -> dict[str, list[int]]:
+  """Returns the indices of the `train`, `valid` and `test` utterances by their folders.
+
+  Utterances in none of the folders are in no part.
+
+  Args:
+    utterances: of a source of files.
+    folders: by part, names of folders anywhere on the way to its files, as
+      `train-clean-100`.
+
+  Raises:
+    DataError: not these three parts, a folder of two of them, or a folder without an
+      utterance.
+  """
+  if sorted(folders) != sorted(PARTS):
+    raise DataError(f"data.folders must name {', '.join(PARTS)}, got {list(folders)}")
+  part_of = {name: part for part in PARTS for name in folders[part]}
+  if len(part_of) < sum(map(len, folders.values())):
+    raise DataError(f"data.folders: a folder is of two parts: {dict(folders)}")
+  split, left = {part: [] for part in PARTS}, set(part_of)
+  for index, utterance in enumerate(utterances):
+    found = [name for name in utterance.folder.split("/") if name in part_of]
+    left.difference_update(found)
+    if found:
+      split[part_of[found[0]]].append(index)
+  if left or not all(split.values()):
+    there = sorted({utterance.folder.split("/")[0] for utterance in utterances})
+    names = sorted(left) or [part for part in PARTS if not folders[part]]
+    raise DataError(
+      f"data.folders: no recording is in {', '.join(names)}; the folders at the top are"
+      f" {', '.join(there)}"
+    )
+  return split
+
+
 def write_split(
   path: str | os.PathLike,
   utterances: Sequence[Utterance],
@@ -70,6 +111,12 @@ def write_split(
   """Writes the split as JSON lists of utterance ids, in one step."""
   ids = {part: [utterances[i].id for i in split[part]] for part in PARTS}
   files.write_json(path, ids)
+
+
+def digest(utterances: Sequence[Utterance], split: dict[str, list[int]]) -> str:
+  """Returns a hex digest of which utterances are in which part."""
+  ids = [[utterances[i].id for i in split[part]] for part in PARTS]
+  return hashlib.sha256(repr(ids).encode()).hexdigest()
 
 
 def _groups(utterances):

@@ -14,6 +14,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import evaluate, reference_codecs, train_options, yardstick
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.stage_table import STAGES
 from jaxcodec.types import TokenSpec
@@ -37,6 +38,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
     except ValueError as error:
       raise ConfigError(f"evaluate.{name}: {error}") from error
   reference_codecs.check(experiment)
+  read_prompt_list(experiment)
   for section in ("codec_train", "slm_train"):
     train_options.loop_options(experiment, section)
   if trained := [name for name in ("codec", "slm") if name in wanted]:

@@ -25,9 +25,7 @@ from jaxcodec.data.sources import synthetic
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import EncodedTexts, encode_all
 from jaxcodec.inference.codec import CodecRunner
-from jaxcodec.nn import remat
 from jaxcodec.parallel import sharding
-from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import Features
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
@@ -109,22 +107,6 @@ class Experiment:
     """
     return make_semantic_features(self.config, self.spec)
 
-  def recorded_config(self, section: str) -> Any:
-    """Returns what a stage's record of its inputs says of a section of the config.
-
-    HuBERT's weights are recorded by their checksum, not by where they lie. `slm.remat`
-    is recorded as whether anything is computed again, which was its value once.
-    """
-    settings = self.config[section]
-    if section == "slm" and "remat" in settings:
-      return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
-    if section != "semantic":
-      return settings
-    clusters = {"num_clusters": settings["num_clusters"]}
-    if isinstance(self.semantic_features, Mfcc):
-      return clusters
-    return {**clusters, "hubert": self.semantic_features.config}
-
   @property
   def text_ids(self) -> dict[int, np.ndarray]:
     """Symbol ids of the recordings' texts, by index; empty without `text`."""
@@ -176,9 +158,7 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
   if data["source"] == synthetic.NAME:
     nothing = dict.fromkeys(splits.PARTS, [])
     return Experiment(config, workdir, source, nothing, [], models)
-  split = splits.make_split(
-    source.utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
-  )
+  split = _split(source.utterances, config)
   split["train"], short = data_pipeline.long_enough(
     source,
     split["train"],
@@ -188,6 +168,17 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
   )
   skipped = [*source.skipped, *short]
   return Experiment(config, workdir, source, split, skipped, models)
+
+
+def _split(utterances, config):
+  """Splits by the folders of `data.folders`, if any: configs may not have the field."""
+  data = config["data"]
+  folders = data.get("folders", {})
+  if any(folders.values()):
+    return splits.split_by_folder(utterances, folders)
+  return splits.make_split(
+    utterances, seed=config["seed"], valid=data["valid"], test=data["test"]
+  )
 
 
 def _shortest(config, spec):
@@ -205,6 +196,11 @@ def data_inputs(experiment: Experiment) -> dict[str, Any]:
   # Configs of earlier versions lack these options; what they recorded still counts.
   later = {name for name in ("voices", "script") if data["options"].get(name) is None}
   data["options"] = {k: v for k, v in data["options"].items() if k not in later}
+  if any(
+    data.pop("folders", {}).values()
+  ):  # the fingerprint doesn't tell who is in which
+    # Which part a recording is in isn't in the fingerprint.
+    data["split"] = splits.digest(experiment.source.utterances, experiment.split)
   return {**data, "fingerprint": experiment.source.fingerprint}
 
 

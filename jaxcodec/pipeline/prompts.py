@@ -12,6 +12,7 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.pipeline.experiment import Experiment, safe_name
+from jaxcodec.pipeline.prompt_list import read_prompt_list
 
 
 class Job(NamedTuple):
@@ -36,12 +37,16 @@ def make_jobs(experiment: Experiment) -> list[Job]:
   """Makes a job for each of the first test utterances that the model can say.
 
   They are those of `generate.min_seconds` to `max_seconds`; `list_left_out` has the
-  others. The prompt is another utterance of the speaker, held out if there is one, or a
-  part of it: of those there are, the model's `Condition` chooses. A warning says if
-  utterances with their prompts are longer than what the model was trained on.
+  others. With `generate.prompts` they are those of its list, which also names the
+  prompts. Otherwise the prompt is another utterance of the speaker, held out if there
+  is one, or a part of it: of those there are, the model's `Condition` chooses. A
+  warning says if utterances with their prompts are longer than what the model was
+  trained on.
 
   Raises:
-    DataError: the model speaks texts and none of them has one, or none is as long.
+    ConfigError: the list is bad.
+    DataError: none of the utterances is as long, or the model speaks texts and none of
+      them, or a prompt, has one.
   """
   settings = experiment.config["generate"]
   condition = experiment.language_model.condition
@@ -57,10 +62,17 @@ def make_jobs(experiment: Experiment) -> list[Job]:
       f"{test.path}: none of its {len(usable)} records has generate.min_seconds to"
       f" max_seconds, {least:g} to {longest:g} s"
     )
-  jobs = []
+  jobs, listed = [], read_prompt_list(experiment)
+  if listed:
+    index_of = {test.labels[index]["id"]: index for index in in_range}
+    in_range = [index_of[name] for name in listed if name in index_of]
   for index in in_range[: settings["num_utterances"]]:
     record = test[index]
-    prompt = _prompt(parts, record, most, condition)
+    found = _candidates(parts, record, condition, listed.get(record["id"]))
+    prompt = None
+    if found:
+      chosen = condition.choose_prompt(found, most)
+      prompt = condition.cut_prompt(chosen.source[chosen.index], most)
     row = _row(experiment, record, prompt)
     jobs.append(
       Job(
@@ -126,22 +138,31 @@ def _usable(source: TokenSource, condition: Condition) -> list[int]:
   return [i for i, label in labels if not condition.needs_text or "symbols" in label]
 
 
-def _prompt(
-  parts: Mapping[str, TokenSource], record: Record, most: int, condition: Condition
-) -> Record | None:
-  """The prompt's record; None if the speaker has no other utterance."""
+def _candidates(
+  parts: Mapping[str, TokenSource],
+  record: Record,
+  condition: Condition,
+  listed: str | None,
+) -> list[Candidate]:
+  """Returns the prompts to choose from: the listed one, or others of the speaker."""
+
+  def fits(label):
+    if listed is not None:
+      return label["id"] == listed
+    return label["speaker"] == record["speaker"] and label["id"] != record["id"]
+
   for names in (("valid", "test"), ("train",)):
     found = [
       Candidate(label["frames"], label["id"], parts[name], index)
       for name in names
       for index in _usable(parts[name], condition)
-      if (label := parts[name].labels[index])["speaker"] == record["speaker"]
-      and label["id"] != record["id"]
+      if fits(label := parts[name].labels[index])
     ]
     if found:
-      chosen = condition.choose_prompt(found, most)
-      return condition.cut_prompt(chosen.source[chosen.index], most)
-  return None
+      return found
+  if listed is not None:
+    raise DataError(f"generate.prompts: the prompt {listed!r} has no text, or no codes")
+  return []
 
 
 def _row(experiment, record, prompt):

@@ -19,7 +19,7 @@ from jaxcodec.build.text import with_front_end
 from jaxcodec.data.source import DataError
 from jaxcodec.evals.results import read_results
 from jaxcodec.parallel import processes
-from jaxcodec.pipeline import evaluate, train_options
+from jaxcodec.pipeline import evaluate
 from jaxcodec.pipeline.checks import check, needs, wanted_stages
 from jaxcodec.pipeline.experiment import (
   Experiment,
@@ -29,6 +29,7 @@ from jaxcodec.pipeline.experiment import (
   with_tuples,
 )
 from jaxcodec.pipeline.packages import check_packages
+from jaxcodec.pipeline.records import recorded_config
 from jaxcodec.pipeline.stage_table import PUBLISHED, STAGES
 from jaxcodec.report.format import format_table
 
@@ -98,13 +99,6 @@ def _run(config, workdir, wanted, command, *, again=False) -> None:
     processes.on_first(lambda: _announce(workdir, wanted))
 
 
-def _recorded_config(experiment: Experiment, section: str) -> Any:
-  """Returns what a stage's record of its inputs says of a section of the config."""
-  if section.endswith("_train"):
-    return train_options.recorded_config(experiment, section)
-  return experiment.recorded_config(section)
-
-
 def _run_stage(experiment: Experiment, name: str) -> None:
   stage = STAGES[name]
   inputs = {
@@ -112,7 +106,7 @@ def _run_stage(experiment: Experiment, name: str) -> None:
     "seed": experiment.config["seed"],
     "data": data_inputs(experiment),
     "config": {
-      part: _recorded_config(experiment, part)
+      part: recorded_config(experiment, part)
       for part in stage.config
       if part in experiment.config
     },

@@ -20,6 +20,9 @@ def full(config: ConfigDict) -> None:
     sample_rate=16_000,
     valid=0.05,  # shares of the sentences that are held out
     test=0.05,
+    # In place of the shares: a corpus's own parts, by the names of their folders, as
+    # train=("train-clean-100",), valid=("dev-clean",), test=("test-clean",).
+    folders=dict(train=(), valid=(), test=()),
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
       # of embedded: sentences (default), open (many more), matrix

@@ -1,6 +1,6 @@
 """The masked parallel language model and its decoding."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from jaxcodec.recipes import base
 
@@ -22,6 +22,7 @@ def full(config: ConfigDict) -> None:
     min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
     max_seconds=10.0,  # protocol
     prompt_seconds=3.0,
+    prompts=config_dict.placeholder(str),  # or a file, see `pipeline.prompt_list`
     batch_size=8,
     sampler=dict(steps=(16,), temperature=1.0, top_k=0, top_p=1.0, choice_noise=4.5),
   )

@@ -36,6 +36,7 @@ def full(config: ConfigDict) -> None:
     min_seconds=4.0,  # shorter and longer utterances are left out, as in VALL-E's
     max_seconds=10.0,  # protocol
     prompt_seconds=3.0,  # at most; a whole utterance
+    prompts=config_dict.placeholder(str),  # or a file, see `pipeline.prompt_list`
     batch_size=8,
     sampler=dict(
       max_frames=1500,

@@ -15,12 +15,16 @@ Problems = list[dict[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class AudioFile:
-  """An audio file, not yet read, and its labels. `str` gives its path as text."""
+  """An audio file, not yet read, and its labels. `str` gives its path as text.
+
+  `folder` is as an `Utterance` has it.
+  """
 
   path: pathlib.Path
   id: str
   speaker: str
   text: str | None
+  folder: str = ""
 
   def __str__(self):
     return printable(str(self.path))

@@ -146,7 +146,8 @@ class CheckedSource:
       return error
     self._remember(position, recording, self._rate)
     seconds = len(recording.audio_N) / recording.sample_rate
-    utterance = Utterance(recording.id, recording.speaker, recording.text, seconds)
+    labels = recording.id, recording.speaker, recording.text, seconds
+    utterance = Utterance(*labels, folder=getattr(self._items[position], "folder", ""))
     return utterance, recording.digest
 
   def _keep_good(self, results):

@@ -1,5 +1,6 @@
 """A folder of audio files as a source."""
 
+import dataclasses
 import hashlib
 import pathlib
 
@@ -26,15 +27,22 @@ def open_folder(
     raise DataError("data.path: data.source='folder' needs the folder of audio files")
   root = pathlib.Path(path).expanduser()
   items, problems = list_table(root) if root.is_file() else list_folder(root)
+  top = root.parent if root.is_file() else root
   return CheckedSource(
     str(root),
-    items,
+    [dataclasses.replace(item, folder=_folder(item.path, top)) for item in items],
     read_recording,
     sample_rate=sample_rate,
     on_error=on_error,
     problems=problems,
     cache_bytes=cache_bytes,
   )
+
+
+def _folder(path: pathlib.Path, top: pathlib.Path) -> str:
+  if not path.is_relative_to(top):
+    return ""
+  return printable(path.relative_to(top).parent.as_posix())
 
 
 def read_recording(item: AudioFile) -> Recording:

@@ -1,0 +1,44 @@
+"""What a stage's record of its inputs says of the config: what results depend on."""
+
+from typing import Any
+
+from jaxcodec.nn import remat
+from jaxcodec.pipeline import train_options
+from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.prompt_list import read_prompt_list
+from jaxcodec.semantic.mfcc import Mfcc
+
+# Fields that configs of earlier revisions lack; None means what was done then.
+_LATER = {
+  "slm": ("nar_width", "nar_depth"),
+  "generate": ("prompts",),
+  "evaluate": ("lyra",),
+}
+
+
+def recorded_config(experiment: Experiment, section: str) -> Any:
+  """Returns what is recorded of a section of the config.
+
+  HuBERT's weights are recorded by their checksum, not by where they lie, and a list of
+  prompts by what it says. `slm.remat` is recorded as whether anything is computed
+  again, which was its value once.
+  """
+  if section.endswith("_train"):
+    return train_options.recorded_config(experiment, section)
+  settings, later = experiment.config[section], _LATER.get(section, ())
+  if dropped := {name for name in later if settings.get(name) is None}:
+    settings = {name: x for name, x in settings.items() if name not in dropped}
+  if section == "generate" and "prompts" in settings:
+    return {**settings, "prompts": read_prompt_list(experiment)}
+  if section == "slm" and "remat" in settings:
+    return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
+  if section == "semantic":
+    return _semantic(experiment, settings)
+  return settings
+
+
+def _semantic(experiment, settings):
+  clusters = {"num_clusters": settings["num_clusters"]}
+  if isinstance(experiment.semantic_features, Mfcc):
+    return clusters
+  return {**clusters, "hubert": experiment.semantic_features.config}
