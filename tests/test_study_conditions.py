@@ -108,6 +108,20 @@ def test_a_language_model_is_compared_with_itself():
   assert found == ["slm of a.width: 2 in dac; 1 in dacq_vocos"]
 
 
+def test_a_codec_alone_has_nothing_of_a_language_model():
+  """As `--set valle:slm_train.max_seconds=9` gives it to the other rows alone."""
+  configs = _configs("dac", "baseline")
+  for section in ("slm_train", "generate"):
+    configs["dac"][section] = {**configs["dac"][section], "max_seconds": 9}
+  with pytest.raises(grid.StudyError, match="max_seconds"):
+    _check(configs)
+  configs["dac"] = conditions.of_codec(configs["dac"])
+  _check(configs)
+  configs["dac"]["data"] = {**configs["dac"]["data"], "valid": 0.5}
+  with pytest.raises(grid.StudyError, match="data.valid: 0.5 in dac"):
+    _check(configs)
+
+
 def test_a_codec_without_codebooks_matches_by_its_bitrate():
   """FSQ's config has levels instead of a codebook size."""
   configs = _configs("dac", "dacq_vocos")

@@ -209,6 +209,15 @@ def test_a_language_model_has_values_of_its_own(tmp_path):
     assert own == (cell.slm == "other")
 
 
+def test_the_last_value_of_a_field_counts(tmp_path):
+  values = ("valid=('a',)", "test=('b',)", "valid=('c',)")
+  for cell in plan(tmp_path, overrides=[f"data.folders.{value}" for value in values]):
+    found = [arg for arg in cell.command if "folders" in arg]
+    assert found == [
+      f"--config.data.folders.{value}" for value in (values[2], values[1])
+    ]
+
+
 @pytest.mark.parametrize(
   ("override", "message"),
   [

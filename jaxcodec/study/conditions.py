@@ -65,6 +65,14 @@ def check_matched(
   return found
 
 
+def of_codec(config: Config) -> Config:
+  """Returns the config of a cell that trains a codec alone, as it is to be compared.
+
+  It has the fields of some language model, which play no part there.
+  """
+  return {name: fields for name, fields in config.items() if name not in _OF_A_SLM}
+
+
 def compare(
   configs: Mapping[str, Config], specs: Mapping[str, Mapping[str, Any]]
 ) -> Differences:
@@ -103,7 +111,8 @@ def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, An
       section["weights"] = weights
     yield from flatten(section, name)
   for section, field in _OF_ALL_SLMS:
-    yield f"{section}.{field}", config[section].get(field)
+    if section in config:
+      yield from _scoped(section, {field: config[section].get(field)})
   slm = config.get("slm", {}).get("name")
   for name in _OF_A_SLM:
     yield from _scoped(f"{name} of {slm}", config.get(name) or {})

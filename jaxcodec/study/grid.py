@@ -222,9 +222,13 @@ def _parts(override: str) -> tuple[str | None, str, str | None]:
 
 
 def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
-  """Returns a language model's overrides, or (None) the codecs', as `name=value`."""
+  """Returns a language model's overrides, or (None) the codecs', as `name=value`.
+
+  Of one field the last counts: a program that is given a tuple twice adds them up.
+  """
   found = map(_parts, settings["overrides"])
-  return [f"{name}={value}" for of, name, value in found if of in (None, slm)]
+  last = {name: value for of, name, value in found if of in (None, slm)}
+  return [f"{name}={value}" for name, value in last.items()]
 
 
 def as_lines(cells: Sequence[Cell], again: str) -> str:
