@@ -129,10 +129,11 @@ def test_energy_and_snr_after_each_level(name, variables, z_BxTxD):
   metrics, coarse = jax.device_get(run(variables))
   signal = z_BxTxD
   if name == "fsq":
-    into, out = (variables["params"][f"project_{way}"] for way in ("in", "out"))
+    out = variables["params"]["project_out"]
     inverse = np.linalg.pinv(out["kernel"][0])  # it has fewer inputs than outputs
     coarse = [(latent - np.asarray(out["bias"])) @ inverse for latent in coarse]
-    channels = z_BxTxD @ np.asarray(into["kernel"][0]) + np.asarray(into["bias"])
+    params = jax.tree.map(np.asarray, variables["params"])
+    channels = _channels_of_fsq(params, z_BxTxD).astype(np.float32)
     half = np.array([L // 2 for L in LEVELS * K])
     signal = np.asarray(bound(channels, LEVELS * K)) / half
   left = [np.mean((signal - latent) ** 2) for latent in coarse]
@@ -205,11 +206,17 @@ def test_wrong_settings_are_named(wrong):
     FSQ(D, K, **wrong)
 
 
+def _channels_of_fsq(params, z_BxTxD):
+  """Normalises and projects the latent in float64."""
+  x, norm = z_BxTxD.astype(np.float64), params["norm"]
+  x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+  return (x * norm["scale"] + norm["bias"]) @ params["project_in"]["kernel"][0]
+
+
 def test_fsq_is_its_closed_form(variables, z_BxTxD):
   """Compares with the nearest of all grid points in float64, counted in mixed radix."""
   variables = jax.tree.map(np.asarray, variables["fsq"])
-  layer = variables["params"]["project_in"]
-  x = z_BxTxD.astype(np.float64) @ layer["kernel"][0] + layer["bias"]
+  x = _channels_of_fsq(variables["params"], z_BxTxD)
   x = x.reshape(B, T, K, 3)
   even = np.tanh(x + np.arctanh(0.5 / (1.5 * 0.999))) * 1.5 * 0.999 - 0.5
   odd = np.tanh(x) * np.array([2.0, 1.5, 1.0]) * 0.999
@@ -231,6 +238,14 @@ def test_fsq_keeps_zero_and_reaches_its_outer_levels():
   bounded = jax.jit(bound, static_argnums=1)(x, (8, 5))
   np.testing.assert_allclose(bounded[0], [0, 0], atol=1e-6)
   np.testing.assert_array_equal(np.round(bounded[1:]), [[-4, -2], [3, 2]])
+
+
+def test_fsq_uses_its_codes_however_small_the_latents_are():
+  quantizer = FSQ(64, 2)
+  z_BxTxD = 3 + 0.01 * jax.random.normal(jax.random.key(0), (1, 4096, 64))
+  variables = jax.jit(quantizer.init)(jax.random.key(1), z_BxTxD)
+  quantized = jax.jit(quantizer.apply)(variables, z_BxTxD)
+  assert quantized.metrics["perplexity"].min() > 0.5 * quantizer.codebook_size
 
 
 def test_fsq_lets_gradients_through(variables, z_BxTxD):

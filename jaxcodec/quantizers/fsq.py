@@ -6,6 +6,7 @@ Source: Mentzer et al. 2023 (arXiv 2309.15505).
 import math
 from collections.abc import Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +40,11 @@ def bound(x: jax.Array, levels: Sequence[int]) -> jax.Array:
 class FSQ(CodebookStack):
   """K independent groups of channels, whose rounded values are the codes.
 
-  The latent is projected to K * len(levels) channels. The rounded channels of a group
-  are the digits of its code. Groups that aren't used are zero, their middle. There is
-  no codebook to learn and there are no losses.
+  The latent is normalised and projected to K * len(levels) channels, which begin with
+  about unit variance: as small as an encoder's first latents are, all would be rounded
+  to the same code, and tell the decoder nothing. The rounded channels of a group are
+  the digits of its code. Groups that aren't used are zero, their middle. There is no
+  codebook to learn and there are no losses.
 
   Attributes:
     width: channels of the latent, D.
@@ -69,7 +72,11 @@ class FSQ(CodebookStack):
 
   def setup(self):
     channels = self.num_codebooks * len(self.levels)
-    self.project_in = Conv1d(channels, weight_norm=False)
+    self.norm = nn.LayerNorm(dtype=jnp.float32)
+    unit = nn.initializers.lecun_normal()
+    self.project_in = Conv1d(
+      channels, weight_norm=False, kernel_init=unit, use_bias=False
+    )
     self.project_out = Conv1d(self.width, weight_norm=False)
 
   def __call__(self, z_BxTxD, *, num_codebooks=None, train=False) -> Quantized:
@@ -81,7 +88,7 @@ class FSQ(CodebookStack):
     K = self.checked(num_codebooks)
     B, T = z_BxTxD.shape[:2]
     with jax.default_matmul_precision("highest"):
-      bounded = self.project_in(z_BxTxD.astype(jnp.float32))
+      bounded = self.project_in(self.norm(z_BxTxD.astype(jnp.float32)))
     every = bound(bounded.reshape(B, T, self.num_codebooks, -1), self.levels)
     bounded = every[:, :, :K]
     rounded = bounded + lax.stop_gradient(jnp.round(bounded) - bounded)
