@@ -1,5 +1,6 @@
 """Generation by both language models, and tokenising: parts of `accelerator.py`."""
 
+import functools
 import time
 
 import accelerator_timing as timing
@@ -11,7 +12,8 @@ from accelerator_training import SPEC, language_batch, language_model
 from side import speech_like
 
 from jaxcodec.build.codec import make_preset
-from jaxcodec.inference.codec import CodecRunner, by_frame
+from jaxcodec.inference.codec import CodecRunner
+from jaxcodec.inference.frames import by_frame
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 from jaxcodec.slm import nar
@@ -156,7 +158,7 @@ def tokenise(run):
   features = Mfcc(sample_rate=rate, hop=codec.spec.hop)
   centroids = rng.standard_normal((_CLUSTERS, 2 * features.num_coefs))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))
-  semantic = lambda clips: [by_frame(tokenizer.encode, codec.spec, c) for c in clips]  # noqa: E731
+  semantic = functools.partial(by_frame, tokenizer.encode, codec.spec)
   for what, encode in (("codec", runner.encode), ("semantic", semantic)):
     start = time.monotonic()
     encode(clips)

@@ -19,7 +19,8 @@ def experiment(encode):
   rng = np.random.default_rng(0)
   clips = [rng.standard_normal(320 * (n + 1)).astype(np.float32) for n in range(CLIPS)]
   utterances = [
-    types.SimpleNamespace(id=f"u{n}", speaker="b", text=None) for n in range(CLIPS)
+    types.SimpleNamespace(id=f"u{n}", speaker="b", text=None, seconds=1.0)
+    for n in range(CLIPS)
   ]
   return types.SimpleNamespace(
     spec=SPEC,

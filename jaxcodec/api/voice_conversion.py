@@ -8,7 +8,7 @@ import numpy as np
 from jaxcodec.api import speech_audio
 from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
 from jaxcodec.inference import slm
-from jaxcodec.inference.codec import by_frame
+from jaxcodec.inference.frames import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
 # Seconds of content. Attention's memory grows with the square of the length.
@@ -103,6 +103,4 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
   def _semantic_tokens(self, one: _RecordingInputs) -> np.ndarray:
     """Returns the prompt's tokens, then those of the content."""
     clips = [clip for clip in (one.prompt_N, one.content_N) if clip is not None]
-    spec = self.codec.spec
-    tokens = [by_frame(self._tokenizer.encode, spec, clip_N) for clip_N in clips]
-    return np.concatenate(tokens)
+    return np.concatenate(by_frame(self._tokenizer.encode, self.codec.spec, clips))

@@ -6,11 +6,18 @@ from typing import Any
 import numpy as np
 
 _SMALLEST_FRAMES = 64
+# Samples in a batch, about, whatever the length of its clips.
+BATCH_SAMPLES = 2**18
 
 
 def bucket(frames: int) -> int:
   """Returns the padded length of so many frames: a power of two, at least 64."""
   return max(_SMALLEST_FRAMES, 1 << (frames - 1).bit_length())
+
+
+def batch_rows(hop: int, samples: int = BATCH_SAMPLES) -> Callable[[int], int]:
+  """Returns a function that says how many rows of so many frames make a batch."""
+  return lambda frames: max(1, samples // (frames * hop))
 
 
 def group_by_length(

@@ -9,16 +9,13 @@ import numpy as np
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.inference.buckets import (
-  bucket,
+  batch_rows,
   group_by_length,
   in_order,
   pad_lengths,
   stack_rows,
 )
-from jaxcodec.types import Tokens, TokenSpec
-
-# Samples in a batch, about, whatever the length of its clips.
-_BATCH_SAMPLES = 2**18
+from jaxcodec.types import Tokens
 
 
 class Coded(NamedTuple):
@@ -33,26 +30,6 @@ class Coded(NamedTuple):
   codes_TxK: np.ndarray
   mask_T: np.ndarray | None = None
   gain_S: np.ndarray | None = None
-
-
-def by_frame(
-  function: Callable[..., Any],
-  spec: TokenSpec,
-  audio_N: np.ndarray,
-) -> np.ndarray:
-  """Calls a function of frames on one clip, padded to one of a few lengths.
-
-  Args:
-    function: of (audio_BxN, length_B), gives (B, T, ...).
-    spec: says how many frames a clip has.
-    audio_N: the clip.
-
-  Returns:
-    The clip's own frames, (T, ...).
-  """
-  frames = spec.num_frames(len(audio_N))
-  audio_1xN = stack_rows([audio_N], 1, bucket(frames) * spec.hop)
-  return np.asarray(function(audio_1xN, pad_lengths([len(audio_N)], 1)))[0, :frames]
 
 
 class CodecRunner:
@@ -106,7 +83,7 @@ class CodecRunner:
     """
     hop = self._codec.spec.hop
     steps = [self._codec.spec.num_frames(length) for length in lengths]
-    for padded, rows, members in group_by_length(steps, self._rows):
+    for padded, rows, members in group_by_length(steps, batch_rows(hop)):
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
@@ -126,7 +103,8 @@ class CodecRunner:
     Yields:
       (index of a clip, the audio (N, C) float32 of its frames).
     """
-    for padded, rows, members in group_by_length(frames, self._rows):
+    hop = self._codec.spec.hop
+    for padded, rows, members in group_by_length(frames, batch_rows(hop)):
       coded = [load(i) for i in members]
       tokens = self._tokens(coded, rows, padded)
       audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
@@ -168,6 +146,3 @@ class CodecRunner:
       segments = self._codec.num_segments(padded)
       gain_BxS = stack_rows([one.gain_S for one in coded], rows, segments)
     return Tokens(codes_BxTxK, stack_rows(masks, rows, padded), gain_BxS)
-
-  def _rows(self, padded_frames: int) -> int:
-    return max(1, _BATCH_SAMPLES // (padded_frames * self._codec.spec.hop))

@@ -4,16 +4,18 @@ import dataclasses
 import functools
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxcodec import files, weights
 from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
-from jaxcodec.inference.codec import by_frame
+from jaxcodec.inference.frames import by_frame
 from jaxcodec.parallel import processes, sharding
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
 from jaxcodec.progress import Progress
@@ -62,13 +64,22 @@ def _write_part(experiment, part, folder, semantic_tokens) -> None:
     processes.share_failure(),
     Progress(total, f"{part} tokens", unit="clips") as bar,
   ):
-    for path, chunk in own:
-      if path.exists():
-        bar.update(len(chunk))
-      else:
-        write_tokens(path, _records(experiment, chunk, semantic_tokens, bar))
+    todo = [(path, chunk) for path, chunk in own if not path.exists()]
+    bar.update(total - sum(len(chunk) for _, chunk in todo))
+    start = time.monotonic()
+    for path, chunk in todo:
+      write_tokens(path, _records(experiment, chunk, semantic_tokens, bar))
+    _log_speed(experiment, part, [i for _, chunk in todo for i in chunk], start)
   joined = folder / f"{part}.array_record"
   processes.on_first(lambda: join_tokens(joined, [path for path, _ in pieces]))
+
+
+def _log_speed(experiment, part, indices, start) -> None:
+  """Logs how many hours of audio this process has tokenised an hour."""
+  if seconds := sum(experiment.source.utterances[index].seconds for index in indices):
+    hours, spent = seconds / 3600, time.monotonic() - start
+    speed = seconds / max(spent, 1e-9)
+    logging.info("%s tokens: %.2f h of audio, %.0f h an hour", part, hours, speed)
 
 
 def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
@@ -95,12 +106,15 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
   order = np.random.default_rng(experiment.seed).permutation(indices)
   found, frames = {}, 0
   with Progress(len(indices), "semantic features", unit="clips") as progress:
-    for index in map(int, order):
+    for first in range(0, len(order), _CHUNK):
       if frames >= _MOST_FRAMES:
         break
-      found[index] = by_frame(compute, experiment.spec, experiment.audio(index))
-      frames += len(found[index])
-      progress.update()
+      chunk = [int(index) for index in order[first : first + _CHUNK]]
+      clips = [experiment.audio(index) for index in chunk]
+      features_of = by_frame(compute, experiment.spec, clips)
+      found |= dict(zip(chunk, features_of, strict=True))
+      frames += sum(map(len, features_of))
+      progress.update(len(chunk))
   several = processes.is_distributed()
   devices = jax.local_devices()
   mesh = sharding.make_mesh(devices=devices) if several else experiment.mesh
@@ -118,7 +132,10 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
 def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
   clips = [experiment.audio(index) for index in chunk]
   codes = experiment.codec.encode(clips, progress.update)
-  for index, clip, codes_TxK in zip(chunk, clips, codes, strict=True):
+  meanings = semantic_tokens(clips)
+  for index, clip, codes_TxK, semantic_T in zip(
+    chunk, clips, codes, meanings, strict=True
+  ):
     utterance = experiment.source.utterances[index]
     yield {
       "id": utterance.id,
@@ -126,7 +143,7 @@ def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
       "text": utterance.text,
       "samples": len(clip),
       "codes_TxK": codes_TxK.astype(np.uint16),
-      "semantic_T": semantic_tokens(clip).astype(np.int32),
+      "semantic_T": semantic_T.astype(np.int32),
       **_text(experiment, index),
     }
 

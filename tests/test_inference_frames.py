@@ -1,0 +1,52 @@
+"""Clips of any length through functions of frames, in batches."""
+
+import numpy as np
+
+from jaxcodec.inference import frames
+from jaxcodec.inference.ahead import one_ahead
+from jaxcodec.inference.buckets import batch_rows
+from jaxcodec.semantic.mfcc import Mfcc
+from jaxcodec.semantic.tokenizer import compute
+from jaxcodec.types import TokenSpec
+
+SPEC = TokenSpec(2, 8, 320, 16_000)
+
+
+def test_batches_give_each_clip_what_it_has_alone():
+  rng = np.random.default_rng(0)
+  clips = [
+    rng.standard_normal(n).astype(np.float32) for n in (900, 40_000, 320, 21_000, 1)
+  ]
+  mfcc, shapes = Mfcc(SPEC.sample_rate, SPEC.hop), []
+
+  def features(audio_BxN, length_B):
+    shapes.append(audio_BxN.shape)
+    return compute(mfcc, audio_BxN, length_B)
+
+  found = frames.by_frame(features, SPEC, clips)
+  assert shapes == [(8, 64 * 320), (6, 128 * 320)]
+  for clip, one in zip(clips, found, strict=True):
+    assert len(one) == -(-len(clip) // 320)
+    (alone,) = frames.by_frame(features, SPEC, [clip])
+    np.testing.assert_allclose(one, alone, atol=1e-4)
+
+
+def test_a_batch_has_about_as_many_samples_whatever_its_clips():
+  rows = batch_rows(320, samples=2**18)
+  assert [rows(frames) for frames in (64, 128, 4096)] == [12, 6, 1]
+
+
+def test_the_next_is_dispatched_before_one_is_read():
+  log = []
+
+  def dispatch():
+    for number in range(3):
+      log.append(f"dispatched {number}")
+      yield number
+
+  for number in one_ahead(dispatch()):
+    log.append(f"read {number}")
+  assert log == [
+    "dispatched 0", "dispatched 1", "read 0", "dispatched 2", "read 1", "read 2"
+  ]  # fmt: skip
+  assert list(one_ahead(iter(()))) == []
