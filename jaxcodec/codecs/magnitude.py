@@ -147,7 +147,7 @@ class MagnitudeDecoder(nn.Module):
   dtype: Dtype = jnp.float32
   remat: bool = False
 
-  channels = 1
+  channels, placed = 1, True
 
   def __post_init__(self):
     _check(self)
@@ -166,11 +166,21 @@ class MagnitudeDecoder(nn.Module):
     sizes = self.width, self.mlp_width, self.depth
     self.correction = Correction(D, *sizes, self.dtype, self.remat)
 
-  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    """Returns audio (B, T * hop, 1) float32; valid_B counts frames."""
+  def __call__(
+    self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False, first=0
+  ):
+    """Returns audio (B, T * hop, 1) float32; valid_B counts frames.
+
+    The phases that the search starts from depend on `first`, the place of the first
+    frame in a clip of which these are a part.
+    """
+
+    def decode(module, z_BxTxD, valid_B, place=0):
+      return module._decode(z_BxTxD, valid_B, first + place)
+
     limit = longest(2 * self.hop // self.sub_hop * self.n_fft, train)
     cut = Windows(limit, self.reach, placed=True)
-    return cut(MagnitudeDecoder._decode, self, z_BxTxD, valid_B)
+    return cut(decode, self, z_BxTxD, valid_B)
 
   @property
   def reach(self) -> Reach:
@@ -179,7 +189,7 @@ class MagnitudeDecoder(nn.Module):
     search = Reach(up=self.sub_hop, before=around, after=around)
     return reach_of([self.linear.reach.beside(self.correction.reach), steps, search])
 
-  def _decode(self, z_BxTxD, valid_B, first=0):
+  def _decode(self, z_BxTxD, valid_B, first):
     steps = self.hop // self.sub_hop
     magnitude_BxTxF = self.features.expand(self.compressed(z_BxTxD, valid_B))
     steps_B = None if valid_B is None else valid_B * steps

@@ -15,6 +15,7 @@ from jaxcodec.inference.buckets import (
   pad_lengths,
   stack_rows,
 )
+from jaxcodec.inference.stream import Stream
 from jaxcodec.types import Tokens, TokenSpec
 
 # Samples in a batch, about, whatever the length of its clips.
@@ -86,6 +87,10 @@ class CodecRunner:
       static_argnums=3,
     )
     self._decode = jax.jit(lambda *args: codec.apply(*args, method="decode"))
+
+  def stream(self, batch: int = 1, num_codebooks: int | None = None) -> Stream:
+    """Returns the codec for streams of so many items; see `Stream`."""
+    return Stream(self._codec, self._variables, batch, num_codebooks)
 
   def encode_each(
     self,
