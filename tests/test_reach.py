@@ -14,7 +14,7 @@ from jaxcodec.nn.lstm import ResidualLstm
 from jaxcodec.nn.norm import TimeGroupNorm
 from jaxcodec.nn.reach import Reach, reach_of
 
-HALF = dict(width=2, mlp_width=2, depth=1, n_fft=20, hop=20, sub_hop=10)
+HALF = dict(width=6, mlp_width=6, depth=1, n_fft=20, hop=20, sub_hop=10)
 AHEAD = dict(lstm_layers=0, causal=False)
 # Each with frames of its input, of which some see all that they can see.
 CODECS = {
@@ -22,13 +22,13 @@ CODECS = {
   "dac decoder": (DacDecoder(4, (2, 3)), 96),
   "dac decoder, short": (DacDecoder(4, (3, 2), exact=False), 96),
   "seanet encoder": (SeanetEncoder(2, (2, 5), lstm_layers=0), 220),
-  "seanet decoder": (SeanetDecoder(4, (5, 2), lstm_layers=0), 40),
+  "seanet decoder": (SeanetDecoder(8, (5, 2), lstm_layers=0), 40),
   "seanet encoder, zeros": (
     SeanetEncoder(2, (5, 3), residual_layers=2, pad_mode="constant", **AHEAD),
     300,
   ),
   "seanet encoder, ahead": (SeanetEncoder(2, (2, 5), **AHEAD), 220),
-  "seanet decoder, ahead": (SeanetDecoder(4, (5, 2), **AHEAD), 40),
+  "seanet decoder, ahead": (SeanetDecoder(8, (5, 2), **AHEAD), 40),
   "vocos": (VocosDecoder(2, 2, 2, n_fft=20, hop=6), 50),
   "magnitude encoder": (MagnitudeEncoder(**HALF), 400),
   "magnitude decoder": (MagnitudeDecoder(**HALF, iterations=2), 40),

@@ -2,11 +2,11 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from api_helpers import toy_model
 
 from jaxcodec.api import CodecModel
 from jaxcodec.codecs.codec import Codec
@@ -14,37 +14,49 @@ from jaxcodec.codecs.dac import DacDecoder, DacEncoder
 from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
+from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocos import VocosDecoder
+from jaxcodec.inference import codec as inference
 from jaxcodec.quantizers.factorized import FactorizedRVQ
 
 D, K, V, RATE = 8, 2, 32, 8000
 HALF = dict(width=2, mlp_width=2, depth=1, n_fft=20, hop=20, sub_hop=10)
 ZEROS = dict(lstm_layers=1, pad_mode="constant")
 AHEAD = dict(lstm_layers=0, causal=False)
-# Encoder, decoder, and sizes of blocks in frames, which are few programs.
+# Encoder, decoder, and sizes of blocks in frames: of the first, and of others. What
+# is kept does not grow after the first, so that there are few programs.
 PARTS = {
   "mirrored": (
     SeanetEncoder(4, (2, 3), latent_dim=D, lstm_layers=1),
     SeanetDecoder(8, (3, 2), lstm_layers=1),
-    (1, 3),
+    (8, 1, 3),
   ),
   "zeros, vocos": (
     SeanetEncoder(4, (2, 3), latent_dim=D, **ZEROS),
     VocosDecoder(4, 4, 1, n_fft=12, hop=6),
-    (8, 16),
+    (24, 8, 16),
   ),
   "seanet ahead": (
     SeanetEncoder(4, (2, 3), latent_dim=D, **AHEAD),
     SeanetDecoder(8, (3, 2), **AHEAD),
-    (16, 24),
+    (24, 8, 16),
   ),
-  "dac": (DacEncoder(2, (4,), latent_dim=D), DacDecoder(4, (4,)), (24, 40)),
+  "dac": (DacEncoder(2, (4,), latent_dim=D), DacDecoder(4, (4,)), (50, 16, 24)),
   "magnitude": (
     MagnitudeEncoder(**HALF),
     MagnitudeDecoder(**HALF, iterations=2),
-    (16, 24),
+    (32, 8, 16),
   ),
 }
+
+
+class Silent(nn.Module):
+  """An encoder that says nothing about its reach."""
+
+  hop, channels, output_dim = 4, 1, D
+
+  def __call__(self, x_BxNxC, valid_B=None, *, train=False):
+    return jnp.zeros((len(x_BxNxC), x_BxNxC.shape[1] // 4, D))
 
 
 @functools.cache
@@ -59,6 +71,12 @@ def model(name):
 
 def noise(*shape):
   return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def zeros(codec):
+  """Returns variables that nothing is computed with."""
+  shapes = variable_shapes(codec)
+  return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def run(stream, x_BxN, sizes, state=None):
@@ -79,9 +97,9 @@ def run(stream, x_BxN, sizes, state=None):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_blocks_of_any_size_give_the_whole(name):
-  codec, frames = model(name), PARTS[name][2]
-  hop, count = codec.spec.hop, 8
-  sizes = [hop * int(n) for n in np.random.default_rng(2).choice(frames, count)]
+  codec, (first, *others) = model(name), PARTS[name][2]
+  hop, frames = codec.spec.hop, np.random.default_rng(2).choice(others, 6)
+  sizes = [hop * int(n) for n in [first, *frames]]
   sizes.append(hop // 2 + 1)  # ends within a frame
   x_BxN = noise(2, sum(sizes))
   stream = codec.stream(2)
@@ -138,6 +156,25 @@ def test_rows_end_and_begin_at_their_own_time():
   np.testing.assert_array_equal(joined, expected)
 
 
+@pytest.mark.parametrize("name", ["mirrored", "dac"])
+def test_long_clips_are_coded_as_streams(monkeypatch, name):
+  codec = model(name)
+  hop = codec.spec.hop
+  x_N = noise(149 * hop - 1)
+  whole = codec.encode(x_N)
+  expected = codec.decode(whole)
+  monkeypatch.setattr(inference, "_LONG_SAMPLES", 99 * hop)
+  monkeypatch.setattr(inference, "_BATCH_SAMPLES", 50 * hop)
+  monkeypatch.delattr(Codec, "encode")
+  monkeypatch.delattr(Codec, "decode")
+  tokens = codec.encode(x_N)
+  np.testing.assert_array_equal(tokens.codes_BxTxK, whole.codes_BxTxK)
+  np.testing.assert_array_equal(tokens.mask_BxT, whole.mask_BxT)
+  audio = codec.decode(tokens)
+  assert audio.shape == expected.shape
+  np.testing.assert_allclose(audio, expected, rtol=0, atol=2e-5 * np.std(expected))
+
+
 def test_errors_say_what_was_expected():
   stream = model("mirrored").stream(2)
   with pytest.raises(ValueError, match=r"multiple of the hop of 6 .*got 7"):
@@ -148,15 +185,14 @@ def test_errors_say_what_was_expected():
     model("mirrored").stream(0)
   with pytest.raises(ValueError, match="num_codebooks"):
     model("mirrored").stream(1, 3)
+  silent = Codec(Silent(), FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
   with pytest.raises(ValueError, match=r"encoder does not say how far it sees"):
-    toy_model().stream()
+    CodecModel(silent, zeros(silent)).stream()
   cut = Codec(*PARTS["dac"][:1], FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
-  variables = cut.init(jax.random.key(0), jnp.zeros((1, 8, 1)))
   segmented = cut.clone(segments=Segments(8, 8), parent=None)
   with pytest.raises(ValueError, match="segments"):
-    CodecModel(segmented, variables).stream()
+    CodecModel(segmented, zeros(cut)).stream()
   normed = SeanetEncoder(4, (4,), latent_dim=D, norm="time_group_norm", **AHEAD)
   normed = Codec(normed, FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
-  variables = normed.init(jax.random.key(0), jnp.zeros((1, 8, 1)))
   with pytest.raises(ValueError, match="encoder sees a whole clip"):
-    CodecModel(normed, variables).stream()
+    CodecModel(normed, zeros(normed)).stream()

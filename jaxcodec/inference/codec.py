@@ -1,5 +1,6 @@
 """Runs a codec on lists of clips of any length, with few compiled programs."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from jaxcodec.inference.buckets import (
   pad_lengths,
   stack_rows,
 )
-from jaxcodec.inference.stream import Stream
+from jaxcodec.inference.stream import Stream, decode_long, encode_long
 from jaxcodec.types import Tokens, TokenSpec
 
 # Samples in a batch, about, whatever the length of its clips.
 _BATCH_SAMPLES = 2**18
+_LONG_SAMPLES = 2**23  # of a clip that is coded as a stream, in blocks of a batch
 
 
 class Coded(NamedTuple):
@@ -60,7 +62,8 @@ class CodecRunner:
   """Encodes and decodes lists of clips by a codec with its variables.
 
   The result for a clip does not depend on the others; see `Codec.encode`. Memory is
-  bounded by one batch, or by one clip that is longer than a batch.
+  bounded by one batch, or by one clip that is longer than a batch. Clips of many
+  minutes are coded as streams, if the codec has any, whose memory is that of a batch.
   """
 
   def __init__(self, codec: Codec, variables: Any):
@@ -87,6 +90,7 @@ class CodecRunner:
       static_argnums=3,
     )
     self._decode = jax.jit(lambda *args: codec.apply(*args, method="decode"))
+    self._streams = functools.cache(self._stream_or_none)
 
   def stream(self, batch: int = 1, num_codebooks: int | None = None) -> Stream:
     """Returns the codec for streams of so many items; see `Stream`."""
@@ -112,6 +116,10 @@ class CodecRunner:
     hop = self._codec.spec.hop
     steps = [self._codec.spec.num_frames(length) for length in lengths]
     for padded, rows, members in group_by_length(steps, self._rows):
+      if (stream := self._for_long(padded, num_codebooks)) is not None:
+        for i in members:
+          yield i, Coded(encode_long(stream, load(i), self._long_block))
+        continue
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
@@ -132,6 +140,10 @@ class CodecRunner:
       (index of a clip, the audio (N, C) float32 of its frames).
     """
     for padded, rows, members in group_by_length(frames, self._rows):
+      if (stream := self._for_long(padded, None)) is not None:
+        for i in members:
+          yield i, decode_long(stream, load(i).codes_TxK, self._long_block)
+        continue
       coded = [load(i) for i in members]
       tokens = self._tokens(coded, rows, padded)
       audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
@@ -153,6 +165,22 @@ class CodecRunner:
     frames = [len(codes_TxK) for codes_TxK in codes]
     each = self.decode_each(frames, lambda i: Coded(codes[i]))
     return [audio_NxC[:, 0] for audio_NxC in in_order(each, len(codes), done)]
+
+  def _stream_or_none(self, num_codebooks: int | None) -> Stream | None:
+    try:
+      return self.stream(1, num_codebooks)
+    except ValueError:
+      return None
+
+  def _for_long(self, frames: int, num_codebooks: int | None) -> Stream | None:
+    """Returns what codes a clip of so many frames by blocks, None if it is short."""
+    if frames * self._codec.spec.hop <= _LONG_SAMPLES:
+      return None
+    return self._streams(num_codebooks)
+
+  @property
+  def _long_block(self) -> int:
+    return _BATCH_SAMPLES // self._codec.spec.hop
 
   def _coded(self, tokens: Tokens, row: int, frames: int) -> Coded:
     gain_S = None

@@ -4,10 +4,12 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxcodec.codecs import streaming
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.streaming import StreamState
+from jaxcodec.inference.buckets import stack_rows
 from jaxcodec.types import Tokens
 
 
@@ -147,6 +149,33 @@ class Stream:
       return rows.at[row].set(one[0]) if rows.ndim else rows
 
     return jax.tree.map(put, state, other)
+
+
+def encode_long(stream: Stream, audio_NxC: np.ndarray, frames: int) -> np.ndarray:
+  """Encodes a clip in blocks of so many frames; returns its codes (T, K)."""
+  state, codes = stream.start(), []
+  for block_1xLxC, length, last in _blocks(audio_NxC, frames * stream.hop):
+    ending = dict(lengths=np.array([length], np.int32), last=True) if last else {}
+    tokens, state = stream.encode(state, block_1xLxC, **ending)
+    codes.append(np.asarray(tokens.codes_BxTxK[0]))
+  return np.concatenate(codes)[: -(-len(audio_NxC) // stream.hop)]
+
+
+def decode_long(stream: Stream, codes_TxK: np.ndarray, frames: int) -> np.ndarray:
+  """Decodes codes in blocks of so many frames; returns the audio (T * hop, C)."""
+  state, audio = stream.start(), []
+  for block_1xLxK, length, last in _blocks(codes_TxK, frames):
+    tokens = Tokens(block_1xLxK, np.arange(frames)[None] < length)
+    audio_1xNxC, state = stream.decode(state, tokens, last=last)
+    audio.append(np.asarray(audio_1xNxC[0]))
+  return np.concatenate(audio)[: len(codes_TxK) * stream.hop]
+
+
+def _blocks(array, size):
+  """Yields blocks (1, size, ...), their lengths, and whether it is the last."""
+  for start in range(0, len(array), size):
+    block = array[start : start + size]
+    yield stack_rows([block], 1, size), len(block), start + size >= len(array)
 
 
 def _lead(samples: int, frames: int, ahead: int, hop: int) -> int:
