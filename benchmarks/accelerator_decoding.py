@@ -12,6 +12,7 @@ from accelerator_training import SPEC, language_batch, language_model
 from side import speech_like
 
 from jaxcodec.build.codec import make_preset
+from jaxcodec.inference import placement
 from jaxcodec.inference.codec import CodecRunner
 from jaxcodec.inference.frames import by_frame
 from jaxcodec.semantic.mfcc import Mfcc
@@ -154,7 +155,7 @@ def tokenise(run):
   hours = sum(map(len, clips)) / rate / 3600
   shortest_BxNxC = noise[None, : codec.spec.hop, None]
   variables = jax.jit(codec.init)(jax.random.key(0), shortest_BxNxC)
-  runner = CodecRunner(codec, variables)
+  runner = CodecRunner(codec, variables, placement.for_corpus())
   features = Mfcc(sample_rate=rate, hop=codec.spec.hop)
   centroids = rng.standard_normal((_CLUSTERS, 2 * features.num_coefs))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))

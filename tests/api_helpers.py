@@ -28,7 +28,8 @@ CONFIG = dict(
 
 
 class Encoder(nn.Module):
-  hop, channels = HOP, 1
+  hop, channels, output_dim = HOP, 1, D
+  reach = Conv1d(D, 2 * HOP, HOP, padding=1, parent=None).reach
 
   @nn.compact
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
@@ -37,6 +38,7 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
   hop = HOP
+  reach = ConvTranspose1d(1, HOP, parent=None).reach
 
   @nn.compact
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):

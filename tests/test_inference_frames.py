@@ -1,10 +1,14 @@
 """Clips of any length through functions of frames, in batches."""
 
+import jax
 import numpy as np
+from api_helpers import toy
 
 from jaxcodec.inference import frames
 from jaxcodec.inference.ahead import one_ahead
 from jaxcodec.inference.buckets import batch_rows
+from jaxcodec.inference.codec import CodecRunner
+from jaxcodec.inference.placement import Placement, for_corpus
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import compute
 from jaxcodec.types import TokenSpec
@@ -50,3 +54,20 @@ def test_the_next_is_dispatched_before_one_is_read():
     "dispatched 0", "dispatched 1", "read 0", "dispatched 2", "read 1", "read 2"
   ]  # fmt: skip
   assert list(one_ahead(iter(()))) == []
+
+
+def test_several_devices_share_the_rows_of_a_batch():
+  codec, variables = toy()
+  rng = np.random.default_rng(0)
+  clips = [rng.standard_normal(n).astype(np.float32) for n in (900, 4000, 320, 2100, 9)]
+  alone = CodecRunner(codec, variables)
+  shared = CodecRunner(codec, variables, Placement(tuple(jax.devices()[:4]), 2**12))
+  codes = alone.encode(clips)
+  for one, other in zip(codes, shared.encode(clips), strict=True):
+    np.testing.assert_array_equal(one, other)
+  for one, other in zip(alone.decode(codes), shared.decode(codes), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+  batch = shared._placement.put(np.zeros((8, 3)), split=True)
+  assert len(batch.sharding.device_set) == 4
+  assert batch.addressable_shards[0].data.shape == (2, 3)
+  assert for_corpus() == Placement()  # a CPU's cores are all busy with one batch

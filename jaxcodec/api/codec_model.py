@@ -11,6 +11,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.data.audio.files import resample, resampled_length
 from jaxcodec.inference.buckets import in_order
 from jaxcodec.inference.codec import CodecRunner, Coded
+from jaxcodec.inference.stream import Stream
 from jaxcodec.types import Origin, Tokens
 
 
@@ -100,6 +101,21 @@ class CodecModel:
     for row, audio_NxC in each:
       audio_BxNxC[row, : lengths[row]] = audio_NxC[: lengths[row]]
     return _join_channels(audio_BxNxC, tokens)
+
+  def stream(self, batch: int = 1, num_codebooks: int | None = None) -> Stream:
+    """Returns what codes audio as it comes, block by block.
+
+    Args:
+      batch: streams that run side by side.
+      num_codebooks: how many codebooks to use, from the coarsest; all if None.
+
+    Raises:
+      ValueError: an argument, or a codec that sees whole clips at once, such as one of
+        segments of their own level.
+    """
+    if not isinstance(batch, int) or batch < 1:
+      raise ValueError(f"batch must be a positive integer, got {batch!r}")
+    return self.runner.stream(batch, checks.num_codebooks(num_codebooks, self.spec))
 
   def num_samples(self, tokens: Tokens) -> list[int]:
     """Returns how many samples each item has at the codec's rate.

@@ -34,6 +34,13 @@ def add_commands(commands: Any) -> None:
     action="store_true",
     help="smaller token files, coded under a model that learns as it goes",
   )
+  encode.add_argument(
+    "--block",
+    type=float,
+    default=1.0,
+    metavar="SECONDS",
+    help="with --stream: code so much at a time, at least a frame",
+  )
   encode.set_defaults(run=_encode)
   decode = commands.add_parser("decode", help="token files to wav files")
   _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
@@ -71,9 +78,21 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
     default="raise",
     help=f"at a bad input, stop before any work, or list it in {SKIPPED} and go on",
   )
+  parser.add_argument(
+    "--stream",
+    action="store_true",
+    help="code one input as it comes, in constant memory; tokens are written in blocks",
+  )
+  parser.add_argument(
+    "--raw",
+    action="store_true",
+    help="with --stream: audio is 16-bit samples of the codec's rate, without a header",
+  )
 
 
 def _encode(arguments: argparse.Namespace) -> None:
+  if _streamed(arguments):
+    return
   from jaxcodec.cli import codec_files, file_tree, standard_streams
   from jaxcodec.data.audio.files import SUFFIXES
 
@@ -99,6 +118,8 @@ def _encode(arguments: argparse.Namespace) -> None:
 
 
 def _decode(arguments: argparse.Namespace) -> None:
+  if _streamed(arguments):
+    return
   from jaxcodec.cli import codec_files, file_tree, standard_streams
 
   suffixes = (token_file.SUFFIX,)
@@ -118,6 +139,20 @@ def _decode(arguments: argparse.Namespace) -> None:
       note=unfinished.noted(given[1], settings),
     )
   _report(arguments, pairs, missing, skipped, left_out.describe(given[0], suffixes))
+
+
+def _streamed(arguments: argparse.Namespace) -> bool:
+  """Does the command if it is `--stream`; returns whether it is."""
+  if not arguments.stream:
+    if arguments.raw:
+      raise ValueError("--raw is for --stream alone")
+    return False
+  from jaxcodec.cli import streams
+
+  streams.check(arguments)
+  run = streams.encode if arguments.run is _encode else streams.decode
+  run(arguments, _codec(arguments))
+  return True
 
 
 def _codec(arguments: argparse.Namespace) -> "CodecModel":

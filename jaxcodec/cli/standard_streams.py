@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 NAME = "-"
-_INPUT = "standard input"
+INPUT = "standard input"
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def as_files(
         str(target) if out == NAME else out,
       )
     except ValueError as error:
-      raise ValueError(str(error).replace(str(given), _INPUT)) from error
+      raise ValueError(str(error).replace(str(given), INPUT)) from error
     if out == NAME:
       _write_out(target)
 

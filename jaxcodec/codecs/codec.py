@@ -26,6 +26,8 @@ class Codec(nn.Module):
     quantizer: a `quantizers.quantizer.Quantizer`.
     decoder: maps (z_BxTxD, valid_B, num_codebooks, train) to (B, T * hop, C); `valid_B`
       counts frames, and those beyond have no influence on the samples of the others.
+      For streams, encoder and decoder say how far they see (`reach`, see `nn.reach`),
+      and causal ones have a `step` (`nn.stepping`).
     sample_rate: Hz.
     segments: how to cut audio into segments, which are coded independently and whose
       frames follow each other; None codes all of it at once.

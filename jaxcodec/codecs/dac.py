@@ -3,7 +3,6 @@
 Submodules are named after torch's, so that weights move by name.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -13,11 +12,11 @@ import jax.numpy as jnp
 from jaxcodec.codecs.strides import check_halved, check_strides
 from jaxcodec.codecs.windows import Windows, longest
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype, mask_frames
+from jaxcodec.nn.reach import Reach, reach_of, run_layers
 from jaxcodec.nn.remat import remat
 from jaxcodec.nn.snake import Snake
 
 _DILATIONS = (1, 3, 9)
-_UNITS = 3 * sum(_DILATIONS)  # frames that a block's units reach on either side
 _WIDE = 2  # blocks next to the audio, which run in shorter windows than the others
 _LONGER = 8  # how many times longer the windows of the others are
 
@@ -41,6 +40,10 @@ class ResidualUnit(nn.Module):
     first, wide, second, point = self.block
     return x_BxTxC + point(second(wide(first(x_BxTxC), valid_B)))
 
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.block)
+
 
 class EncoderBlock(nn.Module):
   """Three residual units and a strided convolution to twice the channels."""
@@ -57,9 +60,12 @@ class EncoderBlock(nn.Module):
 
   def __call__(self, x_BxTxC, valid_B=None):
     *units, snake, down = self.block
-    for unit in units:
-      x_BxTxC = unit(x_BxTxC, valid_B)
+    x_BxTxC, _ = run_layers(units, x_BxTxC, valid_B)
     return down(snake(x_BxTxC), valid_B)
+
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.block)
 
 
 class DecoderBlock(nn.Module):
@@ -78,11 +84,11 @@ class DecoderBlock(nn.Module):
   def __call__(self, x_BxTxC, valid_B=None):
     snake, up, *units = self.block
     x_BxTxC = up(snake(x_BxTxC), valid_B)
-    if valid_B is not None:
-      valid_B = valid_B * self.stride
-    for unit in units:
-      x_BxTxC = unit(x_BxTxC, valid_B)
-    return x_BxTxC
+    return run_layers(units, x_BxTxC, up.reach.outputs(valid_B))[0]
+
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.block)
 
 
 class DacEncoder(nn.Module):
@@ -136,36 +142,26 @@ class DacEncoder(nn.Module):
       x_BxNxC = mask_frames(x_BxNxC, valid_B)
       valid_B = -(-valid_B // self.hop) * self.hop
     limit = longest(self.width, train)
-    cut = self._windows(_LONGER * limit, self.strides)
-    run = functools.partial(DacEncoder._encode, limit=limit)
-    return cut(run, self, x_BxNxC, valid_B).astype(jnp.float32)
+    wide = Windows(limit, reach_of(self._layers(near_audio=True)))
 
-  def _encode(self, x, valid_B, *, limit):
-    *_, snake, last = self.block
-    strides = self.strides[:_WIDE]
-    x = self._windows(limit, strides)(DacEncoder._near_audio, self, x, valid_B)
-    if valid_B is not None:
-      valid_B = valid_B // math.prod(strides)
-    x, valid_B = self._through(self.block[1:-2][_WIDE:], x, valid_B)
-    return last(snake(x), valid_B)
+    def encode(module, x, valid_B):
+      x = wide(near_audio, module, x, valid_B)
+      rest = module._layers(near_audio=False)
+      return run_layers(rest, x, wide.reach.outputs(valid_B))[0]
 
-  def _near_audio(self, x, valid_B):
-    blocks = self.block[1:-2][:_WIDE]
-    return self._through(blocks, self.block[0](x, valid_B), valid_B)[0]
+    def near_audio(module, x, valid_B):
+      return run_layers(module._layers(near_audio=True), x, valid_B)[0]
 
-  def _through(self, blocks, x, valid_B):
-    for block in blocks:
-      x = block(x, valid_B)
-      if valid_B is not None:
-        valid_B = valid_B // block.stride
-    return x, valid_B
+    cut = Windows(_LONGER * limit, self.reach)
+    return cut(encode, self, x_BxNxC, valid_B).astype(jnp.float32)
 
-  def _windows(self, limit, strides):
-    """Returns windows for blocks of these strides and the convolutions around them."""
-    reach = 1
-    for stride in reversed(strides):
-      reach = (reach + 1) * stride + _UNITS
-    return Windows(limit, reach + 3, reach + 3, down=math.prod(strides))
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.block)
+
+  def _layers(self, near_audio):
+    first, *blocks, snake, last = self.block
+    return [first, *blocks[:_WIDE]] if near_audio else [*blocks[_WIDE:], snake, last]
 
 
 class DacDecoder(nn.Module):
@@ -209,33 +205,23 @@ class DacDecoder(nn.Module):
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Returns audio (B, T * hop, 1) float32; valid_B counts frames."""
     limit = longest(self.width // 2 ** len(self.strides), train)
-    cut = self._windows(_LONGER * limit, self.strides)
-    run = functools.partial(DacDecoder._decode, limit=limit)
-    return jnp.tanh(cut(run, self, z_BxTxD, valid_B).astype(jnp.float32))
+    seen = reach_of(self._layers(near_audio=True))
+    wide = Windows(limit // seen.up, seen)
 
-  def _decode(self, z, valid_B, *, limit):
-    blocks = self.model[1:-2][:-_WIDE]
-    x, valid_B = self._through(blocks, self.model[0](z, valid_B), valid_B)
-    cut = self._windows(limit, self.strides[-_WIDE:])
-    return cut(DacDecoder._near_audio, self, x, valid_B)
+    def decode(module, z, valid_B):
+      far = module._layers(near_audio=False)
+      return wide(near_audio, module, *run_layers(far, z, valid_B))
 
-  def _near_audio(self, x, valid_B):
-    *_, snake, last = self.model
-    x, valid_B = self._through(self.model[1:-2][-_WIDE:], x, valid_B)
-    return last(snake(x), valid_B)
+    def near_audio(module, x, valid_B):
+      return run_layers(module._layers(near_audio=True), x, valid_B)[0]
 
-  def _through(self, blocks, x, valid_B):
-    for block in blocks:
-      x = block(x, valid_B)
-      if valid_B is not None:
-        valid_B = valid_B * block.stride
-    return x, valid_B
+    cut = Windows(_LONGER * limit // self.hop, self.reach)
+    return jnp.tanh(cut(decode, self, z_BxTxD, valid_B).astype(jnp.float32))
 
-  def _windows(self, limit, strides):
-    """Returns windows of `limit` samples; see `DacEncoder._windows`."""
-    reach, up, missing = 3, math.prod(strides), 0
-    for stride in reversed(strides):
-      reach = -(-(reach + _UNITS) // stride) + 1
-    for stride in strides:
-      missing = missing * stride + (0 if self.exact else stride % 2)
-    return Windows(limit // up, reach + 3, reach + 3, up=up, missing=missing)
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.model)
+
+  def _layers(self, near_audio):
+    first, *blocks, snake, last = self.model
+    return [*blocks[-_WIDE:], snake, last] if near_audio else [first, *blocks[:-_WIDE]]

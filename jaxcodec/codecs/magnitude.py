@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.codecs.magnitude_features import MagnitudeFeatures
-from jaxcodec.codecs.vocos import Backbone, DepthwiseConv, Linear
+from jaxcodec.codecs.vocos import Backbone, Linear
 from jaxcodec.codecs.windows import Windows, longest
 from jaxcodec.nn import griffin_lim
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames
+from jaxcodec.nn.reach import Reach, reach_of
 
 _ZEROS = nn.initializers.zeros
 _SCALE = 3.0  # gives the networks inputs of about unit variance
@@ -47,9 +48,8 @@ class Correction(nn.Module):
     self.out = Linear(self.features, self.dtype, _ZEROS)
 
   @property
-  def reach(self) -> int:
-    """Frames before and after one that its output depends on."""
-    return _TAPS // 2 + self.depth * (DepthwiseConv.kernel_size // 2)
+  def reach(self) -> Reach:
+    return self.backbone.reach
 
   def __call__(self, x_BxTxD, valid_B=None):
     return self.out(self.backbone(_SCALE * x_BxTxD, valid_B))
@@ -106,9 +106,13 @@ class MagnitudeEncoder(nn.Module):
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
     """Returns latents (B, N // hop, D); valid_B counts samples."""
     limit = longest(2 * self.n_fft // self.sub_hop, train)
-    reach = self.correction.reach * self.hop + self.n_fft
-    cut = Windows(limit, reach, reach, down=self.hop)
+    cut = Windows(limit, self.reach)
     return cut(MagnitudeEncoder._encode, self, x_BxNxC, valid_B)
+
+  @property
+  def reach(self) -> Reach:
+    steps = Reach(down=self.hop // self.sub_hop)
+    return reach_of([self.features, steps, self.correction])
 
   def _encode(self, x_BxNxC, valid_B):
     u_BxTxD = self.bands(x_BxNxC, valid_B) - self.mean.reshape(1, 1, -1)
@@ -143,7 +147,7 @@ class MagnitudeDecoder(nn.Module):
   dtype: Dtype = jnp.float32
   remat: bool = False
 
-  channels = 1
+  channels, placed = 1, True
 
   def __post_init__(self):
     _check(self)
@@ -162,16 +166,30 @@ class MagnitudeDecoder(nn.Module):
     sizes = self.width, self.mlp_width, self.depth
     self.correction = Correction(D, *sizes, self.dtype, self.remat)
 
-  def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
-    """Returns audio (B, T * hop, 1) float32; valid_B counts frames."""
-    steps = self.hop // self.sub_hop
-    search = griffin_lim.reach(self.n_fft, self.sub_hop, self.iterations)
-    reach = self.correction.reach + -(-search // steps)
-    limit = longest(2 * steps * self.n_fft, train)
-    cut = Windows(limit, reach, reach, up=self.hop, placed=True)
-    return cut(MagnitudeDecoder._decode, self, z_BxTxD, valid_B)
+  def __call__(
+    self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False, first=0
+  ):
+    """Returns audio (B, T * hop, 1) float32; valid_B counts frames.
 
-  def _decode(self, z_BxTxD, valid_B, first=0):
+    The phases that the search starts from depend on `first`, the place of the first
+    frame in a clip of which these are a part.
+    """
+
+    def decode(module, z_BxTxD, valid_B, place=0):
+      return module._decode(z_BxTxD, valid_B, first + place)
+
+    limit = longest(2 * self.hop // self.sub_hop * self.n_fft, train)
+    cut = Windows(limit, self.reach, placed=True)
+    return cut(decode, self, z_BxTxD, valid_B)
+
+  @property
+  def reach(self) -> Reach:
+    steps = Reach(up=self.hop // self.sub_hop)
+    around = griffin_lim.reach(self.n_fft, self.sub_hop, self.iterations) * self.sub_hop
+    search = Reach(up=self.sub_hop, before=around, after=around)
+    return reach_of([self.linear.reach.beside(self.correction.reach), steps, search])
+
+  def _decode(self, z_BxTxD, valid_B, first):
     steps = self.hop // self.sub_hop
     magnitude_BxTxF = self.features.expand(self.compressed(z_BxTxD, valid_B))
     steps_B = None if valid_B is None else valid_B * steps

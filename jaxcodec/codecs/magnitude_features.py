@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.nn import dsp
-from jaxcodec.nn.griffin_lim import stft
+from jaxcodec.nn.griffin_lim import stft, stft_reach
 from jaxcodec.nn.istft import check
+from jaxcodec.nn.reach import Reach
 
 _FLOOR = 1e-10
 _BIN_HERTZ = 25  # about, of every spectrum that is coded at 16 kHz
@@ -49,6 +50,11 @@ class MagnitudeFeatures:
   @property
   def num_bands(self) -> int:
     return len(_centres(self.num_bins, self.band_ratio))
+
+  @property
+  def reach(self) -> Reach:
+    """On which samples the frames depend."""
+    return stft_reach(self.n_fft, self.sub_hop)
 
   def magnitudes(self, x_BxN: jax.Array) -> jax.Array:
     """Returns the magnitudes (B, N // sub_hop, F) of audio of whole steps."""

@@ -21,7 +21,9 @@ from jaxcodec.codecs.strides import check_halved, check_strides
 from jaxcodec.codecs.windows import Rows, Windows, longest
 from jaxcodec.nn.conv import Dtype, mask_frames
 from jaxcodec.nn.lstm import ResidualLstm
+from jaxcodec.nn.reach import Reach, reach_of, run_layers
 from jaxcodec.nn.remat import remat
+from jaxcodec.nn.stepping import step_layers
 
 _VARIANCE_KEPT = nn.initializers.lecun_uniform()
 
@@ -77,18 +79,21 @@ class _Seanet(nn.Module):
     ]
 
   @property
-  def _block_reach(self):
-    """Frames that the residual blocks of a stride reach on one side."""
-    return sum(2 * 2**i for i in range(self.residual_layers))
-
-  def _windows(self, limit, reach, **rate):
-    """Returns how to cut the input of the convolutions."""
-    if self.norm == "time_group_norm":
-      return Rows(limit)
-    return Windows(limit, reach, 0 if self.causal else reach, **rate)
+  def reach(self) -> Reach:
+    return reach_of(self.model)
 
   def _lstm(self):
     return [ResidualLstm(self.lstm_layers, self.dtype)] if self.lstm_layers else []
+
+  def _convolve(self, layers: slice, limit, x, valid_B):
+    """Runs layers without an LSTM in windows of so many frames."""
+    seen = reach_of(self.model[layers])
+    cut = Rows(limit) if seen.sees_all else Windows(limit, seen)
+
+    def convolve(module, x, valid_B):
+      return run_layers(module.model[layers], x, valid_B)[0]
+
+    return cut(convolve, self, x, valid_B), seen.outputs(valid_B)
 
 
 class SeanetEncoder(_Seanet):
@@ -125,33 +130,16 @@ class SeanetEncoder(_Seanet):
     N must be a multiple of the hop; valid_B counts samples.
     """
     x = mask_frames(x_BxNxC, valid_B)
+    count = 1 + len(self.strides) * (self.residual_layers + 2)  # before the LSTM
     limit = longest(self.width, train)
-    cut = self._windows(limit, self._reach(), down=self.hop)
-    x = cut(SeanetEncoder._convolve, self, x, valid_B)
-    if valid_B is not None:
-      valid_B = -(-valid_B // self.hop)
-    for layer in self.model[self._count :]:
-      x = layer(x, valid_B)
-    return x.astype(jnp.float32)
+    x, valid_B = self._convolve(slice(count), limit, x, valid_B)
+    return run_layers(self.model[count:], x, valid_B)[0].astype(jnp.float32)
 
-  @property
-  def _count(self):
-    """Number of layers before the LSTM."""
-    return 1 + len(self.strides) * (self.residual_layers + 2)
-
-  def _convolve(self, x, valid_B):
-    for layer in self.model[: self._count]:
-      x = layer(x, valid_B)
-      if valid_B is not None:
-        valid_B = -(-valid_B // layer.stride)
-    return x
-
-  def _reach(self):
-    """Returns how many samples a frame reaches back."""
-    reach = 0
-    for stride in reversed(self.strides):
-      reach = (reach + 1) * stride + self._block_reach
-    return reach + 6
+  def step(self, x_BxNxC, states=None, valid_B=None):
+    """Encodes the next samples of a stream, if it is causal; see `nn.stepping`."""
+    x = mask_frames(x_BxNxC, valid_B)
+    z_BxTxD, states, _ = step_layers(self.model, x, states, valid_B)
+    return z_BxTxD.astype(jnp.float32), states
 
 
 class SeanetDecoder(_Seanet):
@@ -182,30 +170,19 @@ class SeanetDecoder(_Seanet):
 
   def __call__(self, z_BxTxD, valid_B=None, *, num_codebooks=None, train=False):
     """Returns audio (B, T * hop, C) float32; valid_B counts frames."""
+    head = 2 if self.lstm_layers else 1  # layers up to the LSTM, with it
     x = mask_frames(z_BxTxD, valid_B)
-    for layer in self.model[: self._head]:
-      x = layer(x, valid_B)
+    x, valid_B = run_layers(self.model[:head], x, valid_B)
     limit = longest(self.width // 2 ** len(self.strides), train) // self.hop
-    cut = self._windows(limit, self._reach(), up=self.hop)
-    x = cut(SeanetDecoder._convolve, self, x, valid_B)
-    x = x.astype(jnp.float32)
-    return jnp.tanh(x) if self.final_tanh else x
+    x, _ = self._convolve(slice(head, None), limit, x, valid_B)
+    return self._bounded(x)
 
-  @property
-  def _head(self):
-    """Number of layers up to the LSTM, with it."""
-    return 2 if self.lstm_layers else 1
+  def step(self, z_BxTxD, states=None, valid_B=None):
+    """Decodes the next frames of a stream, if it is causal; see `nn.stepping`."""
+    x = mask_frames(z_BxTxD, valid_B)
+    x, states, _ = step_layers(self.model, x, states, valid_B)
+    return self._bounded(x), states
 
-  def _convolve(self, x, valid_B):
-    for layer in self.model[self._head :]:
-      x = layer(x, valid_B)
-      if valid_B is not None:
-        valid_B = valid_B * layer.stride
-    return x
-
-  def _reach(self):
-    """Returns how many frames a sample reaches back."""
-    reach = 6
-    for stride in reversed(self.strides):
-      reach = -(-(reach + self._block_reach) // stride) + 1
-    return reach
+  def _bounded(self, x_BxNxC):
+    x_BxNxC = x_BxNxC.astype(jnp.float32)
+    return jnp.tanh(x_BxNxC) if self.final_tanh else x_BxNxC

@@ -1,17 +1,20 @@
 """Layers of SEANet. Source: encodec/modules (encodec 0.1.1).
 
-They map (x_BxTxC, valid_B) to their output and multiply or divide frames by their
-`stride`.
+They map (x_BxTxC, valid_B) to their output and know their reach. Causal ones also go on
+from where they stopped, in `step`; see `nn.stepping`.
 """
 
 import dataclasses
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxcodec.nn.conv import Conv1d, ConvTranspose1d, Dtype
 from jaxcodec.nn.elu import elu
 from jaxcodec.nn.norm import TimeGroupNorm
-from jaxcodec.nn.padding import MODES, pad_frames
+from jaxcodec.nn.padding import MODES, pad_frames, pad_on
+from jaxcodec.nn.reach import Reach, reach_of, run_layers
+from jaxcodec.nn.stepping import step_layers
 
 NORMS = ("weight_norm", "time_group_norm")
 
@@ -42,10 +45,13 @@ class Style:
 class Elu(nn.Module):
   """ELU as a layer of `model`."""
 
-  stride = 1
+  reach = Reach()
 
   def __call__(self, x_BxTxC, valid_B=None):
     return elu(x_BxTxC)
+
+  def step(self, x_BxTxC, state=None, valid_B=None):
+    return elu(x_BxTxC), state
 
 
 class SeanetConv(nn.Module):
@@ -71,22 +77,41 @@ class SeanetConv(nn.Module):
     self.conv_norm = None if self.style.weight_norm else TimeGroupNorm()
 
   def __call__(self, x_BxTxC, valid_B=None):
-    around = (self.kernel_size - 1) * self.dilation - (self.stride - 1)
-    right = 0 if self.style.causal else around // 2
-    if around:
-      x_BxTxC = pad_frames(
-        x_BxTxC,
-        left=around - right,
-        right=right,
-        stride=self.stride,
-        valid_B=valid_B,
-        mode=self.style.pad_mode,
-      )
-    y_BxTxC = self.conv(x_BxTxC)
+    y_BxTxC = self.conv(self._padded(x_BxTxC, valid_B))
     if self.conv_norm is None:
       return y_BxTxC
     frames_B = None if valid_B is None else -(-valid_B // self.stride)
     return self.conv_norm(y_BxTxC, frames_B)
+
+  def step(self, x_BxTxC, before_BxLxC=None, valid_B=None):
+    left, _ = self._around
+    if before_BxLxC is None:
+      padded = self._padded(x_BxTxC, valid_B)
+    else:
+      mode = self.style.pad_mode
+      padded = pad_on(before_BxLxC, x_BxTxC, self.stride, valid_B, mode)
+    return self.conv(padded), padded[:, padded.shape[1] - left :] if left else None
+
+  @property
+  def reach(self) -> Reach:
+    left, right = self._around
+    lead = left + 1 if left and self.style.pad_mode == "reflect" else 0
+    seen = Reach(down=self.stride, before=left, after=right, lead=lead)
+    return seen if self.conv_norm is None else reach_of([seen, self.conv_norm])
+
+  @property
+  def _around(self):
+    """Frames that are added before and after the input."""
+    around = (self.kernel_size - 1) * self.dilation - (self.stride - 1)
+    right = 0 if self.style.causal else around // 2
+    return around - right, right
+
+  def _padded(self, x_BxTxC, valid_B):
+    left, right = self._around
+    if not left:
+      return x_BxTxC
+    mode = self.style.pad_mode
+    return pad_frames(x_BxTxC, left, right, self.stride, valid_B, mode)
 
 
 class SeanetConvTranspose(nn.Module):
@@ -119,6 +144,18 @@ class SeanetConvTranspose(nn.Module):
     first = -(-self.stride // 2)
     return y_BxTxC[:, first : first + self.stride * x_BxTxC.shape[1]]
 
+  def step(self, x_BxTxC, before_Bx1xC=None, valid_B=None):
+    if before_Bx1xC is not None:
+      x_BxTxC = jnp.concatenate([before_Bx1xC, x_BxTxC], 1)
+    y_BxTxC = self.convtr(x_BxTxC)
+    known = 0 if before_Bx1xC is None else self.stride
+    return y_BxTxC[:, known:], x_BxTxC[:, -1:]
+
+  @property
+  def reach(self) -> Reach:
+    norm = [] if self.convtr_norm is None else [self.convtr_norm]
+    return reach_of([self.convtr, *norm])
+
 
 class ResidualBlock(nn.Module):
   """ELUs and convolutions of 3 and 1 taps in a bottleneck, and a skip."""
@@ -129,8 +166,6 @@ class ResidualBlock(nn.Module):
   compress: int = 2
   true_skip: bool = False
 
-  stride = 1
-
   def setup(self):
     hidden = self.width // self.compress
     narrow = SeanetConv(hidden, self.style, 3, dilation=self.dilation)
@@ -138,9 +173,17 @@ class ResidualBlock(nn.Module):
     self.shortcut = None if self.true_skip else SeanetConv(self.width, self.style)
 
   def __call__(self, x_BxTxC, valid_B=None):
-    y_BxTxC = x_BxTxC
-    for layer in self.block:
-      y_BxTxC = layer(y_BxTxC, valid_B)
+    y_BxTxC, _ = run_layers(self.block, x_BxTxC, valid_B)
     if self.shortcut is not None:
       x_BxTxC = self.shortcut(x_BxTxC, valid_B)
     return x_BxTxC + y_BxTxC
+
+  def step(self, x_BxTxC, states=None, valid_B=None):
+    y_BxTxC, states, _ = step_layers(self.block, x_BxTxC, states, valid_B)
+    if self.shortcut is not None:
+      x_BxTxC = self.shortcut(x_BxTxC, valid_B)
+    return x_BxTxC + y_BxTxC, states
+
+  @property
+  def reach(self) -> Reach:
+    return reach_of(self.block)

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
-from jaxcodec.nn.istft import check, istft
+from jaxcodec.nn.istft import check, istft, istft_reach
 from jaxcodec.nn.ops import gelu, sin_cos
+from jaxcodec.nn.reach import Reach, reach_of
 from jaxcodec.nn.remat import remat
 
 _EPSILON = 1e-6
@@ -70,6 +71,10 @@ class DepthwiseConv(nn.Module):
       y_BxTxD = y_BxTxD + x_BxTxD[:, k : k + T] * kernel[k : k + 1]
     return y_BxTxD
 
+  @property
+  def reach(self) -> Reach:
+    return Reach.centred(self.kernel_size)
+
 
 class Linear(nn.Module):
   """Dense layer whose product is in `dtype` and whose sums are float32."""
@@ -106,6 +111,8 @@ class ConvNeXtBlock(nn.Module):
     y = gelu(Linear(self.mlp_width, self.dtype, _INIT, name="pwconv1")(y))
     y = Linear(D, self.dtype, _INIT, name="pwconv2")(y)
     return x_BxTxD + gamma.reshape(1, 1, D) * y
+
+  reach = DepthwiseConv(parent=None).reach  # the others see a frame at a time
 
 
 class Backbone(nn.Module):
@@ -145,6 +152,10 @@ class Backbone(nn.Module):
       x_BxTxD = block(x_BxTxD, valid_B, row)
     return self.final_layer_norm(x_BxTxD)
 
+  @property
+  def reach(self) -> Reach:
+    return reach_of([self.embed, *self.convnext])
+
 
 class ISTFTHead(nn.Module):
   """Maps frames to log magnitudes and phases, and these to audio (B, N)."""
@@ -163,6 +174,10 @@ class ISTFTHead(nn.Module):
     sin, cos = sin_cos(phase)
     settings = dict(n_fft=self.n_fft, hop=self.hop, padding=self.padding)
     return istft(magnitude * cos, magnitude * sin, valid_B=valid_B, **settings)
+
+  @property
+  def reach(self) -> Reach:
+    return istft_reach(self.n_fft, self.hop, self.padding)
 
 
 class VocosDecoder(nn.Module):
@@ -221,6 +236,10 @@ class VocosDecoder(nn.Module):
     row = self._row(num_codebooks)
     x_BxTxD = self.backbone(z_BxTxD.astype(jnp.float32), valid_B, row)
     return self.head(x_BxTxD, valid_B)[..., None]
+
+  @property
+  def reach(self) -> Reach:
+    return reach_of([self.backbone, self.head])
 
   def _row(self, num_codebooks):
     """Returns the index of the norms' condition for so many codebooks."""

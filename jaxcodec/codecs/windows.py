@@ -16,6 +16,7 @@ from jax import lax
 
 from jaxcodec.nn import ops
 from jaxcodec.nn.platform import on_cpu
+from jaxcodec.nn.reach import Reach
 
 # Of a module, its input (B, T, C) and the frames of each item, None for all.
 Run = Callable[..., jax.Array]
@@ -37,19 +38,13 @@ class Windows:
 
   Attributes:
     longest: frames of a window; longer inputs are cut.
-    before, after: input frames before and after one that its output depends on.
-    down, up: `down` frames of the input become `up` frames of the output.
-    missing: frames by which the output is shorter than that.
+    reach: of the convolutions.
     placed: whether `run` takes a fourth argument: where in the input its part begins,
       frames, 0 if it is left out.
   """
 
   longest: int
-  before: int
-  after: int
-  down: int = 1
-  up: int = 1
-  missing: int = 0
+  reach: Reach
   placed: bool = False
 
   def __call__(
@@ -60,13 +55,14 @@ class Windows:
     Args:
       run: calls the convolutions, submodules of the module it is given.
       module: the calling module.
-      x_BxTxC: T is a multiple of `down`.
+      x_BxTxC: T is a multiple of `reach.down`.
       valid_B: frames of each item, all T if None.
     """
     T = x_BxTxC.shape[1]
     if T <= self.longest or _must_be_whole(module):
       return run(module, x_BxTxC, valid_B)
     step, before, length = self._sizes(T)
+    missing = self.reach.missing
 
     def kept(module, _, first):
       start = jnp.clip(first - before, 0, T - length)
@@ -74,24 +70,25 @@ class Windows:
       inside_B = None if valid_B is None else jnp.clip(valid_B - start, 0, length)
       place = (start,) if self.placed else ()
       y = run(module, x, inside_B, *place)
-      y = jnp.pad(y, ((0, 0), (0, self.missing), (0, 0)))
+      y = jnp.pad(y, ((0, 0), (0, missing), (0, 0)))
       return None, lax.dynamic_slice_in_dim(
         y, self._out(first - start), self._out(step), axis=1
       )
 
     pieces = _scan(kept, module, _starts(T, step))
-    return _join(pieces, self._out(T), self.missing)
+    return _join(pieces, self._out(T), missing)
 
   def _sizes(self, T):
     """Returns how many frames a window adds, how many precede them, and its length."""
-    before, after = (-(-n // self.down) * self.down for n in (self.before, self.after))
+    down = self.reach.down
+    before, after = self.reach.groups_around
     around = before + after
     count = -(-T // max(self.longest - around, around, 1))
-    step = -(-T // (count * self.down)) * self.down
+    step = -(-T // (count * down)) * down
     return step, before, min(T, step + around)
 
   def _out(self, frames):
-    return frames // self.down * self.up
+    return frames // self.reach.down * self.reach.up
 
 
 @dataclasses.dataclass(frozen=True)

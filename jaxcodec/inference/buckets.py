@@ -21,13 +21,14 @@ def batch_rows(hop: int, samples: int = BATCH_SAMPLES) -> Callable[[int], int]:
 
 
 def group_by_length(
-  lengths: Sequence[int], batch_size: Callable[[int], int]
+  lengths: Sequence[int], batch_size: Callable[[int], int], multiple: int = 1
 ) -> Iterator[tuple[int, int, list[int]]]:
   """Groups items whose padded length is the same.
 
   Args:
     lengths: of the items, frames.
     batch_size: rows of a batch for a padded length; fewer if there are fewer items.
+    multiple: what the number of rows is a multiple of.
 
   Yields:
     (padded frames, rows of the batch, indices of at most so many items).
@@ -37,6 +38,7 @@ def group_by_length(
     groups.setdefault(bucket(length), []).append(index)
   for padded, members in sorted(groups.items()):
     rows = min(batch_size(padded), 1 << (len(lengths) - 1).bit_length())
+    rows = -(-rows // multiple) * multiple
     for start in range(0, len(members), rows):
       yield padded, rows, members[start : start + rows]
 

@@ -1,5 +1,6 @@
 """Runs a codec on lists of clips of any length, with few compiled programs."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,14 +9,22 @@ import numpy as np
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import fold_for_inference
+from jaxcodec.inference.ahead import one_ahead
 from jaxcodec.inference.buckets import (
+  BATCH_SAMPLES,
   batch_rows,
   group_by_length,
   in_order,
   pad_lengths,
   stack_rows,
 )
+from jaxcodec.inference.placement import Placement
+from jaxcodec.inference.stream import Stream, decode_long, encode_long
 from jaxcodec.types import Tokens
+
+Read = Callable[[], list[Any]]
+
+_LONG_SAMPLES = 2**23  # of a clip that is coded as a stream, in blocks of a batch
 
 
 class Coded(NamedTuple):
@@ -36,12 +45,20 @@ class CodecRunner:
   """Encodes and decodes lists of clips by a codec with its variables.
 
   The result for a clip does not depend on the others; see `Codec.encode`. Memory is
-  bounded by one batch, or by one clip that is longer than a batch.
+  bounded by one batch, or by one clip that is longer than a batch. Clips of many
+  minutes are coded as streams, if the codec has any, whose memory is that of a batch.
+
+  Args:
+    codec: the module.
+    variables: its own.
+    placement: the devices to use and how much to give them at once; the default device
+      alone if None.
   """
 
-  def __init__(self, codec: Codec, variables: Any):
+  def __init__(self, codec: Codec, variables: Any, placement: Placement | None = None):
+    self._placement = placement or Placement()
     params = fold_for_inference(codec, variables["params"])
-    self._variables = {**jax.device_put(variables), "params": params}
+    self._variables = self._placement.put({**variables, "params": params})
     self._codec = codec
     self._compile()
 
@@ -51,7 +68,8 @@ class CodecRunner:
 
   def __setstate__(self, state: dict[str, Any]) -> None:
     self._codec = state["codec"]
-    self._variables = jax.device_put(state["variables"])
+    self._placement = Placement()
+    self._variables = self._placement.put(state["variables"])
     self._compile()
 
   def _compile(self) -> None:
@@ -63,6 +81,11 @@ class CodecRunner:
       static_argnums=3,
     )
     self._decode = jax.jit(lambda *args: codec.apply(*args, method="decode"))
+    self._streams = functools.cache(self._stream_or_none)
+
+  def stream(self, batch: int = 1, num_codebooks: int | None = None) -> Stream:
+    """Returns the codec for streams of so many items; see `Stream`."""
+    return Stream(self._codec, self._variables, batch, num_codebooks)
 
   def encode_each(
     self,
@@ -81,15 +104,8 @@ class CodecRunner:
     Yields:
       (index of a clip, its codes).
     """
-    hop = self._codec.spec.hop
-    steps = [self._codec.spec.num_frames(length) for length in lengths]
-    for padded, rows, members in group_by_length(steps, batch_rows(hop)):
-      audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
-      length_B = pad_lengths([lengths[i] for i in members], rows)
-      tokens = self._encode(self._variables, audio_BxNxC, length_B, num_codebooks)
-      tokens = jax.device_get(tokens)
-      for row, i in enumerate(members):
-        yield i, self._coded(tokens, row, self._codec.num_frames(lengths[i]))
+    for members, read in one_ahead(self._encoded(lengths, load, num_codebooks)):
+      yield from zip(members, read(), strict=True)
 
   def decode_each(
     self, frames: Sequence[int], load: Callable[[int], Coded]
@@ -103,13 +119,8 @@ class CodecRunner:
     Yields:
       (index of a clip, the audio (N, C) float32 of its frames).
     """
-    hop = self._codec.spec.hop
-    for padded, rows, members in group_by_length(frames, batch_rows(hop)):
-      coded = [load(i) for i in members]
-      tokens = self._tokens(coded, rows, padded)
-      audio_BxNxC = np.asarray(self._decode(self._variables, tokens))
-      for row, i in enumerate(members):
-        yield i, audio_BxNxC[row, : self._codec.num_samples(frames[i])]
+    for members, read in one_ahead(self._decoded(frames, load)):
+      yield from zip(members, read(), strict=True)
 
   def encode(
     self, clips: Sequence[np.ndarray], done: Callable[[int], None] | None = None
@@ -126,6 +137,61 @@ class CodecRunner:
     frames = [len(codes_TxK) for codes_TxK in codes]
     each = self.decode_each(frames, lambda i: Coded(codes[i]))
     return [audio_NxC[:, 0] for audio_NxC in in_order(each, len(codes), done)]
+
+  def _encoded(self, lengths, load, num_codebooks) -> Iterator[tuple[list[int], Read]]:
+    """Dispatches batches; yields their clips with what reads the clips' codes."""
+    hop = self._codec.spec.hop
+    steps = [self._codec.spec.num_frames(length) for length in lengths]
+    for padded, rows, members in self._batches(steps):
+      if (stream := self._for_long(padded, num_codebooks)) is not None:
+        code = functools.partial(encode_long, stream, frames=self._long_block)
+        yield members, lambda code=code, m=members: [Coded(code(load(i))) for i in m]
+        continue
+      audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
+      length_B = pad_lengths([lengths[i] for i in members], rows)
+      batch = self._placement.put((audio_BxNxC, length_B), split=True)
+      tokens = self._encode(self._variables, *batch, num_codebooks)
+      frames = [self._codec.num_frames(lengths[i]) for i in members]
+      yield members, functools.partial(self._read_codes, tokens, frames)
+
+  def _decoded(self, frames, load) -> Iterator[tuple[list[int], Read]]:
+    """Dispatches batches; yields their clips with what reads the clips' audio."""
+    for padded, rows, members in self._batches(frames):
+      if (stream := self._for_long(padded, None)) is not None:
+        code = functools.partial(decode_long, stream, frames=self._long_block)
+        yield members, lambda code=code, m=members: [code(load(i).codes_TxK) for i in m]
+        continue
+      tokens = self._tokens([load(i) for i in members], rows, padded)
+      tokens = self._placement.put(tokens, split=True)
+      samples = [self._codec.num_samples(frames[i]) for i in members]
+      audio_BxNxC = self._decode(self._variables, tokens)
+      yield members, functools.partial(_read_audio, audio_BxNxC, samples)
+
+  def _batches(self, frames):
+    """Groups clips by length; the rows of a batch can be shared by the devices."""
+    rows = batch_rows(self._codec.spec.hop, self._placement.samples)
+    parts = self._placement.parts
+    return group_by_length(frames, lambda padded: parts * rows(padded), parts)
+
+  def _stream_or_none(self, num_codebooks: int | None) -> Stream | None:
+    try:
+      return self.stream(1, num_codebooks)
+    except ValueError:
+      return None
+
+  def _for_long(self, frames: int, num_codebooks: int | None) -> Stream | None:
+    """Returns what codes a clip of so many frames by blocks, None if it is short."""
+    if frames * self._codec.spec.hop <= _LONG_SAMPLES:
+      return None
+    return self._streams(num_codebooks)
+
+  @property
+  def _long_block(self) -> int:
+    return BATCH_SAMPLES // self._codec.spec.hop
+
+  def _read_codes(self, tokens: Tokens, frames: Sequence[int]) -> list[Coded]:
+    tokens = jax.device_get(tokens)
+    return [self._coded(tokens, row, count) for row, count in enumerate(frames)]
 
   def _coded(self, tokens: Tokens, row: int, frames: int) -> Coded:
     gain_S = None
@@ -146,3 +212,8 @@ class CodecRunner:
       segments = self._codec.num_segments(padded)
       gain_BxS = stack_rows([one.gain_S for one in coded], rows, segments)
     return Tokens(codes_BxTxK, stack_rows(masks, rows, padded), gain_BxS)
+
+
+def _read_audio(audio_BxNxC: jax.Array, samples: Sequence[int]) -> list[np.ndarray]:
+  read_BxNxC = np.asarray(audio_BxNxC)
+  return [read_BxNxC[row, :count] for row, count in enumerate(samples)]

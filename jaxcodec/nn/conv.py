@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxcodec.nn import ops
 from jaxcodec.nn.kernel_use import KernelUse
+from jaxcodec.nn.reach import Reach
 from jaxcodec.nn.weight_norm import layer_kernel
 
 Dtype = jnp.dtype
@@ -68,9 +69,7 @@ class Conv1d(nn.Module):
     shape = (self.kernel_size, inputs, self.features)
     init = self.kernel_init or torch_uniform(self.kernel_size * inputs)
     kernel = layer_kernel(self, shape, init)
-    pad = self.padding
-    if pad is None:
-      pad = self.dilation * (self.kernel_size - 1) // 2
+    pad = self._pad
     if self.kernel_size > 1:
       x_BxTxC = mask_frames(x_BxTxC, valid_B)
     x_BxTxC = jnp.pad(x_BxTxC.astype(self.dtype), ((0, 0), (pad, pad), (0, 0)))
@@ -88,6 +87,18 @@ class Conv1d(nn.Module):
       groups=self.groups,
       dtype=self.dtype,
     )
+
+  @property
+  def reach(self) -> Reach:
+    around = self.dilation * (self.kernel_size - 1) - (self.stride - 1)
+    return Reach(down=self.stride, before=self._pad, after=around - self._pad)
+
+  @property
+  def _pad(self):
+    """Frames of zeros before and after the input."""
+    if self.padding is not None:
+      return self.padding
+    return self.dilation * (self.kernel_size - 1) // 2
 
   def _convolve(self, x_BxTxC, kernel):
     if self.groups > 1:
@@ -162,8 +173,20 @@ class ConvTranspose1d(nn.Module):
   def kernel_use(self) -> KernelUse:
     return KernelUse(kept_axis=1, transposed=True, stride=self.stride, dtype=self.dtype)
 
+  @property
+  def reach(self) -> Reach:
+    return Reach(
+      up=self.stride,
+      before=self.stride - self._first,
+      after=self._first,
+      missing=0 if self.exact else self.stride % 2,
+    )
+
+  @property
+  def _first(self):
+    """Frames that are cut off at the left."""
+    return -(-self.stride // 2) if self.trim is None else self.trim
+
   def _cut(self, y_BxTxC, length):
-    first = -(-self.stride // 2) if self.trim is None else self.trim
-    if not self.exact:
-      length -= self.stride % 2
-    return lax.slice_in_dim(y_BxTxC, first, first + length, axis=1)
+    last = self._first + length - self.reach.missing
+    return lax.slice_in_dim(y_BxTxC, self._first, last, axis=1)

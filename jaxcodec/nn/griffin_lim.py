@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxcodec.nn import dsp, istft
 from jaxcodec.nn.conv import mask_frames
+from jaxcodec.nn.reach import Reach
 
 _SEED = 0  # of the phases to start from
 
@@ -25,9 +26,15 @@ def stft(x_BxN: jax.Array, *, n_fft: int, hop: int) -> tuple[jax.Array, jax.Arra
   Returns:
     Real and imaginary parts, each (B, N // hop, n_fft // 2 + 1).
   """
-  pad = (n_fft - hop) // 2
-  padded_BxN = jnp.pad(x_BxN, ((0, 0), (pad, n_fft - hop - pad)))
+  seen = stft_reach(n_fft, hop)
+  padded_BxN = jnp.pad(x_BxN, ((0, 0), (seen.before, seen.after)))
   return dsp.stft(padded_BxN, n_fft=n_fft, hop=hop, center=False)
+
+
+def stft_reach(n_fft: int, hop: int) -> Reach:
+  """Returns on which samples the frames of `stft` depend."""
+  before = (n_fft - hop) // 2
+  return Reach(down=hop, before=before, after=n_fft - hop - before)
 
 
 def griffin_lim(

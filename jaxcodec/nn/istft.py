@@ -7,6 +7,7 @@ from jax import lax
 from jaxcodec.nn import partition
 from jaxcodec.nn.conv import mask_frames, overlap_add
 from jaxcodec.nn.dsp import hann
+from jaxcodec.nn.reach import Reach
 
 PADDINGS = ("center", "same")
 _EMPTY = 1e-11
@@ -63,7 +64,7 @@ def istft(
   ones_BxTx1 = jnp.ones((1 if valid_B is None else len(valid_B), T, 1))
   envelope_BxN = _overlap(mask_frames(ones_BxTx1, valid_B) * window**2, hop)
   centred = padding == "center"
-  first = n_fft // 2 if centred else (n_fft - hop) // 2
+  first = _first(n_fft, hop, padding)
   length = (T - centred) * hop
   total_BxN, envelope_BxN = (
     lax.slice_in_dim(a, first, first + length, axis=1)
@@ -73,6 +74,18 @@ def istft(
   if valid_B is None:
     return y_BxN
   return mask_frames(y_BxN[..., None], (valid_B - centred) * hop)[..., 0]
+
+
+def istft_reach(n_fft: int, hop: int, padding: str = "same") -> Reach:
+  """Returns on which frames the samples of `istft` depend."""
+  first = _first(n_fft, hop, padding)
+  missing = hop if padding == "center" else 0
+  return Reach(up=hop, before=n_fft - hop - first, after=first, missing=missing)
+
+
+def _first(n_fft, hop, padding):
+  """Returns how many samples are cut off at the beginning."""
+  return n_fft // 2 if padding == "center" else (n_fft - hop) // 2
 
 
 def _overlap(frames_BxTxW, hop):

@@ -4,12 +4,18 @@ States are columns, (D, B), so that their product with torch's weights (4 D, D) 
 these along their rows. Compilers for GPUs and TPUs choose the layout themselves.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxcodec.nn.conv import Dtype, torch_uniform
+from jaxcodec.nn.reach import Reach
+
+# (h, c), columns (D, B) float32.
+State = tuple[jax.Array, jax.Array]
 
 
 def _cell(weight_4DxD, state, inputs_4DxB):
@@ -40,12 +46,19 @@ def lstm(inputs_Tx4DxB: jax.Array, weight_4DxD: jax.Array) -> jax.Array:
     inputs_Tx4DxB: the inputs' part of the gates, with both biases.
     weight_4DxD: from the state before to the gates.
   """
+  return lstm_on(_zero_state(inputs_Tx4DxB), inputs_Tx4DxB, weight_4DxD)[1]
+
+
+def lstm_on(
+  state: State, inputs_Tx4DxB: jax.Array, weight_4DxD: jax.Array
+) -> tuple[State, jax.Array]:
+  """Goes on from a state; returns the last one and the states h, as `lstm` does."""
 
   def step(state, inputs_4DxB):
     state, _ = _cell(weight_4DxD, state, inputs_4DxB)
     return state, state[0]
 
-  return lax.scan(step, _zero_state(inputs_Tx4DxB), inputs_Tx4DxB)[1]
+  return lax.scan(step, state, inputs_Tx4DxB)
 
 
 def _forward(inputs_Tx4DxB, weight_4DxD):
@@ -92,14 +105,18 @@ class LstmLayer(nn.Module):
   dtype: Dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x_TxDxB):
+  def __call__(self, x_TxDxB, state=None):
+    """Returns h (T, D, B) from zeros, or (the last state, h) from a state."""
     D = x_TxDxB.shape[1]
     init = torch_uniform(D)
     weight_ih = self.param("weight_ih", init, (4 * D, D)).astype(self.dtype)
     weight_hh = self.param("weight_hh", init, (4 * D, D)).astype(self.dtype)
     bias = self.param("bias_ih", init, (4 * D,)) + self.param("bias_hh", init, (4 * D,))
     inputs = jnp.einsum("kd,tdb->tkb", weight_ih, x_TxDxB.astype(self.dtype))
-    return lstm(inputs + bias.astype(self.dtype).reshape(1, -1, 1), weight_hh)
+    inputs = inputs + bias.astype(self.dtype).reshape(1, -1, 1)
+    if state is None:
+      return lstm(inputs, weight_hh)
+    return lstm_on(state, inputs, weight_hh)
 
 
 class ResidualLstm(nn.Module):
@@ -112,7 +129,7 @@ class ResidualLstm(nn.Module):
   num_layers: int
   dtype: Dtype = jnp.float32
 
-  stride = 1
+  reach = Reach(before=math.inf)
 
   def setup(self):
     self.layers = [LstmLayer(self.dtype) for _ in range(self.num_layers)]
@@ -122,3 +139,14 @@ class ResidualLstm(nn.Module):
     for layer in self.layers:
       h_TxDxB = layer(h_TxDxB)
     return x_BxTxD + h_TxDxB.transpose(2, 0, 1).astype(x_BxTxD.dtype)
+
+  def step(self, x_BxTxD, states=None, valid_B=None):
+    """Goes on from the states that the frames before left; see `nn.stepping`."""
+    B, _, D = x_BxTxD.shape
+    if states is None:
+      states = [(jnp.zeros((B, D)), jnp.zeros((B, D)))] * self.num_layers
+    h_TxDxB, after = x_BxTxD.transpose(1, 2, 0), []
+    for layer, (h_BxD, c_BxD) in zip(self.layers, states, strict=True):
+      (h_DxB, c_DxB), h_TxDxB = layer(h_TxDxB, (h_BxD.T, c_BxD.T))
+      after.append((h_DxB.T, c_DxB.T))
+    return x_BxTxD + h_TxDxB.transpose(2, 0, 1).astype(x_BxTxD.dtype), after

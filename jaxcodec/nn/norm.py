@@ -1,9 +1,12 @@
 """Group norm over time."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxcodec.nn.conv import mask_frames
+from jaxcodec.nn.reach import Reach
 
 _EPSILON = 1e-5
 
@@ -20,6 +23,8 @@ class TimeGroupNorm(nn.Module):
   """
 
   each_channel: bool = False
+
+  reach = Reach(before=math.inf, after=math.inf)
 
   @nn.compact
   def __call__(self, x_BxTxC, valid_B=None):

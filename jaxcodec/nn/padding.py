@@ -42,6 +42,29 @@ def pad_frames(
   return _mirror_each(x_BxTxC, left, right, stride, valid_B)
 
 
+def pad_on(
+  before_BxLxC: jax.Array,
+  x_BxTxC: jax.Array,
+  stride: int,
+  valid_B: jax.Array | None = None,
+  mode: str = "reflect",
+) -> jax.Array:
+  """Pads the frames that follow others of a stream, to (B, L + T, C).
+
+  Args:
+    before_BxLxC: the frames before them, at least as many as the stride.
+    x_BxTxC, stride, valid_B, mode: see `pad_frames`; an item that ends here is extended
+      as there to a whole number of strides.
+  """
+  whole = jnp.concatenate([before_BxLxC, x_BxTxC], 1)
+  if valid_B is None:
+    return whole
+  valid_B = before_BxLxC.shape[1] + valid_B
+  if mode == "constant":
+    return mask_frames(whole, valid_B)
+  return _mirror_each(whole, 0, 0, stride, valid_B) if stride > 1 else whole
+
+
 def _mirror_all(x_BxTxC, left, right):
   T = x_BxTxC.shape[1]
   x_BxTxC = _at_least(x_BxTxC, max(left, right) + 1)

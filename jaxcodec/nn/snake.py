@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.ops import sin_cos_up_to_sign
+from jaxcodec.nn.reach import Reach
 
 _EPSILON = 1e-9
 
@@ -43,8 +44,10 @@ snake.defvjp(_forward, _backward)
 class Snake(nn.Module):
   """Snake with a learned alpha for each channel, 1 at first."""
 
+  reach = Reach()
+
   @nn.compact
-  def __call__(self, x_BxTxC):
+  def __call__(self, x_BxTxC, valid_B=None):
     shape = (1,) * (x_BxTxC.ndim - 1) + (x_BxTxC.shape[-1],)
     alpha = self.param("alpha", nn.initializers.ones, shape)
     return snake(x_BxTxC, alpha.astype(x_BxTxC.dtype))

@@ -24,6 +24,7 @@ from jaxcodec.data.source import Source, open_source
 from jaxcodec.data.sources import synthetic
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.corpus import EncodedTexts, encode_all
+from jaxcodec.inference import placement
 from jaxcodec.inference.codec import CodecRunner
 from jaxcodec.parallel import sharding
 from jaxcodec.semantic.tokenizer import Features
@@ -92,7 +93,8 @@ class Experiment:
   @functools.cached_property
   def codec(self) -> CodecRunner:
     """The trained codec."""
-    return CodecRunner(self.models.codec, self.codec_variables())
+    variables = self.codec_variables()
+    return CodecRunner(self.models.codec, variables, placement.for_corpus())
 
   def codec_variables(self) -> dict[str, Any]:
     """Reads the trained codec's variables."""

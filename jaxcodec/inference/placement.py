@@ -1,0 +1,52 @@
+"""On which devices clips are coded, and how much at once."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxcodec.inference.buckets import BATCH_SAMPLES
+
+# A codec as wide as DAC keeps about a kilobyte of activations a sample.
+_BYTES_PER_SAMPLE, _MOST_SAMPLES = 2**12, 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+  """Devices that share the rows of a batch.
+
+  Attributes:
+    devices: the default one alone if there are none.
+    samples: in a device's part of a batch, about.
+  """
+
+  devices: tuple[jax.Device, ...] = ()
+  samples: int = BATCH_SAMPLES
+
+  @property
+  def parts(self) -> int:
+    """Into how many parts the rows of a batch are divided."""
+    return max(1, len(self.devices))
+
+  def put(self, tree: Any, *, split: bool = False) -> Any:
+    """Puts arrays on all devices, whole, or their first axis `split` over them."""
+    if not self.devices:
+      return tree if split else jax.device_put(tree)
+    mesh = Mesh(np.array(self.devices), ("rows",))
+    return jax.device_put(tree, NamedSharding(mesh, P("rows") if split else P()))
+
+
+def for_corpus() -> Placement:
+  """Returns all of this process' accelerators, and batches by their memory.
+
+  A CPU computes one batch with all of its cores already.
+  """
+  devices = jax.local_devices()
+  if devices[0].platform == "cpu":
+    return Placement()
+  memory = (devices[0].memory_stats() or {}).get("bytes_limit", 0)
+  samples = min(max(memory // _BYTES_PER_SAMPLE, BATCH_SAMPLES), _MOST_SAMPLES)
+  return Placement(tuple(devices), 1 << (samples.bit_length() - 1))
