@@ -173,8 +173,9 @@ def origin(
   if own_fingerprint is not None and own_fingerprint != fingerprint:
     raise ValueError(
       "the tokens were made with other weights: expected the fingerprint"
-      f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True decodes them"
-      " all the same, which is right if only the decoder differs"
+      f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True"
+      " (--any-weights) decodes them all the same, which is right if only the decoder"
+      " differs"
     )
 
 

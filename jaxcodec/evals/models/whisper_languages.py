@@ -27,7 +27,7 @@ def whisper_code(language: str) -> str:
   if code not in _KNOWN:
     raise ConfigError(
       f"evaluate.language: Whisper knows {', '.join(sorted(_KNOWN))}, got {language!r};"
-      " give another recogniser, or leave out wer and cer"
+      " give another recogniser, or leave wer and cer out of the metrics"
     )
   return code
 
@@ -49,7 +49,7 @@ def check_language(name: str, folder: pathlib.Path | None, language: str) -> Non
   raise ConfigError(
     f"evaluate.asr: {name!r} knows English alone, and evaluate.language (or else"
     f" text.language) is {language!r}: give the folder of a multilingual faster-whisper"
-    " model, or leave out wer and cer"
+    " model, or leave wer and cer out of the metrics"
   )
 
 
