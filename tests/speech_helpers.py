@@ -10,8 +10,8 @@ import soundfile
 from jaxcodec import files, weights
 from jaxcodec.build.codec import make_codec
 from jaxcodec.build.slm import make_slm, param_shapes
+from jaxcodec.build.text import make_vocabulary
 from jaxcodec.codecs.shapes import variable_shapes
-from jaxcodec.data.text import Vocabulary, front_end
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 from jaxcodec.types import TokenSpec
@@ -78,7 +78,7 @@ def write_run(
 
 def _slm(config, spec: TokenSpec, folder, features):
   if "text" in config:
-    vocabulary = Vocabulary.of(front_end(config["text"]["front_end"]))
+    vocabulary = make_vocabulary(config)
     vocabulary.save(folder / "vocabulary.json")
     return make_slm(config, spec, vocabulary)
   features = features or Mfcc(spec.sample_rate, spec.hop)

@@ -39,6 +39,7 @@ BAD_FIELDS = {
     "evaluate.generation: metric must be one of .*got 'mos'",
   ),
   "evaluate.asr": ("absent/asr", "^evaluate.asr: .*absent/asr is not a folder"),
+  "evaluate.language": ("de", "^evaluate.asr: 'whisper-tiny.en' knows English alone"),
   "evaluate.speaker": ("wavlm", "^evaluate.speaker: .*; but wavlm is not a folder"),
   "stages": ("codec,slmm", "stages: 'slmm' is unknown"),
   "data.source": ("libri", "data.source must be one of .*got 'libri'"),
@@ -50,6 +51,7 @@ BAD_FIELDS = {
 BAD_TEXT_FIELDS = {
   "codec.quantizer.num_codebooks": (1, "slm: Valle needs a codec of at least 2"),
   "text.front_end": ("phones", "text.front_end must be one of .*got 'phones'"),
+  "text.language": ("german", "text.language must be one of .* de, .*got 'german'"),
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
   "slm_train.max_seconds": (0.0, "slm_train.max_seconds must give at least one frame"),
   "slm_train.num_buckets": (0, "slm_train.num_buckets must be a positive integer"),

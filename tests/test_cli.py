@@ -1,4 +1,5 @@
 import json
+import os
 
 import api_helpers
 import numpy as np
@@ -188,6 +189,7 @@ def test_tokens_of_other_weights(encoded, weights, tmp_path, capsys):
     (["notes.txt"], "notes.txt: expected a .wav"),
     (["empty"], "empty: no .wav, .flac, .mp3, .ogg, .oga"),
     (["x.wav", "sub/x.flac"], "would both be written to"),
+    (["pipe.wav"], "pipe.wav: is no regular file; standard input is read as -"),
   ],
 )
 def test_bad_inputs_are_found_before_the_weights(names, message, tmp_path, capsys):
@@ -195,6 +197,7 @@ def test_bad_inputs_are_found_before_the_weights(names, message, tmp_path, capsy
   for name in ("notes.txt", "x.wav", "sub/x.flac"):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
+  os.mkfifo(tmp_path / "pipe.wav")
   inputs = [str(tmp_path / name) for name in names]
   assert main(["encode", *inputs, "--weights", "gone", "--out", "out"]) == 2
   assert message in capsys.readouterr().err

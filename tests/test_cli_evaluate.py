@@ -235,6 +235,14 @@ def test_bad_files_are_found_before_any_work(
   assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_the_recogniser_must_know_the_language(folders, tmp_path, capsys):
+  options = ["--texts", str(folders / "texts.csv"), "--metrics", "wer"]
+  out = tmp_path / "out"
+  command = _command(folders, "opus", *options, "--language", "de", "--out", str(out))
+  assert main(command) == 2 and not out.exists()
+  assert "'whisper-tiny.en' knows English alone" in capsys.readouterr().err
+
+
 def test_outputs_appear_together_and_are_kept(folders, tmp_path, capsys, monkeypatch):
   out = tmp_path / "out"
   command = _command(folders, "opus", "--out", str(out), *CHEAP)

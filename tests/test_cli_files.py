@@ -219,9 +219,10 @@ def test_a_full_or_read_only_disk(three, tmp_path, monkeypatch, capsys, number):
 
 def test_a_folder_that_cannot_be_made(three, tmp_path, capsys):
   (tmp_path / "file").touch()
-  out = str(tmp_path / "file" / "out")
-  assert main(["encode", str(three), *WEIGHTS, "--out", out]) == 2
-  assert f"{tmp_path / 'file'}" in capsys.readouterr().err
+  for out in ("file", "file/out"):
+    assert main(["encode", str(three), *WEIGHTS, "--out", str(tmp_path / out)]) == 2
+    said = f"--out: {tmp_path / 'file'} is a file, and outputs go to a folder"
+    assert said in capsys.readouterr().err
 
 
 def test_replacing_names_the_file_of_an_error(tmp_path):

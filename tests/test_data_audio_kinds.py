@@ -175,6 +175,7 @@ JOINED = {
   "w64": lambda: kinds.encoded("W64"),
   "aiff": lambda: kinds.encoded("AIFF"),
   "au": lambda: kinds.encoded("AU"),
+  "nist": lambda: kinds.encoded("NIST"),
   "aac": lambda: kinds.muxed("adts", "aac"),
 }
 
@@ -263,6 +264,13 @@ def test_containers_that_pyav_reads(tmp_path, kind):
   assert np.abs(audio_N[20_000:40_000]).max() == pytest.approx(0.3, abs=0.02)
   for share in (0.5, 0.9, 0.995):
     _refused(tmp_path, content[: int(len(content) * share)], "truncated")
+
+
+@pytest.mark.parametrize("format", ["matroska", "mp4"])
+def test_flac_in_a_container_has_checksums(tmp_path, format):
+  content = bytearray(kinds.muxed(format, "flac"))
+  content[len(content) // 2] ^= 1
+  _refused(tmp_path, bytes(content), "cannot be read as audio")
 
 
 def test_one_line_says_that_pyav_is_missing(tmp_path, monkeypatch):

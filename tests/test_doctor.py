@@ -120,4 +120,4 @@ def test_a_platform_that_jax_cannot_start(monkeypatch, capsys, error):
   assert main.main(["doctor"]) == 1
   (line,) = capsys.readouterr().out.splitlines()
   assert line.startswith("FAIL  devices: ") and "JAX_PLATFORMS=cuda asks for" in line
-  assert str(error) in line and 'pip install "jax[cuda12]"' in line
+  assert str(error) in line and 'pip install "jax[cuda13]"' in line

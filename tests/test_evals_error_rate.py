@@ -28,7 +28,7 @@ class Parrot:
   def __init__(self, answers):
     self.answers = iter(answers)
 
-  def transcribe(self, audio):
+  def transcribe(self, audio, language):
     self.calls += 1
     return next(self.answers)
 
@@ -37,7 +37,7 @@ class Parrot:
 def parrot(monkeypatch):
   bird = Parrot(HEARD.values())
   transcripts = asr.Transcripts(bird)
-  monkeypatch.setattr(asr, "load_transcripts", lambda model, threads: transcripts)
+  monkeypatch.setattr(asr, "load_transcripts", lambda model, **_: transcripts)
   return bird
 
 

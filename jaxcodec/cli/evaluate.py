@@ -14,7 +14,7 @@ _OF_FILES = (
 )
 _THREADS = 2  # as configs have it
 # Fields of `config.evaluate`, which the options replace.
-_MODELS = ("asr", "speaker", "utmos", "threads")
+_MODELS = ("asr", "language", "speaker", "utmos", "threads")
 
 
 def add_command(commands: Any) -> None:
@@ -74,6 +74,11 @@ def add_command(commands: Any) -> None:
 def _add_models(parser: argparse.ArgumentParser) -> None:
   group = parser.add_argument_group("models, as docs/protocol.md lists them")
   group.add_argument("--asr", metavar="MODEL", help="recogniser of wer and cer")
+  group.add_argument(
+    "--language",
+    metavar="NAME",
+    help="of the speech, such as de, for wer and cer; English if left out",
+  )
   group.add_argument("--speaker", metavar="MODEL", help="of speaker_similarity")
   group.add_argument("--utmos", metavar="FILE", help="utmos_scripted.pt, for utmos")
   group.add_argument("--threads", type=int, metavar="N", help="of each model")

@@ -28,8 +28,9 @@ def plan(
 
   Raises:
     ValueError: a missing input, a file of another kind, a folder with nothing to do,
-      or two files that would be written to one.
+      two files that would be written to one, or `out` can't be a folder.
   """
+  _check_out(pathlib.Path(out))
   pairs: list[FilePair] = []
   for given in map(pathlib.Path, inputs):
     for source, relative in _files(given, suffixes):
@@ -39,7 +40,8 @@ def plan(
   for source, target in pairs:
     if sources.setdefault(target, source) != source:
       raise ValueError(
-        f"{source} and {sources[target]} would both be written to {target}"
+        f"{source} and {sources[target]} would both be written to {target}: rename one,"
+        " or give them different folders"
       )
   return [FilePair(source, target) for target, source in sources.items()]
 
@@ -51,6 +53,12 @@ def refuse_existing(targets: Sequence[pathlib.Path]) -> None:
       f"{len(existing)} of {len(targets)} outputs exist already, {existing[0]} among"
       " them; --overwrite replaces them"
     )
+
+
+def _check_out(out: pathlib.Path) -> None:
+  place = next(place for place in (out, *out.absolute().parents) if place.exists())
+  if not place.is_dir():
+    raise ValueError(f"--out: {place} is a file, and outputs go to a folder")
 
 
 def _files(
@@ -67,6 +75,8 @@ def _files(
     if not found:
       raise ValueError(f"{given}: no {kinds} file anywhere in it")
     return found
+  if given.exists() and not given.is_file():
+    raise ValueError(f"{given}: is no regular file; standard input is read as -")
   if not given.is_file():
     raise ValueError(f"{given}: there is no such file or folder")
   if given.suffix.lower() not in suffixes:

@@ -10,6 +10,7 @@ import yaml
 
 from jaxcodec import presets, weights
 from jaxcodec.build.codec import make_codec
+from jaxcodec.data.text.languages import DEFAULT
 from jaxcodec.hub import layouts
 from jaxcodec.report.format import align, interval, metric_label, number
 
@@ -127,6 +128,8 @@ def _facts(
   ]
   if part == "slm":
     rows.append(("language model", config["slm"]["name"]))
+    if "text" in config:
+      rows.append(("language", config["text"].get("language", DEFAULT)))
   folder = out / "slm" if part == "slm" else out
   rows.append(("size", f"{_parameters(folder / weights.FILE)}, float16"))
   rows.append(("license", licence))

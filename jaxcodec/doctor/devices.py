@@ -26,7 +26,7 @@ def start_problem() -> str | None:
     reason = str(error).strip().partition("\n")[0] or "no plugin for it is installed"
     return (
       f"JAX cannot start the platform that JAX_PLATFORMS={wanted} asks for: {reason}."
-      ' NVIDIA GPUs need pip install "jax[cuda12]", TPUs pip install "jax[tpu]";'
+      ' NVIDIA GPUs need pip install "jax[cuda13]", TPUs pip install "jax[tpu]";'
       " JAX_PLATFORMS=cpu uses the CPU, and without JAX_PLATFORMS JAX takes what it"
       " finds"
     )

@@ -116,6 +116,7 @@ class MetricSettings(NamedTuple):
     speaker_model: `evaluate.speaker`.
     utmos: the model's file, `evaluate.utmos`.
     threads: CPU threads of a neural metric, `evaluate.threads`.
+    language: of the speech, `evaluate.language`, such as `en` or `de`.
   """
 
   spec: Spec | None
@@ -123,6 +124,7 @@ class MetricSettings(NamedTuple):
   speaker_model: str
   utmos: str | None
   threads: int
+  language: str
 
 
 class Metric(abc.ABC):

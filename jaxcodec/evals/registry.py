@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from jaxcodec.data.text.languages import DEFAULT as ENGLISH
 from jaxcodec.evals.metric import Metric, MetricSettings, Spec
 from jaxcodec.evals.models import asr as asr_models
 from jaxcodec.evals.models import speaker as speaker_models
@@ -41,6 +42,7 @@ def make_metrics(
   speaker_model: str = speaker_models.DEFAULT,
   utmos: str | None = None,
   threads: int = 1,
+  language: str = ENGLISH,
 ) -> list[Metric]:
   """Makes metrics in the order of their names; nothing is loaded yet.
 
@@ -51,6 +53,7 @@ def make_metrics(
     speaker_model: of the speaker similarity; see `speaker.choose_speaker`.
     utmos: file of the metric `utmos`; see `mos.Utmos`.
     threads: CPU threads of each neural metric.
+    language: of the speech, for the error rates; see `asr.choose_asr`.
 
   Raises:
     ConfigError: a model that a metric needs is not there; names the field.
@@ -58,5 +61,5 @@ def make_metrics(
   """
   if len(set(names)) != len(names):
     raise ValueError(f"a metric is named twice in {tuple(names)}")
-  settings = MetricSettings(spec, asr, speaker_model, utmos, threads)
+  settings = MetricSettings(spec, asr, speaker_model, utmos, threads, language)
   return [METRICS.lookup(name).make(settings) for name in names]

@@ -11,6 +11,7 @@ from jaxcodec.build.check import check_shapes
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
+from jaxcodec.data.text.languages import DEFAULT, is_english
 from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import evaluate, reference_codecs, train_options, yardstick
 from jaxcodec.pipeline.experiment import Experiment
@@ -41,6 +42,7 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
   read_prompt_list(experiment)
   for section in ("codec_train", "slm_train"):
     train_options.loop_options(experiment, section)
+  check_language(experiment.config)
   if trained := [name for name in ("codec", "slm") if name in wanted]:
     check_batches(experiment.config, experiment.mesh, experiment.spec, trained)
   available = set()
@@ -67,6 +69,20 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
     check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
     train_options.initial_variables(experiment, name)
+
+
+def check_language(config: Mapping[str, Any]) -> None:
+  """Checks that the embedded corpus isn't spelled as another language than its own.
+
+  Raises:
+    ConfigError: naming the field.
+  """
+  language = config["text"]["language"] if "text" in config else DEFAULT
+  if config["data"]["source"] == "embedded" and not is_english(language):
+    raise ConfigError(
+      f"text.language: data.source='embedded' speaks English, got {language!r}; give"
+      " recordings by data.source=folder and data.path"
+    )
 
 
 def needs(experiment: Experiment, name: str) -> tuple[str, ...]:

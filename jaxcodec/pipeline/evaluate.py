@@ -11,6 +11,7 @@ from absl import logging
 
 import jaxcodec
 from jaxcodec.data.audio.files import write_wav
+from jaxcodec.data.text.languages import DEFAULT as ENGLISH
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.evals import registry
 from jaxcodec.evals.evaluate import (
@@ -31,6 +32,7 @@ from jaxcodec.pipeline.experiment import (
   safe_name,
 )
 from jaxcodec.pipeline.generate import INDEX, LEFT_OUT
+from jaxcodec.pipeline.records import recorded_config
 from jaxcodec.report.format import below_yardstick
 from jaxcodec.types import TokenSpec
 
@@ -87,7 +89,7 @@ def _measure(experiment, name, clips, loaded) -> SetMeasures:
     return measure()
   inputs = {
     "version": jaxcodec.__version__,
-    "evaluate": experiment.config["evaluate"],
+    "evaluate": recorded_config(experiment, "evaluate"),
     "codec": experiment.config["codec"],
     "data": data_inputs(experiment),
     "stages": {s: experiment.done[s].as_input() for s in ("codec", "tokens")},
@@ -115,8 +117,13 @@ def metrics_of_set(
     speaker_model=settings["speaker"],
     utmos=settings["utmos"],
     threads=settings["threads"],
+    language=settings.get("language") or _language_of_texts(config),
   )
   return [metric for metric in metrics if name != "references" or not metric.of_codes]
+
+
+def _language_of_texts(config):
+  return config.get("text", {}).get("language", ENGLISH)
 
 
 def _reconstruct(experiment, folder):

@@ -2,17 +2,20 @@
 
 from typing import Any
 
+from jaxcodec.data.text.languages import DEFAULT
 from jaxcodec.nn import remat
 from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.semantic.mfcc import Mfcc
 
-# Fields that configs of earlier revisions lack; None means what was done then.
+# Fields that configs of earlier revisions lack, and the value that means what was done
+# then.
 _LATER = {
-  "slm": ("nar_width", "nar_depth"),
-  "generate": ("prompts",),
-  "evaluate": ("lyra",),
+  "text": {"language": DEFAULT},
+  "slm": {"nar_width": None, "nar_depth": None},
+  "generate": {"prompts": None},
+  "evaluate": {"lyra": None, "language": None},
 }
 
 
@@ -25,8 +28,8 @@ def recorded_config(experiment: Experiment, section: str) -> Any:
   """
   if section.endswith("_train"):
     return train_options.recorded_config(experiment, section)
-  settings, later = experiment.config[section], _LATER.get(section, ())
-  if dropped := {name for name in later if settings.get(name) is None}:
+  settings, later = experiment.config[section], _LATER.get(section, {})
+  if dropped := {name for name in later if settings.get(name) == later[name]}:
     settings = {name: x for name, x in settings.items() if name not in dropped}
   if section == "generate" and "prompts" in settings:
     return {**settings, "prompts": read_prompt_list(experiment)}

@@ -38,6 +38,8 @@ def full(config: ConfigDict) -> None:
   config.evaluate = dict(
     num_utterances=64,
     asr="whisper-tiny.en",  # or a folder: faster-whisper's, or a HubertForCTC
+    language=config_dict.placeholder(str),  # of the speech; default text.language, or
+    # English
     speaker="voicefilter_dvector",  # or resemblyzer, or a folder: a WavLMForXVector
     utmos=config_dict.placeholder(str),  # utmos_scripted.pt, for the metric utmos
     threads=2,

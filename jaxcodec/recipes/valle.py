@@ -9,6 +9,7 @@ def full(config: ConfigDict) -> None:
   """Adds the fields: two stacks of 12 layers of 1024."""
   config.text = dict(
     front_end="auto",  # or hibari, espeak, dictionary, characters
+    language="en-us",  # or another that espeak knows, such as de, es
     max_symbols=400,  # of a text
   )
   config.slm = dict(

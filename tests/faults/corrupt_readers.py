@@ -20,8 +20,11 @@ from jaxcodec.porting import token_files
 from jaxcodec.train.checkpoint import Checkpointer
 
 RATE = 16_000
-PYAV_CODECS = {"m4a": "aac", "webm": "libopus", "aac": "aac"}
-_FORMATS = {".opus": "OGG", ".sph": "NIST"}
+PYAV_CODECS = {
+  **{"m4a": "aac", "mp4": "aac", "aac": "aac"},
+  **{"webm": "libopus", "mka": "flac", "wma": "wmav2"},
+}
+_FORMATS = {".opus": "OGG", ".oga": "OGG", ".sph": "NIST"}
 _SUBTYPES = {".opus": "OPUS"}
 # Errors that a user sees as one line, or that training stops with by design.
 CLEAR = (ValueError, OSError, RuntimeError)
@@ -54,6 +57,7 @@ def _write_by_libsndfile(path, audio_N):
 def _write_by_pyav(path, audio_N):
   with av.open(str(path), "w") as container:
     stream = container.add_stream(PYAV_CODECS[path.suffix[1:]], RATE, layout="mono")
+    stream.bit_rate = 32_000  # WMA has none of the usual ones at this sample rate
     samples = audio_N[None].astype(np.float32)
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
     frame.sample_rate, frame.pts = RATE, 0
@@ -76,6 +80,29 @@ def make_csv(folder):
     f"{name}|Number {i} is said.|Number {i} is said." for i, name in enumerate("abc")
   ]
   (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+
+
+def make_table(folder):
+  """Writes a table as other tools do: columns with names, commas, quotes, speakers."""
+  audio_maker("flac")(folder)
+  rows = [f'{name}.flac,"Number {i}, is said.",ann' for i, name in enumerate("abc")]
+  lines = ["audio_file,text,speaker_name", *rows]
+  (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+
+
+def make_list(folder):
+  audio_maker("flac")(folder)
+  (folder / "train.txt").write_text("a.flac\nb.flac\nc.flac\n")
+
+
+def read_list(folder):
+  return read_folder(folder / "train.txt")
+
+
+def make_texts_beside(folder):
+  audio_maker("flac")(folder)
+  for number, name in enumerate("abc"):
+    (folder / f"{name}.lab").write_text(f"number {number} is said\n")
 
 
 def make_librispeech(folder):

@@ -45,10 +45,11 @@ class Kind:
   skippable: bool = False
 
 
-# Formats of audio. The last three are read by PyAV.
+# Formats of audio. Those of the last line are read by PyAV.
 AUDIO = (
-  *("wav", "flac", "mp3", "ogg", "opus", "aiff", "au", "w64", "rf64", "caf", "sph"),
-  *("m4a", "webm", "aac"),
+  *("wav", "flac", "mp3", "ogg", "oga", "opus"),
+  *("aiff", "au", "w64", "rf64", "caf", "sph"),
+  *("m4a", "mp4", "webm", "mka", "wma", "aac"),
 )
 KINDS = {
   **{
@@ -56,7 +57,7 @@ KINDS = {
       readers.audio_maker(suffix),
       readers.read_folder,
       f"b.{suffix}",
-      checked=suffix in ("flac", "ogg", "opus"),
+      checked=suffix in ("flac", "ogg", "oga", "opus", "mka"),
       folder=True,
       skippable=True,
     )
@@ -66,10 +67,15 @@ KINDS = {
     name: Kind(make, readers.read_folder, pattern, checked=False, folder=True)
     for name, make, pattern in (
       ("metadata.csv", readers.make_csv, "metadata.csv"),
+      ("table of another tool", readers.make_table, "metadata.csv"),
+      ("text beside", readers.make_texts_beside, "b.lab"),
       ("transcript", readers.make_librispeech, "**/*.trans.txt"),
       ("libri-light json", readers.make_librilight, "**/*.json"),
     )
   },
+  "list of files": Kind(
+    readers.make_list, readers.read_list, "train.txt", checked=False, folder=True
+  ),
   "tfds json": Kind(readers.make_set, readers.read_set, "tones/1.0.0/*.json"),
   "tfds shard": Kind(
     readers.make_set, readers.read_set, "tones/1.0.0/*.array_record*", skippable=True

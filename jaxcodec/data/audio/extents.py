@@ -252,7 +252,8 @@ def _nist(file, begin, size, magic):
     raise Damaged("truncated or damaged in its header") from None
   if names[0] not in fields or fields.get(b"sample_coding", b"pcm") not in _NIST_PLAIN:
     return Extent(start, None, size)
-  return Extent(start, count * channels * width, size)
+  length = count * channels * width
+  return Extent(start, length, min(size, start + length))
 
 
 _NIST_PLAIN = (b"pcm", b"ulaw", b"alaw", b"mu-law", b"a-law")

@@ -17,7 +17,7 @@ from jaxcodec.data.source import DataError
 SUFFIXES = (
   *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
   *(".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64", ".sph"),
-  *(".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".mkv", ".wma"),
+  *(".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".mkv", ".wma", ".mov", ".3gp"),
 )
 # Float files may overshoot full scale a little; far beyond it they hold integers.
 MAX_PEAK = 2.0

@@ -149,8 +149,8 @@ def _example(
   rate, audio_N = recording.sample_rate, recording.audio_N
   if rate != settings.sample_rate and not settings.resample:
     raise DataError(
-      f"{item}: has {rate} Hz and the set {settings.sample_rate}; a given sample rate"
-      " resamples all to it"
+      f"{item}: has {rate} Hz and the set {settings.sample_rate}; sample_rate"
+      " (--sample-rate) resamples all to one"
     )
   audio_N = to_int16(resample(audio_N, rate, settings.sample_rate))
   example = {"audio": audio_N, "id": item.id, "speaker": item.speaker}

@@ -39,17 +39,22 @@ def spoken(text: str) -> str:
   Raises:
     DataError: the text is empty or has symbols that cannot be spoken.
   """
-  plain = rewrite(unicodedata.normalize("NFC", text)).translate(_TYPOGRAPHY)
-  plain = " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
+  plain = plain_marks(rewrite(unicodedata.normalize("NFC", text)))
   if not plain:
     raise DataError("the text is empty")
-  _check(plain, text, _READABLE)
+  check_symbols(plain, text, _READABLE)
   try:
     words = load_grammars()(_THOUSAND.sub(_thousand, _DECADE.sub(r"\1's", plain)))
   except AssertionError as error:  # the grammars know no reading
     raise DataError(f"cannot read the numbers in the text {text!r}") from error
-  _check(words, text, _SPOKEN)
+  check_symbols(words, text, _SPOKEN)
   return words
+
+
+def plain_marks(text: str) -> str:
+  """Returns a text in which quotes, brackets and dashes are what is heard of them."""
+  plain = text.translate(_TYPOGRAPHY)
+  return " ".join(_DASH.sub(", ", plain).split()).replace(" ,", ",")
 
 
 def clauses(words: str) -> Iterator[tuple[str, str]]:
@@ -66,19 +71,30 @@ def plain_letters(words: str) -> list[str]:
   return letters.replace("-", " ").split()
 
 
-def _thousand(match):
-  return f"one thousand {int(match[1]) or ''}".strip()
+def check_symbols(
+  words: str, text: str, known: frozenset[str], script: str = "LATIN"
+) -> None:
+  """Refuses all but known symbols and the letters of a script.
 
+  Args:
+    words: what is checked.
+    text: where they come from, for the error.
+    known: symbols that may occur.
+    script: the first word of its letters' names in Unicode. Latin letters are
+      allowed beside those of another script.
 
-def _check(words, text, known):
+  Raises:
+    DataError: naming the symbol.
+  """
   for symbol in words:
-    if symbol not in known and not _is_latin_letter(symbol):
-      name = unicodedata.name(symbol, "a control character")
+    name = unicodedata.name(symbol, "a control character")
+    letter = symbol.isalpha() and name.startswith((script, "LATIN"))
+    if symbol not in known and not letter:
       raise DataError(f"cannot speak {symbol!r} ({name}) in the text {text!r}")
 
 
-def _is_latin_letter(symbol):
-  return symbol.isalpha() and unicodedata.name(symbol, "").startswith("LATIN")
+def _thousand(match):
+  return f"one thousand {int(match[1]) or ''}".strip()
 
 
 @functools.cache

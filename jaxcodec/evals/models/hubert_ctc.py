@@ -51,7 +51,7 @@ class HubertCtc:
     samples = max(len(audio), self._model.window)
     return self._logits(audio)[: self._model.num_frames(samples)]
 
-  def transcribe(self, audio: np.ndarray) -> str:
+  def transcribe(self, audio: np.ndarray, language: str = "") -> str:
     return self.symbols.text(self.logits(audio).argmax(-1))
 
 
