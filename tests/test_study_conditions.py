@@ -85,6 +85,12 @@ def test_rows_may_have_other_frame_rates_at_the_same_bitrate():
     _check(configs)
 
 
+def test_a_field_without_a_value_is_as_one_that_is_absent():
+  configs = _configs("dac", "encodec")
+  configs["encodec"]["evaluate"] = {"num_utterances": 10, "language": None}
+  assert not _check(configs).training
+
+
 def test_every_difference_in_training_is_told():
   configs = _configs("dac", "encodec")
   configs["encodec"]["codec_train"] = CODEC_TRAIN | {"steps": 9, "batch_size": 2}

@@ -153,7 +153,8 @@ def _unequal(rows: Mapping[str, Mapping[str, Any]], optional: bool = True) -> li
     names: dict[str, list[str]] = {}
     for name, row in rows.items():
       if path in row or not (optional and ": " in path):
-        value = json.dumps(row[path], default=str) if path in row else _ABSENT
+        found = row.get(path)  # None is what a field means that earlier configs lack
+        value = _ABSENT if found is None else json.dumps(found, default=str)
         names.setdefault(value, []).append(name)
     if len(names) > 1:
       values = "; ".join(f"{v} in {_listed(rows)}" for v, rows in names.items())
