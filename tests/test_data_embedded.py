@@ -75,9 +75,9 @@ def test_sentences_are_varied_and_clean():
 def test_open_begins_with_the_written_sentences():
   written = list_utterances("sentences", 4)[:434]
   files = list_utterances("open", 4)
-  assert len(files) == 1600 and files[:434] == written
+  assert len(files) == 3200 and files[:434] == written
   every = list_utterances("open", 4, 14_000)
-  assert every[:1600] == files and {f.path.parent for f in every[434:]} == {
+  assert every[:3200] == files and {f.path.parent for f in every[434:]} == {
     corpus_folder("open")
   }
   assert len({f.text for f in every}) == len({f.id for f in every}) == 14_000
@@ -125,7 +125,7 @@ def test_matrix_has_every_word_equally_often(num_voices):
 def test_matrix_sentences_are_each_said_once():
   files = list_utterances("matrix", 4)
   assert (
-    len(files) == len({f.text for f in files}) == len({f.id for f in files}) == 1600
+    len(files) == len({f.text for f in files}) == len({f.id for f in files}) == 3200
   )
   assert files[0].text == "Nina keeps five huge vases."
   everything = {file.text for file in list_utterances("matrix", 1, 200_000)}

@@ -25,7 +25,7 @@ def full(config: ConfigDict) -> None:
     folders=dict(train=(), valid=(), test=()),
     workers=0,  # processes that load audio for training; 0: threads of the trainer
     options=dict(
-      # of embedded: sentences (default), open (many more), matrix
+      # of embedded: open (default), sentences (the written ones of it), matrix
       script=config_dict.placeholder(str),
       max_utterances=config_dict.placeholder(int),  # of embedded: the first ones only
       voices=config_dict.placeholder(int),  # of embedded: 1 to 8; default 4

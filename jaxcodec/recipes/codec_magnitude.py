@@ -56,4 +56,4 @@ def take_shipped(config: ConfigDict) -> None:
   """
   if config.codec.encoder.name == "magnitude" and SHIPPED in shipped.codecs():
     config.codec_train.update(init_from=SHIPPED, steps=0)
-    config.slm_train.steps = 2 * config.slm_train.steps
+    config.slm_train.steps = 3 * config.slm_train.steps

@@ -28,7 +28,7 @@ def open_embedded(
   *,
   sample_rate: int,
   on_error: str = "raise",
-  script: str = "sentences",
+  script: str = "open",
   max_utterances: int | None = None,
   voices: int = NUM_VOICES,
   cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -42,7 +42,7 @@ def open_embedded(
     script: what is said: `sentences`, the written ones, by every voice; `open`, those
       and 13,566 drawn ones, by one voice each; or `matrix`, see `matrix.py`.
     max_utterances: only the first ones; all voices occur once there are as many. None
-      for all of `sentences` and 1,600 of the others.
+      for all of `sentences` and 3,200 of the others.
     voices: how many speak, at most 8.
     cache_bytes: memory for decoded audio.
 

@@ -18,7 +18,7 @@ FOLDERS = {
   "matrix": "embedded-matrix-v2",
 }
 # How many utterances there are, unless a config says, of a script that has many more.
-DEFAULT_UTTERANCES = 1_600
+DEFAULT_UTTERANCES = 3_200
 
 
 def corpus_folder(script: str = "sentences") -> pathlib.Path:
