@@ -40,12 +40,11 @@ PLACED = (MagnitudeEncoder, MagnitudeDecoder)  # in which NaN is a magnitude of 
 
 def probe(module, frames):
   """Returns the reach, and whether each input frame changes each output frame."""
-  channels = 1 if hasattr(module, "output_dim") else 3
-  x_BxTxC = np.random.default_rng(0).standard_normal((1, frames, channels))
-  x_BxTxC = x_BxTxC.astype(np.float32)
-  v = jax.jit(module.init)(jax.random.key(0), x_BxTxC[:, : 4 * module.hop])
-  noise = lambda a: a + 0.1 * jax.random.normal(jax.random.key(1), a.shape)  # noqa: E731
-  v = jax.tree.map(noise, v)
+  channels, rng = 1 if hasattr(module, "output_dim") else 3, np.random.default_rng(0)
+  x_BxTxC = rng.standard_normal((1, frames, channels)).astype(np.float32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), x_BxTxC)
+  draw = lambda leaf: rng.normal(0.1, 0.4, leaf.shape).astype(np.float32)  # noqa: E731
+  v = jax.tree.map(draw, shapes)
   x_BxTxC, at = np.repeat(x_BxTxC, frames + 1, 0), np.arange(frames)
   x_BxTxC[at, at] = 30 if isinstance(module, PLACED) else np.nan
   y_BxTxC = np.array(jax.jit(module.apply)(v, x_BxTxC))

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from api_helpers import random_variables, toy, toy_model
 
 from jaxcodec.api import CodecModel
 from jaxcodec.codecs.codec import Codec
-from jaxcodec.codecs.dac import DacDecoder, DacEncoder
+from jaxcodec.codecs.dac import DacEncoder
 from jaxcodec.codecs.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.codecs.segments import Segments
@@ -21,31 +22,28 @@ from jaxcodec.quantizers.factorized import FactorizedRVQ
 
 D, K, V, RATE = 8, 2, 32, 8000
 HALF = dict(width=2, mlp_width=2, depth=1, n_fft=20, hop=20, sub_hop=10)
-ZEROS = dict(lstm_layers=1, pad_mode="constant")
-AHEAD = dict(lstm_layers=0, causal=False)
-# Encoder, decoder, and sizes of blocks in frames: of the first, and of others. What
-# is kept does not grow after the first, so that there are few programs.
+# Encoder, decoder, and frames of the first block and of others. What is kept does not
+# grow after the first, so that there are few programs.
 PARTS = {
   "mirrored": (
     SeanetEncoder(4, (2, 3), latent_dim=D, lstm_layers=1),
     SeanetDecoder(8, (3, 2), lstm_layers=1),
-    (8, 1, 3),
+    (8, 2),
   ),
   "zeros, vocos": (
-    SeanetEncoder(4, (2, 3), latent_dim=D, **ZEROS),
+    SeanetEncoder(4, (6,), latent_dim=D, lstm_layers=1, pad_mode="constant"),
     VocosDecoder(4, 4, 1, n_fft=12, hop=6),
-    (24, 8, 16),
+    (24, 8),
   ),
-  "seanet ahead": (
-    SeanetEncoder(4, (2, 3), latent_dim=D, **AHEAD),
-    SeanetDecoder(8, (3, 2), **AHEAD),
-    (24, 8, 16),
+  "dac, seanet ahead": (
+    DacEncoder(2, (6,), latent_dim=D),
+    SeanetDecoder(8, (3, 2), lstm_layers=0, causal=False),
+    (32, 12),
   ),
-  "dac": (DacEncoder(2, (4,), latent_dim=D), DacDecoder(4, (4,)), (50, 16, 24)),
   "magnitude": (
     MagnitudeEncoder(**HALF),
     MagnitudeDecoder(**HALF, iterations=2),
-    (32, 8, 16),
+    (32, 10),
   ),
 }
 
@@ -53,20 +51,19 @@ PARTS = {
 class Silent(nn.Module):
   """An encoder that says nothing about its reach."""
 
-  hop, channels, output_dim = 4, 1, D
+  hop, channels, output_dim = 6, 1, D
 
   def __call__(self, x_BxNxC, valid_B=None, *, train=False):
-    return jnp.zeros((len(x_BxNxC), x_BxNxC.shape[1] // 4, D))
+    return jnp.zeros((len(x_BxNxC), x_BxNxC.shape[1] // 6, D))
 
 
 @functools.cache
 def model(name):
   encoder, decoder, _ = PARTS[name]
-  quantizer = FactorizedRVQ(encoder.output_dim, K, V, 4)
-  codec = Codec(encoder, quantizer, decoder, RATE)
-  fresh = jax.jit(codec.init)(jax.random.key(0), jnp.zeros((1, 8 * encoder.hop, 1)))
-  noise = lambda a: a + 0.1 * jax.random.normal(jax.random.key(1), a.shape)  # noqa: E731
-  return CodecModel(codec, jax.tree.map(noise, fresh))
+  codec = Codec(encoder, FactorizedRVQ(encoder.output_dim, K, V, 4), decoder, RATE)
+  rng = np.random.default_rng(1)  # biases of zero would hide some padding
+  moved = lambda leaf: leaf + rng.normal(0, 0.05, leaf.shape).astype(np.float32)  # noqa: E731
+  return CodecModel(codec, jax.tree.map(moved, random_variables(codec)))
 
 
 def noise(*shape):
@@ -79,41 +76,57 @@ def zeros(codec):
   return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-def run(stream, x_BxN, sizes, state=None):
-  """Codes blocks of so many samples, the last with `last`; returns codes and audio."""
-  state, codes, audio = state or stream.start(), [], []
-  ends = np.cumsum(sizes)
-  assert ends[-1] == x_BxN.shape[1]
-  for end, size in zip(ends, sizes, strict=True):
-    block, last = x_BxN[:, end - size : end], end == ends[-1]
+def run(stream, x_BxN, sizes):
+  """Codes blocks of so many samples, the last with `last`.
+
+  Returns codes and audio, joined, and the frames and samples of each block.
+  """
+  state, codes, audio, counts = stream.start(), [], [], []
+  blocks = np.split(x_BxN, np.cumsum(sizes)[:-1], 1)
+  for index, block in enumerate(blocks):
+    last = index == len(blocks) - 1
     tokens, state = stream.encode(state, block, last=last)
     part, state = stream.decode(state, tokens, last=last)
     assert tokens.mask_BxT.shape == tokens.codes_BxTxK.shape[:2]
     assert np.all(tokens.mask_BxT)
     codes.append(tokens.codes_BxTxK)
     audio.append(part)
-  return np.concatenate(codes, 1), np.concatenate(audio, 1), codes
+    counts.append((tokens.codes_BxTxK.shape[1], part.shape[1]))
+  return np.concatenate(codes, 1), np.concatenate(audio, 1), counts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_of_any_size_give_the_whole(seed):
+  frames = np.random.default_rng(seed).integers(0, 6, 9)
+  check(toy_model(), [2 * int(n) for n in frames] + [seed])
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_blocks_of_any_size_give_the_whole(name):
-  codec, (first, *others) = model(name), PARTS[name][2]
-  hop, frames = codec.spec.hop, np.random.default_rng(2).choice(others, 6)
-  sizes = [hop * int(n) for n in [first, *frames]]
-  sizes.append(hop // 2 + 1)  # ends within a frame
-  x_BxN = noise(2, sum(sizes))
+def test_blocks_of_each_codec_give_the_whole(name):
+  codec, (first, other) = model(name), PARTS[name][2]
+  frames = [first, other, other, other]
+  check(codec, [n * codec.spec.hop for n in frames] + [codec.spec.hop // 2 + 1])
+
+
+def check(codec, sizes):
+  """Compares blocks of so many samples, the last of them ending, with the whole."""
+  hop, x_BxN = codec.spec.hop, noise(2, sum(sizes))
   stream = codec.stream(2)
-  codes, audio, each = run(stream, x_BxN, sizes)
+  codes, audio, counts = run(stream, x_BxN, sizes)
   whole = codec.encode(x_BxN)
+  assert len(np.unique(codes)) > 3
   np.testing.assert_array_equal(codes, whole.codes_BxTxK)
   expected = codec.decode(whole)
   np.testing.assert_allclose(
     audio[:, : x_BxN.shape[1]], expected, rtol=0, atol=2e-5 * np.std(expected)
   )
-  # What is late is late by what the stream says, once it has begun.
-  known = sum(c.shape[1] for c in each[:-1]) * hop
-  ahead = sum(sizes[:-1]) - known
-  assert ahead <= stream.lookahead <= stream.latency - hop
+  # It begins with the lead, and from then on is late by what the stream says.
+  heard = np.cumsum([samples for _, samples in counts])
+  given = np.cumsum(sizes)
+  at = np.argmax(heard > 0)
+  assert given[at] - sizes[at] < stream.lead <= given[at]
+  late = (given - heard)[at:-1]
+  assert (late <= stream.lookahead).all() and stream.latency == stream.lookahead + hop
 
 
 def test_a_stream_that_ends_before_its_lead_is_whole():
@@ -121,8 +134,8 @@ def test_a_stream_that_ends_before_its_lead_is_whole():
   x_BxN = noise(2, 20)
   stream = codec.stream(2)
   assert stream.lead > 20 and stream.latency == codec.spec.hop
-  codes, audio, each = run(stream, x_BxN, [6, 14])
-  assert each[0].shape[1] == 0
+  codes, audio, counts = run(stream, x_BxN, [6, 14])
+  assert counts[0] == (0, 0)
   np.testing.assert_array_equal(codes, codec.encode(x_BxN).codes_BxTxK)
   assert audio.shape == (2, 24, 1)
 
@@ -156,17 +169,15 @@ def test_rows_end_and_begin_at_their_own_time():
   np.testing.assert_array_equal(joined, expected)
 
 
-@pytest.mark.parametrize("name", ["mirrored", "dac"])
-def test_long_clips_are_coded_as_streams(monkeypatch, name):
-  codec = model(name)
-  hop = codec.spec.hop
-  x_N = noise(149 * hop - 1)
+def test_long_clips_are_coded_as_streams(monkeypatch):
+  codec, x_N = toy_model(), noise(299)
   whole = codec.encode(x_N)
   expected = codec.decode(whole)
-  monkeypatch.setattr(inference, "_LONG_SAMPLES", 99 * hop)
-  monkeypatch.setattr(inference, "BATCH_SAMPLES", 50 * hop)
-  monkeypatch.delattr(Codec, "encode")
+  monkeypatch.setattr(inference, "_LONG_SAMPLES", 200)
+  monkeypatch.setattr(inference, "BATCH_SAMPLES", 80)
+  monkeypatch.delattr(Codec, "encode")  # fails what isn't a stream
   monkeypatch.delattr(Codec, "decode")
+  codec = CodecModel(*toy())
   tokens = codec.encode(x_N)
   np.testing.assert_array_equal(tokens.codes_BxTxK, whole.codes_BxTxK)
   np.testing.assert_array_equal(tokens.mask_BxT, whole.mask_BxT)
@@ -185,14 +196,16 @@ def test_errors_say_what_was_expected():
     model("mirrored").stream(0)
   with pytest.raises(ValueError, match="num_codebooks"):
     model("mirrored").stream(1, 3)
-  silent = Codec(Silent(), FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
+  encoder, decoder, _ = PARTS["dac, seanet ahead"]
+  silent = Codec(Silent(), FactorizedRVQ(D, K, V, 4), decoder, RATE)
   with pytest.raises(ValueError, match=r"encoder does not say how far it sees"):
     CodecModel(silent, zeros(silent)).stream()
-  cut = Codec(*PARTS["dac"][:1], FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
+  cut = Codec(encoder, FactorizedRVQ(D, K, V, 4), decoder, RATE)
   segmented = cut.clone(segments=Segments(8, 8), parent=None)
   with pytest.raises(ValueError, match="segments"):
     CodecModel(segmented, zeros(cut)).stream()
-  normed = SeanetEncoder(4, (4,), latent_dim=D, norm="time_group_norm", **AHEAD)
-  normed = Codec(normed, FactorizedRVQ(D, K, V, 4), PARTS["dac"][1], RATE)
+  ahead = dict(lstm_layers=0, causal=False)
+  normed = SeanetEncoder(4, (6,), latent_dim=D, norm="time_group_norm", **ahead)
+  normed = Codec(normed, FactorizedRVQ(D, K, V, 4), decoder, RATE)
   with pytest.raises(ValueError, match="encoder sees a whole clip"):
     CodecModel(normed, zeros(normed)).stream()

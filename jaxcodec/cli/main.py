@@ -21,7 +21,8 @@ def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
   arguments = _parser().parse_args(argv)
   arguments.command = shlex.join(["jaxcodec", *argv])
-  again = "; the same command goes on" if "inputs" in arguments else ""
+  resumes = "inputs" in arguments and not getattr(arguments, "stream", False)
+  again = "; the same command goes on" if resumes else ""
   try:
     return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:

@@ -74,7 +74,8 @@ def delays(codec: Codec) -> tuple[int, int]:
 
 def leads(codec: Codec) -> tuple[int, int]:
   """Returns of how many samples, and of how many frames, the first outputs are."""
-  encoder, decoder = (p.reach.inputs(1) for p in (codec.encoder, codec.decoder))
+  reaches = (part.reach for part in (codec.encoder, codec.decoder))
+  encoder, decoder = (max(r.lead, r.down + r.groups_around[1]) for r in reaches)
   return int(encoder), int(decoder)
 
 

@@ -12,6 +12,7 @@ import soundfile
 from praatio import textgrid
 
 from jaxcodec import token_file, weights
+from jaxcodec.coding.growing import Writer
 from jaxcodec.data import token_store
 from jaxcodec.data.alignments import read_intervals
 from jaxcodec.data.prepare import build
@@ -199,6 +200,24 @@ def read_jxc(folder):
   file = token_file.read(folder / "a.jxc")
   header = token_file.read_header(folder / "a.jxc")
   return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
+
+
+def make_growing(folder):
+  rng = np.random.default_rng(0)
+  header = dict(spec=_SPEC, num_codebooks=2, sample_rate=RATE, fingerprint="f" * 64)
+  with open(folder / "a.jxc", "wb") as file:
+    writer = Writer(file, {**header, "version": "0.1.0"})
+    for frames in (9, 5):
+      writer.write(rng.integers(0, 1024, (frames, 2)))
+    writer.end(4480)
+
+
+def read_growing(folder):
+  """Reads the file; what stops before its end is no whole one."""
+  content = read_jxc(folder)
+  if not json.loads(content[0])["complete"]:
+    raise ValueError(f"{folder / 'a.jxc'}: is not complete")
+  return content
 
 
 def make_textgrid(folder):

@@ -88,6 +88,7 @@ KINDS = {
   "small token file": Kind(
     functools.partial(readers.make_jxc, entropy=True), readers.read_jxc, "a.jxc"
   ),
+  "growing token file": Kind(readers.make_growing, readers.read_growing, "a.jxc"),
   **{
     name: Kind(make, readers.published_reader(name), name, checked=False)
     for name, make in (("a.dac", readers.make_dac), ("a.ecdc", readers.make_ecdc))
