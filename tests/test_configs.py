@@ -150,7 +150,9 @@ def test_minutes_begin_with_the_codec_that_comes_along(monkeypatch):
   for arg, expected in (
     ("runlocal", ("speech_16khz", 0)),
     ("runlocal,scratch", (None, steps)),
-    ("laptop", (None, load(path, "laptop,scratch").codec_train.steps)),
+    ("laptop", ("speech_16khz", 0)),
+    ("laptop,scratch", (None, 8000)),
+    ("gpu", (None, load(path, "gpu").codec_train.steps)),
     ("runlocal,codec=dac", (None, load(path, "runlocal,codec=dac").codec_train.steps)),
   ):
     train = load(path, arg).codec_train

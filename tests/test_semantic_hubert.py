@@ -221,7 +221,7 @@ def test_a_language_model_finds_weights_that_moved(params, features, tmp_path):
 def test_the_tokens_stage_uses_the_features(features, tmp_path):
   clips = [_noise(n, seed=n) for n in (3000, 5001, 640, 1281, 4000)]
   codes = [np.zeros((-(-len(clip) // 320), 2), np.int32) for clip in clips]
-  utterance = types.SimpleNamespace(id="a", speaker="b", text="c")
+  utterance = types.SimpleNamespace(id="a", speaker="b", text="c", seconds=1.0)
   outputs = {tokens.PARAMS: {"sha256": "0"}}
   by_length = {len(clip): code for clip, code in zip(clips, codes, strict=True)}
   experiment = types.SimpleNamespace(

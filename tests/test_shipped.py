@@ -105,3 +105,10 @@ def test_a_run_without_the_part_is_an_error(tmp_path, capsys):
   assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
   assert "expected a work directory with a trained codec" in capsys.readouterr().err
   assert not (tmp_path / "out").exists()
+
+
+def test_the_language_model_that_comes_along_is_whole():
+  """Its files fit each other and the codec, which comes along too."""
+  tts = jaxcodec.load_slm("speech_tts")
+  assert tts.codec.spec == jaxcodec.load("speech_16khz").spec
+  assert tts.language == "en-us"

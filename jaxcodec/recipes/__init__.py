@@ -32,7 +32,7 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
       minutes of two CPU cores, `laptop` for an evening of them or `gpu` for hours of
       one GPU; `codec=NAME` for another codec of the study (see `jaxcodec.presets`);
       `scratch` to train the codec also where weights of it come with the package,
-      which `runlocal` would take as they are;
+      which `runlocal` and `laptop` would take as they are;
       `sizes=matched` for a decoder with about as many parameters as the others.
     codec_name: the codec where `arg` names none.
     slm: the language model, one of `SLMS`, to which others can be added.
@@ -62,6 +62,6 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
     sizes.gpu(config)
   if matched:
     codec.match_decoder(config, thin=not args["gpu"] and bool(wanted))
-  if args["runlocal"] and not args["scratch"]:
-    codec_magnitude.take_shipped(config)
+  if (args["runlocal"] or args["laptop"]) and not args["scratch"]:
+    codec_magnitude.take_shipped(config, longer=3 if args["runlocal"] else 1)
   return config

@@ -49,11 +49,12 @@ def runlocal(config: ConfigDict) -> None:
   train.update(eval_every=300, checkpoint_every=300)
 
 
-def take_shipped(config: ConfigDict) -> None:
+def take_shipped(config: ConfigDict, longer: int = 1) -> None:
   """Takes the weights that come with the package as they are, if they are this codec's.
 
-  An experiment of minutes then spends them on its language model.
+  The language model is then trained so many times `longer`, as an experiment of minutes
+  has them left.
   """
   if config.codec.encoder.name == "magnitude" and SHIPPED in shipped.codecs():
     config.codec_train.update(init_from=SHIPPED, steps=0)
-    config.slm_train.steps = 3 * config.slm_train.steps
+    config.slm_train.steps = longer * config.slm_train.steps

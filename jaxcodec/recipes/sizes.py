@@ -21,7 +21,9 @@ def laptop(config: ConfigDict) -> None:
   config.slm.update(width=256, depth=6)
   if config.slm.name == "valle":
     config.slm.update(nar_width=128, nar_depth=4)
-  config.slm_train.update(steps=5000, log_every=100, eval_every=500)
+    # This NAR is surer than those of minutes: its likelier codes alone sound clearer.
+    config.generate.sampler.update(nar_temperature=0.5)
+  config.slm_train.update(steps=6500, log_every=100, eval_every=500)
   config.slm_train.update(checkpoint_every=500, ema_decay=0.998)
   config.slm_train.optimizer.update(learning_rate=1e-3, warmup_steps=200)
 

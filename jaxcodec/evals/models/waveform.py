@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.inference import codec
+from jaxcodec.inference import buckets
 from jaxcodec.semantic.hubert import SAMPLE_RATE, Hubert
 from jaxcodec.semantic.hubert_features import normalised
 
@@ -19,7 +19,7 @@ _PREPROCESSOR = "preprocessor_config.json"
 class Waveform:
   """A jitted function of one clip at 16 kHz.
 
-  Clips are padded to a bucket's number of frames (`inference.codec.bucket`), so that
+  Clips are padded to a bucket's number of frames (`inference.buckets.bucket`), so that
   few shapes are compiled. Matrix products are float32 on every device, though some
   devices default to less.
   """
@@ -54,7 +54,7 @@ class Waveform:
   def __call__(self, audio_N: np.ndarray) -> np.ndarray:
     """Returns the function's result for one clip, padded to at least one frame."""
     length = max(len(audio_N), self._model.window)
-    padded = codec.bucket(-(-length // self._model.hop)) * self._model.hop
+    padded = buckets.bucket(-(-length // self._model.hop)) * self._model.hop
     audio_1xN = np.pad(audio_N.astype(np.float32), (0, padded - len(audio_N)))[None]
     with jax.default_matmul_precision("highest"):
       return np.asarray(self._run(self._params, audio_1xN, jnp.array([length])))[0]
