@@ -133,13 +133,5 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))
 
 
-def _if_it_builds(function, config: dict, otherwise: dict) -> dict:
-  """Calls a function of a finished cell's config, which may be too old to build."""
-  try:
-    return function(config)
-  except ConfigError:
-    return otherwise
-
-
 if __name__ == "__main__":
   app.run(main, flags_parser=errors.parse)
