@@ -45,8 +45,9 @@ class CodecRunner:
   """Encodes and decodes lists of clips by a codec with its variables.
 
   The result for a clip does not depend on the others; see `Codec.encode`. Memory is
-  bounded by one batch, or by one clip that is longer than a batch. Clips of many
-  minutes are coded as streams, if the codec has any, whose memory is that of a batch.
+  bounded by two batches, as one is dispatched while another is read, or by clips that
+  are longer than a batch. Clips of many minutes are coded as streams, if the codec has
+  any, whose memory is that of a batch.
 
   Args:
     codec: the module.
