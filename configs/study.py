@@ -18,6 +18,8 @@ language model generated once. `design=both` has both in one report. With
 
 `rows=quantizers` has every quantiser with Vocos' decoder in place of the paper's grid,
 and `rows=rates` the baseline at 50, 25 and 12.5 frames a second, all at 4 kbit/s.
+`rows=magnitudes` has four quantisers in the codec of magnitudes, which learns speech in
+minutes, so that also the small language models of `runlocal` say words.
 
 `librispeech`, `libritts` and `librilight` read these corpora as they are downloaded,
 the first two by their own parts: `--set "data.folders.train=('train-clean-100',)"` says
@@ -50,8 +52,20 @@ ROWS = {
     "single_vocos",
   ),
   "rates": ("baseline", "baseline_25hz", "baseline_12.5hz"),
+  "magnitudes": (
+    "magnitude_16khz",
+    "magnitude_dacq",
+    "magnitude_simvq",
+    "magnitude_fsq",
+  ),
 }
-
+# Of the codecs of magnitudes, in place of the paper's.
+_MAGNITUDES = dict(
+  frozen=dict(
+    tokens=("magnitude_16khz", "magnitude_dacq"), decoders=("magnitude", "vocos")
+  ),
+  slms=dict(maskgit="configs/magnitude_maskgit.py", valle="configs/magnitude_valle.py"),
+)
 
 _LIBRI_PARTS = (
   "data.folders.train=('train-clean-100', 'train-clean-360', 'train-other-500')",
@@ -106,8 +120,10 @@ def get_config(arg=""):
   config.margins = dict(naturalness=0.1, intelligibility=0.03, speaker=0.03)
   # Of the report's listening page; without the originals it shares no recording.
   config.listening = dict(sentences=6, originals=True)
+  if args["rows"] == "magnitudes":
+    config.update(_MAGNITUDES)
   if args["runlocal"]:
-    _runlocal(config)
+    _runlocal(config, args["rows"])
   wanted = [name for name in CORPORA if args[name]]
   if len(wanted) > 1:
     raise ValueError(f"config arguments: one corpus at most, got {wanted}")
@@ -130,20 +146,25 @@ def _read_corpus(config, name):
     config.codecs_of = "maskgit"
 
 
-def _runlocal(config):
+def _runlocal(config, rows):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
   config.arg = ",".join(filter(None, ("runlocal", config.arg)))
   config.seeds = (0,)
-  if config.codecs == PAPER:
+  config.overrides = (
+    "evaluate.opus=True",
+    "generate.num_utterances=12",
+    "evaluate.num_utterances=12",
+  )
+  if rows == "magnitudes":  # at the usual steps, and none from the shipped codec
+    config.arg += ",scratch"
+    return
+  if rows == "paper":
     config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")
   config.frozen.update(
     tokens=("encodecq_vocos", "dacq_vocos"), decoders=("vocos", "dac")
   )
-  config.overrides = (
-    "evaluate.opus=True",
+  config.overrides += (
     "codec_train.steps=1000",
     "codec_train.adversarial_start=800",
     "slm_train.steps=500",
-    "generate.num_utterances=12",
-    "evaluate.num_utterances=12",
   )

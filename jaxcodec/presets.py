@@ -38,7 +38,8 @@ Losses are sums over codebooks in all of them. The published EnCodec keeps its o
 both.
 
 `magnitude_16khz` is in no paper: at the study's rates, it codes magnitudes without
-phases, so that a small model learns it in minutes of a CPU.
+phases, so that a small model learns it in minutes of a CPU. `magnitude_dacq`,
+`magnitude_simvq` and `magnitude_fsq` are this codec with the other quantisers.
 """
 
 import copy
@@ -149,7 +150,23 @@ _STEREO = dict(channels=2, norm="time_group_norm", causal=False)
 
 # Codebook 0 follows the envelope, which tells words apart. Dropout lets the first
 # codebooks be decoded alone, and what a language model says be decoded in part.
-_MAGNITUDE_CODES = dict(dropout=0.25, dropout_per="item", search=8, first_dim=16)
+_MAGNITUDE_CODES = dict(dropout_per="item", search=8, first_dim=16)
+
+_MEAN = dict(
+  loss_reduction="mean"
+)  # of the losses of codebooks, as EnCodec's quantiser
+_MAGNITUDE_DECODER = _magnitude(256, 4, iterations=32, momentum=0.99)
+
+
+def _magnitudes(quantizer):
+  """The codec of magnitudes with a quantiser; all have one law of dropout."""
+  return dict(
+    sample_rate=16_000,
+    encoder=_magnitude(192, 3, band_ratio=0.0388),
+    quantizer={**quantizer(8), "dropout": 0.25},
+    decoder=_MAGNITUDE_DECODER,
+  )
+
 
 _NONCAUSAL = {**_seanet(0)["decoder"], "causal": False}
 
@@ -176,12 +193,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     quantizer=_ema(16),
     decoder=_vocos(384, 1152, bandwidth_codebooks=(2, 4, 8, 16)),
   ),
-  "magnitude_16khz": dict(
-    sample_rate=16_000,
-    encoder=_magnitude(192, 3, band_ratio=0.0388),
-    quantizer={**_ema(8), **_MAGNITUDE_CODES},
-    decoder=_magnitude(256, 4, iterations=32, momentum=0.99),
-  ),
+  "magnitude_16khz": _magnitudes(lambda count: {**_ema(count), **_MAGNITUDE_CODES}),
+  "magnitude_dacq": _magnitudes(lambda count: {**_factorized(count), **_MEAN}),
+  "magnitude_simvq": _magnitudes(lambda count: {**_simvq(count), **_MEAN}),
+  "magnitude_fsq": _magnitudes(_fsq),
   "baseline": _study(_study_ema),
   "encodec": _study(_study_ema, **_seanet(2)),
   "encodecq_vocos": _study(_study_ema, decoder=_vocos(512, 1536)),
@@ -221,6 +236,7 @@ DECODERS: dict[str, dict[str, Any]] = {
   "seanet_noncausal": _NONCAUSAL,
   "vocos": _vocos(512, 1536),
   "dac": _dac_decoder(),
+  "magnitude": _MAGNITUDE_DECODER,
 }
 
 

@@ -105,3 +105,17 @@ def test_items_without_audio_do_not_count(task, state):
   for name in ("mel", "magnitude", "bands"):
     np.testing.assert_allclose(ours[name], alone[name], rtol=2e-2)
   assert jnp.isfinite(ours["mel"])
+
+
+def test_frozen_parts_keep_their_bits_and_the_decoder_learns(task, state):
+  frozen = dataclasses.replace(task, freeze=("encoder", "quantizer"))
+  rng = jax.random.key(3)
+  given = {"params": {"encoder": state.params["encoder"]}, **state.collections}
+  begun = jax.jit(frozen.init)(rng, BATCH).start_from(given)
+  now, step = begun, jax.jit(frozen.train_step)
+  for _ in range(10):
+    now, metrics = step(now, BATCH)
+  kept = [(s.params["encoder"], s.collections) for s in (begun, now)]
+  jax.tree.map(np.testing.assert_array_equal, *kept)
+  before, after = (jax.jit(frozen.eval_step)(s, BATCH) for s in (begun, now))
+  assert after["magnitude"] < 0.9 * before["magnitude"] and metrics["grad_norm"] > 0

@@ -45,9 +45,12 @@ def _config(**changes):
   return config
 
 
-@pytest.mark.parametrize("arg", ["", "runlocal,"])
+@pytest.mark.parametrize(
+  "arg",
+  ["codec=magnitude_16khz"]
+  + [f"runlocal,codec=magnitude_{q}" for q in ("16khz", "dacq", "simvq", "fsq")],
+)
 def test_the_recipe_builds(arg):
-  arg = f"{arg}codec=magnitude_16khz"
   config = plain(recipes.experiment(arg, codec_name="dac", slm="maskgit"))
   models = check(config)
   assert isinstance(models.codec_task, CodecMagnitudeTask)
@@ -55,18 +58,24 @@ def test_the_recipe_builds(arg):
   check_shapes(config, models.codec_task)
 
 
-def test_the_stage_starts_on_features_and_trains(tmp_path):
-  pipeline.run(_config(), tmp_path, command="pytest")
-  records = read_metrics(tmp_path / "codec")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("trained")
+  pipeline.run(_config(), workdir, command="pytest")
+  return workdir
+
+
+def test_the_stage_starts_on_features_and_trains(trained):
+  records = read_metrics(trained / "codec")
   assert records[-1]["step"] == 3 and np.isfinite(records[-1]["loss"])
   # Random weights would have an error of the order of 1.
   first = next(record for record in records if "magnitude" in record)
   assert first["step"] == 1 and first["magnitude"] < 0.1
-  variables = weights.load_params(tmp_path / "codec" / weights.FILE)
+  variables = weights.load_params(trained / "codec" / weights.FILE)
   books = jax.tree.leaves(variables["vq_stats"])
   assert all(np.isfinite(book).all() for book in books)
   assert variables["params"]["encoder"]["mean"].all()
-  model = jaxcodec.load(weights=tmp_path)
+  model = jaxcodec.load(weights=trained)
   audio = np.sin(np.arange(1000, dtype=np.float32) / 20)
   assert model.decode(model.encode(audio)).shape == (1, 1000, 1)
 
@@ -118,6 +127,7 @@ def test_no_steps_from_random_weights_are_an_error():
     ("start", {"frames": 0, "iterations": 1}, "codec_train.start.frames must be a"),
     ("start", {"frames": 15, "iterations": 1}, "must be at least 16 codes, got 15"),
     ("start", {"frames": 99}, "codec_train.start must have frames and iterations"),
+    ("freeze", ("encoder",), "freeze needs codec_train.init_from"),
   ],
 )
 def test_what_cannot_be_is_one_error(field, value, match):
@@ -125,6 +135,30 @@ def test_what_cannot_be_is_one_error(field, value, match):
   config["codec_train"][field] = value
   with pytest.raises(ConfigError, match=match):
     make_codec_task(config)
+
+
+def test_a_decoder_is_trained_for_the_tokens_of_another(trained, tmp_path):
+  frozen = dict(init_from=str(trained), freeze=("encoder", "quantizer"))
+  config = _config(**{f"codec_train.{name}": value for name, value in frozen.items()})
+  pipeline.run(config, tmp_path, command="pytest")
+  given, found = (
+    weights.load_params(p / "codec/params.safetensors") for p in (trained, tmp_path)
+  )
+  kept = [(tree["params"]["encoder"], tree["vq_stats"]) for tree in (given, found)]
+  jax.tree.map(np.testing.assert_array_equal, *kept)
+  first = next(r for r in read_metrics(tmp_path / "codec") if "magnitude" in r)
+  assert first["magnitude"] < 0.1  # the decoder starts fitted to the tokens
+  config.codec_train.freeze = ("quantizer",)
+  with pytest.raises(ConfigError, match="freeze must name both encoder and quantizer"):
+    check(plain(config))
+
+
+def test_another_decoder_on_its_tokens_is_trained_as_the_study_s():
+  arg = "runlocal,codec=magnitude_16khz+vocos"
+  config = recipes.experiment(arg, codec_name="dac", slm="maskgit")
+  assert config.codec_train.discriminator.name == "dac" and config.codec_train.steps
+  assert config.codec.decoder.width == 96 and config.codec.encoder.width == 192
+  check(plain(config))
 
 
 def test_the_task_wants_its_codec():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.build.codec import make_codec
-from jaxcodec.tasks.magnitude_start import start
+from jaxcodec.tasks.magnitude_start import start, start_decoder
 
 AUDIO = magnitude_helpers.voices(6, 40)
 HELD_OUT = magnitude_helpers.voices(2, 40, seed=1)
@@ -109,6 +109,34 @@ def test_the_first_codebook_can_follow_the_envelope():
     within += np.square(seen_TxS[mine] - seen_TxS[mine].mean(0)).sum()
     np.testing.assert_allclose(book["embed"][code], z_TxD[mine].mean(0), atol=1e-4)
   assert within < 0.2 * np.square(seen_TxS - seen_TxS.mean(0)).sum()
+
+
+def test_a_decoder_can_start_on_the_tokens_of_another(both):
+  """It is the one that a start on these tokens has."""
+  codec, fresh, started = both
+  params = {**started["params"], "decoder": fresh["params"]["decoder"]}
+  found = start_decoder(codec, {**started, "params": params}, AUDIO)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4),
+    found["params"]["decoder"]["linear"],
+    started["params"]["decoder"]["linear"],
+  )
+  jax.tree.map(np.testing.assert_array_equal, found["vq_stats"], started["vq_stats"])
+
+
+def test_another_quantiser_stays_and_the_maps_fit_what_comes_before_it():
+  codec, fresh = magnitude_helpers.fresh(name="factorized_rvq", codebook_dim=2)
+  started = start(codec, fresh, jax.random.key(1), AUDIO, batch_frames=60)
+  quantizers = [v["params"]["quantizer"] for v in (fresh, started)]
+  jax.tree.map(np.testing.assert_array_equal, *quantizers)
+
+  def unquantized(codec, x):
+    return codec.decoder.compressed(codec.encoder(x))
+
+  features = codec.encoder.features
+  target = features.compress(features.magnitudes(AUDIO))
+  found = codec.apply(started, AUDIO[..., None], method=unquantized)
+  assert _r_squared(target, found) > 0.9
 
 
 @pytest.mark.parametrize(

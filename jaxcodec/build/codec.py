@@ -199,14 +199,14 @@ def make_codec_task(
   kind = train.get("task", "gan")
   if kind not in _TASKS:
     raise ConfigError(f"{path}.task must be one of {sorted(_TASKS)}, got {kind!r}")
-  if kind != "gan" and train.get("freeze"):
-    raise ConfigError(f"{path}.freeze must be empty: {path}.task={kind!r} has none")
   semantic = distilled_features(config, codec)
-  task = _TASKS[kind](codec, train, path)
+  task = _TASKS[kind](codec, train, path, _frozen(train, path))
   return task if semantic is None else dataclasses.replace(task, semantic=semantic)
 
 
-def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
+def _gan_task(
+  codec: Codec, train: Config, path: str, freeze: tuple[str, ...]
+) -> CodecGanTask:
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
@@ -223,7 +223,7 @@ def _gan_task(codec: Codec, train: Config, path: str) -> CodecGanTask:
     adversarial_start=start,
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
-    freeze=_frozen(train, path),
+    freeze=freeze,
     crop_samples=crop_samples({path: train}, path, codec.spec),
     **_loss_kinds(train, path),
   )

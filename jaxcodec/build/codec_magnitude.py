@@ -3,16 +3,27 @@
 from jaxcodec.build.fields import Config, ConfigError, positive
 from jaxcodec.build.optimizers import make_adamw
 from jaxcodec.codecs.codec import Codec
-from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
 
 
-def make_task(codec: Codec, train: Config, path: str) -> CodecMagnitudeTask:
-  """Makes the task of a codec whose halves are those of magnitudes."""
+def make_task(
+  codec: Codec, train: Config, path: str, freeze: tuple[str, ...] = ()
+) -> CodecMagnitudeTask:
+  """Makes the task of a codec whose halves are those of magnitudes.
+
+  Args:
+    codec, train, path: the codec, `config.codec_train` and its name.
+    freeze: what `train` freezes: nothing, or encoder and quantiser.
+  """
   _check_magnitude(codec, f"{path}.task 'magnitude'")
   if unknown := set(train["weights"]) ^ set(CodecMagnitudeTask.LOSSES):
     raise ConfigError(
       f"{path}.weights must name {CodecMagnitudeTask.LOSSES}, see {unknown}"
+    )
+  if len(set(freeze)) == 1:
+    raise ConfigError(
+      f"{path}.freeze must name both encoder and quantizer, or neither, with"
+      f" {path}.task 'magnitude', got {freeze[0]!r}"
     )
   return CodecMagnitudeTask(
     codec=codec,
@@ -21,6 +32,7 @@ def make_task(codec: Codec, train: Config, path: str) -> CodecMagnitudeTask:
     mel_scales=tuple(tuple(scale) for scale in train["mel_scales"]),
     ema_decay=train["ema_decay"],
     accumulate=train["accumulate"],
+    freeze=freeze,
   )
 
 
@@ -35,8 +47,6 @@ def _check_magnitude(codec: Codec, what: str) -> None:
 def check_start(start: Config, codec: Codec, path: str) -> None:
   """Raises ConfigError unless the codec can start on so many frames' features."""
   _check_magnitude(codec, path)
-  if not isinstance(codec.quantizer, EmaRVQ):
-    raise ConfigError(f"{path} needs a codec.quantizer named 'ema_rvq'")
   if unknown := set(start) ^ {"frames", "iterations"}:
     raise ConfigError(f"{path} must have frames and iterations, see {unknown}")
   positive(start, path, "iterations")

@@ -21,6 +21,8 @@ def initial_variables(
 ) -> dict[str, Any] | None:
   """Returns the variables of `codec_train.init_from`, or fits those of the start.
 
+  Where `init_from` gives frozen parts alone, the start is that of the decoder.
+
   Args:
     experiment: of the codec.
     make_crops: of training audio, for the start: the same in all processes.
@@ -33,7 +35,7 @@ def initial_variables(
   """
   settings = experiment.config["codec_train"]
   found = train_options.initial_variables(experiment, "codec")
-  if found is not None or not settings.get("start"):
+  if not settings.get("start") or (found is not None and not settings.get("freeze")):
     return found
   codec, spec = experiment.models.codec, experiment.spec
   frames, iterations = (settings["start"][name] for name in ("frames", "iterations"))
@@ -42,6 +44,11 @@ def initial_variables(
   audio_BxN = np.asarray(next(iter(make_crops(rows)))["audio_BxN"])
   key = experiment.key("codec_start")
   variables = jax.jit(codec.init)(jax.random.fold_in(key, 0), silence(codec))
+  if found is not None:
+    variables = {
+      name: {**part, **found.get(name, {})} for name, part in variables.items()
+    }
+    return jax.device_get(magnitude_start.start_decoder(codec, variables, audio_BxN))
   started = magnitude_start.start(
     codec,
     variables,

@@ -63,5 +63,6 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   if matched:
     codec.match_decoder(config, thin=not args["gpu"] and bool(wanted))
   if (args["runlocal"] or args["laptop"]) and not args["scratch"]:
-    codec_magnitude.take_shipped(config, longer=3 if args["runlocal"] else 1)
+    longer = 3 if args["runlocal"] else 1
+    codec_magnitude.take_shipped(config, args["codec"], longer)
   return config

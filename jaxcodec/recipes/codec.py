@@ -9,11 +9,11 @@ from jaxcodec.recipes import base, codec_magnitude
 def full(config: ConfigDict, name: str) -> None:
   """Adds the preset `name` and how to train it.
 
-  That is DAC's losses and optimisers, but for a codec of magnitudes.
+  That is DAC's losses and optimisers, but for a decoder of magnitudes.
   """
   config.codec = presets.preset(name)
   config.codec.dtype = config_dict.placeholder(str)  # bfloat16: of both halves' layers
-  if config.codec.encoder.name == "magnitude":
+  if config.codec.decoder.name == "magnitude":
     codec_magnitude.full(config)
     return
   _full_gan(config)
@@ -79,12 +79,13 @@ _THIN = {
 
 def runlocal(config: ConfigDict) -> None:
   """Makes it minutes of two CPU cores: thin layers, short examples, higher rates."""
-  if config.codec.encoder.name == "magnitude":
+  if config.codec.decoder.name == "magnitude":
     codec_magnitude.runlocal(config)
     return
   for part, thin in _THIN.items():
     # A ConfigDict's fields cannot be added to by update.
-    config.codec[part] = {**config.codec[part], **thin[config.codec[part].name]}
+    sizes = thin.get(config.codec[part].name, {})  # magnitudes are thin as they are
+    config.codec[part] = {**config.codec[part], **sizes}
   config.codec.quantizer.update(dropout=0.25)
   train = config.codec_train
   train.update(steps=3500, batch_size=2, crop_seconds=1.0, adversarial_start=2900)

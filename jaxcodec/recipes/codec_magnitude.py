@@ -5,7 +5,7 @@ from ml_collections import ConfigDict, FieldReference
 from jaxcodec import shipped
 from jaxcodec.recipes import base
 
-SHIPPED = "speech_16khz"
+CODEC, SHIPPED = "magnitude_16khz", "speech_16khz"
 
 
 def full(config: ConfigDict) -> None:
@@ -16,6 +16,7 @@ def full(config: ConfigDict) -> None:
     steps=steps,
     batch_size=64,
     crop_seconds=2.0,
+    freeze=(),  # or ("encoder", "quantizer"): a decoder for init_from's tokens
     ema_decay=0.997,
     weights=dict(magnitude=40.0, bands=20.0, codebook=10.0, commitment=10.0),
     mel_scales=(  # of evaluation
@@ -49,12 +50,12 @@ def runlocal(config: ConfigDict) -> None:
   train.update(eval_every=300, checkpoint_every=300)
 
 
-def take_shipped(config: ConfigDict, longer: int = 1) -> None:
+def take_shipped(config: ConfigDict, codec: str, longer: int = 1) -> None:
   """Takes the weights that come with the package as they are, if they are this codec's.
 
   The language model is then trained so many times `longer`, as an experiment of minutes
   has them left.
   """
-  if config.codec.encoder.name == "magnitude" and SHIPPED in shipped.codecs():
+  if codec == CODEC and SHIPPED in shipped.codecs():
     config.codec_train.update(init_from=SHIPPED, steps=0)
     config.slm_train.steps = longer * config.slm_train.steps

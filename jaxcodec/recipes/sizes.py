@@ -12,7 +12,7 @@ def laptop(config: ConfigDict) -> None:
   config.evaluate.update(num_utterances=64)
   config.generate.update(num_utterances=64)
   config.codec_train.update(log_every=100, eval_every=1000, checkpoint_every=500)
-  if config.codec.encoder.name == "magnitude":
+  if config.codec.decoder.name == "magnitude":
     config.codec_train.update(steps=8000)
   else:
     config.codec_train.update(steps=20_000, adversarial_start=10_000)

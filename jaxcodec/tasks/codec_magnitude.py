@@ -38,6 +38,8 @@ class CodecMagnitudeTask:
       evaluated and exported; it rises from the start as (1 + t) / (10 + t).
     accumulate: parts that a batch is computed in, one after another; see
       `accumulation`.
+    freeze: ("encoder", "quantizer") if they keep their bits, so that a decoder learns
+      to speak tokens that stay what they are.
   """
 
   LOSSES: ClassVar = ("magnitude", "bands", "codebook", "commitment")
@@ -48,6 +50,7 @@ class CodecMagnitudeTask:
   mel_scales: tuple[tuple[int, int], ...] = losses.DAC_MELS
   ema_decay: float = 0.997
   accumulate: int = 1
+  freeze: tuple[str, ...] = ()
 
   guessing_loss = 0.0  # there are no discriminators that could guess
 
@@ -56,7 +59,7 @@ class CodecMagnitudeTask:
     codec_rng, state_rng = jax.random.split(rng)
     variables = self.codec.init(codec_rng, batch["audio_BxN"][..., None])
     nothing = dict(disc_params={}, disc_opt={}, balance={})
-    return CodecState.fresh(state_rng, variables, self.opt, **nothing)
+    return CodecState.fresh(state_rng, variables, self.opt, self.freeze, **nothing)
 
   def start_from(self, state: CodecState, variables: dict[str, Any]) -> CodecState:
     """Puts a codec's variables into a fresh state."""
@@ -64,8 +67,8 @@ class CodecMagnitudeTask:
 
   def begin(self, state: CodecState, batch: Batch) -> CodecState:
     """Starts the codebooks that wait for data; see `codec_books.begin`."""
-    audio_BxN = batch["audio_BxN"]
-    return codec_books.begin(self.codec, state, audio_BxN, accumulate=self.accumulate)
+    parts = dict(accumulate=self.accumulate, freeze=self.freeze)
+    return codec_books.begin(self.codec, state, batch["audio_BxN"], **parts)
 
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the codec. The codebooks' running means are updated by each part."""
@@ -84,12 +87,14 @@ class CodecMagnitudeTask:
 
   def _gradients(self, params, collections, audio_BxN, rng):
     """Returns the new collections, and the gradient with the metrics."""
+    frozen = {name: p for name, p in params.items() if name in self.freeze}
+    trained = {name: p for name, p in params.items() if name not in frozen}
 
-    def loss(params):
+    def loss(trained):
       (compressed, quantized), new = self.codec.apply(
-        {"params": partition.whole(params), **collections},
+        {"params": partition.whole({**frozen, **trained}), **collections},
         audio_BxN[..., None],
-        train=True,
+        train=not self.freeze,
         method=_reconstruct,
         rngs={"quantizer": rng},
         mutable=list(collections),
@@ -98,7 +103,7 @@ class CodecMagnitudeTask:
       total = sum(self.weights[name] * value for name, value in terms.items())
       return total, (new, {"loss": total, **terms, **quantized.metrics})
 
-    grads, (new, metrics) = jax.grad(loss, has_aux=True)(params)
+    grads, (new, metrics) = jax.grad(loss, has_aux=True)(trained)
     return new, (grads, metrics)
 
   def _terms(self, audio_BxN, compressed_BxTxF, count_B=None):

@@ -35,12 +35,14 @@ def start(
 ) -> dict[str, Any]:
   """Returns a fresh codec's variables, fitted to audio.
 
-  The encoder's mean is that of the features. Each codebook holds k-means of what those
-  before leave of them, and the decoder's linear map is the ridge regression of the
-  magnitudes on the quantised latents. Equal arguments give equal variables.
+  The encoder's mean is that of the features. Each codebook of an `EmaRVQ` holds k-means
+  of what those before leave of them, and the decoder's linear map is the ridge
+  regression of the magnitudes on the quantised latents. Another quantiser stays as it
+  is, and the regression is on the latents before it. Equal arguments give equal
+  variables.
 
   Args:
-    codec: with the encoder and decoder of magnitudes and an `EmaRVQ` between them.
+    codec: with the encoder and decoder of magnitudes.
     variables: of `codec.init`; the networks in them give zero.
     rng: draws the vectors that k-means starts from.
     audio_BxN: crops of training audio, N a multiple of the hop; some 60 latent frames
@@ -56,21 +58,55 @@ def start(
   _check(codec, audio_BxN)
   bands_TxD, target_BxTxD = _features(codec, variables["params"], audio_BxN)
   mean_D = bands_TxD.mean(0)
-  books, quantized_TxD = _codebooks(
-    codec, rng, bands_TxD - mean_D[None], batch_frames, iterations
-  )
-  latent_BxTxD = quantized_TxD.reshape(*target_BxTxD.shape[:2], -1)
+  latent_TxD, stats = bands_TxD - mean_D[None], {}
+  if isinstance(codec.quantizer, EmaRVQ):
+    books, latent_TxD = _codebooks(codec, rng, latent_TxD, batch_frames, iterations)
+    stats = {STATS: {"quantizer": books}}
+  latent_BxTxD = latent_TxD.reshape(*target_BxTxD.shape[:2], -1)
   params = variables["params"]
-  linear = _regression(latent_BxTxD, target_BxTxD, params["decoder"]["linear"])
   encoder = {**params["encoder"], "mean": mean_D}
-  decoder = {**params["decoder"], "linear": linear}
+  decoder = _fit(params["decoder"], latent_BxTxD, target_BxTxD)
   params = {**params, "encoder": encoder, "decoder": decoder}
-  return {**variables, "params": params, STATS: {"quantizer": books}}
+  return {**variables, "params": params, **stats}
+
+
+def start_decoder(codec: Codec, variables: Any, audio_BxN: np.ndarray) -> Any:
+  """Returns a codec's variables with the decoder's linear map fitted to its tokens.
+
+  Args:
+    codec: with the encoder and decoder of magnitudes.
+    variables: of a trained encoder and quantiser, and of a fresh decoder.
+    audio_BxN: crops of training audio, N a multiple of the hop.
+
+  Raises:
+    ValueError: see `start`.
+  """
+  _check(codec, audio_BxN)
+  _, target_BxTxD = _features(codec, variables["params"], audio_BxN)
+
+  @jax.jit
+  def latent(audio_BxN):
+    method = lambda codec, x: codec.quantizer(codec.encoder(x)).z_BxTxD  # noqa: E731
+    return codec.apply(variables, audio_BxN[..., None], method=method)
+
+  latent_BxTxD = jnp.concatenate([latent(rows) for rows in _pieces(audio_BxN)])
+  decoder = _fit(variables["params"]["decoder"], latent_BxTxD, target_BxTxD)
+  return {**variables, "params": {**variables["params"], "decoder": decoder}}
+
+
+def _fit(decoder, latent_BxTxD, target_BxTxD):
+  """Returns a decoder's parameters with its linear map fitted."""
+  linear = _regression(latent_BxTxD, target_BxTxD, decoder["linear"])
+  return {**decoder, "linear": linear}
+
+
+def _pieces(audio_BxN):
+  return [audio_BxN[i : i + _ROWS] for i in range(0, len(audio_BxN), _ROWS)]
 
 
 def _check(codec, audio_BxN):
-  kinds = (MagnitudeEncoder, EmaRVQ, MagnitudeDecoder)
-  parts = (codec.encoder, codec.quantizer, codec.decoder)
+  kinds = (MagnitudeEncoder, MagnitudeDecoder)
+  parts = (codec.encoder, codec.decoder)
   for part, kind in zip(parts, kinds, strict=True):
     if not isinstance(part, kind):
       raise ValueError(f"the codec must have {kind.__name__}, got {part.name or part}")
@@ -99,7 +135,7 @@ def _features(codec, params, audio_BxN):
     magnitude = features.compress(features.magnitudes(audio_BxN))
     return bands_BxTxD, magnitude.reshape(*bands_BxTxD.shape[:2], -1)
 
-  pieces = [both(audio_BxN[i : i + _ROWS]) for i in range(0, len(audio_BxN), _ROWS)]
+  pieces = [both(rows) for rows in _pieces(audio_BxN)]
   bands_BxTxD, target_BxTxD = map(jnp.concatenate, zip(*pieces, strict=True))
   return bands_BxTxD.reshape(-1, codec.encoder.output_dim), target_BxTxD
 
