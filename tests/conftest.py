@@ -5,10 +5,12 @@ import pathlib
 import shutil
 import tempfile
 
+import compile_flags
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
+_FLAGS = [os.environ.get("XLA_FLAGS", ""), compile_flags.FAST]
+_FLAGS += ["--xla_force_host_platform_device_count=8"]
+os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 # For the processes that tests start, too. LLVM's optimisations, half of the compiling,
 # are left out, as by `step.COMPILE_FAST`; 0 brings them back.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import compile_flags
 import pytest
 from test_configs import ROOT, load
 
@@ -40,7 +41,7 @@ def test_each_kind_of_part_runs_tiny(tmp_path, monkeypatch):
   parts = ",".join(name for name, _ in accelerator.PARTS if name not in _ALIKE)
   options = ["--tiny", "--minutes=30", f"--out={tmp_path}", f"--parts={parts}"]
   command = [sys.executable, "-c", _WITHOUT, *options]
-  env = {**os.environ, "XLA_FLAGS": ""}
+  env = {**os.environ, "XLA_FLAGS": compile_flags.FAST}
   done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   found = json.loads((tmp_path / "results.json").read_text())

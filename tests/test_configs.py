@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import compile_flags
 import jax
 import jax.numpy as jnp
 import pytest
@@ -122,7 +123,7 @@ def start(path, workdir, *more):
   return subprocess.Popen(
     command(path, workdir, *more),
     cwd=ROOT,
-    env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+    env={**os.environ, "XLA_FLAGS": compile_flags.FAST, "JAX_PLATFORMS": "cpu"},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

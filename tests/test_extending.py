@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import compile_flags
 import numpy as np
 import pytest
 from test_configs import ROOT, TINY, TINY_SLM, load
@@ -58,7 +59,7 @@ def workdir(tmp_path_factory):
       **os.environ,
       "JAX_PLATFORMS": "cpu",
       "PYTHONPATH": os.pathsep.join([str(OUTSIDE), os.environ.get("PYTHONPATH", "")]),
-      "XLA_FLAGS": "",
+      "XLA_FLAGS": compile_flags.FAST,
     },
     capture_output=True,
     text=True,

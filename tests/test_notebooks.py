@@ -2,6 +2,7 @@
 
 import pathlib
 
+import compile_flags
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -45,7 +46,8 @@ def _parameters(name, folder):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
   # As many as launch/main.py takes: the programs of its tests serve here, too.
-  monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+  devices = "--xla_force_host_platform_device_count=2"
+  monkeypatch.setenv("XLA_FLAGS", f"{compile_flags.FAST} {devices}")
   notebook = nbformat.read(path, as_version=4)
   for cell in notebook.cells:
     if "parameters" in cell.metadata.get("tags", ()):

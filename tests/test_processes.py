@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import compile_flags
 import jax
 import kill_and_resume
 import numpy as np
@@ -28,7 +29,7 @@ def environment():
   """Sets the processes' environment: CPU, with one device each unless they say more."""
   jax.devices()  # this process' own, which are not to know of it
   with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("XLA_FLAGS", "")
+    patch.setenv("XLA_FLAGS", compile_flags.FAST)
     patch.setenv("JAX_PLATFORMS", "cpu")
     patch.setenv("PYTHONPATH", str(ROOT))
     yield

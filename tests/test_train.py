@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 
+import compile_flags
 import grain.python as grain
 import jax
 import jax.numpy as jnp
@@ -160,7 +161,7 @@ def _environment():
   # One device: the program is the one that a laptop runs.
   return {
     **os.environ,
-    "XLA_FLAGS": "",
+    "XLA_FLAGS": compile_flags.FAST,
     "PYTHONPATH": str(PROGRAM.parents[1]),
   }
 
