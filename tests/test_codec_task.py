@@ -28,7 +28,7 @@ def task():
   )
   return CodecGanTask(
     codec,
-    DacDiscriminator(periods=(2,), n_ffts=(64,), period_width=1, band_width=2),
+    DacDiscriminator(periods=(2,), n_ffts=(), period_width=1, band_width=2),
     optax.adamw(1e-3, b1=0.8),
     optax.adamw(1e-3, b1=0.8),
     dict(mel=15.0, adversarial=1.0, feature=2.0, codebook=1.0, commitment=0.25),

@@ -13,19 +13,22 @@ import jax.numpy as jnp
 import pytest
 
 import jaxcodec
-from jaxcodec import shipped
+from jaxcodec import pipeline, shipped
 from jaxcodec.build.check import check, check_shapes
 from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.slm import make_slm_task
 from jaxcodec.build.text import make_vocabulary
-from jaxcodec.pipeline import STAGES
+from jaxcodec.pipeline import STAGES, shared_codec
 from jaxcodec.pipeline.experiment import plain
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(set((ROOT / "configs").glob("*.py")) - {ROOT / "configs" / "study.py"})
 DAC_MASKGIT = ROOT / "configs" / "dac_maskgit.py"
-# One codec with each language model; of the other codecs a step is traced.
-END_TO_END = [path for path in CONFIGS if path.stem.startswith("dac_")]
+# One codec with each language model runs end to end, the masked one in
+# test_interruption.py; of the other codecs a step is traced.
+DAC_VALLE, DAC_DELAY = (
+  ROOT / "configs" / f"dac_{name}.py" for name in ("valle", "delay")
+)
 OF_EACH_CODEC = [path for path in CONFIGS if path.stem.endswith("_valle")]
 TINY = {
   "mesh.data": 2,
@@ -160,30 +163,37 @@ def test_minutes_begin_with_the_codec_that_comes_along(monkeypatch):
     assert (train.init_from, train.steps) == expected
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", END_TO_END, ids=lambda p: p.stem)
-def test_each_language_model_runs_end_to_end(path, tmp_path):
-  from jaxcodec import pipeline
-
-  pytest.importorskip("hibari")
-  pipeline.run(tiny(path), tmp_path, command="pytest")
-  results = json.loads((tmp_path / "results.json").read_text())
+def check_experiment(workdir, config):
+  """Checks what a tiny experiment leaves."""
+  results = json.loads((workdir / "results.json").read_text())
   for name in ("reconstruction", "generation", "ground_truth"):
     for metric in results[name].values():
       assert metric["n"] + metric["n_failed"] == 2
       assert {"mean", "ci95", "n", "n_failed"} <= metric.keys()
   assert results["utterances"] and results["versions"]["jax"]
-  page = (tmp_path / "report.html").read_text()
+  page = (workdir / "report.html").read_text()
   assert "<audio" in page and "http://" not in page.replace("http://www.w3.org", "")
   for stage in STAGES:
-    assert (tmp_path / stage / "DONE.json").exists(), stage
+    assert (workdir / stage / "DONE.json").exists(), stage
   assert len(results["slm"]["ce_per_codebook"]) == 2
-  expected = make_codec(plain(tiny(path))).spec
-  assert jaxcodec.load(weights=tmp_path).spec == expected
+  assert jaxcodec.load(weights=workdir).spec == make_codec(plain(config)).spec
+
+
+@pytest.mark.slow
+def test_language_models_of_texts_run_end_to_end(tmp_path):
+  pytest.importorskip("hibari")
+  first, second = tmp_path / "valle", tmp_path / "delay"
+  pipeline.run(tiny(DAC_VALLE), first, command="pytest")
+  check_experiment(first, tiny(DAC_VALLE))
+  shared_codec.use_codec_of(first, second)
+  config = tiny(DAC_DELAY)
+  config.stages = "slm,generate,evaluate,report"
+  pipeline.run(config, second, command="pytest")
+  check_experiment(second, config)
 
 
 @pytest.mark.parametrize(
-  "path", sorted({*OF_EACH_CODEC} - {*END_TO_END}), ids=lambda p: p.stem
+  "path", sorted({*OF_EACH_CODEC} - {DAC_VALLE}), ids=lambda p: p.stem
 )
 def test_the_other_codecs_train(path):
   """Traces a step of the codec and one of the language model."""

@@ -2,7 +2,6 @@
 
 import pathlib
 
-import jax
 import pytest
 from data_helpers import write_tone
 
@@ -14,18 +13,7 @@ from jaxcodec.recipes import config_file
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "dac_maskgit.py:runlocal")
 
 
-@pytest.fixture
-def optimized():
-  """Compiles as users' processes do: without LLVM's passes the tiny codec gets NaN."""
-  name = "jax_disable_most_optimizations"
-  before = jax.config.read(name)
-  jax.config.update(name, False)
-  yield
-  jax.config.update(name, before)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("optimized")
 def test_a_machine_that_can_train(capsys):
   assert main.main(["doctor"]) == 0
   lines = capsys.readouterr().out.splitlines()

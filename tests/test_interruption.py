@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from test_configs import DAC_MASKGIT, start
+from test_configs import DAC_MASKGIT, check_experiment, start, tiny
 
 from jaxcodec import files
 from jaxcodec.pipeline import STAGES
@@ -40,3 +40,4 @@ def test_kill_in_every_stage(tmp_path):
   left = [p for p in tmp_path.rglob("*") if p.suffix in (".tmp", ".part", ".partial")]
   assert not left
   assert "report.html" in output
+  check_experiment(tmp_path, tiny(DAC_MASKGIT))

@@ -57,7 +57,8 @@ def _run(workdir, **changes):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("synthetic")
-  _run(workdir, **{"codec_train.profile_steps": (2, 2)})
+  # A trace of step 2 would begin while the step of the next phase compiles, and wait.
+  _run(workdir, **{"codec_train.profile_steps": (3, 3)})
   return workdir
 
 

@@ -11,6 +11,7 @@ from jaxcodec import presets
 from jaxcodec.build.codec import make_preset
 from jaxcodec.build.fields import ConfigError
 
+MAGNITUDES = ("magnitude_dacq", "magnitude_simvq", "magnitude_fsq")
 # Frame rate, codebooks and channels: systems as published, then the study's.
 SPECS = {
   "encodec_24khz": (75, 32, 1),
@@ -19,7 +20,7 @@ SPECS = {
   "dac_24khz": (75, 32, 1),
   "dac_44khz": (44_100 / 512, 9, 1),
   "vocos_encodec_24khz": (75, 16, 1),
-  "magnitude_16khz": (50, 8, 1),
+  **dict.fromkeys(("magnitude_16khz", *MAGNITUDES), (50, 8, 1)),
 }
 STUDY = [
   "baseline",
@@ -100,11 +101,13 @@ def test_rows_of_the_study_share_one_law_of_dropout_and_losses():
     STUDY, [0.5, "item", "sum"]
   )
   assert law("encodec_24khz") == [1.0, "batch", "mean"]
+  laws = [law(name) for name in ("magnitude_16khz", *MAGNITUDES[:2])]
+  assert laws == 3 * [[0.25, "item", "mean"]]
 
 
 def test_bitrates():
   rates = {"encodec_24khz": 24_000, "encodec_48khz": 24_000, "dac_16khz": 6_000}
-  rates["magnitude_16khz"] = 4_000
+  rates |= dict.fromkeys(("magnitude_16khz", *MAGNITUDES), 4_000)
   for name, rate in {**rates, **dict.fromkeys(STUDY, 4_000)}.items():
     assert make_preset(name).spec.bitrate == rate
 

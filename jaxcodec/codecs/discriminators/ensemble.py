@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcodec.codecs.discriminators.ms_stft import StftDiscriminator
 from jaxcodec.codecs.discriminators.multi_band import MultiBandDiscriminator
@@ -21,9 +22,17 @@ Maps = list[list[jax.Array]]
 
 
 def _peak_normalized(x_BxN):
-  """Removes the offset and scales the peak to 0.8."""
+  """Removes the offset and scales the peak to 0.8.
+
+  The gradient of `max` goes to the samples that equal it. If a compiler computes them
+  twice, rounded otherwise, there are none, and it is NaN; an index is always there.
+  """
   x_BxN = x_BxN - x_BxN.mean(-1, keepdims=True)
-  return 0.8 * x_BxN / (jnp.abs(x_BxN).max(-1, keepdims=True) + 1e-9)
+  size_BxN = jnp.abs(x_BxN)
+  place_BxN = lax.broadcasted_iota(jnp.int32, x_BxN.shape, 1)
+  is_peak_BxN = place_BxN == size_BxN.argmax(-1, keepdims=True)
+  peak_Bx1 = jnp.where(is_peak_BxN, size_BxN, 0).sum(-1, keepdims=True)
+  return 0.8 * x_BxN / (peak_Bx1 + 1e-9)
 
 
 def _float32(maps: Maps) -> Maps:
