@@ -6,8 +6,9 @@
 Integers are little-endian. The header is JSON in UTF-8. In version 1, the default, it
 can be read as it stands, and a code takes ceil(log2 codebook_size) bits, frame by
 frame, high bit first. In version 2 the header is deflated and the codes are coded
-under a model, see `coding.adaptive`. Version 3 is written as codes come, see
-`coding.growing`. docs/token_file.md has all to the bit. Reading executes nothing.
+under a model, see `coding.adaptive`. Versions 3 and 4 are these two written as codes
+come, see `coding.growing`. docs/token_file.md has all to the bit. Reading executes
+nothing.
 """
 
 import dataclasses
@@ -24,19 +25,21 @@ from jaxcodec import __version__, files
 from jaxcodec.coding import adaptive
 from jaxcodec.coding.growing import Reader
 from jaxcodec.coding.header import (
+  ADAPTIVE,
   CRC,
   GROWING,
+  GROWING_SMALL,
   MAGIC,
   PLAIN,
   PREFIX,
   SMALL,
   code_bits,
   problem,
+  unknown_coding,
 )
 from jaxcodec.coding.packed import pack, unpack
 
 SUFFIX = ".jxc"
-ADAPTIVE = "adaptive"  # the coding of version 2, in its header
 # What deflate may refer to: a header with what most of them have.
 DICTIONARY = (
   b'{"coding":"adaptive","fingerprint":"0123456789abcdef","frames":[],"gains":null,'
@@ -171,16 +174,20 @@ def _read_small(
 def _read_growing(
   path: str | os.PathLike, header: Mapping[str, Any], content: bytes
 ) -> list[np.ndarray]:
-  return [np.concatenate(Reader().feed(content))]
+  try:
+    return [np.concatenate(Reader().feed(content))]
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
 
 
-_READERS = {PLAIN: _read_plain, SMALL: _read_small, GROWING: _read_growing}
+_READERS = {PLAIN: _read_plain, SMALL: _read_small}
+_READERS |= dict.fromkeys((GROWING, GROWING_SMALL), _read_growing)
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
   """Reads the header, having checked the whole file. Raises as `read` does.
 
-  That of version 3 says, too, whether the file is `complete`.
+  That of a file that grows says, too, whether the file is `complete`.
   """
   return _split(path)[1]
 
@@ -196,9 +203,9 @@ def _split(path: str | os.PathLike) -> tuple[int, dict[str, Any], bytes]:
   if version not in _READERS:
     raise ValueError(
       f"{path}: is a token file of version {version}, or was altered; this package"
-      f" reads versions {PLAIN} to {GROWING}"
+      f" reads versions {PLAIN} to {GROWING_SMALL}"
     )
-  if version == GROWING:
+  if version in (GROWING, GROWING_SMALL):
     return version, _growing_header(path, data), data
   body, (checksum,) = data[: -CRC.size], CRC.unpack(data[-CRC.size :])
   if zlib.crc32(body) != checksum:
@@ -208,7 +215,7 @@ def _split(path: str | os.PathLike) -> tuple[int, dict[str, Any], bytes]:
 
 
 def _growing_header(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
-  reader = Reader()
+  reader = Reader(only_check=True)
   try:
     reader.feed(data)
     if not reader.num_frames:
@@ -222,8 +229,8 @@ def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, A
   try:
     header = json.loads(_inflated(stored) if version == SMALL else stored)
     wrong = problem(header)
-    if version == SMALL and header["coding"] != ADAPTIVE:
-      wrong = f"codes are {ADAPTIVE} in this version, got {header['coding']!r}"
+    if version == SMALL:
+      wrong = wrong or unknown_coding(header, [ADAPTIVE])
   except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
     wrong = repr(error)
   if wrong:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcodec import token_file
-from jaxcodec.coding import adaptive, bits, logistic
+from jaxcodec.coding import adaptive, bits, contexts, logistic
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "token_file.md"
 
@@ -90,6 +90,17 @@ def test_silence_costs_next_to_nothing():
   assert _bits_a_code([np.full((500, 8), 1023)], 10) < 0.35
 
 
+def test_blocks_cost_a_byte_each_and_come_back():
+  (codes_TxK,) = _random((300,), 2, 5)
+  whole = adaptive.Blocks(2, 5).encode(codes_TxK)
+  writer, reader = adaptive.Blocks(2, 5), adaptive.Blocks(2, 5)
+  cuts = np.split(codes_TxK, [1, 2, 7, 100, 250])
+  blocks = [writer.encode(part) for part in cuts]
+  for block, part in zip(blocks, cuts, strict=True):
+    np.testing.assert_array_equal(reader.decode(block, len(part)), part)
+  assert len(whole) <= sum(map(len, blocks)) <= len(whole) + 2 * len(cuts)
+
+
 @pytest.mark.parametrize("frames", [(20,), (40,), (10**9,)])
 def test_other_lengths_are_refused(frames):
   data = adaptive.encode(_random((30,), 2, 10), 10)
@@ -126,7 +137,7 @@ def test_the_page_has_the_package_s_numbers():
   assert f"    {token_file.DICTIONARY.decode()}\n" in text
   knots = re.search(r"    22 36 .*?\n\n", text, re.DOTALL)[0]
   assert tuple(map(int, knots.split())) == logistic._KNOTS
-  for number in (*adaptive._WEIGHTS, "0x9E3779B1", "0x85EBCA6B"):
+  for number in (*contexts.WEIGHTS, "0x9E3779B1", "0x85EBCA6B"):
     assert str(number) in text
 
 

@@ -115,8 +115,8 @@ def _rewritten(data, version=1, codes=None, **changes):
   "changes,message",
   [
     (
-      dict(version=4),
-      "of version 4, or was altered; this package reads versions 1 to 3",
+      dict(version=5),
+      "of version 5, or was altered; this package reads versions 1 to 4",
     ),
     (dict(version=2), "makes no sense: .*incorrect header check"),
     (dict(codes=b"\xff" * 33), "do not fill the frames"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
 
 # Options with the only values that they have in streams.
-_PLAIN = {"entropy": False, "channels": "average", "on_error": "raise"}
+_PLAIN = {"channels": "average", "on_error": "raise"}
 _BLOCK = 1 << 16  # bytes of tokens that are read at a time
 
 
@@ -63,7 +63,11 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "fingerprint": codec.fingerprint,
       "version": __version__,
     }
-    writer, state, count = Writer(out, header), stream.start(), _Count()
+    writer, state, count = (
+      Writer(out, header, entropy=arguments.entropy),
+      stream.start(),
+      _Count(),
+    )
     own = _resampled(count.counted(blocks), rate, codec.sample_rate)
     for block_Nx1, last in _cut(own, size):
       tokens, state = stream.encode(state, block_Nx1[None], last=last)

@@ -1,13 +1,14 @@
 """The beginning of a token file, and what its header must be."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 MAGIC = b"JXC\n"
-PLAIN, SMALL, GROWING = 1, 2, 3  # versions
+PLAIN, SMALL, GROWING, GROWING_SMALL = 1, 2, 3, 4  # versions
+ADAPTIVE = "adaptive"  # a coding of versions 2 and 4, in their header
 PREFIX, CRC = struct.Struct("<4sHI"), struct.Struct("<I")
 _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 
@@ -15,6 +16,13 @@ _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 def code_bits(header: Mapping[str, Any]) -> int:
   """Returns the bits of a code."""
   return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
+
+
+def unknown_coding(header: Mapping[str, Any], known: Collection[str]) -> str | None:
+  """Says that a header's coding is none of these; None if it is."""
+  if (coding := header["coding"]) in known:
+    return None
+  return f"codes are {' or '.join(known)} in this version, got {coding!r}"
 
 
 def problem(header: Mapping[str, Any]) -> str | None:

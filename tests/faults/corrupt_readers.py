@@ -202,11 +202,11 @@ def read_jxc(folder):
   return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
 
 
-def make_growing(folder):
+def make_growing(folder, entropy=False):
   rng = np.random.default_rng(0)
   header = dict(spec=_SPEC, num_codebooks=2, sample_rate=RATE, fingerprint="f" * 64)
   with open(folder / "a.jxc", "wb") as file:
-    writer = Writer(file, {**header, "version": "0.1.0"})
+    writer = Writer(file, {**header, "version": "0.1.0"}, entropy=entropy)
     for frames in (9, 5):
       writer.write(rng.integers(0, 1024, (frames, 2)))
     writer.end(4480)
