@@ -6,9 +6,9 @@
 Integers are little-endian. The header is JSON in UTF-8. In version 1, the default, it
 can be read as it stands, and a code takes ceil(log2 codebook_size) bits, frame by
 frame, high bit first. In version 2 the header is deflated and the codes are coded
-under a model, see `coding.adaptive`. Versions 3 and 4 are these two written as codes
-come, see `coding.growing`. docs/token_file.md has all to the bit. Reading executes
-nothing.
+under a model, see `coding.adaptive` and `coding.scored`. Versions 3 and 4 are 1 and 2
+written as codes come, see `coding.growing`. docs/token_file.md has all to the bit.
+Reading executes nothing.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import __version__, files
-from jaxcodec.coding import adaptive
+from jaxcodec.coding import adaptive, by_language_model
 from jaxcodec.coding.growing import Reader
 from jaxcodec.coding.header import (
   ADAPTIVE,
@@ -32,12 +32,15 @@ from jaxcodec.coding.header import (
   MAGIC,
   PLAIN,
   PREFIX,
+  SCORED,
   SMALL,
+  bad_model,
   code_bits,
   problem,
   unknown_coding,
 )
 from jaxcodec.coding.packed import pack, unpack
+from jaxcodec.coding.scored import Scores
 
 SUFFIX = ".jxc"
 # What deflate may refer to: a header with what most of them have.
@@ -78,17 +81,20 @@ class TokenFile:
 
 
 def write(
-  path: str | os.PathLike, content: TokenFile, *, entropy: bool = False
+  path: str | os.PathLike, content: TokenFile, *, entropy: bool | Scores = False
 ) -> None:
   """Writes the file whole or not at all.
 
   Args:
     path: usually ends in `.jxc`.
     content: to write.
-    entropy: write version 2, which is smaller and takes longer.
+    entropy: write version 2, which is smaller and takes longer; under a language
+      model's scores if they are given (`api.load_code_scores`), without which nobody
+      can read the file.
 
   Raises:
-    ValueError: codes that the spec does not allow, or no clips.
+    ValueError: codes that the spec does not allow, no clips, or the language model of
+      another codec.
   """
   codes = [np.asarray(codes_TxK) for codes_TxK in content.codes]
   header = {
@@ -102,7 +108,11 @@ def write(
     del header["num_channels"]  # as files had it before there were others
   if wrong := problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {wrong}")
-  version, text, packed = (_small if entropy else _plain)(header, codes)
+  scores = None if isinstance(entropy, bool) else entropy
+  if entropy is False:
+    version, text, packed = _plain(header, codes)
+  else:
+    version, text, packed = _small(header, codes, scores)
   body = PREFIX.pack(MAGIC, version, len(text)) + text + packed
   files.write_bytes(path, body + CRC.pack(zlib.crc32(body)))
 
@@ -117,28 +127,42 @@ def _plain(
 
 
 def _small(
-  header: dict[str, Any], codes: Sequence[np.ndarray]
+  header: dict[str, Any], codes: Sequence[np.ndarray], scores: Scores | None
 ) -> tuple[int, bytes, bytes]:
+  if scores is None:
+    fields: dict[str, Any] = {"coding": ADAPTIVE}
+    packed = adaptive.encode(codes, code_bits(header))
+  else:
+    fields = {"coding": SCORED, "language_model": by_language_model.about(scores)}
+    packed = by_language_model.encode(header, codes, scores)
   text = json.dumps(
-    {**header, "coding": ADAPTIVE},
-    sort_keys=True,
-    allow_nan=False,
-    separators=(",", ":"),
+    {**header, **fields}, sort_keys=True, allow_nan=False, separators=(",", ":")
   )
   deflate = zlib.compressobj(9, zdict=DICTIONARY)
-  stored = deflate.compress(text.encode()) + deflate.flush()
-  return SMALL, stored, adaptive.encode(codes, code_bits(header))
+  return SMALL, deflate.compress(text.encode()) + deflate.flush(), packed
 
 
-def read(path: str | os.PathLike) -> TokenFile:
+def read(
+  path: str | os.PathLike, *, language_model: str | os.PathLike | Scores | None = None
+) -> TokenFile:
   """Reads a file that `write` wrote; codes are int32.
+
+  Args:
+    path: of the file.
+    language_model: under which its codes were coded: its scores, or what
+      `api.load_code_scores` takes. None is that of the name in the file, if it comes
+      with the package.
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: naming the file, if truncated, altered, newer or of another format.
+    ValueError: naming the file, if truncated, altered, newer or of another format, or
+      coded under another language model.
   """
   version, header, packed = _split(path)
-  codes = _READERS[version](path, header, packed)
+  if version == SMALL and header["coding"] == SCORED:
+    codes = _read_scored(path, header, packed, language_model)
+  else:
+    codes = _READERS[version](path, header, packed)
   if max(codes_TxK.max() for codes_TxK in codes) >= header["spec"]["codebook_size"]:
     raise ValueError(f"{path}: holds codes beyond its codebooks' size")
   names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
@@ -171,11 +195,23 @@ def _read_small(
     ) from error
 
 
-def _read_growing(
-  path: str | os.PathLike, header: Mapping[str, Any], content: bytes
+def _read_scored(
+  path: str | os.PathLike,
+  header: Mapping[str, Any],
+  packed: bytes,
+  language_model: str | os.PathLike | Scores | None,
 ) -> list[np.ndarray]:
   try:
-    return [np.concatenate(Reader().feed(content))]
+    return by_language_model.decode(header, packed, language_model)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+def _read_growing(
+  path: str | os.PathLike, header: Mapping[str, Any], packed: bytes
+) -> list[np.ndarray]:
+  try:
+    return [np.concatenate(Reader().feed(packed))]
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
 
@@ -230,7 +266,9 @@ def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, A
     header = json.loads(_inflated(stored) if version == SMALL else stored)
     wrong = problem(header)
     if version == SMALL:
-      wrong = wrong or unknown_coding(header, [ADAPTIVE])
+      wrong = wrong or unknown_coding(header, [ADAPTIVE, SCORED])
+      if header["coding"] == SCORED:
+        wrong = wrong or bad_model(header)
   except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
     wrong = repr(error)
   if wrong:

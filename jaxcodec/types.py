@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec import token_file
+from jaxcodec.coding.scored import Scores
 
 Array = jax.Array | np.ndarray
 
@@ -149,7 +150,7 @@ class Tokens:
     at_T = np.arange(1, mask_BxT.shape[1] + 1)
     return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
 
-  def save(self, path: str | os.PathLike, *, entropy: bool = False) -> None:
+  def save(self, path: str | os.PathLike, *, entropy: bool | Scores = False) -> None:
     """Writes the valid frames to a token file; see `token_file.write`.
 
     Raises:
@@ -176,13 +177,20 @@ class Tokens:
     token_file.write(path, content, entropy=entropy)
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> "Tokens":
+  def load(
+    cls,
+    path: str | os.PathLike,
+    *,
+    language_model: str | os.PathLike | Scores | None = None,
+  ) -> "Tokens":
     """Reads a file of `save`; the tokens are numpy arrays.
+
+    A language model is needed if the file was coded under one that doesn't come along.
 
     Raises:
       FileNotFoundError, ValueError: naming the file; see `token_file.read`.
     """
-    content = token_file.read(path)
+    content = token_file.read(path, language_model=language_model)
     frames = np.array([len(codes_TxK) for codes_TxK in content.codes])
     mask_BxT = np.arange(frames.max()) < frames[:, None]
     codes_BxTxK = np.zeros((*mask_BxT.shape, content.codes[0].shape[1]), np.int32)

@@ -16,6 +16,7 @@ from jaxcodec.api import checks
 from jaxcodec.cli import file_tree
 from jaxcodec.cli.standard_streams import INPUT, NAME
 from jaxcodec.coding.growing import Reader, Writer
+from jaxcodec.coding.header import ADAPTIVE
 from jaxcodec.data.audio import decoding, pcm
 from jaxcodec.data.audio.files import (
   SUFFIXES,
@@ -41,6 +42,8 @@ def check(arguments: argparse.Namespace) -> None:
     if getattr(arguments, name, plain) != plain:
       option = name.replace("_", "-")
       raise ValueError(f"--stream takes no --{option} but {plain!r}")
+  if getattr(arguments, "entropy", None) not in (None, ADAPTIVE):
+    raise ValueError("--stream takes --entropy alone: a language model looks ahead")
   if getattr(arguments, "block", 1) <= 0:
     raise ValueError(f"--block must be positive seconds, got {arguments.block}")
 
@@ -64,7 +67,7 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "version": __version__,
     }
     writer, state, count = (
-      Writer(out, header, entropy=arguments.entropy),
+      Writer(out, header, entropy=arguments.entropy == ADAPTIVE),
       stream.start(),
       _Count(),
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 MAGIC = b"JXC\n"
 PLAIN, SMALL, GROWING, GROWING_SMALL = 1, 2, 3, 4  # versions
-ADAPTIVE = "adaptive"  # a coding of versions 2 and 4, in their header
+# Codings of version 2, in its header; the first is that of version 4, too.
+ADAPTIVE, SCORED = "adaptive", "scored"
 PREFIX, CRC = struct.Struct("<4sHI"), struct.Struct("<I")
 _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 
@@ -16,6 +17,18 @@ _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 def code_bits(header: Mapping[str, Any]) -> int:
   """Returns the bits of a code."""
   return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
+
+
+def bad_model(header: Mapping[str, Any]) -> str | None:
+  """Says what is wrong with what a header tells of its language model, if anything."""
+  about = header["language_model"]
+  strings = all(isinstance(value, str) for value in about.values())
+  if strings and {"fingerprint", "scheme"} <= set(about):
+    return None
+  return (
+    "language_model must be strings, with a fingerprint and a scheme, got"
+    f" {dict(about)!r}"
+  )
 
 
 def unknown_coding(header: Mapping[str, Any], known: Collection[str]) -> str | None:
