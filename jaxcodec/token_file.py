@@ -40,7 +40,7 @@ from jaxcodec.coding.header import (
   unknown_coding,
 )
 from jaxcodec.coding.packed import pack, unpack
-from jaxcodec.coding.scored import Scores
+from jaxcodec.coding.scored import Scores, ScoresOrName
 
 SUFFIX = ".jxc"
 # What deflate may refer to: a header with what most of them have.
@@ -142,9 +142,7 @@ def _small(
   return SMALL, deflate.compress(text.encode()) + deflate.flush(), packed
 
 
-def read(
-  path: str | os.PathLike, *, language_model: str | os.PathLike | Scores | None = None
-) -> TokenFile:
+def read(path: str | os.PathLike, *, language_model: ScoresOrName = None) -> TokenFile:
   """Reads a file that `write` wrote; codes are int32.
 
   Args:
@@ -199,7 +197,7 @@ def _read_scored(
   path: str | os.PathLike,
   header: Mapping[str, Any],
   packed: bytes,
-  language_model: str | os.PathLike | Scores | None,
+  language_model: ScoresOrName,
 ) -> list[np.ndarray]:
   try:
     return by_language_model.decode(header, packed, language_model)

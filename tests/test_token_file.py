@@ -163,7 +163,12 @@ def _rewritten_small(data, codes=None, more=b"", **changes):
     (dict(frames=[4, 1, 10**9]), "do not fill the frames"),
     (dict(spec={**SPEC, "codebook_size": 600}), "beyond its codebooks' size"),
     (dict(gaps=[[], [], [7]]), "gaps must be frames of the clip, 0 to 6"),
-    (dict(coding="other"), "codes are adaptive in this version, got 'other'"),
+    (dict(coding="other"), "codes are adaptive or scored in this version, got 'other'"),
+    (dict(coding="scored"), "makes no sense: KeyError..language_model"),
+    (
+      dict(coding="scored", language_model={"fingerprint": 3}),
+      "strings, with a fingerprint and a scheme, got",
+    ),
     (dict(more=b"?"), "header makes no sense: .*does not end where"),
   ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcodec.coding import scored
 from jaxcodec.coding.header import code_bits
-from jaxcodec.coding.scored import Scores
+from jaxcodec.coding.scored import Scores, ScoresOrName
 
 # Load scores; imported when they are called, as they lie in a layer above. The second
 # is of what comes with the package, and gives None for other names.
@@ -40,7 +40,7 @@ def encode(
 def decode(
   header: Mapping[str, Any],
   packed: bytes,
-  language_model: str | os.PathLike | Scores | None,
+  language_model: ScoresOrName,
 ) -> list[np.ndarray]:
   """Undoes `encode`: returns codes (T, K) of each clip, int32.
 
@@ -81,9 +81,7 @@ def check_codec(fingerprint: str, scores: Scores) -> None:
     )
 
 
-def _scores(
-  written: Mapping[str, str], given: str | os.PathLike | Scores | None
-) -> Scores:
+def _scores(written: Mapping[str, str], given: ScoresOrName) -> Scores:
   """Returns the scores that a file was coded under.
 
   Only what comes with the package is loaded because a file names it.

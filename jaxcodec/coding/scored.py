@@ -11,6 +11,7 @@ writer's are an error.
 `docs/token_file.md` defines it to the bit.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
@@ -67,6 +68,10 @@ class Scores(Protocol):
     """Scores each code of T frames behind others once; is sent the codes of each."""
 
 
+# Scores, or what `api.load_code_scores` takes; None is what a file names.
+ScoresOrName = str | os.PathLike | Scores | None
+
+
 def encode(clips: Sequence[np.ndarray], num_bits: int, scores: Scores) -> bytes:
   """Codes clips in as few bits as the models get by with; see `adaptive.encode`."""
   out = bytearray()
@@ -102,6 +107,9 @@ def decode(
     ValueError: other data than these clips', or a model whose numbers differ from the
       writer's by more than the grid forgives.
   """
+  stretches = sum(-(-length // scores.frames) for length in frames)
+  if stretches * (_CHECK_BITS + OFFSET_BITS) > 8 * (len(data) + 4):
+    raise ValueError("the codes end early")  # before memory is taken for them
   coder, finish = bits.reader(data)
   model = _model(num_codebooks, num_bits, num_codebooks * sum(frames))
   clips = []
