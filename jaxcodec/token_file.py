@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import __version__, files
-from jaxcodec.coding import adaptive, by_language_model
+from jaxcodec.coding import adaptive, by_language_model, deflated
 from jaxcodec.coding.growing import Reader
 from jaxcodec.coding.header import (
   ADAPTIVE,
@@ -43,14 +43,6 @@ from jaxcodec.coding.packed import pack, unpack
 from jaxcodec.coding.scored import Scores, ScoresOrName
 
 SUFFIX = ".jxc"
-# What deflate may refer to: a header with what most of them have.
-DICTIONARY = (
-  b'{"coding":"adaptive","fingerprint":"0123456789abcdef","frames":[],"gains":null,'
-  b'"gaps":[[]],"num_channels":2,"num_codebooks":8,"num_samples":[],"sample_rate":'
-  b'16000,"spec":{"codebook_size":1024,"hop":320,"num_codebooks":8,"sample_rate":'
-  b'16000},"version":"0.1.0"}'
-)
-_LONGEST_HEADER = 1 << 28  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +130,7 @@ def _small(
   text = json.dumps(
     {**header, **fields}, sort_keys=True, allow_nan=False, separators=(",", ":")
   )
-  deflate = zlib.compressobj(9, zdict=DICTIONARY)
-  return SMALL, deflate.compress(text.encode()) + deflate.flush(), packed
+  return SMALL, deflated.deflate(text.encode(), fields["coding"]), packed
 
 
 def read(path: str | os.PathLike, *, language_model: ScoresOrName = None) -> TokenFile:
@@ -261,7 +252,7 @@ def _growing_header(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
 
 def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, Any]:
   try:
-    header = json.loads(_inflated(stored) if version == SMALL else stored)
+    header = json.loads(deflated.inflate(stored) if version == SMALL else stored)
     wrong = problem(header)
     if version == SMALL:
       wrong = wrong or unknown_coding(header, [ADAPTIVE, SCORED])
@@ -272,14 +263,6 @@ def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, A
   if wrong:
     raise ValueError(f"{path}: its header makes no sense: {wrong}")
   return header
-
-
-def _inflated(stored: bytes) -> bytes:
-  inflate = zlib.decompressobj(zdict=DICTIONARY)
-  text = inflate.decompress(stored, _LONGEST_HEADER)
-  if not inflate.eof or inflate.unused_data:
-    raise ValueError("it does not end where the file says")
-  return text
 
 
 def _bad_codes(codes: Sequence[np.ndarray], header: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcodec import token_file
-from jaxcodec.coding import adaptive, bits, contexts, logistic
+from jaxcodec.coding import adaptive, bits, contexts, deflated, logistic
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "token_file.md"
 
@@ -134,7 +134,7 @@ def test_the_vectors_of_the_page(version, tmp_path):
 
 def test_the_page_has_the_package_s_numbers():
   text = PAGE.read_text()
-  assert f"    {token_file.DICTIONARY.decode()}\n" in text
+  assert f"    {deflated.DICTIONARY.decode()}\n" in text
   knots = re.search(r"    22 36 .*?\n\n", text, re.DOTALL)[0]
   assert tuple(map(int, knots.split())) == logistic._KNOTS
   for number in (*contexts.WEIGHTS, "0x9E3779B1", "0x85EBCA6B"):

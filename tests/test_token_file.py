@@ -8,6 +8,7 @@ import pytest
 
 import jaxcodec
 from jaxcodec import token_file
+from jaxcodec.coding import deflated
 from jaxcodec.token_file import TokenFile
 from jaxcodec.types import Origin, TokenSpec
 
@@ -146,9 +147,9 @@ def test_foreign_and_newer_files_are_named(tmp_path, changes, message):
 def _rewritten_small(data, codes=None, more=b"", **changes):
   """The same for version 2; `more` follows the deflated header."""
   length = struct.unpack_from("<4sHI", data)[2]
-  inflate = zlib.decompressobj(zdict=token_file.DICTIONARY)
+  inflate = zlib.decompressobj(zdict=deflated.DICTIONARY)
   header = {**json.loads(inflate.decompress(data[10 : 10 + length])), **changes}
-  deflate = zlib.compressobj(zdict=token_file.DICTIONARY)
+  deflate = zlib.compressobj(zdict=deflated.DICTIONARY)
   text = deflate.compress(json.dumps(header).encode()) + deflate.flush() + more
   body = struct.pack("<4sHI", b"JXC\n", 2, len(text)) + text
   body += data[10 + length : -4] if codes is None else codes
