@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import speech_helpers
 
+from jaxcodec.api.code_scores import shipped_code_scores
 from jaxcodec.build.slm import fresh_params
 from jaxcodec.cli.main import main
 from jaxcodec.coding import scored
@@ -132,42 +133,48 @@ _READ = """
 import sys, jax, numpy as np
 from jaxcodec.types import Tokens
 assert jax.device_count() == 3
-found = [Tokens.load(path, language_model=sys.argv[1]) for path in sys.argv[2:]]
+given = zip(sys.argv[1::2], sys.argv[2::2])
+found = [Tokens.load(path, language_model=run) for run, path in given]
 print([tokens.codes_BxTxK.tolist() for tokens in found])
 """
 
 
-@pytest.mark.parametrize("kind", ["valle", "maskgit"])
-def test_files_come_back_on_other_devices(kind, tmp_path, capsys):
+def test_files_come_back_on_other_devices(tmp_path, capsys):
   """Three devices and fully optimised programs, whose numbers differ by rounding."""
-  run, audio = speech_helpers.write_run(tmp_path / "run", kind), tmp_path / "audio"
-  for seed, seconds in enumerate((0.4, 3.1)):
-    speech_helpers.write_noise(audio / f"{seed}.wav", seconds, seed)
-  plain, small, one = (tmp_path / name for name in ("plain", "small", "one"))
-  encode = ["encode", str(audio), "--weights", str(run), "--out"]
-  assert main([*encode, str(plain)]) == 0
-  assert main([*encode, str(small), f"--entropy={run}"]) == 0
-  encode[1] = str(audio / "1.wav")
-  assert main([*encode, str(one), f"--entropy={run}"]) == 0
-  paths = [small / "0.jxc", small / "1.jxc"]
-  assert paths[1].read_bytes() == (one / "1.jxc").read_bytes()  # whatever is beside it
+  expected, given = [], []
+  audio = [
+    speech_helpers.write_noise(tmp_path / "audio" / f"{seed}.wav", seconds, seed)
+    for seed, seconds in enumerate((0.4, 2.6))
+  ]
+  for kind in ("valle", "maskgit"):
+    run = speech_helpers.write_run(tmp_path / kind, kind)
+    plain, small, one = (run / name for name in ("plain", "small", "one"))
+    encode = ["encode", *audio, "--weights", str(run), "--out"]
+    assert main([*encode, str(plain)]) == 0
+    assert main([*encode, str(small), f"--entropy={run}"]) == 0
+    del encode[2]
+    assert main([*encode, str(one), f"--entropy={run}"]) == 0
+    for name in ("0.jxc", "1.jxc"):
+      given += [str(run), str(small / name)]
+      expected.append(Tokens.load(plain / name).codes_BxTxK.tolist())
+    # Whatever is beside it.
+    assert (small / "0.jxc").read_bytes() == (one / "0.jxc").read_bytes()
   environment = {
     **os.environ,
     "XLA_FLAGS": "--xla_force_host_platform_device_count=3",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
   }
-  command = [sys.executable, "-c", _READ, str(run), *map(str, paths)]
+  command = [sys.executable, "-c", _READ, *given]
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
-  expected = [Tokens.load(plain / path.name).codes_BxTxK.tolist() for path in paths]
   assert done.stdout == f"{expected}\n"
-  decode = ["decode", str(small), "--weights", str(run), "--out", str(tmp_path / "a")]
+  decode = ["decode", str(one), "--weights", str(run), "--out", str(tmp_path / "a")]
   capsys.readouterr()
   assert main(decode) == 2
-  assert "the language model 'run': say where that is" in capsys.readouterr().err
+  assert "the language model 'maskgit': say where" in capsys.readouterr().err
   assert main([*decode, "--language-model", str(run)]) == 0
-  assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["0.wav", "1.wav"]
+  assert [path.name for path in (tmp_path / "a").iterdir()] == ["0.wav"]
 
 
 def test_a_model_of_another_codec_is_refused_before_any_work(tmp_path, capsys):
@@ -180,3 +187,11 @@ def test_a_model_of_another_codec_is_refused_before_any_work(tmp_path, capsys):
   assert main([*command, "--stream", f"--entropy={run}"]) == 2
   assert "--stream takes --entropy alone" in capsys.readouterr().err
   assert not list(out.glob("*.jxc"))
+
+
+def test_a_file_can_name_only_what_comes_along(tmp_path):
+  found = shipped_code_scores("speech_tts")
+  assert (found.scheme, found.about["name"]) == ("valle-1", "speech_tts")
+  run = speech_helpers.write_run(tmp_path / "run", "valle")
+  for name in (str(run), "user/repo", "demo_16khz", ""):
+    assert shipped_code_scores(name) is None
