@@ -101,10 +101,10 @@ def write(
   if wrong := problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {wrong}")
   scores = None if isinstance(entropy, bool) else entropy
-  if entropy is False:
-    version, text, packed = _plain(header, codes)
-  else:
+  if entropy:
     version, text, packed = _small(header, codes, scores)
+  else:
+    version, text, packed = _plain(header, codes)
   body = PREFIX.pack(MAGIC, version, len(text)) + text + packed
   files.write_bytes(path, body + CRC.pack(zlib.crc32(body)))
 

@@ -115,8 +115,8 @@ def _encode(arguments: argparse.Namespace) -> None:
     wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
     settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
     entropy = _entropy(arguments.entropy, codec)
-    known = entropy or None  # as in notes of earlier versions
-    settings["entropy"] = getattr(entropy, "fingerprint", known)
+    # Notes of earlier versions lack it, or have True.
+    settings["entropy"] = getattr(entropy, "fingerprint", entropy or None)
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.encode_files(
       codec,

@@ -66,11 +66,8 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "fingerprint": codec.fingerprint,
       "version": __version__,
     }
-    writer, state, count = (
-      Writer(out, header, entropy=arguments.entropy == ADAPTIVE),
-      stream.start(),
-      _Count(),
-    )
+    writer = Writer(out, header, entropy=arguments.entropy == ADAPTIVE)
+    state, count = stream.start(), _Count()
     own = _resampled(count.counted(blocks), rate, codec.sample_rate)
     for block_Nx1, last in _cut(own, size):
       tokens, state = stream.encode(state, block_Nx1[None], last=last)
