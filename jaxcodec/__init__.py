@@ -4,17 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from jaxcodec.api import load, load_slm
+  from jaxcodec.api import load, load_code_scores, load_slm
   from jaxcodec.types import Tokens, TokenSpec
 
 __version__ = "0.1.0"
-__all__ = ["Tokens", "TokenSpec", "load", "load_slm"]
+__all__ = ["Tokens", "TokenSpec", "load", "load_code_scores", "load_slm"]
 
 # Imported at first use, so that what needs no JAX (data, study) does not import it.
 _PUBLIC = {
   "Tokens": "jaxcodec.types",
   "TokenSpec": "jaxcodec.types",
   "load": "jaxcodec.api",
+  "load_code_scores": "jaxcodec.api",
   "load_slm": "jaxcodec.api",
 }
 

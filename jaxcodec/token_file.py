@@ -6,8 +6,9 @@
 Integers are little-endian. The header is JSON in UTF-8. In version 1, the default, it
 can be read as it stands, and a code takes ceil(log2 codebook_size) bits, frame by
 frame, high bit first. In version 2 the header is deflated and the codes are coded
-under a model, see `coding.adaptive`. Version 3 is written as codes come, see
-`coding.growing`. docs/token_file.md has all to the bit. Reading executes nothing.
+under a model, see `coding.adaptive` and `coding.scored`. Versions 3 and 4 are 1 and 2
+written as codes come, see `coding.growing`. docs/token_file.md has all to the bit.
+Reading executes nothing.
 """
 
 import dataclasses
@@ -21,30 +22,27 @@ from typing import Any
 import numpy as np
 
 from jaxcodec import __version__, files
-from jaxcodec.coding import adaptive
+from jaxcodec.coding import adaptive, by_language_model, deflated
 from jaxcodec.coding.growing import Reader
 from jaxcodec.coding.header import (
+  ADAPTIVE,
   CRC,
   GROWING,
+  GROWING_SMALL,
   MAGIC,
   PLAIN,
   PREFIX,
+  SCORED,
   SMALL,
+  bad_model,
   code_bits,
   problem,
+  unknown_coding,
 )
 from jaxcodec.coding.packed import pack, unpack
+from jaxcodec.coding.scored import Scores, ScoresOrName
 
 SUFFIX = ".jxc"
-ADAPTIVE = "adaptive"  # the coding of version 2, in its header
-# What deflate may refer to: a header with what most of them have.
-DICTIONARY = (
-  b'{"coding":"adaptive","fingerprint":"0123456789abcdef","frames":[],"gains":null,'
-  b'"gaps":[[]],"num_channels":2,"num_codebooks":8,"num_samples":[],"sample_rate":'
-  b'16000,"spec":{"codebook_size":1024,"hop":320,"num_codebooks":8,"sample_rate":'
-  b'16000},"version":"0.1.0"}'
-)
-_LONGEST_HEADER = 1 << 28  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,17 +73,20 @@ class TokenFile:
 
 
 def write(
-  path: str | os.PathLike, content: TokenFile, *, entropy: bool = False
+  path: str | os.PathLike, content: TokenFile, *, entropy: bool | Scores = False
 ) -> None:
   """Writes the file whole or not at all.
 
   Args:
     path: usually ends in `.jxc`.
     content: to write.
-    entropy: write version 2, which is smaller and takes longer.
+    entropy: write version 2, which is smaller and takes longer; under a language
+      model's scores if they are given (`api.load_code_scores`), without which nobody
+      can read the file.
 
   Raises:
-    ValueError: codes that the spec does not allow, or no clips.
+    ValueError: codes that the spec does not allow, no clips, or the language model of
+      another codec.
   """
   codes = [np.asarray(codes_TxK) for codes_TxK in content.codes]
   header = {
@@ -99,7 +100,11 @@ def write(
     del header["num_channels"]  # as files had it before there were others
   if wrong := problem(header) or _bad_codes(codes, header):
     raise ValueError(f"{path}: cannot be written: {wrong}")
-  version, text, packed = (_small if entropy else _plain)(header, codes)
+  scores = None if isinstance(entropy, bool) else entropy
+  if entropy:
+    version, text, packed = _small(header, codes, scores)
+  else:
+    version, text, packed = _plain(header, codes)
   body = PREFIX.pack(MAGIC, version, len(text)) + text + packed
   files.write_bytes(path, body + CRC.pack(zlib.crc32(body)))
 
@@ -114,28 +119,39 @@ def _plain(
 
 
 def _small(
-  header: dict[str, Any], codes: Sequence[np.ndarray]
+  header: dict[str, Any], codes: Sequence[np.ndarray], scores: Scores | None
 ) -> tuple[int, bytes, bytes]:
+  if scores is None:
+    fields: dict[str, Any] = {"coding": ADAPTIVE}
+    packed = adaptive.encode(codes, code_bits(header))
+  else:
+    fields = {"coding": SCORED, "language_model": by_language_model.about(scores)}
+    packed = by_language_model.encode(header, codes, scores)
   text = json.dumps(
-    {**header, "coding": ADAPTIVE},
-    sort_keys=True,
-    allow_nan=False,
-    separators=(",", ":"),
+    {**header, **fields}, sort_keys=True, allow_nan=False, separators=(",", ":")
   )
-  deflate = zlib.compressobj(9, zdict=DICTIONARY)
-  stored = deflate.compress(text.encode()) + deflate.flush()
-  return SMALL, stored, adaptive.encode(codes, code_bits(header))
+  return SMALL, deflated.deflate(text.encode(), fields["coding"]), packed
 
 
-def read(path: str | os.PathLike) -> TokenFile:
+def read(path: str | os.PathLike, *, language_model: ScoresOrName = None) -> TokenFile:
   """Reads a file that `write` wrote; codes are int32.
+
+  Args:
+    path: of the file.
+    language_model: under which its codes were coded: its scores, or what
+      `api.load_code_scores` takes. None is that of the name in the file, if it comes
+      with the package.
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: naming the file, if truncated, altered, newer or of another format.
+    ValueError: naming the file, if truncated, altered, newer or of another format, or
+      coded under another language model.
   """
   version, header, packed = _split(path)
-  codes = _READERS[version](path, header, packed)
+  if version == SMALL and header["coding"] == SCORED:
+    codes = _read_scored(path, header, packed, language_model)
+  else:
+    codes = _READERS[version](path, header, packed)
   if max(codes_TxK.max() for codes_TxK in codes) >= header["spec"]["codebook_size"]:
     raise ValueError(f"{path}: holds codes beyond its codebooks' size")
   names = {field.name for field in dataclasses.fields(TokenFile)} - {"codes"}
@@ -168,19 +184,35 @@ def _read_small(
     ) from error
 
 
-def _read_growing(
-  path: str | os.PathLike, header: Mapping[str, Any], content: bytes
+def _read_scored(
+  path: str | os.PathLike,
+  header: Mapping[str, Any],
+  packed: bytes,
+  language_model: ScoresOrName,
 ) -> list[np.ndarray]:
-  return [np.concatenate(Reader().feed(content))]
+  try:
+    return by_language_model.decode(header, packed, language_model)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
 
 
-_READERS = {PLAIN: _read_plain, SMALL: _read_small, GROWING: _read_growing}
+def _read_growing(
+  path: str | os.PathLike, header: Mapping[str, Any], packed: bytes
+) -> list[np.ndarray]:
+  try:
+    return [np.concatenate(Reader().feed(packed))]
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+_READERS = {PLAIN: _read_plain, SMALL: _read_small}
+_READERS |= dict.fromkeys((GROWING, GROWING_SMALL), _read_growing)
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
   """Reads the header, having checked the whole file. Raises as `read` does.
 
-  That of version 3 says, too, whether the file is `complete`.
+  That of a file that grows says, too, whether the file is `complete`.
   """
   return _split(path)[1]
 
@@ -196,9 +228,9 @@ def _split(path: str | os.PathLike) -> tuple[int, dict[str, Any], bytes]:
   if version not in _READERS:
     raise ValueError(
       f"{path}: is a token file of version {version}, or was altered; this package"
-      f" reads versions {PLAIN} to {GROWING}"
+      f" reads versions {PLAIN} to {GROWING_SMALL}"
     )
-  if version == GROWING:
+  if version in (GROWING, GROWING_SMALL):
     return version, _growing_header(path, data), data
   body, (checksum,) = data[: -CRC.size], CRC.unpack(data[-CRC.size :])
   if zlib.crc32(body) != checksum:
@@ -208,7 +240,7 @@ def _split(path: str | os.PathLike) -> tuple[int, dict[str, Any], bytes]:
 
 
 def _growing_header(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
-  reader = Reader()
+  reader = Reader(only_check=True)
   try:
     reader.feed(data)
     if not reader.num_frames:
@@ -220,23 +252,17 @@ def _growing_header(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
 
 def _header(path: str | os.PathLike, stored: bytes, version: int) -> dict[str, Any]:
   try:
-    header = json.loads(_inflated(stored) if version == SMALL else stored)
+    header = json.loads(deflated.inflate(stored) if version == SMALL else stored)
     wrong = problem(header)
-    if version == SMALL and header["coding"] != ADAPTIVE:
-      wrong = f"codes are {ADAPTIVE} in this version, got {header['coding']!r}"
+    if version == SMALL:
+      wrong = wrong or unknown_coding(header, [ADAPTIVE, SCORED])
+      if header["coding"] == SCORED:
+        wrong = wrong or bad_model(header)
   except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
     wrong = repr(error)
   if wrong:
     raise ValueError(f"{path}: its header makes no sense: {wrong}")
   return header
-
-
-def _inflated(stored: bytes) -> bytes:
-  inflate = zlib.decompressobj(zdict=DICTIONARY)
-  text = inflate.decompress(stored, _LONGEST_HEADER)
-  if not inflate.eof or inflate.unused_data:
-    raise ValueError("it does not end where the file says")
-  return text
 
 
 def _bad_codes(codes: Sequence[np.ndarray], header: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec import token_file
+from jaxcodec.coding.scored import Scores, ScoresOrName
 
 Array = jax.Array | np.ndarray
 
@@ -149,7 +150,7 @@ class Tokens:
     at_T = np.arange(1, mask_BxT.shape[1] + 1)
     return (mask_BxT * at_T[None]).max(-1, initial=0).tolist()
 
-  def save(self, path: str | os.PathLike, *, entropy: bool = False) -> None:
+  def save(self, path: str | os.PathLike, *, entropy: bool | Scores = False) -> None:
     """Writes the valid frames to a token file; see `token_file.write`.
 
     Raises:
@@ -160,13 +161,11 @@ class Tokens:
       raise ValueError(f"{path}: cannot be written: these tokens have no origin")
     mask_BxT = np.asarray(self.mask_BxT)
     codes_BxTxK = np.where(mask_BxT[..., None], np.asarray(self.codes_BxTxK), 0)
-    frames = self.num_frames()
+    rows = list(enumerate(self.num_frames()))
     content = token_file.TokenFile(
       spec=dataclasses.asdict(origin.spec),
-      codes=[codes_BxTxK[row, :T] for row, T in enumerate(frames)],
-      gaps=[
-        np.flatnonzero(~mask_BxT[row, :T]).tolist() for row, T in enumerate(frames)
-      ],
+      codes=[codes_BxTxK[row, :T] for row, T in rows],
+      gaps=[np.flatnonzero(~mask_BxT[row, :T]).tolist() for row, T in rows],
       num_samples=np.asarray(origin.num_samples_B).tolist(),
       sample_rate=origin.sample_rate,
       fingerprint=origin.fingerprint,
@@ -176,13 +175,15 @@ class Tokens:
     token_file.write(path, content, entropy=entropy)
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> "Tokens":
-    """Reads a file of `save`; the tokens are numpy arrays.
+  def load(
+    cls, path: str | os.PathLike, *, language_model: ScoresOrName = None
+  ) -> "Tokens":
+    """Reads a file of `save`, as `token_file.read` does; the tokens are numpy arrays.
 
     Raises:
-      FileNotFoundError, ValueError: naming the file; see `token_file.read`.
+      FileNotFoundError, ValueError: naming the file.
     """
-    content = token_file.read(path)
+    content = token_file.read(path, language_model=language_model)
     frames = np.array([len(codes_TxK) for codes_TxK in content.codes])
     mask_BxT = np.arange(frames.max()) < frames[:, None]
     codes_BxTxK = np.zeros((*mask_BxT.shape, content.codes[0].shape[1]), np.int32)

@@ -16,6 +16,7 @@ from api_helpers import RATE, K, V
 
 from jaxcodec import api, token_file
 from jaxcodec.cli.main import main
+from jaxcodec.coding import contexts
 from jaxcodec.coding.growing import Reader, Writer
 from jaxcodec.types import Tokens
 
@@ -64,9 +65,12 @@ def wav(audio, rate=RATE, subtype="PCM_16"):
   return content.getvalue()
 
 
-def test_a_pipe_gives_the_tokens_and_the_audio_of_the_whole(monkeypatch, tmp_path):
+@pytest.mark.parametrize("entropy", [[], ["--entropy"]])
+def test_a_pipe_gives_the_tokens_and_the_audio_of_the_whole(
+  monkeypatch, tmp_path, entropy
+):
   content, path = wav(noise(2001)), tmp_path / "a.jxc"
-  tokens = piped(monkeypatch, content, "encode", "-", "--block", "0.05")
+  tokens = piped(monkeypatch, content, "encode", "-", "--block", "0.05", *entropy)
   path.write_bytes(tokens)
   model, audio = api_helpers.toy_model(), soundfile.read(io.BytesIO(content))[0]
   whole, found = model.encode(audio), Tokens.load(path)
@@ -74,6 +78,7 @@ def test_a_pipe_gives_the_tokens_and_the_audio_of_the_whole(monkeypatch, tmp_pat
   assert found.origin == whole.origin or found.origin.num_samples_B == [2001]
   header = token_file.read_header(path)
   assert header["complete"] and header["num_samples"] == [2001]
+  assert header.get("coding") == (entropy and "adaptive" or None)
   heard = piped(monkeypatch, tokens, "decode", "-")
   samples = np.frombuffer(heard[44:], "<i2") / 32768
   expected = np.clip(model.decode(whole)[0, :, 0], -1, 32767 / 32768)
@@ -81,7 +86,7 @@ def test_a_pipe_gives_the_tokens_and_the_audio_of_the_whole(monkeypatch, tmp_pat
   assert soundfile.read(io.BytesIO(heard))[0].shape == (2001,)
   assert piped(monkeypatch, tokens, "decode", "-", "--raw") == heard[44:]
   raw = (audio * 32768).astype("<i2").tobytes()
-  again = piped(monkeypatch, raw, "encode", "-", "--raw", "--block", "0.05")
+  again = piped(monkeypatch, raw, "encode", "-", "--raw", "--block", "0.05", *entropy)
   assert again == tokens
 
 
@@ -110,10 +115,12 @@ def test_files_and_what_is_there_already(tmp_path, capsys):
   assert main([*encode, "--overwrite"]) == 0
 
 
-def test_a_file_is_read_up_to_its_last_whole_record(tmp_path):
+@pytest.mark.parametrize("entropy", [False, True])
+def test_a_file_is_read_up_to_its_last_whole_record(tmp_path, monkeypatch, entropy):
+  monkeypatch.setattr(contexts, "_MOST", 8)  # small tables, for time
   records = [np.random.default_rng(n).integers(0, V, (n, K)) for n in (3, 1, 7)]
   content = io.BytesIO()
-  writer = Writer(content, HEADER)
+  writer = Writer(content, HEADER, entropy=entropy)
   ends = []
   for codes_TxK in records:
     writer.write(codes_TxK)
@@ -152,9 +159,8 @@ def test_a_file_is_read_up_to_its_last_whole_record(tmp_path):
     (["encode", "-"], wav(noise(9), subtype="PCM_24"), "16 or 32 bits, got format 1"),
     (["encode", "-"], wav(noise(0)), "standard input: has no samples"),
     (["encode", "-", "-"], b"", "--stream takes one file, or - for standard input"),
-    (["encode", "-", "--entropy"], b"", "--stream takes no --entropy but False"),
     (["encode", "-", "--block", "-1"], b"", "--block must be positive seconds"),
-    (["decode", "-"], b"JXC\n\x01\0" + bytes(9), "is no token file of version 3"),
+    (["decode", "-"], b"JXC\n\x01\0" + bytes(9), "is no token file of version 3 or 4"),
     (["decode", "-"], b"JXC\n\x03\0" + bytes(2), "it holds no whole record"),
   ],
 )
@@ -165,13 +171,15 @@ def test_errors(monkeypatch, capsys, command, content, expected):
   assert expected in capsys.readouterr().err
 
 
-def test_a_killed_process_leaves_its_blocks(tmp_path):
+@pytest.mark.parametrize("entropy", [[], ["--entropy"]])
+def test_a_killed_process_leaves_its_blocks(tmp_path, entropy):
+  command = ["encode", "-", "--stream", "--out", str(tmp_path), *entropy]
   program = (
     "import sys, api_helpers\n"
     "from jaxcodec import api\n"
     "from jaxcodec.cli.main import main\n"
     "api.load = lambda preset, weights: api_helpers.toy_model()\n"
-    f"sys.exit(main(['encode', '-', '--stream', '--out', {str(tmp_path)!r}]))\n"
+    f"sys.exit(main({command!r}))\n"
   )
   here = str(pathlib.Path(__file__).parent)
   paths = os.pathsep.join([here, *filter(None, sys.path)])

@@ -6,9 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from toy_scores import ToyScores
 
 from jaxcodec import token_file
-from jaxcodec.coding import adaptive, bits, logistic
+from jaxcodec.coding import adaptive, bits, contexts, deflated, logistic, scored
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "token_file.md"
 
@@ -90,6 +91,17 @@ def test_silence_costs_next_to_nothing():
   assert _bits_a_code([np.full((500, 8), 1023)], 10) < 0.35
 
 
+def test_blocks_cost_a_byte_each_and_come_back():
+  (codes_TxK,) = _random((300,), 2, 5)
+  whole = adaptive.Blocks(2, 5).encode(codes_TxK)
+  writer, reader = adaptive.Blocks(2, 5), adaptive.Blocks(2, 5)
+  cuts = np.split(codes_TxK, [1, 2, 7, 100, 250])
+  blocks = [writer.encode(part) for part in cuts]
+  for block, part in zip(blocks, cuts, strict=True):
+    np.testing.assert_array_equal(reader.decode(block, len(part)), part)
+  assert len(whole) <= sum(map(len, blocks)) <= len(whole) + 2 * len(cuts)
+
+
 @pytest.mark.parametrize("frames", [(20,), (40,), (10**9,)])
 def test_other_lengths_are_refused(frames):
   data = adaptive.encode(_random((30,), 2, 10), 10)
@@ -103,30 +115,52 @@ def _block(title):
   return re.match(r"\n((?:    .*\n)+)", after)[1].split()
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_vectors_of_the_page(version, tmp_path):
-  content = bytes.fromhex("".join(_block(f"Version {version}:")))
+FIRST, SECOND = [[1, 513], [1, 513], [1, 513], [7, 1023]], [[1, 513], [0, 2]]
+
+
+@pytest.mark.parametrize(
+  "title,version,entropy",
+  [("1", 1, False), ("2", 2, True), ("2, scored", 2, ToyScores())],
+)
+def test_the_vectors_of_the_page(title, version, entropy, tmp_path):
+  content = bytes.fromhex("".join(_block(f"Version {title}:")))
   assert content[4] == version
   path = tmp_path / "a.jxc"
   path.write_bytes(content)
-  found = token_file.read(path)
-  codes = [[1, 513], [1, 513], [1, 513], [7, 1023]], [[1, 513], [0, 2]]
-  assert [codes_TxK.tolist() for codes_TxK in found.codes] == list(codes)
+  scores = None if isinstance(entropy, bool) else entropy
+  found = token_file.read(path, language_model=scores)
+  assert [codes_TxK.tolist() for codes_TxK in found.codes] == [FIRST, SECOND]
   assert found.gaps == [[], [1]] and found.num_samples == [1280, 600]
+  _check_origin(found)
+  token_file.write(tmp_path / "b.jxc", found, entropy=entropy)
+  back = token_file.read(tmp_path / "b.jxc", language_model=scores)
+  assert back.codes[1].tolist() == SECOND
+
+
+def test_the_vector_of_a_file_that_grows(tmp_path):
+  path = tmp_path / "a.jxc"
+  path.write_bytes(bytes.fromhex("".join(_block("Version 4:"))))
+  found = token_file.read(path)
+  assert [codes_TxK.tolist() for codes_TxK in found.codes] == [FIRST]
+  assert found.gaps == [[]] and found.num_samples == [1280]
+  assert token_file.read_header(path)["complete"]
+  _check_origin(found)
+
+
+def _check_origin(found):
   assert found.spec == dict(
     num_codebooks=3, codebook_size=1024, hop=320, sample_rate=16_000
   )
   assert (found.sample_rate, found.fingerprint) == (16_000, 32 * "ab")
-  token_file.write(tmp_path / "b.jxc", found, entropy=version == 2)
-  assert token_file.read(tmp_path / "b.jxc").codes[1].tolist() == codes[1]
 
 
 def test_the_page_has_the_package_s_numbers():
   text = PAGE.read_text()
-  assert f"    {token_file.DICTIONARY.decode()}\n" in text
+  for dictionary in (deflated.DICTIONARY, deflated.SCORED_DICTIONARY):
+    assert f"    {dictionary.decode()}\n" in text
   knots = re.search(r"    22 36 .*?\n\n", text, re.DOTALL)[0]
   assert tuple(map(int, knots.split())) == logistic._KNOTS
-  for number in (*adaptive._WEIGHTS, "0x9E3779B1", "0x85EBCA6B"):
+  for number in (*contexts.WEIGHTS, *scored.FIRST_WEIGHTS, "0x9E3779B1", "0x85EBCA6B"):
     assert str(number) in text
 
 

@@ -9,7 +9,7 @@ import corrupt_variants
 import pytest
 
 FIND_ALL = ("flac", "ogg", "token file", "params")
-SAMPLE = corrupt_variants.variants(700)[::11]
+SAMPLE = corrupt_variants.variants(700)[::10]
 
 
 @pytest.fixture(scope="module")

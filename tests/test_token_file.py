@@ -8,6 +8,7 @@ import pytest
 
 import jaxcodec
 from jaxcodec import token_file
+from jaxcodec.coding import deflated
 from jaxcodec.token_file import TokenFile
 from jaxcodec.types import Origin, TokenSpec
 
@@ -115,8 +116,8 @@ def _rewritten(data, version=1, codes=None, **changes):
   "changes,message",
   [
     (
-      dict(version=4),
-      "of version 4, or was altered; this package reads versions 1 to 3",
+      dict(version=5),
+      "of version 5, or was altered; this package reads versions 1 to 4",
     ),
     (dict(version=2), "makes no sense: .*incorrect header check"),
     (dict(codes=b"\xff" * 33), "do not fill the frames"),
@@ -146,9 +147,9 @@ def test_foreign_and_newer_files_are_named(tmp_path, changes, message):
 def _rewritten_small(data, codes=None, more=b"", **changes):
   """The same for version 2; `more` follows the deflated header."""
   length = struct.unpack_from("<4sHI", data)[2]
-  inflate = zlib.decompressobj(zdict=token_file.DICTIONARY)
+  inflate = zlib.decompressobj(zdict=deflated.DICTIONARY)
   header = {**json.loads(inflate.decompress(data[10 : 10 + length])), **changes}
-  deflate = zlib.compressobj(zdict=token_file.DICTIONARY)
+  deflate = zlib.compressobj(zdict=deflated.DICTIONARY)
   text = deflate.compress(json.dumps(header).encode()) + deflate.flush() + more
   body = struct.pack("<4sHI", b"JXC\n", 2, len(text)) + text
   body += data[10 + length : -4] if codes is None else codes
@@ -163,7 +164,12 @@ def _rewritten_small(data, codes=None, more=b"", **changes):
     (dict(frames=[4, 1, 10**9]), "do not fill the frames"),
     (dict(spec={**SPEC, "codebook_size": 600}), "beyond its codebooks' size"),
     (dict(gaps=[[], [], [7]]), "gaps must be frames of the clip, 0 to 6"),
-    (dict(coding="other"), "codes are adaptive in this version, got 'other'"),
+    (dict(coding="other"), "codes are adaptive or scored in this version, got 'other'"),
+    (dict(coding="scored"), "makes no sense: KeyError..language_model"),
+    (
+      dict(coding="scored", language_model={"fingerprint": 3}),
+      "strings, with a fingerprint and a scheme, got",
+    ),
     (dict(more=b"?"), "header makes no sense: .*does not end where"),
   ],
 )

@@ -1,5 +1,6 @@
 """Codecs and speech language models for use, on arrays and on folders of files."""
 
+from jaxcodec.api.code_scores import load_code_scores
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.loading import DEMO, DEMO_WEIGHTS, load
 from jaxcodec.api.slm_loading import load_slm
@@ -17,5 +18,6 @@ __all__ = [
   "VocoderModel",
   "VoiceConverter",
   "load",
+  "load_code_scores",
   "load_slm",
 ]

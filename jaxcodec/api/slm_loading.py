@@ -56,13 +56,17 @@ class Run:
   def uses_hubert(self) -> bool:
     return self.config["semantic"].get("name") == "hubert"
 
+  def params(self, model: SpeechLanguageModel) -> Any:
+    """Loads the language model's parameters."""
+    like = {"params": param_shapes(model)}
+    return load_params(self.folder / _SLM, like=like)["params"]
+
   def parts(self, model: SpeechLanguageModel) -> tuple[Any, ...]:
     """Loads what every `SpeechModel` is made of, in the order of its arguments."""
-    variables = load_params(self.folder / _SLM, like={"params": param_shapes(model)})
-    shapes = variable_shapes(self.codec)
+    params, shapes = self.params(model), variable_shapes(self.codec)
     codec = CodecModel(self.codec, load_params(self.codec_file, like=shapes))
     sampler, rows = make_sampler(self.config), self.config["generate"]["batch_size"]
-    return codec, model, variables["params"], sampler, rows
+    return codec, model, params, sampler, rows
 
   def refuse_semantic_weights(self) -> None:
     """Raises ValueError if there are weights, which this model has no use for."""
@@ -88,6 +92,15 @@ def load_slm(
     ValueError: something in it is damaged or does not belong to the rest, or a text
       front end, HuBERT's weights or code from outside is not there.
   """
+  run = find_run(weights, semantic_weights)
+  module, _, name = language_model(run.config).condition.loader.partition(":")
+  return getattr(importlib.import_module(module), name)(run)
+
+
+def find_run(
+  weights: files.PathLike, semantic_weights: files.PathLike | None = None
+) -> Run:
+  """Returns the run, checked; raises as `load_slm` does."""
   folder = hub.find(weights, "slm")
   for name in (_CONFIG, _SLM, _SPEC):
     _check_there(folder, name)
@@ -95,9 +108,7 @@ def load_slm(
   _check_imports(folder, config)
   codec_file = _codec_file(folder)
   codec = _checked_codec(folder, config, codec_file)
-  module, _, name = language_model(config).condition.loader.partition(":")
-  load = getattr(importlib.import_module(module), name)
-  return load(Run(folder, config, codec, codec_file, semantic_weights))
+  return Run(folder, config, codec, codec_file, semantic_weights)
 
 
 def load_text_to_speech(run: Run) -> TextToSpeech:

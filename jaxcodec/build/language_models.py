@@ -7,6 +7,12 @@ from typing import Any
 from jaxcodec.build.conditions import Condition, SemanticTokens, Texts
 from jaxcodec.build.fields import Config, ConfigError
 from jaxcodec.build.slm_batches import Batches, TokenWindows, Utterances
+from jaxcodec.inference.code_scores import (
+  CodeScores,
+  DelayScores,
+  MaskGitScores,
+  ValleScores,
+)
 from jaxcodec.registry import Registry
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.decode import IterativeSampler
@@ -29,6 +35,7 @@ class LanguageModel:
     batches: what it trains on; its attributes are fields of `config.slm_train`.
     progress: metrics that the progress bar shows beside the losses.
     task: called with the model and the settings of `config.slm_train`; see `SlmTask`.
+    scores: what the model says of codes that are being coded, if it can.
   """
 
   model: Callable[..., SpeechLanguageModel]
@@ -37,6 +44,7 @@ class LanguageModel:
   batches: type[Batches]
   progress: tuple[str, ...] = ()
   task: Callable[..., Any] = SlmTask
+  scores: type[CodeScores] | None = None
 
 
 LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
@@ -48,6 +56,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       condition=SemanticTokens(),
       batches=TokenWindows,
       progress=("accuracy", "eval/ce_c0_wrong_semantic"),
+      scores=MaskGitScores,
     ),
     "delay": LanguageModel(
       model=Delay,
@@ -55,6 +64,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       condition=Texts(),
       batches=Utterances,
       progress=("loss_c0", "eval/ce_c0_wrong_text"),
+      scores=DelayScores,
     ),
     "valle": LanguageModel(
       model=Valle,
@@ -62,6 +72,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
       condition=Texts(),
       batches=Utterances,
       progress=("ar_loss", "nar_loss", "eval/ce_c0_wrong_text"),
+      scores=ValleScores,
     ),
   },
   ConfigError,

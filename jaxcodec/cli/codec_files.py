@@ -13,6 +13,7 @@ from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.cli import file_tree, unfinished
 from jaxcodec.cli.file_tree import FilePair
 from jaxcodec.cli.scanning import Failures, Skipped, scan_all
+from jaxcodec.coding.scored import Scores
 from jaxcodec.data.audio.files import (
   AudioInfo,
   read_channels,
@@ -58,7 +59,7 @@ def encode_files(
   *,
   num_codebooks: int | None = None,
   channels: str = checks.AVERAGE,
-  entropy: bool = False,
+  entropy: bool | Scores = False,
   on_error: str = "raise",
   note: Note | None = None,
 ) -> Skipped:
@@ -125,6 +126,7 @@ def decode_files(
   pairs: Sequence[FilePair],
   *,
   any_weights: bool = False,
+  language_model: str | None = None,
   overwrite: bool = False,
   resume: bool = False,
   on_error: str = "raise",
@@ -138,6 +140,7 @@ def decode_files(
     codec: decodes; the files have its rate.
     pairs: token files and where their audio goes.
     any_weights: see `CodecModel.decode`.
+    language_model: see `Tokens.load`.
     overwrite: whether wav files that are there may be replaced.
     resume: whether they stay as they are.
     on_error: `raise` at the first bad file or `skip` it.
@@ -147,7 +150,7 @@ def decode_files(
   """
 
   def scan(path: pathlib.Path) -> tuple[list[Coded], list[int], int]:
-    tokens = Tokens.load(path)
+    tokens = Tokens.load(path, language_model=language_model)
     channels = 1 if tokens.origin is None else tokens.origin.num_channels
     return *codec.check_tokens(tokens, any_weights), channels
 
@@ -229,7 +232,7 @@ def _as_checked(found: Any, expected: Any, path: pathlib.Path) -> Any:
 
 
 def _save(
-  codec: CodecModel, file: _Recording, coded: Sequence[Coded], entropy: bool
+  codec: CodecModel, file: _Recording, coded: Sequence[Coded], entropy: bool | Scores
 ) -> None:
   info = file.info
   tokens = codec.make_tokens(

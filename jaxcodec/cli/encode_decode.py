@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from jaxcodec import files, token_file
 from jaxcodec.cli import left_out, unfinished
+from jaxcodec.coding.header import ADAPTIVE
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
   from jaxcodec.cli.file_tree import FilePair
+  from jaxcodec.coding.scored import Scores
 
 SKIPPED = "skipped.json"
+# Options that may be given without a value, which must not take what follows for one.
+BARE = {"--entropy": f"--entropy={ADAPTIVE}"}
 
 
 def add_commands(commands: Any) -> None:
@@ -31,8 +35,9 @@ def add_commands(commands: Any) -> None:
   )
   encode.add_argument(
     "--entropy",
-    action="store_true",
-    help="smaller token files, coded under a model that learns as it goes",
+    metavar="MODEL",
+    help="smaller token files, coded under a model that learns as it goes; with =MODEL,"
+    " a work directory or what comes with the package, under that language model, too",
   )
   encode.add_argument(
     "--block",
@@ -48,6 +53,11 @@ def add_commands(commands: Any) -> None:
     "--any-weights",
     action="store_true",
     help="also decode tokens that were made with other weights",
+  )
+  decode.add_argument(
+    "--language-model",
+    metavar="MODEL",
+    help="that of encode --entropy=MODEL, if it doesn't come with the package",
   )
   decode.set_defaults(run=_decode)
 
@@ -104,13 +114,15 @@ def _encode(arguments: argparse.Namespace) -> None:
     codec = _codec(arguments)
     wanted = {name: getattr(arguments, name) for name in ("num_codebooks", "channels")}
     settings = {"command": "encode", "weights": codec.fingerprint, **wanted}
-    settings["entropy"] = arguments.entropy or None  # which older notes lack
+    entropy = _entropy(arguments.entropy, codec)
+    # Notes of earlier versions lack it, or have True.
+    settings["entropy"] = getattr(entropy, "fingerprint", entropy or None)
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.encode_files(
       codec,
       missing,
       **wanted,
-      entropy=arguments.entropy,
+      entropy=entropy,
       on_error=arguments.on_error,
       note=unfinished.noted(given[1], settings),
     )
@@ -133,6 +145,7 @@ def _decode(arguments: argparse.Namespace) -> None:
       codec,
       missing,
       any_weights=arguments.any_weights,
+      language_model=arguments.language_model,
       overwrite=arguments.overwrite,
       resume=resumed,
       on_error=arguments.on_error,
@@ -163,6 +176,18 @@ def _codec(arguments: argparse.Namespace) -> "CodecModel":
     name = arguments.preset or arguments.weights
     raise ValueError(f"{name} is a vocoder: it makes no tokens")
   return model
+
+
+def _entropy(wanted: str | None, codec: "CodecModel") -> "bool | Scores":
+  """Returns how codes are coded, as `Tokens.save` takes it."""
+  if wanted in (None, ADAPTIVE):
+    return wanted == ADAPTIVE
+  from jaxcodec.api import load_code_scores
+  from jaxcodec.coding import by_language_model
+
+  scores = load_code_scores(wanted)
+  by_language_model.check_codec(codec.fingerprint, scores)
+  return scores
 
 
 def _report(

@@ -19,7 +19,8 @@ from jaxcodec.cli import push as push_command
 
 def main(argv: Sequence[str]) -> int:
   """Runs a command; returns the exit code."""
-  arguments = _parser().parse_args(argv)
+  bare = encode_decode.BARE
+  arguments = _parser().parse_args([bare.get(given, given) for given in argv])
   arguments.command = shlex.join(["jaxcodec", *argv])
   resumes = "inputs" in arguments and not getattr(arguments, "stream", False)
   again = "; the same command goes on" if resumes else ""

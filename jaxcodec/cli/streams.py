@@ -16,6 +16,7 @@ from jaxcodec.api import checks
 from jaxcodec.cli import file_tree
 from jaxcodec.cli.standard_streams import INPUT, NAME
 from jaxcodec.coding.growing import Reader, Writer
+from jaxcodec.coding.header import ADAPTIVE
 from jaxcodec.data.audio import decoding, pcm
 from jaxcodec.data.audio.files import (
   SUFFIXES,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
 
 # Options with the only values that they have in streams.
-_PLAIN = {"entropy": False, "channels": "average", "on_error": "raise"}
+_PLAIN = {"channels": "average", "on_error": "raise"}
 _BLOCK = 1 << 16  # bytes of tokens that are read at a time
 
 
@@ -41,6 +42,8 @@ def check(arguments: argparse.Namespace) -> None:
     if getattr(arguments, name, plain) != plain:
       option = name.replace("_", "-")
       raise ValueError(f"--stream takes no --{option} but {plain!r}")
+  if getattr(arguments, "entropy", None) not in (None, ADAPTIVE):
+    raise ValueError("--stream takes --entropy alone: a language model looks ahead")
   if getattr(arguments, "block", 1) <= 0:
     raise ValueError(f"--block must be positive seconds, got {arguments.block}")
 
@@ -63,7 +66,8 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "fingerprint": codec.fingerprint,
       "version": __version__,
     }
-    writer, state, count = Writer(out, header), stream.start(), _Count()
+    writer = Writer(out, header, entropy=arguments.entropy == ADAPTIVE)
+    state, count = stream.start(), _Count()
     own = _resampled(count.counted(blocks), rate, codec.sample_rate)
     for block_Nx1, last in _cut(own, size):
       tokens, state = stream.encode(state, block_Nx1[None], last=last)

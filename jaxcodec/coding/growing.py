@@ -12,10 +12,23 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxcodec.coding.header import CRC, GROWING, MAGIC, PREFIX, code_bits, problem
-from jaxcodec.coding.packed import pack, unpack
+from jaxcodec.coding.adaptive import Blocks
+from jaxcodec.coding.header import (
+  ADAPTIVE,
+  CRC,
+  GROWING,
+  GROWING_SMALL,
+  MAGIC,
+  PREFIX,
+  code_bits,
+  problem,
+  unknown_coding,
+)
+from jaxcodec.coding.packed import Packed
 
-_FRAMES, _END = struct.Struct("<I"), struct.Struct("<Q")
+_END = struct.Struct("<Q")
+# How a record begins: its frames and, where they don't tell it, its size.
+_HEADS = {GROWING: struct.Struct("<I"), GROWING_SMALL: struct.Struct("<II")}
 _LONGEST_HEADER = 1 << 20  # bytes
 
 
@@ -26,30 +39,37 @@ class Writer:
     file: gets the bytes, and is flushed after each record.
     header: `spec`, `num_codebooks`, `sample_rate`, `fingerprint` and `version`, as in
       files of version 1.
+    entropy: write version 4, which is smaller and takes longer.
 
   Raises:
     ValueError: a header that cannot be.
   """
 
-  def __init__(self, file: BinaryIO, header: Mapping[str, Any]):
+  def __init__(
+    self, file: BinaryIO, header: Mapping[str, Any], *, entropy: bool = False
+  ):
     if wrong := problem(_completed(header, 1, 1)):
       raise ValueError(f"cannot be written: {wrong}")
-    self._file, self._sum, self._bits = file, 0, code_bits(header)
-    text = json.dumps(dict(header), sort_keys=True, allow_nan=False).encode()
-    self._write(PREFIX.pack(MAGIC, GROWING, len(text)) + text)
+    version = GROWING_SMALL if entropy else GROWING
+    fields = {**header, "coding": ADAPTIVE} if entropy else dict(header)
+    self._file, self._sum, self._head = file, 0, _HEADS[version]
+    self._blocks = _blocks(version, header)
+    text = json.dumps(fields, sort_keys=True, allow_nan=False).encode()
+    self._write(PREFIX.pack(MAGIC, version, len(text)) + text)
 
   def write(self, codes_TxK: np.ndarray) -> None:
     """Writes the codes of at least one frame as a record."""
-    self._write(_FRAMES.pack(len(codes_TxK)))
-    self._write_sum()
-    self._write(pack(codes_TxK.ravel(), self._bits))
-    self._write_sum()
+    self._record(len(codes_TxK), self._blocks.encode(codes_TxK))
 
   def end(self, num_samples: int) -> None:
     """Says how many samples the clip had: the file is complete."""
-    self._write(_FRAMES.pack(0))
+    self._record(0, _END.pack(num_samples))
+
+  def _record(self, frames, content):
+    sized = self._head is _HEADS[GROWING_SMALL]
+    self._write(self._head.pack(frames, *([len(content)] if sized else [])))
     self._write_sum()
-    self._write(_END.pack(num_samples))
+    self._write(content)
     self._write_sum()
 
   def _write_sum(self):
@@ -64,17 +84,21 @@ class Writer:
 class Reader:
   """Reads such a file from bytes as they come.
 
+  Args:
+    only_check: read no codes, which takes long where they are coded under a model.
+
   Attributes:
-    header: as `Writer` got it; None until it has come.
+    header: as `Writer` got it, and its `coding`; None until it has come.
     num_samples: of the whole clip; None until the file's end has come.
     num_frames: that have come.
   """
 
-  def __init__(self) -> None:
+  def __init__(self, *, only_check: bool = False) -> None:
     self.header: dict[str, Any] | None = None
     self.num_samples: int | None = None
     self.num_frames = 0
     self._rest, self._at, self._sum = b"", 0, 0
+    self._only_check = only_check
 
   def feed(self, content: bytes) -> list[np.ndarray]:
     """Takes what comes next; returns the codes (T, K) int32 of whole records.
@@ -86,8 +110,9 @@ class Reader:
     if self.header is None and not self._read_header():
       return []
     records = []
-    while (codes_TxK := self._record()) is not None:
-      records.append(codes_TxK)
+    while (record := self._record()) is not None:
+      if not self._only_check:
+        records.append(self._codes(*record))
     return records
 
   @property
@@ -111,48 +136,56 @@ class Reader:
     if self._left < PREFIX.size:
       return False
     magic, version, length = PREFIX.unpack_from(self._rest)
-    if (magic, version) != (MAGIC, GROWING) or length > _LONGEST_HEADER:
-      raise ValueError(f"is no token file of version {GROWING}")
+    if magic != MAGIC or version not in _HEADS or length > _LONGEST_HEADER:
+      raise ValueError(f"is no token file of version {GROWING} or {GROWING_SMALL}")
     if self._left < PREFIX.size + length:
       return False
     self._take(PREFIX.size)
     try:
       header = json.loads(self._take(length))
       wrong = problem(_completed(header, 1, 1))
+      if version == GROWING_SMALL:
+        wrong = wrong or unknown_coding(header, [ADAPTIVE])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
       wrong = repr(error)
     if wrong:
       raise ValueError(f"its header makes no sense: {wrong}")
-    self.header = header
+    self.header, self._head = header, _HEADS[version]
+    self._blocks = _blocks(version, header)
     return True
 
   def _record(self):
-    """Takes a record; returns its codes, or None if it isn't whole or is the end."""
+    """Takes a record; returns its content and frames, or None if there is none.
+
+    There is none if it isn't whole or is the end.
+    """
     if self.num_samples is not None:
       if self._left:
         raise ValueError("was altered: something follows its end")
       return None
-    head = _FRAMES.size + CRC.size
-    if self._left < head:
+    start = self._head.size
+    if self._left < start + CRC.size:
       return None
-    (frames,) = _FRAMES.unpack_from(self._rest, self._at)
-    bits, K = code_bits(self.header), self.header["num_codebooks"]
-    size = -(-frames * K * bits // 8) if frames else _END.size
-    if self._left < head + size + CRC.size:
-      self._checked(_FRAMES.size, taken=False)
+    frames, *sizes = self._head.unpack_from(self._rest, self._at)
+    size = sizes[0] if sizes else self._blocks.size(frames) if frames else _END.size
+    if self._left < start + size + 2 * CRC.size:
+      self._checked(start, taken=False)
       return None
-    self._checked(_FRAMES.size)
+    self._checked(start)
     content = self._checked(size)
-    if not frames:
-      (self.num_samples,) = _END.unpack(content)
-      return self._record()
-    return self._codes(unpack(content, bits, frames * K), frames)
+    if frames:
+      self.num_frames += frames
+      return content, frames
+    if size != _END.size:
+      raise ValueError(f"makes no sense: its end has {size} bytes")
+    (self.num_samples,) = _END.unpack(content)
+    return self._record()
 
-  def _codes(self, flat, frames):
-    if flat.max() >= self.header["spec"]["codebook_size"]:
+  def _codes(self, content, frames):
+    codes_TxK = self._blocks.decode(content, frames)
+    if codes_TxK.max() >= self.header["spec"]["codebook_size"]:
       raise ValueError("holds codes beyond its codebooks' size")
-    self.num_frames += frames
-    return flat.astype(np.int32).reshape(frames, -1)
+    return codes_TxK
 
   @property
   def _left(self):
@@ -173,6 +206,12 @@ class Reader:
     self._at += size
     self._sum = zlib.crc32(taken, self._sum)
     return taken
+
+
+def _blocks(version: int, header: Mapping[str, Any]) -> Packed | Blocks:
+  """Returns what writes and reads the records' codes."""
+  kind = Blocks if version == GROWING_SMALL else Packed
+  return kind(header["num_codebooks"], code_bits(header))
 
 
 def _completed(header, frames, samples):

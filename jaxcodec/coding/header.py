@@ -1,13 +1,15 @@
 """The beginning of a token file, and what its header must be."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 MAGIC = b"JXC\n"
-PLAIN, SMALL, GROWING = 1, 2, 3  # versions
+PLAIN, SMALL, GROWING, GROWING_SMALL = 1, 2, 3, 4  # versions
+# Codings of version 2, in its header; the first is that of version 4, too.
+ADAPTIVE, SCORED = "adaptive", "scored"
 PREFIX, CRC = struct.Struct("<4sHI"), struct.Struct("<I")
 _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 
@@ -15,6 +17,25 @@ _SPEC = ("num_codebooks", "codebook_size", "hop", "sample_rate")
 def code_bits(header: Mapping[str, Any]) -> int:
   """Returns the bits of a code."""
   return max(1, (header["spec"]["codebook_size"] - 1).bit_length())
+
+
+def bad_model(header: Mapping[str, Any]) -> str | None:
+  """Says what is wrong with what a header tells of its language model, if anything."""
+  about = header["language_model"]
+  strings = all(isinstance(value, str) for value in about.values())
+  if strings and {"fingerprint", "scheme"} <= set(about):
+    return None
+  return (
+    "language_model must be strings, with a fingerprint and a scheme, got"
+    f" {dict(about)!r}"
+  )
+
+
+def unknown_coding(header: Mapping[str, Any], known: Collection[str]) -> str | None:
+  """Says that a header's coding is none of these; None if it is."""
+  if (coding := header["coding"]) in known:
+    return None
+  return f"codes are {' or '.join(known)} in this version, got {coding!r}"
 
 
 def problem(header: Mapping[str, Any]) -> str | None:

@@ -97,6 +97,7 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
   size, rows = sampler.max_frames, key_B.shape[0]
   codes_BxPxK, mask_BxP = prompt
   known = codes_BxPxK[:, :, 0], mask_BxP
+  params = incremental.unstacked(model, params)
   reader = incremental.Reader(model, params, text, pace, size)
   logits_BxV, cache, known_BxP = reader.read(*known)
 

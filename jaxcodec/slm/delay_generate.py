@@ -61,6 +61,7 @@ def _speak(model, sampler, params, key_B, text, prompt, pace):
   """Returns codes (B, T, K) with T = `max_frames`; which rows ended; their lengths."""
   frames, books, rows = sampler.max_frames, model.num_codebooks, key_B.shape[0]
   extra, nothing = delay_model.extra_steps(books), model.codebook_size
+  params = incremental.unstacked(model, params)
   reader = incremental.Reader(model, params, text, pace, frames + extra)
   codes_BxPxK, mask_BxP = prompt
   delayed = delay_model.delay(codes_BxPxK, mask_BxP, nothing)

@@ -62,6 +62,12 @@ def known_pace(
   return positions.prompt_pace(*known, model.symbols_per_frame)
 
 
+def unstacked(model: Any, params: Any) -> Any:
+  """Returns a model's parameters as `Reader` takes them; call it before loops."""
+  body = kv_cache.unstack_layers(model.transformer, params["transformer"])
+  return {**params, "transformer": body}
+
+
 class Reader:
   """A model with what it was told: the texts, and the pace to speak them at.
 
@@ -70,7 +76,7 @@ class Reader:
 
   Args:
     model: a Flax module.
-    params: its parameters.
+    params: its parameters, from `unstacked`.
     text: (text_BxS, text_mask_BxS).
     pace: of the rows.
     size: frames behind the prompt that there will be at most.
@@ -84,8 +90,7 @@ class Reader:
     pace: positions.Pace,
     size: int,
   ):
-    body = kv_cache.unstack_layers(model.transformer, params["transformer"])
-    self._model, self._params = model, {**params, "transformer": body}
+    self._model, self._params = model, params
     self._text, self._pace = text, pace
     self._sizes = ops.cache_sizes(size)
 

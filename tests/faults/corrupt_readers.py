@@ -13,6 +13,7 @@ from praatio import textgrid
 
 from jaxcodec import token_file, weights
 from jaxcodec.coding.growing import Writer
+from jaxcodec.coding.scored import Scored
 from jaxcodec.data import token_store
 from jaxcodec.data.alignments import read_intervals
 from jaxcodec.data.prepare import build
@@ -180,6 +181,17 @@ def build_again(folder):
   return read_set(folder)
 
 
+class Clueless:
+  """A language model to which all codes are alike; see `coding.scored.Scores`."""
+
+  frames, past, scheme, about = 4, 0, "clueless-1", {"name": "clueless"}
+  fingerprint, codec_fingerprint = "c" * 16, "f" * 64
+
+  def reveal(self, past_PxK, T):
+    cells = [(t, k) for k in range(past_PxK.shape[1]) for t in range(T)]
+    yield Scored(cells, np.zeros((len(cells), 1024)))
+
+
 def make_jxc(folder, entropy=False):
   rng = np.random.default_rng(0)
   token_file.write(
@@ -196,17 +208,17 @@ def make_jxc(folder, entropy=False):
   )
 
 
-def read_jxc(folder):
-  file = token_file.read(folder / "a.jxc")
+def read_jxc(folder, language_model=None):
+  file = token_file.read(folder / "a.jxc", language_model=language_model)
   header = token_file.read_header(folder / "a.jxc")
   return json.dumps(header), [_digest(codes_TxK) for codes_TxK in file.codes]
 
 
-def make_growing(folder):
+def make_growing(folder, entropy=False):
   rng = np.random.default_rng(0)
   header = dict(spec=_SPEC, num_codebooks=2, sample_rate=RATE, fingerprint="f" * 64)
   with open(folder / "a.jxc", "wb") as file:
-    writer = Writer(file, {**header, "version": "0.1.0"})
+    writer = Writer(file, {**header, "version": "0.1.0"}, entropy=entropy)
     for frames in (9, 5):
       writer.write(rng.integers(0, 1024, (frames, 2)))
     writer.end(4480)

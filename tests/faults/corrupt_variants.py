@@ -88,7 +88,17 @@ KINDS = {
   "small token file": Kind(
     functools.partial(readers.make_jxc, entropy=True), readers.read_jxc, "a.jxc"
   ),
+  "token file by a language model": Kind(
+    functools.partial(readers.make_jxc, entropy=readers.Clueless()),
+    functools.partial(readers.read_jxc, language_model=readers.Clueless()),
+    "a.jxc",
+  ),
   "growing token file": Kind(readers.make_growing, readers.read_growing, "a.jxc"),
+  "small growing token file": Kind(
+    functools.partial(readers.make_growing, entropy=True),
+    readers.read_growing,
+    "a.jxc",
+  ),
   **{
     name: Kind(make, readers.published_reader(name), name, checked=False)
     for name, make in (("a.dac", readers.make_dac), ("a.ecdc", readers.make_ecdc))
