@@ -20,6 +20,7 @@ from jaxcodec.semantic.tokenizer import SemanticTokenizer
 from jaxcodec.slm import nar
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.decode import IterativeSampler
+from jaxcodec.slm.positions import own_pace
 from jaxcodec.train import flops
 
 _CLUSTERS = 512
@@ -66,7 +67,7 @@ def _speak(run, rows):
   seconds = timing.seconds_per_call(speak, run.sizes.turn)
   fill = jax.jit(nar.fill_levels, static_argnums=(0, 1))
   prompt = codes_BxTxK[:, :0], jnp.zeros((rows, 0), bool)
-  known = codes_BxTxK[..., 0], jnp.ones(codes_BxTxK.shape[:2], bool)
+  mask_BxT = jnp.ones(codes_BxTxK.shape[:2], bool)
   others = timing.seconds_per_call(
     lambda: fill(
       model.nar,
@@ -75,8 +76,8 @@ def _speak(run, rows):
       jax.random.split(jax.random.key(2), rows),
       text,
       prompt,
-      known,
-      jnp.zeros((rows,), jnp.int32),
+      (codes_BxTxK, mask_BxT),
+      own_pace(text[1], mask_BxT),
     ),
     run.sizes.turn,
   )

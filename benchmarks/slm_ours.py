@@ -89,8 +89,8 @@ class SlmOurs:
       jax.random.split(jax.random.key(0), len(mask_BxT)),
       text,
       (codes_BxTxK[:, :0], mask_BxT[:, :0]),
-      (codes_BxTxK[:, :, 0], mask_BxT),
-      jnp.zeros(len(mask_BxT), jnp.int32),
+      (codes_BxTxK, mask_BxT),
+      own_pace(text[1], mask_BxT),
     )
 
   def _frames_without_cache(self, batches):

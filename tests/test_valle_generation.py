@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.slm import ar_choice, autoregressive, incremental, nar, sampling
+from jaxcodec.slm import ar_choice, ar_frames, incremental, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.positions import own_pace, prompt_pace
 from jaxcodec.slm.valle import Valle
@@ -148,9 +148,9 @@ def test_a_cache_that_grows_gives_the_same(params, monkeypatch):
   whole = speak()
   sizes = lambda frames: [3, 8, 9, frames]  # noqa: E731
   monkeypatch.setattr(incremental.ops, "cache_sizes", sizes)
-  autoregressive._speak.clear_cache()
+  ar_frames.speak.clear_cache()
   grown = speak()
-  autoregressive._speak.clear_cache()
+  ar_frames.speak.clear_cache()
   jax.tree.map(np.testing.assert_array_equal, grown, whole)
   assert whole.length_B.max() > 9
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.slm import code_embedding, sampling
-from jaxcodec.slm.positions import Pace, own_pace, place
+from jaxcodec.slm.positions import Pace, place
 
 
 class NarModel(nn.Module):
@@ -113,7 +113,8 @@ def fill_levels(
   text: tuple[jax.Array, jax.Array],
   prompt: tuple[jax.Array, jax.Array],
   frames: tuple[jax.Array, jax.Array],
-  prompt_symbols_B: jax.Array,
+  pace: Pace,
+  known: int | jax.Array = 0,
 ) -> jax.Array:
   """Fills in the codes of frames whose codebook 0 is known, (B, T, K) int32.
 
@@ -124,14 +125,16 @@ def fill_levels(
     key_B: a key a row.
     text: (text_BxS, text_mask_BxS) of the prompt and the rest.
     prompt: (codes_BxPxK, mask_BxP), all of whose levels are seen.
-    frames: (code_BxT, mask_BxT) of codebook 0.
-    prompt_symbols_B: spoken symbols of the prompts' texts.
+    frames: (codes_BxTxK, mask_BxT) behind the prompt.
+    pace: of the rows.
+    known: of how many first frames all levels are known, and seen as a prompt's are;
+      of the others only codebook 0 is read.
   """
-  code_BxT, mask_BxT = frames
+  codes_BxTxK, mask_BxT = frames
   prompt_BxPxK, prompt_mask_BxP = prompt
-  past = prompt_mask_BxP.shape[1]
+  past, books = prompt_mask_BxP.shape[1], model.num_codebooks
   mask_BxN = jnp.concatenate([prompt_mask_BxP, mask_BxT], axis=1)
-  pace = own_pace(text[1], mask_BxN, prompt_symbols_B, prompt_mask_BxP.sum(1))
+  open_1xT = (jnp.arange(mask_BxT.shape[1]) >= known)[None]
 
   def fill(codes_BxNxK, level):
     level_B = jnp.full(key_B.shape, level)
@@ -140,14 +143,12 @@ def fill_levels(
     level_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, level)
     table_VxD = params["code_embed"][level, : model.codebook_size]
     token_BxT = choose(logits_BxNxV[:, past:], table_VxD, level_key_B, draw)
+    token_BxT = jnp.where(open_1xT, token_BxT, codes_BxNxK[:, past:, level])
     at = 0, past, level
     return jax.lax.dynamic_update_slice(codes_BxNxK, token_BxT[:, :, None], at), None
 
-  books = model.num_codebooks
-  hidden = ((0, 0), (0, 0), (0, books - 1))
-  known_BxTxK = jnp.pad(
-    code_BxT[:, :, None], hidden, constant_values=model.codebook_size
-  )
-  start_BxNxK = jnp.concatenate([prompt_BxPxK, known_BxTxK], axis=1)
+  hidden_1xTxK = open_1xT[:, :, None] & (jnp.arange(books) > 0)[None, None]
+  shown_BxTxK = jnp.where(hidden_1xTxK, model.codebook_size, codes_BxTxK)
+  start_BxNxK = jnp.concatenate([prompt_BxPxK, shown_BxTxK], axis=1)
   codes_BxNxK, _ = jax.lax.scan(fill, start_BxNxK, jnp.arange(1, books))
   return jnp.where(mask_BxT[:, :, None], codes_BxNxK[:, past:], 0)

@@ -1,19 +1,28 @@
 """VALL-E: codebook 0 frame after frame, then each other codebook in one pass."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn.ops import first_argmax
-from jaxcodec.slm import autoregressive, masking, positions, sampling, wrong_condition
+from jaxcodec.slm import (
+  autoregressive,
+  masking,
+  positions,
+  sampling,
+  spoken_blocks,
+  wrong_condition,
+)
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.slm.nar import NarModel
+from jaxcodec.slm.spoken_blocks import BlockSizes
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation draws the same error of an utterance's pace whenever it is run.
@@ -253,6 +262,20 @@ class Valle:
       prompt_symbols_B=prompt_symbols_B,
       sampler=sampler,
     )
+
+  def generate_blocks(
+    self,
+    params: Any,
+    rng: jax.Array,
+    text_BxS: jax.Array,
+    text_mask_BxS: jax.Array,
+    *,
+    sizes: BlockSizes,
+    **options: Any,
+  ) -> Iterator[tuple[Tokens, jax.Array]]:
+    """Speaks texts block after block; see `spoken_blocks.generate`."""
+    text = text_BxS, text_mask_BxS
+    return spoken_blocks.generate(self, params, rng, *text, sizes=sizes, **options)
 
 
 def _parts(batch):
