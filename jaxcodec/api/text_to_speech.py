@@ -1,15 +1,30 @@
 """AR + NAR language models: speak a text, in the voice of a prompt or in their own."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
+from jaxcodec.api.speech_model import (
+  Request,
+  Speech,
+  SpeechModel,
+  Spoken,
+  make_requests,
+)
+from jaxcodec.api.speech_stream import SpeechStream
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.data.text.pieces import cut
 from jaxcodec.inference import slm
+from jaxcodec.inference.stream import Stream, decode_pieces
+from jaxcodec.slm.spoken_blocks import BlockSizes
+
+# Frames of codebook 0 that the other codebooks of a block wait for.
+_AHEAD_SECONDS = 0.2
 
 
 class _TextInputs(NamedTuple):
@@ -64,8 +79,10 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     prompt_rate: Any = None,
     prompt_text: Any = None,
     seed: Any = 0,
+    stream: bool = False,
+    block_seconds: float = 0.5,
     **sampling: Any,
-  ) -> Speech | list[Speech]:
+  ) -> Speech | list[Speech] | SpeechStream:
     """Speaks a text, or each of a list as if it were alone.
 
     With a list of texts, each other argument is a list too, or one value for all.
@@ -74,6 +91,9 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     of whole sentences where these aren't too long, and the speech joined. Each piece
     has the voice of the prompt, or, if there is none, that of the first piece.
 
+    A stream gives the first audio while later frames are not yet spoken. Its codebook 0
+    is that of the whole; the others are filled in by blocks, and differ.
+
     Args:
       text: in the model's `language`.
       prompt: a recording of the voice, a file or an array (N,); None leaves the voice
@@ -81,20 +101,80 @@ class TextToSpeech(SpeechModel[_TextInputs]):
       prompt_rate: Hz, if the prompt is an array.
       prompt_text: the transcript of the whole prompt.
       seed: the same seed gives the same speech.
+      stream: whether to return the audio of one text block by block as it is spoken.
+      block_seconds: how much a stream gives at a time.
       sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`, of each piece.
 
     Raises:
-      ValueError: naming the argument that is wrong, before anything is computed.
+      ValueError: naming the argument that is wrong, or a model or codec that has no
+        streams, before anything is computed.
     """
-    return self._run_fields(
-      "text",
-      sampling,
+    fields = dict(
       text=text,
       prompt=prompt,
       prompt_rate=prompt_rate,
       prompt_text=prompt_text,
       seed=seed,
     )
+    if stream:
+      return self._stream(fields, block_seconds, sampling)
+    return self._run_fields("text", sampling, **fields)
+
+  def _stream(
+    self,
+    fields: Mapping[str, Any],
+    block_seconds: float,
+    sampling: Mapping[str, Any],
+  ) -> SpeechStream:
+    requests, batch = make_requests("text", **fields)
+    if batch:
+      raise ValueError("text must be one string with stream=True, got a list")
+    if not hasattr(self._model, "generate_blocks"):
+      raise ValueError("this model speaks whole texts alone: it has no streams")
+    if not 0 < block_seconds < math.inf:
+      raise ValueError(f"block_seconds must be positive, got {block_seconds}")
+    sampler = self.sampler_with(**sampling)
+    (inputs,) = self.prepare(requests)
+    decoder, rate = self._decoder, self.codec.spec.frame_rate
+    block = max(1, round(block_seconds * rate))
+    first = block + decoder.decoder_lookahead // decoder.hop
+    sizes = BlockSizes(first, block, math.ceil(_AHEAD_SECONDS * rate))
+    spoken: list[Spoken] = []
+    codes = self._codes(inputs, requests[0].seed, sampler, sizes, spoken)
+    audio = (a_Nx1[:, 0] for a_Nx1 in decode_pieces(decoder, codes, block))
+    complete = lambda audio_N: self._speech(_joined(spoken), audio_N)  # noqa: E731
+    return SpeechStream(self.sample_rate, audio, complete)
+
+  @functools.cached_property
+  def _decoder(self) -> Stream:
+    return self.codec.stream()
+
+  def _codes(
+    self,
+    inputs: _TextInputs,
+    seed: int,
+    sampler: Any,
+    sizes: BlockSizes,
+    spoken: list[Spoken],
+  ) -> Iterator[np.ndarray]:
+    """Yields the codes of a text, as `_generate` speaks it; `spoken` gets its pieces.
+
+    Only the first of the pieces begins with a longer block: those before are heard
+    while a later one is spoken.
+    """
+    (prompt_TxK,) = self._encode_prompts([inputs.prompt_N])
+    voice = _Voice(inputs.prompt_S, prompt_TxK)
+    for place, piece_S in enumerate(inputs.pieces):
+      job, blocks = _job(voice, inputs.pieces, seed, place), []
+      each = self._model, self._params, job, sampler, sizes
+      for block in slm.speak_in_blocks(*each):
+        blocks.append(Spoken(*block))
+        yield blocks[-1].codes_TxK
+      codes_TxK = np.concatenate([block.codes_TxK for block in blocks])
+      spoken.append(Spoken(codes_TxK, blocks[-1].ended))
+      if not place and voice.codes_TxK is None and spoken[0].frames:
+        voice = _Voice(piece_S, spoken[0].codes_TxK)
+      sizes = dataclasses.replace(sizes, first=sizes.block)
 
   def _prepare(self, request: Request) -> _TextInputs:
     if request.text is None or request.like is not None:

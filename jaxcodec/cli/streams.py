@@ -24,6 +24,7 @@ from jaxcodec.data.audio.files import (
   resampled_length,
   to_int16,
 )
+from jaxcodec.inference.stream import cut
 from jaxcodec.types import Tokens, TokenSpec
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
     writer = Writer(out, header, entropy=arguments.entropy == ADAPTIVE)
     state, count = stream.start(), _Count()
     own = _resampled(count.counted(blocks), rate, codec.sample_rate)
-    for block_Nx1, last in _cut(own, size):
+    for block_Nx1, _, last in cut(own, size):
       tokens, state = stream.encode(state, block_Nx1[None], last=last)
       if tokens.codes_BxTxK.shape[1]:
         writer.write(np.asarray(tokens.codes_BxTxK[0]))
@@ -162,19 +163,6 @@ def _resampled(
   for block in blocks:
     yield soxr_stream.resample_chunk(block)
   yield soxr_stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)
-
-
-def _cut(blocks: Iterator[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
-  """Yields blocks of one size, and what is left over, which is the last."""
-  rest = np.zeros((0, 1), np.float32)
-  for block in blocks:
-    rest = np.concatenate([rest, block])
-    at = 0
-    while len(rest) - at >= size:
-      yield rest[at : at + size], False
-      at += size
-    rest = rest[at:]
-  yield rest, True
 
 
 @contextlib.contextmanager

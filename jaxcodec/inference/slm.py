@@ -9,6 +9,7 @@ import numpy as np
 from jaxcodec.inference.buckets import bucket, group_by_length
 from jaxcodec.slm import alignment
 from jaxcodec.slm.positions import prompt_pace
+from jaxcodec.slm.spoken_blocks import BlockSizes
 from jaxcodec.types import Tokens
 
 
@@ -65,30 +66,36 @@ def speak(
   groups: dict[tuple[int, int], list[int]] = {}
   # A batch takes as long as its longest row: sorted, its rows end at about one time.
   for index in sorted(range(len(jobs)), key=lambda i: len(jobs[i].text_S)):
-    symbols, frames = len(jobs[index].text_S), _prompt_frames(jobs[index])
-    shape = bucket(symbols), bucket(frames) if frames else 0
-    groups.setdefault(shape, []).append(index)
+    groups.setdefault(_padded(jobs[index]), []).append(index)
   for (symbols, frames), members in sorted(groups.items()):
     for start in range(0, len(members), rows):
       batch = [jobs[i] for i in members[start : start + rows]]
-      text_BxS, mask_BxS = _stack([job.text_S for job in batch], (rows, symbols))
-      prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
-      symbols_B = np.zeros(rows, np.int32)
-      symbols_B[: len(batch)] = [job.prompt_symbols for job in batch]
+      given, prompts = _inputs(model, batch, (rows, symbols, frames))
       spoken = jax.device_get(
-        model.generate(
-          params,
-          _keys(batch, rows),
-          text_BxS,
-          mask_BxS,
-          prompt=prompt if frames else None,
-          prompt_symbols_B=symbols_B,
-          sampler=sampler,
-        )
+        model.generate(params, *given, **prompts, sampler=sampler)
       )
       for row, index in enumerate(members[start : start + rows]):
         codes_TxK = spoken.tokens.codes_BxTxK[row, : spoken.length_B[row]]
         yield index, codes_TxK, bool(spoken.ended_B[row])
+
+
+def speak_in_blocks(
+  model: Any, params: Any, job: SpeakJob, sampler: Any, sizes: BlockSizes
+) -> Iterator[tuple[np.ndarray, bool]]:
+  """Speaks a text, and gives its first codes while the others are not yet spoken.
+
+  Codebook 0 is that of `speak`, the others are only about so; see
+  `slm.spoken_blocks`.
+
+  Yields:
+    (the codes (T, K) int32 of the next frames, whether it has ended by itself).
+  """
+  given, prompts = _inputs(model, [job], (1, *_padded(job)))
+  blocks = model.generate_blocks(
+    params, *given, **prompts, sampler=sampler, sizes=sizes
+  )
+  for tokens, ended_B in blocks:
+    yield tokens.codes_BxTxK[0, tokens.mask_BxT[0]], bool(ended_B[0])
 
 
 def fill(
@@ -156,6 +163,23 @@ def align(
   weight = alignment.text_attention(model.ar, params["ar"], inputs)
   weight_TxS, focus = alignment.sharpest(weight)
   return np.asarray(weight_TxS), float(focus)
+
+
+def _padded(job):
+  """Returns the padded lengths of a job's text and prompt."""
+  frames = _prompt_frames(job)
+  return bucket(len(job.text_S)), bucket(frames) if frames else 0
+
+
+def _inputs(model, batch, shape):
+  """Returns what `generate` is given for jobs; `shape` is (rows, symbols, frames)."""
+  rows, symbols, frames = shape
+  text_BxS, mask_BxS = _stack([job.text_S for job in batch], (rows, symbols))
+  prompt = _prompts(batch, (rows, frames, model.spec.num_codebooks))
+  symbols_B = np.zeros(rows, np.int32)
+  symbols_B[: len(batch)] = [job.prompt_symbols for job in batch]
+  prompts = dict(prompt=prompt if frames else None, prompt_symbols_B=symbols_B)
+  return (_keys(batch, rows), text_BxS, mask_BxS), prompts
 
 
 def _rows(jobs, batch_size):

@@ -1,6 +1,7 @@
 """Runs a codec on audio and tokens as they come."""
 
 import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -32,6 +33,7 @@ class Stream:
     hop: samples a frame.
     lookahead: samples that encoder and decoder together look ahead; 0 if they are
       causal.
+    decoder_lookahead: the decoder's part of them.
     latency: samples from one that is heard to where it is decoded, by blocks of a
       frame: a frame and the lookahead.
     lead: samples without which nothing is encoded, and then decoded, at the beginning,
@@ -47,6 +49,7 @@ class Stream:
     self.num_codebooks = num_codebooks or codec.spec.num_codebooks
     self.num_channels = codec.num_channels
     self.lookahead = sum(streaming.delays(bound))
+    self.decoder_lookahead = streaming.delays(bound)[1]
     self.latency = self.hop + self.lookahead
     self.lead = _lead(*streaming.leads(bound), streaming.delays(bound)[0], self.hop)
     self._codec, self._variables = codec, variables
@@ -169,6 +172,55 @@ def decode_long(stream: Stream, codes_TxK: np.ndarray, frames: int) -> np.ndarra
     audio_1xNxC, state = stream.decode(state, tokens, last=last)
     audio.append(np.asarray(audio_1xNxC[0]))
   return np.concatenate(audio)[: len(codes_TxK) * stream.hop]
+
+
+def decode_pieces(
+  stream: Stream, pieces: Iterable[np.ndarray], frames: int
+) -> Iterator[np.ndarray]:
+  """Decodes pieces of codes (T, K), of any lengths, as they come.
+
+  They are decoded in blocks of so many frames, and in the first one as many more as the
+  decoder looks ahead: few programs are compiled, and each block gives audio.
+
+  Yields:
+    The audio (N, C) that is now known, `hop` samples for each frame in all.
+  """
+  first = frames + stream.decoder_lookahead // stream.hop
+  state, given, told = stream.start(), 0, 0
+  for codes_TxK, size, last in cut(pieces, frames, first):
+    given += len(codes_TxK)
+    if not given:
+      return
+    block_1xLxK = stack_rows([codes_TxK], 1, size)
+    tokens = Tokens(block_1xLxK, np.arange(size)[None] < len(codes_TxK))
+    audio_1xNxC, state = stream.decode(state, tokens, last=last)
+    audio_NxC = np.asarray(audio_1xNxC[0])[: given * stream.hop - told]
+    told += len(audio_NxC)
+    yield audio_NxC
+
+
+def cut(
+  pieces: Iterable[np.ndarray], size: int, first: int | None = None
+) -> Iterator[tuple[np.ndarray, int, bool]]:
+  """Cuts arrays that come in pieces (n, ...) into blocks, each as soon as it is there.
+
+  Args:
+    pieces: of any lengths, in turn.
+    size: of the blocks.
+    first: of the first block; `size` if None.
+
+  Yields:
+    A block, the size that it should have, and whether it is the last: what is left
+    over, which may be shorter or empty. There is none without pieces.
+  """
+  rest, wanted = None, first or size
+  for piece in pieces:
+    rest = piece if rest is None else np.concatenate([rest, piece])
+    while len(rest) >= wanted:
+      yield rest[:wanted], wanted, False
+      rest, wanted = rest[wanted:], size
+  if rest is not None:
+    yield rest, wanted, True
 
 
 def _blocks(array, size):

@@ -1,0 +1,89 @@
+"""Speech that is heard while it is spoken: its blocks, what is kept, and errors."""
+
+import types
+
+import numpy as np
+import pytest
+import speech_helpers
+from speech_helpers import HOP, RATE, noise
+
+from jaxcodec import api
+from jaxcodec.inference import slm
+from jaxcodec.inference.stream import cut
+
+pytest.importorskip("wetext")
+SAID = dict(prompt=noise(0.6, seed=1), prompt_rate=RATE, prompt_text="Good day.")
+LONG = "So it was a long way to go from there. No it was a long way to go from there."
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory):
+  run = tmp_path_factory.mktemp("runs") / "valle"
+  return api.load_slm(speech_helpers.write_run(run, "valle"))
+
+
+@pytest.mark.parametrize("text, given", [("So it is.", SAID), (LONG, {})])
+def test_a_stream_says_what_the_whole_says(speaker, text, given):
+  """Codebook 0 is the same, and the audio that of the codes; a long text has pieces."""
+  options = dict(given, seed=3, min_frames=25)
+  whole = speaker.speak(text, **options)
+  stream = speaker.speak(text, **options, stream=True, block_seconds=0.06)
+  with pytest.raises(ValueError, match="when all blocks of its stream are taken"):
+    stream.speech  # noqa: B018
+  blocks = list(stream)
+  spoken = stream.speech
+  codes, expected = (np.asarray(s.tokens.codes_BxTxK) for s in (spoken, whole))
+  np.testing.assert_array_equal(codes[..., 0], expected[..., 0])
+  assert (spoken.ended, spoken.problem) == (whole.ended, whole.problem)
+  np.testing.assert_array_equal(np.concatenate(blocks), spoken.audio_N)
+  decoded_1xNx1 = speaker.codec.decode(spoken.tokens)
+  np.testing.assert_allclose(spoken.audio_N, decoded_1xNx1[0, :, 0], atol=1e-6)
+  assert len(blocks) > 3 and stream.sample_rate == RATE
+  assert next(stream, None) is None
+
+
+def test_the_first_block_is_given_before_the_rest_is_spoken(speaker, monkeypatch):
+  taken = []
+
+  def count(*arguments, speak=slm.speak_in_blocks):
+    for codes_TxK, ended in speak(*arguments):
+      taken.append(len(codes_TxK))
+      yield codes_TxK, ended
+
+  monkeypatch.setattr(slm, "speak_in_blocks", count)
+  stream = speaker.speak("So it is.", stream=True, min_frames=39, block_seconds=0.06)
+  first = next(stream)
+  assert len(taken) == 1 and len(first) == 6 * HOP
+  assert taken[0] == 6 + speaker.codec.stream().decoder_lookahead // HOP < 35
+
+
+def test_what_is_silent_and_what_cannot_be_streamed(speaker, monkeypatch):
+  nothing = np.zeros((0, 2), np.int32)
+  with monkeypatch.context() as patch:
+    patch.setattr(slm, "speak_in_blocks", lambda *_: iter([(nothing, True)]))
+    mute = speaker.speak("So it is.", stream=True)
+    assert list(mute) == [] and mute.speech.problem.startswith("ended at once")
+  for text, options, expected in (
+    (["So."], {}, "text must be one string with stream=True"),
+    ("So.", {"block_seconds": 0.0}, "block_seconds must be positive, got 0.0"),
+    ("So.", {"prompt_text": "No."}, "prompt is missing"),
+    ("So.", {"seed": -1}, "seed"),
+  ):
+    with pytest.raises(ValueError, match=expected):
+      speaker.speak(text, stream=True, **options)
+  monkeypatch.setattr(speaker, "_model", types.SimpleNamespace())
+  with pytest.raises(ValueError, match="it has no streams"):
+    speaker.speak("So.", stream=True)
+
+
+def test_cut_gives_blocks_as_soon_as_they_are_there():
+  came = []
+  pieces = (came.append(n) or np.arange(n) for n in (1, 4, 0, 7))
+  blocks = [(len(b), size, last, len(came)) for b, size, last in cut(pieces, 3, 4)]
+  assert blocks == [
+    (4, 4, False, 2),
+    (3, 3, False, 4),
+    (3, 3, False, 4),
+    (2, 3, True, 4),
+  ]
+  assert list(cut([], 3)) == []
