@@ -9,7 +9,7 @@ from speech_helpers import HOP, RATE, noise
 
 from jaxcodec import api
 from jaxcodec.inference import slm
-from jaxcodec.inference.stream import cut
+from jaxcodec.inference.stream_pieces import cut
 
 pytest.importorskip("wetext")
 SAID = dict(prompt=noise(0.6, seed=1), prompt_rate=RATE, prompt_text="Good day.")

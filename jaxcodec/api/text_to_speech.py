@@ -20,7 +20,8 @@ from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.data.text.pieces import cut
 from jaxcodec.inference import slm
-from jaxcodec.inference.stream import Stream, decode_pieces
+from jaxcodec.inference.stream import Stream
+from jaxcodec.inference.stream_pieces import decode_pieces
 from jaxcodec.slm.spoken_blocks import BlockSizes
 
 # Frames of codebook 0 that the other codebooks of a block wait for.

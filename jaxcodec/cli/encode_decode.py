@@ -39,13 +39,6 @@ def add_commands(commands: Any) -> None:
     help="smaller token files, coded under a model that learns as it goes; with =MODEL,"
     " a work directory or what comes with the package, under that language model, too",
   )
-  encode.add_argument(
-    "--block",
-    type=float,
-    default=1.0,
-    metavar="SECONDS",
-    help="with --stream: code so much at a time, at least a frame",
-  )
   encode.set_defaults(run=_encode)
   decode = commands.add_parser("decode", help="token files to wav files")
   _add_files(decode, f"{token_file.SUFFIX} files, folders of them; -: standard input")
@@ -97,6 +90,19 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
     "--raw",
     action="store_true",
     help="with --stream: audio is 16-bit samples of the codec's rate, without a header",
+  )
+  parser.add_argument(
+    "--block",
+    type=float,
+    metavar="SECONDS",
+    help="with --stream: code so much at a time, at least a frame; 1 s, with --realtime"
+    " a frame, or a quarter of what the codec looks ahead",
+  )
+  parser.add_argument(
+    "--realtime",
+    action="store_true",
+    help="with --stream: for what comes and is heard live; compiles before, codes short"
+    " blocks, and says how it kept up",
   )
 
 
@@ -157,8 +163,9 @@ def _decode(arguments: argparse.Namespace) -> None:
 def _streamed(arguments: argparse.Namespace) -> bool:
   """Does the command if it is `--stream`; returns whether it is."""
   if not arguments.stream:
-    if arguments.raw:
-      raise ValueError("--raw is for --stream alone")
+    for option in ("raw", "realtime"):
+      if getattr(arguments, option):
+        raise ValueError(f"--{option} is for --stream alone")
     return False
   from jaxcodec.cli import streams
 

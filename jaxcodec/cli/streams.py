@@ -2,37 +2,34 @@
 
 import argparse
 import contextlib
+import itertools
+import math
 import pathlib
-import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 import soxr
 
-from jaxcodec import __version__, files, token_file
+from jaxcodec import __version__
 from jaxcodec.api import checks
-from jaxcodec.cli import file_tree
-from jaxcodec.cli.standard_streams import INPUT, NAME
+from jaxcodec.cli import stream_files
+from jaxcodec.cli.live import Meter
 from jaxcodec.coding.growing import Reader, Writer
 from jaxcodec.coding.header import ADAPTIVE
-from jaxcodec.data.audio import decoding, pcm
-from jaxcodec.data.audio.files import (
-  SUFFIXES,
-  check_samples,
-  resampled_length,
-  to_int16,
-)
-from jaxcodec.inference.stream import cut
-from jaxcodec.types import Tokens, TokenSpec
+from jaxcodec.data.audio.files import resampled_length
+from jaxcodec.inference import stream_pieces
+from jaxcodec.types import TokenSpec
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
+  from jaxcodec.inference.stream import Stream
 
 # Options with the only values that they have in streams.
 _PLAIN = {"channels": "average", "on_error": "raise"}
-_BLOCK = 1 << 16  # bytes of tokens that are read at a time
+_BLOCK = 1.0  # seconds that are coded at a time, if nothing else is said
+# Looks at pieces, of which so many entries last a second, as they come.
+_Watch = Callable[[Iterator[np.ndarray], float], Iterator[np.ndarray]]
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -45,7 +42,7 @@ def check(arguments: argparse.Namespace) -> None:
       raise ValueError(f"--stream takes no --{option} but {plain!r}")
   if getattr(arguments, "entropy", None) not in (None, ADAPTIVE):
     raise ValueError("--stream takes --entropy alone: a language model looks ahead")
-  if getattr(arguments, "block", 1) <= 0:
+  if arguments.block is not None and not 0 < arguments.block < math.inf:
     raise ValueError(f"--block must be positive seconds, got {arguments.block}")
 
 
@@ -57,9 +54,11 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
   """
   K = checks.num_codebooks(arguments.num_codebooks, codec.spec)
   stream = codec.stream(1, K)
-  frames = max(1, round(arguments.block * codec.sample_rate / codec.spec.hop))
-  size = frames * codec.spec.hop
-  with _audio(arguments, codec, size) as (rate, blocks), _tokens_out(arguments) as out:
+  frames = _block(arguments, stream, codec)
+  with (
+    stream_files.audio_in(arguments, codec, frames * stream.hop) as (rate, blocks),
+    stream_files.tokens_out(arguments) as out,
+  ):
     header = {
       "spec": vars(codec.spec),
       "num_codebooks": K,
@@ -68,15 +67,16 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "version": __version__,
     }
     writer = Writer(out, header, entropy=arguments.entropy == ADAPTIVE)
-    state, count = stream.start(), _Count()
-    own = _resampled(count.counted(blocks), rate, codec.sample_rate)
-    for block_Nx1, _, last in cut(own, size):
-      tokens, state = stream.encode(state, block_Nx1[None], last=last)
-      if tokens.codes_BxTxK.shape[1]:
-        writer.write(np.asarray(tokens.codes_BxTxK[0]))
-    if not count.samples:
-      raise ValueError(f"{_name(arguments)}: has no samples")
-    writer.end(count.samples)
+    count = _Count()
+    with _watch(arguments, "encode", codec, stream, frames) as watched:
+      came = watched(count.counted(blocks), rate)
+      own = _resampled(came, rate, codec.sample_rate)
+      for codes_TxK in stream_pieces.encode_pieces(stream, own, frames):
+        if len(codes_TxK):
+          writer.write(codes_TxK)
+      if not count.samples:
+        raise ValueError(f"{stream_files.input_name(arguments)}: has no samples")
+      writer.end(count.samples)
 
 
 def decode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
@@ -86,28 +86,64 @@ def decode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
     ValueError: options, a codec that has no streams, or input that is no such file or
       another codec's.
   """
-  reader, pieces = Reader(), _pieces(arguments)
-  records = _records(reader, pieces, _name(arguments))
-  first = next(records, None)
-  if reader.header is None or first is None:
-    raise ValueError(f"{_name(arguments)}: is truncated: it holds no whole record")
+  reader, name = Reader(), stream_files.input_name(arguments)
+  records = _records(reader, stream_files.token_pieces(arguments), name)
+  if reader.header is None:
+    raise ValueError(f"{name}: is truncated: it holds no whole record")
   spec, weights = TokenSpec(**reader.header["spec"]), reader.header["fingerprint"]
   expected = None if arguments.any_weights else codec.fingerprint
   checks.origin(spec, weights, codec.spec, expected)
-  K = reader.header["num_codebooks"]
-  stream = codec.stream(1, K)
-  state = stream.start()
-  with _audio_out(arguments, codec) as write:
+  stream = codec.stream(1, reader.header["num_codebooks"])
+  frames = _block(arguments, stream, codec)
+  with (
+    _watch(arguments, "decode", codec, stream, frames) as watched,
+    stream_files.audio_out(arguments, codec) as write,
+  ):
+    came = watched(records, codec.spec.frame_rate)
     held, written = np.zeros((0, codec.num_channels), np.float32), 0
-    for codes_TxK in _before(first, records):
-      audio, state = stream.decode(state, _tokens(codes_TxK))
-      held = np.concatenate([held, audio[0]])
-      ready = max(0, len(held) - codec.spec.hop)  # the last frame may be cut
+    # The last frame may have to be cut, but who listens doesn't wait for that.
+    late = 0 if arguments.realtime else stream.hop
+    for audio_NxC in stream_pieces.decode_pieces(stream, came, frames):
+      held = np.concatenate([held, audio_NxC])
+      ready = max(0, len(held) - late)
       write(held[:ready])
       held, written = held[ready:], written + ready
-    audio, state = stream.decode(state, _tokens(np.zeros((0, K), np.int32)), last=True)
-    held = np.concatenate([held, audio[0]])
-    write(held[: _num_samples(reader, codec) - written])
+    if not reader.num_frames:
+      raise ValueError(f"{name}: is truncated: it holds no whole record")
+    write(held[: max(0, _num_samples(reader, codec) - written)])
+
+
+def _block(arguments: argparse.Namespace, stream: "Stream", codec: "CodecModel") -> int:
+  """Returns how many frames are coded at a time.
+
+  In real time few are, one where the codec looks at none ahead. One that does computes
+  what it sees anew for each block, and is later than its audio in any case.
+  """
+  if arguments.realtime and arguments.block is None:
+    return max(1, math.ceil(stream.lookahead / stream.hop / 4))
+  seconds = _BLOCK if arguments.block is None else arguments.block
+  return max(1, round(seconds * codec.spec.frame_rate))
+
+
+@contextlib.contextmanager
+def _watch(
+  arguments: argparse.Namespace,
+  command: str,
+  codec: "CodecModel",
+  stream: "Stream",
+  frames: int,
+) -> Iterator[_Watch]:
+  """With `--realtime`, compiles before anything comes, and tells how it went."""
+  if not arguments.realtime:
+    yield lambda pieces, _: pieces
+    return
+  getattr(stream_pieces, f"prepare_{command}")(stream, frames)
+  meter = Meter(command)
+  meter.ready(frames / codec.spec.frame_rate)
+  try:
+    yield meter.watched
+  finally:
+    meter.report()
 
 
 class _Count:
@@ -119,37 +155,6 @@ class _Count:
     for block in blocks:
       self.samples += len(block)
       yield block
-
-
-def _name(arguments: argparse.Namespace) -> str:
-  return INPUT if arguments.inputs[0] == NAME else arguments.inputs[0]
-
-
-@contextlib.contextmanager
-def _audio(
-  arguments: argparse.Namespace, codec: "CodecModel", size: int
-) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-  """Opens the audio; gives its rate and mono blocks (n, 1)."""
-  name, given = _name(arguments), arguments.inputs[0]
-  with contextlib.ExitStack() as stack:
-    if given == NAME or arguments.raw:
-      file = _opened(given, stack)
-      form = pcm.Pcm(codec.sample_rate, codec.num_channels)
-      form = form if arguments.raw else pcm.read_wav_head(file, name)
-      rate, blocks = form.sample_rate, form.blocks(file, size)
-    else:
-      if pathlib.Path(given).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{given}: expected a {', '.join(SUFFIXES)} file")
-      sound = stack.enter_context(decoding.opened(given))
-      rate, blocks = sound.sample_rate, sound.blocks
-    checked = (check_samples(b, name) for b in blocks if len(b))
-    yield rate, (block.mean(1, keepdims=True) for block in checked)
-
-
-def _opened(given: str, stack: contextlib.ExitStack) -> BinaryIO:
-  if given == NAME:
-    return sys.stdin.buffer
-  return stack.enter_context(open(given, "rb"))
 
 
 def _resampled(
@@ -165,73 +170,24 @@ def _resampled(
   yield soxr_stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)
 
 
-@contextlib.contextmanager
-def _tokens_out(arguments: argparse.Namespace) -> Iterator[BinaryIO]:
-  if arguments.out == NAME:
-    yield sys.stdout.buffer
-    return
-  with open(_target(arguments, token_file.SUFFIX), "wb") as file:
-    yield file
-
-
-@contextlib.contextmanager
-def _audio_out(arguments: argparse.Namespace, codec: "CodecModel") -> Iterator[Any]:
-  """Gives a function that writes audio (N, C), to standard output or to a file."""
-  rate, channels = codec.sample_rate, codec.num_channels
-  if arguments.out == NAME:
-    out = sys.stdout.buffer
-    if not arguments.raw:
-      out.write(pcm.wav_head(rate, channels))
-
-    def write(audio_NxC: np.ndarray) -> None:
-      out.write(to_int16(audio_NxC).astype(pcm.RAW).tobytes())
-      out.flush()
-
-    yield write
-    return
-  kind = dict(subtype="PCM_16", format="RAW" if arguments.raw else "WAV")
-  target = _target(arguments, ".raw" if arguments.raw else ".wav")
-  with (
-    files.replacing(target) as path,
-    soundfile.SoundFile(path, "w", rate, channels, endian="LITTLE", **kind) as file,
-  ):
-    yield lambda audio_NxC: file.write(to_int16(audio_NxC))
-
-
-def _target(arguments: argparse.Namespace, suffix: str) -> pathlib.Path:
-  """Returns the file to write in the folder `--out`, which is made."""
-  stem = "stdin" if arguments.inputs[0] == NAME else pathlib.Path(_name(arguments)).stem
-  target = pathlib.Path(arguments.out) / f"{stem}{suffix}"
-  if not arguments.overwrite:
-    file_tree.refuse_existing([target])
-  target.parent.mkdir(parents=True, exist_ok=True)
-  return target
-
-
-def _pieces(arguments: argparse.Namespace) -> Iterator[bytes]:
-  with contextlib.ExitStack() as stack:
-    file: Any = _opened(arguments.inputs[0], stack)
-    while content := file.read1(_BLOCK):
-      yield content
-
-
 def _records(
   reader: Reader, pieces: Iterator[bytes], name: str
 ) -> Iterator[np.ndarray]:
+  """Reads a file up to its header; returns what yields the codes of its records."""
+  found, first = _fed(reader, pieces, name), []
+  while reader.header is None and (more := next(found, None)) is not None:
+    first = more
+  return itertools.chain(first, itertools.chain.from_iterable(found))
+
+
+def _fed(
+  reader: Reader, pieces: Iterator[bytes], name: str
+) -> Iterator[list[np.ndarray]]:
   try:
     for content in pieces:
-      yield from reader.feed(content)
+      yield reader.feed(content)
   except ValueError as error:
     raise ValueError(f"{name}: {error}") from error
-
-
-def _before(first: np.ndarray, others: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-  yield first
-  yield from others
-
-
-def _tokens(codes_TxK: np.ndarray) -> Tokens:
-  return Tokens(codes_TxK[None], np.ones((1, len(codes_TxK)), bool))
 
 
 def _num_samples(reader: Reader, codec: "CodecModel") -> int:

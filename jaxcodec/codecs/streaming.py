@@ -116,7 +116,7 @@ def encode(
   codes_BxTxK = codec.quantizer.encode(z_BxTxD, num_codebooks=num_codebooks)
   mask_BxT = jnp.ones(codes_BxTxK.shape[:2], bool)
   if valid_B is not None:
-    mask_BxT = mask_frames(mask_BxT[..., None], valid_B)[..., 0]
+    mask_BxT = mask_frames(mask_BxT[..., None], valid_B)[..., 0].astype(bool)
   return Tokens(jnp.where(mask_BxT[..., None], codes_BxTxK, 0), mask_BxT), state
 
 

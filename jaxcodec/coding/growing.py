@@ -36,7 +36,7 @@ class Writer:
   """Writes such a file, of one clip.
 
   Args:
-    file: gets the bytes, and is flushed after each record.
+    file: gets the bytes, and is flushed after the header and after each record.
     header: `spec`, `num_codebooks`, `sample_rate`, `fingerprint` and `version`, as in
       files of version 1.
     entropy: write version 4, which is smaller and takes longer.
@@ -56,6 +56,7 @@ class Writer:
     self._blocks = _blocks(version, header)
     text = json.dumps(fields, sort_keys=True, allow_nan=False).encode()
     self._write(PREFIX.pack(MAGIC, version, len(text)) + text)
+    self._file.flush()
 
   def write(self, codes_TxK: np.ndarray) -> None:
     """Writes the codes of at least one frame as a record."""

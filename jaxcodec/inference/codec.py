@@ -19,7 +19,8 @@ from jaxcodec.inference.buckets import (
   stack_rows,
 )
 from jaxcodec.inference.placement import Placement
-from jaxcodec.inference.stream import Stream, decode_long, encode_long
+from jaxcodec.inference.stream import Stream
+from jaxcodec.inference.stream_pieces import decode_long, encode_long
 from jaxcodec.types import Tokens
 
 Read = Callable[[], list[Any]]

@@ -1,16 +1,13 @@
 """Runs a codec on audio and tokens as they come."""
 
 import functools
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxcodec.codecs import streaming
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.streaming import StreamState
-from jaxcodec.inference.buckets import stack_rows
 from jaxcodec.types import Tokens
 
 
@@ -152,82 +149,6 @@ class Stream:
       return rows.at[row].set(one[0]) if rows.ndim else rows
 
     return jax.tree.map(put, state, other)
-
-
-def encode_long(stream: Stream, audio_NxC: np.ndarray, frames: int) -> np.ndarray:
-  """Encodes a clip in blocks of so many frames; returns its codes (T, K)."""
-  state, codes = stream.start(), []
-  for block_1xLxC, length, last in _blocks(audio_NxC, frames * stream.hop):
-    ending = dict(lengths=np.array([length], np.int32), last=True) if last else {}
-    tokens, state = stream.encode(state, block_1xLxC, **ending)
-    codes.append(np.asarray(tokens.codes_BxTxK[0]))
-  return np.concatenate(codes)[: -(-len(audio_NxC) // stream.hop)]
-
-
-def decode_long(stream: Stream, codes_TxK: np.ndarray, frames: int) -> np.ndarray:
-  """Decodes codes in blocks of so many frames; returns the audio (T * hop, C)."""
-  state, audio = stream.start(), []
-  for block_1xLxK, length, last in _blocks(codes_TxK, frames):
-    tokens = Tokens(block_1xLxK, np.arange(frames)[None] < length)
-    audio_1xNxC, state = stream.decode(state, tokens, last=last)
-    audio.append(np.asarray(audio_1xNxC[0]))
-  return np.concatenate(audio)[: len(codes_TxK) * stream.hop]
-
-
-def decode_pieces(
-  stream: Stream, pieces: Iterable[np.ndarray], frames: int
-) -> Iterator[np.ndarray]:
-  """Decodes pieces of codes (T, K), of any lengths, as they come.
-
-  They are decoded in blocks of so many frames, and in the first one as many more as the
-  decoder looks ahead: few programs are compiled, and each block gives audio.
-
-  Yields:
-    The audio (N, C) that is now known, `hop` samples for each frame in all.
-  """
-  first = frames + stream.decoder_lookahead // stream.hop
-  state, given, told = stream.start(), 0, 0
-  for codes_TxK, size, last in cut(pieces, frames, first):
-    given += len(codes_TxK)
-    if not given:
-      return
-    block_1xLxK = stack_rows([codes_TxK], 1, size)
-    tokens = Tokens(block_1xLxK, np.arange(size)[None] < len(codes_TxK))
-    audio_1xNxC, state = stream.decode(state, tokens, last=last)
-    audio_NxC = np.asarray(audio_1xNxC[0])[: given * stream.hop - told]
-    told += len(audio_NxC)
-    yield audio_NxC
-
-
-def cut(
-  pieces: Iterable[np.ndarray], size: int, first: int | None = None
-) -> Iterator[tuple[np.ndarray, int, bool]]:
-  """Cuts arrays that come in pieces (n, ...) into blocks, each as soon as it is there.
-
-  Args:
-    pieces: of any lengths, in turn.
-    size: of the blocks.
-    first: of the first block; `size` if None.
-
-  Yields:
-    A block, the size that it should have, and whether it is the last: what is left
-    over, which may be shorter or empty. There is none without pieces.
-  """
-  rest, wanted = None, first or size
-  for piece in pieces:
-    rest = piece if rest is None else np.concatenate([rest, piece])
-    while len(rest) >= wanted:
-      yield rest[:wanted], wanted, False
-      rest, wanted = rest[wanted:], size
-  if rest is not None:
-    yield rest, wanted, True
-
-
-def _blocks(array, size):
-  """Yields blocks (1, size, ...), their lengths, and whether it is the last."""
-  for start in range(0, len(array), size):
-    block = array[start : start + size]
-    yield stack_rows([block], 1, size), len(block), start + size >= len(array)
 
 
 def _lead(samples: int, frames: int, ahead: int, hop: int) -> int:
