@@ -1,13 +1,17 @@
 """Speech that is heard while it is spoken: its blocks, what is kept, and errors."""
 
+import io
+import sys
 import types
 
 import numpy as np
 import pytest
+import soundfile
 import speech_helpers
 from speech_helpers import HOP, RATE, noise
 
 from jaxcodec import api
+from jaxcodec.cli.main import main
 from jaxcodec.inference import slm
 from jaxcodec.inference.stream_pieces import cut
 
@@ -74,6 +78,21 @@ def test_what_is_silent_and_what_cannot_be_streamed(speaker, monkeypatch):
   monkeypatch.setattr(speaker, "_model", types.SimpleNamespace())
   with pytest.raises(ValueError, match="it has no streams"):
     speaker.speak("So.", stream=True)
+
+
+def test_a_command_speaks_to_standard_output(speaker, monkeypatch, capsys):
+  out = io.BytesIO()
+  monkeypatch.setattr(api, "load_slm", lambda weights, **_: speaker)
+  monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=out))
+  command = ["synthesize", "--weights", "run", "--text", "So it is.", "--stream"]
+  assert main([*command, "--out", "-", "--seed", "3"]) == 0
+  spoken = speaker.speak("So it is.", seed=3, stream=True)
+  audio_N = np.concatenate(list(spoken))
+  heard_N, rate = soundfile.read(io.BytesIO(out.getvalue()), dtype="float32")
+  assert rate == RATE
+  np.testing.assert_allclose(heard_N, np.clip(audio_N, -1, 1), atol=1e-4)
+  assert main([*command, "--out", "a.wav"]) == 2
+  assert "to standard output: --out -" in capsys.readouterr().err
 
 
 def test_cut_gives_blocks_as_soon_as_they_are_there():

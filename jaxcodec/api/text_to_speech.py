@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -71,6 +71,21 @@ class TextToSpeech(SpeechModel[_TextInputs]):
   def language(self) -> str:
     """What the model speaks, by the name of eSpeak's voice, such as `en-us` or `de`."""
     return self._vocabulary.language
+
+  @overload
+  def speak(
+    self, text: str, prompt: Any = None, *, stream: Literal[True], **options: Any
+  ) -> SpeechStream: ...
+
+  @overload
+  def speak(
+    self,
+    text: str | Sequence[str],
+    prompt: Any = None,
+    *,
+    stream: Literal[False] = False,
+    **options: Any,
+  ) -> Speech | list[Speech]: ...
 
   def speak(
     self,

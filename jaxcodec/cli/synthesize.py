@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxcodec import files
+from jaxcodec.cli.standard_streams import NAME as STANDARD_OUTPUT
 
 INDEX = "index.jsonl"
 NOTHING_SPOKEN = 1
@@ -45,7 +46,15 @@ def add_command(commands: Any) -> None:
     "--out",
     required=True,
     metavar="PATH",
-    help="wav file; with --tsv the folder that gets them",
+    help="wav file; with --tsv the folder that gets them, with --stream -",
+  )
+  parser.add_argument(
+    "--stream",
+    action="store_true",
+    help="write what --text says to standard output while it is still being spoken",
+  )
+  parser.add_argument(
+    "--raw", action="store_true", help="with --stream: 16-bit samples without a header"
   )
   parser.add_argument(
     "--seed", type=int, default=0, metavar="N", help="same seed, same speech"
@@ -85,6 +94,10 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
+  if arguments.stream:
+    return _stream(arguments)
+  if arguments.raw:
+    raise ValueError("--raw is for --stream alone")
   from jaxcodec.api import load_slm
   from jaxcodec.cli import file_tree
   from jaxcodec.cli.speech_files import speak_files
@@ -100,6 +113,32 @@ def _synthesize(arguments: argparse.Namespace) -> int:
   if index:
     files.write_text(index, "".join(json.dumps(row) + "\n" for row in rows))
   return _report(arguments, rows)
+
+
+def _stream(arguments: argparse.Namespace) -> int:
+  if arguments.text is None or arguments.out != STANDARD_OUTPUT:
+    raise ValueError("--stream speaks --text to standard output: --out -")
+  from jaxcodec.api import TextToSpeech, load_slm
+  from jaxcodec.cli.stream_files import piped_audio
+
+  model = load_slm(arguments.weights, semantic_weights=arguments.semantic_weights)
+  if not isinstance(model, TextToSpeech):
+    raise ValueError(f"{arguments.weights}: speaks no texts, but what --like says")
+  stream = model.speak(
+    arguments.text,
+    arguments.prompt,
+    prompt_text=arguments.prompt_text,
+    seed=arguments.seed,
+    stream=True,
+    **{name: getattr(arguments, name) for name in _SAMPLING},
+  )
+  write = piped_audio(stream.sample_rate, 1, arguments.raw)
+  for block_N in stream:
+    write(block_N[:, None])
+  speech = stream.speech
+  if speech.problem:
+    print(speech.problem, file=sys.stderr)
+  return 0 if speech.seconds else NOTHING_SPOKEN
 
 
 def _jobs(arguments: argparse.Namespace) -> list[Any]:
