@@ -21,8 +21,8 @@ class Meter:
     seconds: that the pieces last.
     busy: seconds of work.
     slowest: of a piece, seconds of work.
-    behind: seconds by which it was later, at most, than the end of a piece, if each
-      came at once when it was over.
+    behind: seconds by which the work lagged, at most, behind pieces that come in real
+      time.
   """
 
   def __init__(self, command: str):
@@ -65,7 +65,6 @@ class Meter:
     self._late = max(0.0, self._late + busy - seconds)
     if self.behind < _BEHIND <= self._late:
       self._say(f"warning: {self._late:.1f} s behind what comes")
-    # While it waited for nothing, a piece was there before the work on it began.
     self.behind = max(self.behind, self._late)
 
   def _say(self, text: str) -> None:
