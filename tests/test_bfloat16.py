@@ -4,13 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend import core
+from test_configs import OF_EACH_CODEC, tiny
 
+from jaxcodec.build.codec import make_codec_task
+from jaxcodec.nn import platform
 from jaxcodec.nn.products import einsum_float32
+from jaxcodec.pipeline.experiment import plain
 from jaxcodec.slm import code_embedding
 from jaxcodec.slm.maskgit import MaskGit
 from jaxcodec.slm.valle import Valle
 from jaxcodec.tasks.slm import SlmTask
+from jaxcodec.train import flops
+from jaxcodec.train.step import phases
 from jaxcodec.types import TokenSpec
 
 SPEC = TokenSpec(num_codebooks=3, codebook_size=16, hop=320, sample_rate=16_000)
@@ -20,17 +25,6 @@ MODELS = {
   "valle": Valle(SPEC, 8, **SIZES),
   "maskgit, recomputing": MaskGit(SPEC, 8, remat="products", **SIZES),
 }
-
-
-def _products(jaxpr):
-  """Yields the matrix products of a program and of all that it calls."""
-  is_jaxpr = lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr)  # noqa: E731
-  for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-    if equation.primitive.name == "dot_general":
-      yield equation
-    for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=is_jaxpr):
-      if is_jaxpr(leaf):
-        yield from _products(leaf)
 
 
 def _batch():
@@ -49,10 +43,26 @@ def test_a_language_models_step_multiplies_nothing_in_float32(name):
   task = SlmTask(MODELS[name], steps=10, warmup_steps=1)
   batch = _batch()
   state = jax.eval_shape(task.init, jax.random.key(0), batch)
-  found = list(_products(jax.make_jaxpr(task.train_step)(state, batch)))
+  found = list(flops.products(jax.make_jaxpr(task.train_step)(state, batch)))
   assert len(found) >= 3 * 6  # of a layer: forward, and two of each backward
-  single = [e for e in found if any(v.aval.dtype != jnp.bfloat16 for v in e.invars)]
+  single = [e for e in found if flops.precision(e) != "half"]
   assert not single, "\n".join(map(str, single))
+
+
+@pytest.mark.parametrize("path", OF_EACH_CODEC, ids=lambda p: p.stem)
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_a_codecs_step_multiplies_in_float32_only_what_needs_all_bits(path, target):
+  """That is spectra of losses and codebooks, which ask for the highest precision."""
+  config = plain(tiny(path))
+  config["codec"] = {**config["codec"], "dtype": "bfloat16"}
+  config["codec_train"] = {**config["codec_train"], "dtype": "bfloat16"}
+  with platform.assume(target):
+    task = [*phases(make_codec_task(config)).values()][-1]
+    batch = {"audio_BxN": jax.ShapeDtypeStruct((2, 1600), jnp.float32)}
+    state = jax.eval_shape(task.init, jax.random.key(0), batch)
+    program = jax.make_jaxpr(task.train_step)(state, batch)
+  found = list(flops.products(program))
+  assert {"half", "exact"} == {flops.precision(e) for e in found}, found
 
 
 def test_the_gradient_of_a_float32_product_is_that_of_its_rounded_cotangent():

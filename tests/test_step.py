@@ -106,6 +106,20 @@ def test_flops_of_loops_and_branches():
   assert flops.count(jax.make_jaxpr(chosen)(x))[:2] == (2 * once, 0)
 
 
+def test_flops_of_float32_are_counted_by_their_precision():
+  half, single = jnp.ones((4, 16), jnp.bfloat16), jnp.ones((16, 8))
+  once = 2 * 4 * 16 * 8
+
+  def product(x, precision=None):
+    return jnp.matmul(x, single.astype(x.dtype), precision=precision)
+
+  found = lambda *args: flops.count(jax.make_jaxpr(product)(*args))  # noqa: E731
+  assert found(half)[3:] == (0, 0)
+  assert found(half.astype("f4"))[3:] == (once, 0)
+  with jax.default_matmul_precision("highest"):
+    assert found(half.astype("f4"))[3:] == (0, once)
+
+
 def test_flops_that_are_computed_again_are_counted_apart():
   w = jnp.ones((5, 16, 16))
   once = 2 * 4 * 16 * 16

@@ -210,5 +210,7 @@ class MagnitudeDecoder(nn.Module):
     They may be negative, which stands for 0; `features.expand` undoes compression.
     """
     z_BxTxD = z_BxTxD.astype(jnp.float32)
-    y_BxTxD = self.linear(z_BxTxD, valid_B) + self.correction(z_BxTxD, valid_B)
+    with jax.default_matmul_precision("highest"):
+      y_BxTxD = self.linear(z_BxTxD, valid_B)
+    y_BxTxD = y_BxTxD + self.correction(z_BxTxD, valid_B)
     return y_BxTxD.reshape(z_BxTxD.shape[0], -1, self.features.num_bins)

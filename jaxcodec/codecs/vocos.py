@@ -14,6 +14,7 @@ from jax import lax
 from jaxcodec.nn.conv import Conv1d, Dtype, mask_frames, torch_uniform
 from jaxcodec.nn.istft import check, istft, istft_reach
 from jaxcodec.nn.ops import gelu, sin_cos
+from jaxcodec.nn.products import einsum_float32
 from jaxcodec.nn.reach import Reach, reach_of
 from jaxcodec.nn.remat import remat
 
@@ -77,7 +78,7 @@ class DepthwiseConv(nn.Module):
 
 
 class Linear(nn.Module):
-  """Dense layer whose product is in `dtype` and whose sums are float32."""
+  """Dense layer whose products are in `dtype` and whose sums are float32."""
 
   features: int
   dtype: Dtype
@@ -90,7 +91,7 @@ class Linear(nn.Module):
     kernel = self.param("kernel", self.init, shape).astype(self.dtype)
     bias = self.param("bias", self.bias_init, shape[1:])
     x_BxTxD = x_BxTxD.astype(self.dtype)
-    y = jnp.matmul(x_BxTxD, kernel, preferred_element_type=jnp.float32)
+    y = einsum_float32("btd,df->btf", x_BxTxD, kernel)
     return y + bias.reshape(1, 1, -1)
 
 
