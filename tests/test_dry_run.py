@@ -1,5 +1,6 @@
 """The dry run: costs against closed forms, and what it prints."""
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -68,13 +69,27 @@ def test_report_names_the_figures(cost):
 
 
 def test_the_slowest_of_three_bounds_a_step(cost):
+  half = dataclasses.replace(cost, single_flops=0)
   amount = {"flops": cost.flops, "memory": cost.moved, "network": cost.sent}
   names = {"flops": "compute", "memory": "memory", "network": "network"}
   for slowest, name in names.items():
-    chip = roofline.Chip(**{**dict.fromkeys(amount, 1e9), slowest: 1.0})
-    found = roofline.bound(cost, chip)
+    rates = {**dict.fromkeys(amount, 1e9), slowest: 1.0}
+    found = roofline.bound(half, _chip(**rates))
     assert (found.seconds, found.by) == (amount[slowest], name)
-  assert roofline.bound(cost, roofline.Chip(1.0, 1e9, 1e9)).mfu == 1
+  assert roofline.bound(half, _chip(1.0, 1e9, 1e9)).mfu == 1
+
+
+def _chip(flops, memory, network):
+  """A chip that multiplies float32 at half the rate, and all bits at an eighth."""
+  return roofline.Chip(flops, flops / 2, flops / 8, memory, network)
+
+
+def test_products_of_float32_take_the_time_that_a_chip_needs_for_them(cost):
+  half = dataclasses.replace(cost, single_flops=0)
+  found = []
+  for step in (half, cost, dataclasses.replace(half, exact_flops=cost.flops)):
+    found.append(roofline.bound(step, _chip(1.0, 1e9, 1e9)).seconds)
+  assert found == [cost.flops, 2 * cost.flops, 8 * cost.flops]
 
 
 def test_rows_that_cannot_be_shared_are_named():

@@ -119,6 +119,7 @@ def report(cost: step_cost.StepCost) -> str:
     f"  {_bytes(cost.temporary)} temporary",
     f"  {_bytes(cost.results)} results, {_bytes(cost.reused)} of them in place",
     f"FLOPs a device: {cost.flops:.4g} in matrix products and convolutions",
+    f"  {cost.single_flops:.4g} of them of float32, {cost.exact_flops:.4g} in all bits",
     f"  {cost.compiler_flops:.4g} by cost_analysis, which counts loops' bodies once",
     f"a device sends: {_bytes(cost.sent)} (ring algorithms)",
   ]
