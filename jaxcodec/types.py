@@ -222,7 +222,7 @@ Metrics = dict[str, jax.Array]
 
 
 class Task(Protocol):
-  """A model with its losses and optimisers; `train.step` knows two methods more."""
+  """A model with its losses and optimisers; `train.step` knows three methods more."""
 
   def init(self, rng: jax.Array, batch: Batch) -> Any:
     """Returns the train state, a pytree with an int32 scalar `.step`. Jittable."""

@@ -17,7 +17,7 @@ from jaxcodec.quantizers.factorized import FactorizedRVQ
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.slm import SlmTask
-from jaxcodec.train.step import check_finite
+from jaxcodec.train.step import observe
 
 B, N = 8, 200
 
@@ -57,6 +57,7 @@ def test_a_codec_and_its_discriminators_learn_the_same_in_parts(whole, batch):
   for name in ("params", "ema", "opt", "disc_params", "disc_opt"):
     _close(getattr(updated, name), getattr(expected, name))
   assert found.keys() == metrics.keys()
+  np.testing.assert_array_equal(found["codes_BxTxK"], metrics["codes_BxTxK"])
   for name in ("loss", "mel", "disc", "commitment", "grad_norm", "disc_grad_norm"):
     np.testing.assert_allclose(found[name], metrics[name], rtol=1e-5, err_msg=name)
 
@@ -108,16 +109,16 @@ def test_a_balancer_runs_in_parts(batch):
 
 def test_a_skipped_step_keeps_both_optimisers_and_their_models(whole, batch):
   task, state, _, _ = whole
-  step = jax.jit(check_finite(task.train_step, keep_state=True))
+  step = jax.jit(observe(task, keep_state=True))
   spoilt = {
     **batch,
     "audio_BxN": np.where(np.arange(N) == 7, np.nan, batch["audio_BxN"]),
   }
-  kept, metrics, finite = step(state, spoilt)
+  kept, (metrics, finite, _) = step(state, spoilt)
   assert not finite and np.isnan(metrics["grad_norm"])
   assert np.isnan(metrics["disc_grad_norm"])
   jax.tree.map(np.testing.assert_array_equal, kept.replace(rng=0), state.replace(rng=0))
-  updated, _, finite = step(kept, batch)
+  updated, (_, finite, _) = step(kept, batch)
   assert finite and updated.step == 1
 
 

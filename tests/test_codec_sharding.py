@@ -52,9 +52,10 @@ def train(shape):
   assert not ema.awaits_start(state.collections)
   metrics = []
   for number in range(STEPS):
-    state, now, finite = program(state, sharding.put_batch(mesh, make_batch(number)))
-    assert finite
-    metrics.append(jax.device_get(now))
+    state, now = program(state, sharding.put_batch(mesh, make_batch(number)))
+    assert now.finite
+    use = task.summarize(now.rows)
+    metrics.append(jax.device_get({**now.metrics, **use}))
   return metrics, collectives(program.as_text())
 
 

@@ -184,7 +184,7 @@ def test_eight_devices_train_as_one(task, eight, run):
   program, shardings, shared = eight
   state = _placed(states[0], shardings)
   for number, expected in enumerate(metrics):
-    state, logged, _ = program(state, shared)
+    state, (logged, *_) = program(state, shared)
     for name in ("loss", *task.weights, "disc"):
       np.testing.assert_allclose(
         logged[name], expected[name], 1e-5, 1e-6, err_msg=f"{name} of step {number}"
@@ -214,7 +214,7 @@ def test_eight_devices_find_the_gradients_of_one(batch, step, eight, run):
   program, shardings, shared = eight
   for number, (state, expected) in enumerate(zip(run[0][:-1], run[1], strict=True)):
     moved = [step(state, _last_bits_moved(batch, seed))[1] for seed in range(4)]
-    _, logged, _ = program(_placed(state, shardings), shared)
+    _, (logged, *_) = program(_placed(state, shardings), shared)
     for name in ("grad_norm", "disc_grad_norm"):
       noise = max(abs(m[name] - expected[name]) for m in moved)
       np.testing.assert_allclose(

@@ -27,6 +27,7 @@ from jaxcodec.parallel import sharding
 from jaxcodec.train import interrupts, nonfinite
 from jaxcodec.train.checkpoint import Checkpointer
 from jaxcodec.train.metrics_file import read_metrics
+from jaxcodec.train.step import observe
 
 PROGRAM = pathlib.Path(train_toy.__file__)
 
@@ -252,6 +253,36 @@ class Poisoned(Task):
     state, metrics = super().train_step(state, batch)
     bias = {"bias": jnp.where(state.step >= 5, jnp.nan, state.ema["bias"])}
     return state.replace(ema=state.ema | bias), metrics
+
+
+class Counting(Task):
+  """A task with a metric that is made of its rows."""
+
+  def train_step(self, state, batch):
+    state, metrics = super().train_step(state, batch)
+    rows = {"row_B": batch["y_B"]}
+    return state, {**metrics, **rows, **self.summarize(rows)}
+
+  def summarize(self, rows):
+    return {"largest": rows["row_B"].max()}
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_metrics_of_rows_are_made_where_a_step_is_logged(tmp_path, devices):
+  mesh = sharding.make_mesh({"data": devices})
+  fit(tmp_path, 6, task=Counting(), log_every=4, mesh=mesh)
+  found = [record for record in read_metrics(tmp_path) if "loss" in record]
+  batches = {step: train_toy.make_batch(step - 1) for step in (4, 6)}
+  assert [r["step"] for r in found] == list(batches)
+  for record in found:
+    assert record["largest"] == batches[record["step"]]["y_B"].max()
+    assert "row_B" not in record
+  batch = {name: batches[4][name] for name in ("x_BxD", "y_B")}
+  state = jax.eval_shape(Counting().init, jax.random.key(0), batch)
+  step = observe(Counting(), keep_state=False)
+  _, outcome = jax.eval_shape(step, state, batch)
+  assert set(outcome.metrics) == {"loss", "grad_norm", "usage"}
+  assert set(outcome.rows) == {"row_B"}
 
 
 def test_a_non_finite_state_is_never_saved(tmp_path):

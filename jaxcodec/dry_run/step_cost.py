@@ -11,7 +11,7 @@ from jaxcodec.dry_run.collectives import Collective, collectives
 from jaxcodec.nn import platform
 from jaxcodec.parallel import sharding
 from jaxcodec.train import flops
-from jaxcodec.train.step import COMPILE_FAST, check_finite
+from jaxcodec.train.step import COMPILE_FAST, observe, outcome_shardings
 from jaxcodec.types import Task
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -29,6 +29,7 @@ class StepCost:
     temporary: bytes of everything in between.
     flops: of matrix products and convolutions, loops counted in full.
     model_flops: those of them that aren't computed again to save memory.
+    single_flops, exact_flops: those of them of float32; see `flops.Work`.
     moved: bytes that these products read and write, and arguments and results once.
     compiler_flops: XLA's `cost_analysis`, which counts the body of a loop once.
     collectives: everything that the device exchanges with others.
@@ -41,6 +42,8 @@ class StepCost:
   temporary: int
   flops: float
   model_flops: float
+  single_flops: float
+  exact_flops: float
   moved: float
   compiler_flops: float
   collectives: list[Collective]
@@ -79,9 +82,16 @@ class TracedStep:
     """The shardings of the state's leaves."""
     return jax.tree.map(lambda leaf: leaf.sharding, self.state)
 
-  def compile(self) -> StepCost:
+  def build(self) -> jax.stages.Compiled:
     """Compiles it; seconds for a language model, minutes for a codec."""
-    program = self.lowered.compile(COMPILE_FAST if self.platform == "cpu" else None)
+    return self.lowered.compile(COMPILE_FAST if self.platform == "cpu" else None)
+
+  def compile(self) -> StepCost:
+    """Compiles it, and returns what it costs."""
+    return self.cost(self.build())
+
+  def cost(self, program: jax.stages.Compiled) -> StepCost:
+    """Reads what the compiled step costs."""
     memory = program.memory_analysis()
     return StepCost(
       state=sum(map(sharding.bytes_per_device, jax.tree.leaves(self.state))),
@@ -91,6 +101,8 @@ class TracedStep:
       temporary=memory.temp_size_in_bytes,
       flops=self.work.total / self.devices,
       model_flops=self.work.model / self.devices,
+      single_flops=self.work.single / self.devices,
+      exact_flops=self.work.exact / self.devices,
       moved=self.work.moved / self.devices
       + memory.argument_size_in_bytes
       + memory.output_size_in_bytes,
@@ -114,7 +126,7 @@ def trace(
     batch: the whole batch's shapes.
     mesh: of devices of this machine, or of a topology (`jax.experimental.topologies`).
     rules: the sharding table.
-    keep_state: see `step.check_finite`.
+    keep_state: see `step.observe`.
 
   Raises:
     ValueError: the mesh doesn't fit the state or the batch; it names the entry.
@@ -126,11 +138,10 @@ def trace(
     shapes = jax.eval_shape(task.init, key, batch)
     shardings = sharding.state_shardings(mesh, shapes, rules)
     state = sharding.place_shapes(shapes, shardings)
-    replicated = sharding.replicated(mesh)
     step = jax.jit(
-      check_finite(task.train_step, keep_state=keep_state),
+      observe(task, keep_state=keep_state),
       donate_argnums=0,
-      out_shardings=(shardings, replicated, replicated),
+      out_shardings=(shardings, outcome_shardings(mesh)),
     )
     traced = step.trace(state, batch)
     lowered = traced.lower()

@@ -78,6 +78,12 @@ def usage(counts_KxV: jax.Array) -> jax.Array:
   return jnp.mean(counts_KxV > 0, -1)
 
 
+def use_of_codes(codes_BxTxK: jax.Array, codebook_size: int) -> dict[str, jax.Array]:
+  """Returns each codebook's `perplexity` and `usage` over the batch, each (K,)."""
+  counts_KxV = code_counts(codes_BxTxK, codebook_size)
+  return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}
+
+
 def snr_db(energy: jax.Array, noise_K: jax.Array) -> jax.Array:
   """Returns energy over noise in dB, (K,); finite where either is 0."""
   energy, noise_K = (jnp.maximum(x, _LEAST_ENERGY) for x in (energy, noise_K))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcodec.quantizers.codebook import code_counts, perplexity, snr_db, usage
+from jaxcodec.quantizers.codebook import snr_db, use_of_codes
 from jaxcodec.types import Quantized
 
 _PER = ("item", "batch")
@@ -64,8 +64,7 @@ class CodebookStack(nn.Module):
 
   def metrics(self, codes_BxTxK: jax.Array) -> dict[str, jax.Array]:
     """Returns each codebook's perplexity and usage over the batch, each (K,)."""
-    counts_KxV = code_counts(codes_BxTxK, self.codebook_size)
-    return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}
+    return use_of_codes(codes_BxTxK, self.codebook_size)
 
 
 def energies(z_BxTxD: jax.Array, left_K: jax.Array) -> dict[str, jax.Array]:

@@ -1,4 +1,7 @@
-"""Starts a codec's codebooks on a batch: a program of its own, run once."""
+"""What training does with codebooks outside of its steps, in programs of their own.
+
+They are started on a batch, once, and on steps that are logged their use is measured.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +11,9 @@ import numpy as np
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.quantizers import ema
+from jaxcodec.quantizers.codebook import use_of_codes
 from jaxcodec.tasks.codec_state import CodecState
+from jaxcodec.types import Metrics
 
 # Of the random key, which no step's number is.
 _START = np.uint32(2**32 - 1)
@@ -51,3 +56,11 @@ def begin(
   places = jax.tree.map(lambda leaf: leaf.sharding, state.collections)
   inputs = state.params, state.collections, audio_BxN, state.rng
   return state.replace(collections=jax.jit(start, out_shardings=places)(*inputs))
+
+
+def summarize(codec: Codec, rows: Metrics) -> Metrics:
+  """Returns the use of codebooks in a step, of `rows` that have its codes_BxTxK."""
+  codes_BxTxK = rows.get("codes_BxTxK")
+  if codes_BxTxK is None:
+    return {}
+  return use_of_codes(codes_BxTxK, codec.spec.codebook_size)

@@ -109,6 +109,10 @@ class CodecGanTask:
     parts = dict(accumulate=self.accumulate, freeze=self.freeze)
     return codec_books.begin(self.codec, state, batch["audio_BxN"], **parts)
 
+  def summarize(self, rows: Metrics) -> Metrics:
+    """Returns the metrics of a step's codes; see `train.step.summarize`."""
+    return codec_books.summarize(self.codec, rows)
+
   def phases(self) -> dict[int, "CodecGanTask"]:
     """Returns, by the first update of each, the tasks whose steps have no condition."""
     playing = dataclasses.replace(self, adversarial_start=0)

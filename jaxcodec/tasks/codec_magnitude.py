@@ -70,6 +70,10 @@ class CodecMagnitudeTask:
     parts = dict(accumulate=self.accumulate, freeze=self.freeze)
     return codec_books.begin(self.codec, state, batch["audio_BxN"], **parts)
 
+  def summarize(self, rows: Metrics) -> Metrics:
+    """Returns the metrics of a step's codes; see `train.step.summarize`."""
+    return codec_books.summarize(self.codec, rows)
+
   def train_step(self, state: CodecState, batch: Batch) -> tuple[CodecState, Metrics]:
     """Updates the codec. The codebooks' running means are updated by each part."""
     rng = jax.random.fold_in(state.rng, state.step)
@@ -101,7 +105,8 @@ class CodecMagnitudeTask:
       )
       terms = {**self._terms(audio_BxN, compressed), **quantized.losses}
       total = sum(self.weights[name] * value for name, value in terms.items())
-      return total, (new, {"loss": total, **terms, **quantized.metrics})
+      metrics = {**quantized.metrics, "codes_BxTxK": quantized.codes_BxTxK}
+      return total, (new, {"loss": total, **terms, **metrics})
 
     grads, (new, metrics) = jax.grad(loss, has_aux=True)(trained)
     return new, (grads, metrics)

@@ -38,7 +38,8 @@ def run(
       quantiser is taught unless it is frozen.
 
   Returns:
-    (the reconstruction (B, N), the quantiser's losses), (metrics, new collections).
+    (the reconstruction (B, N), the quantiser's losses), (metrics, the codes among them;
+    new collections).
   """
   variables = {"params": partition.whole(params), **collections}
   given = {"frozen": tuple(freeze)} if freeze else {}
@@ -57,7 +58,8 @@ def run(
       **options,
       **given,
     )
-    return (y_BxNx1[..., 0], quantized.losses), (quantized.metrics, new)
+    metrics = {**quantized.metrics, "codes_BxTxK": quantized.codes_BxTxK}
+    return (y_BxNx1[..., 0], quantized.losses), (metrics, new)
 
   if set(freeze) != {"encoder", "quantizer"}:
     return apply()

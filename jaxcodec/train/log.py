@@ -12,6 +12,7 @@ from jaxcodec.progress import Progress
 from jaxcodec.train.metrics_file import MetricsWriter
 from jaxcodec.train.nonfinite import NonFiniteRecord, StepResult
 from jaxcodec.train.rates import Rates
+from jaxcodec.types import Metrics
 
 
 class TrainLog(contextlib.AbstractContextManager):
@@ -27,12 +28,14 @@ class TrainLog(contextlib.AbstractContextManager):
     log_every: int,
     start: int,
     last: int,
+    summarize: Callable[[Metrics], Metrics],
     show: Sequence[str],
     on_log: Callable[[int, dict[str, Any]], None] | None,
   ):
     self._writer, self._progress = writer, progress
     self._rates, self._nonfinite = rates, nonfinite
     self._log_every, self._last = log_every, last
+    self._summarize = summarize
     self._show, self._on_log = show, on_log
     self._pending: StepResult | None = None
     self._step = start
@@ -40,8 +43,13 @@ class TrainLog(contextlib.AbstractContextManager):
   def __exit__(self, *exception: Any) -> None:
     self._writer.close()
 
-  def push(self, result: StepResult) -> None:
-    """Keeps this step's result and reads the one before, which has nearly arrived."""
+  def push(self, result: StepResult, rows: Metrics) -> None:
+    """Keeps this step's result and reads the one before, which has nearly arrived.
+
+    Of a step that will be logged, the devices also make the metrics of its `rows`.
+    """
+    if rows and self._logs(result.step):
+      result = result._replace(metrics={**result.metrics, **self._summarize(rows)})
     self.flush()
     self._pending, self._step = result, result.step
     self._progress.update()
@@ -63,10 +71,13 @@ class TrainLog(contextlib.AbstractContextManager):
       self._display(jax.device_get(result.metrics))
     else:
       self._rates.tick(result.flops, result.examples)
-    if result.step % self._log_every == 0 or result.step == self._last:
+    if self._logs(result.step):
       metrics = jax.device_get(result.metrics)
       extra = self._rates.take() | self._nonfinite.metrics()
       self.write(result.step, {**metrics, **extra})
+
+  def _logs(self, step: int) -> bool:
+    return step % self._log_every == 0 or step == self._last
 
   def write(self, step: int, values: dict[str, Any]) -> None:
     """Writes a line of metrics, shows it and passes it to `on_log`."""

@@ -27,8 +27,10 @@ from jaxcodec.train.step import (
   CompiledStep,
   PhasedStep,
   begin,
-  check_finite,
+  observe,
+  outcome_shardings,
   phases,
+  summarize,
 )
 from jaxcodec.types import Batch, Task
 
@@ -133,6 +135,9 @@ def fit(
       log_every=log_every,
       start=start.step,
       last=steps,
+      summarize=jax.jit(
+        lambda rows: summarize(task, rows), out_shardings=sharding.replicated(mesh)
+      ),
       show=show,
       on_log=on_log,
     )
@@ -145,14 +150,13 @@ def fit(
     if start.step:
       progress.message(f"{desc}: going on after step {start.step}")
     shardings = jax.tree.map(lambda leaf: leaf.sharding, start.target)
-    replicated = sharding.replicated(mesh)
     steps_of = {
       first: CompiledStep(
-        check_finite(phase.train_step, keep_state=skip_nonfinite > 0),
+        observe(phase, keep_state=skip_nonfinite > 0),
         mesh,
         around_compilation=log.time_compilation,
         donate_argnums=0,
-        out_shardings=(shardings, replicated, replicated),
+        out_shardings=(shardings, outcome_shardings(mesh)),
       )
       for first, phase in phases(task).items()
     }
@@ -248,18 +252,18 @@ class _Loop:
       batch, done = batches.get(), self._step
       self._step += 1
       self._profile.before(self._step)
-      self._state, *result = self._train_step(self._state, batch.arrays, done)
-      self._profile.after(self._step, result)
-      metrics, finite = result
+      self._state, outcome = self._train_step(self._state, batch.arrays, done)
+      self._profile.after(self._step, outcome)
       self._log.push(
         StepResult(
           step=self._step,
-          metrics=metrics,
-          finite=finite,
+          metrics=outcome.metrics,
+          finite=outcome.finite,
           index_B=batch.index_B,
           examples=_rows(batch.arrays),
           flops=self._train_step.flops,
-        )
+        ),
+        outcome.rows,
       )
       last, stop = self._step == steps, agree(signals.number)
       evaluated = self._evaluate_if_due(last)

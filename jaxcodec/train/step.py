@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,6 @@ COMPILE_FAST = {
   "xla_backend_optimization_level": 0,
   "xla_llvm_disable_expensive_passes": True,
 }
-
-TrainStep = Callable[[Any, Batch], tuple[Any, Metrics]]
 
 
 class CompiledStep:
@@ -108,27 +106,61 @@ def begin(task: Task, state: Any, batch: Batch) -> Any:
   return task.begin(state, batch) if hasattr(task, "begin") else state
 
 
-def check_finite(train_step: TrainStep, *, keep_state: bool) -> Callable[..., Any]:
-  """Wraps a train step to also return whether all its metrics are finite.
+class Outcome(NamedTuple):
+  """What a step gives beside the state.
+
+  Attributes:
+    metrics: scalars, or one value a codebook.
+    finite: whether all of them are.
+    rows: what `summarize` makes the other metrics of.
+  """
+
+  metrics: Any
+  finite: Any
+  rows: Any
+
+
+def outcome_shardings(mesh: Mesh) -> Outcome:
+  """Returns where an `Outcome` is: the rows of examples stay with their devices."""
+  replicated = sharding.replicated(mesh)
+  return Outcome(replicated, replicated, sharding.batch_sharding(mesh))
+
+
+def summarize(task: Task, rows: Metrics) -> Metrics:
+  """Returns the metrics that a task makes of a step's rows.
+
+  A task may have arrays with a row for each example among its metrics, with `_B` in
+  their names, and a method `summarize` that makes some of the metrics of them. The loop
+  calls it for the steps that it logs, and leaves those metrics out of the others.
+  """
+  return task.summarize(rows) if hasattr(task, "summarize") else {}
+
+
+def observe(task: Task, *, keep_state: bool) -> Callable[..., Any]:
+  """Wraps a task's step to also tell whether all its metrics are finite.
 
   The loop then reads one value a step. The metrics hold the loss and the norm of every
   gradient, so a gradient that has spoilt the state is always seen.
 
   Args:
-    train_step: of a task.
+    task: whose step it is.
     keep_state: whether a step that isn't finite leaves the whole state as it was, to
       the last bit: parameters, optimisers, codebooks, its count of steps.
 
   Returns:
-    A function of state and batch that returns (state, metrics, finite).
+    A function of state and batch that returns (state, outcome). The metrics that
+    `summarize` gives are left out, and XLA does not compute them.
   """
 
   def step(state, batch):
-    new_state, metrics = train_step(state, batch)
+    new_state, metrics = task.train_step(state, batch)
+    rows = {name: metrics[name] for name in metrics if "_B" in name}
+    later = jax.eval_shape(lambda rows: summarize(task, rows), rows)
+    metrics = {n: v for n, v in metrics.items() if n not in {*rows, *later}}
     finite = [jnp.isfinite(value).all() for value in metrics.values()]
     finite = jnp.stack([jnp.array(True), *finite]).all()
     if keep_state:
       new_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new_state, state)
-    return new_state, metrics, finite
+    return new_state, Outcome(metrics, finite, rows)
 
   return step
