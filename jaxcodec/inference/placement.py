@@ -48,5 +48,10 @@ def for_corpus() -> Placement:
   if devices[0].platform == "cpu":
     return Placement()
   memory = (devices[0].memory_stats() or {}).get("bytes_limit", 0)
+  return Placement(tuple(devices), samples_for(memory))
+
+
+def samples_for(memory: int) -> int:
+  """Returns how many samples a device with so many bytes of memory codes at once."""
   samples = min(max(memory // _BYTES_PER_SAMPLE, BATCH_SAMPLES), _MOST_SAMPLES)
-  return Placement(tuple(devices), 1 << (samples.bit_length() - 1))
+  return 1 << (samples.bit_length() - 1)
