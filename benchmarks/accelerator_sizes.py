@@ -116,7 +116,7 @@ TINY = Sizes(
   parity_seconds=0.1,
   transformer=dict(width=32, depth=2, heads=2, dropout=0.1),
   windows=2,
-  window_frames=32,
+  window_frames=40,
   utterances=2,
   symbols=8,
   spoken_frames=8,

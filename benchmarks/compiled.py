@@ -9,14 +9,15 @@ compiler, which wants no TPU; for an NVIDIA GPU they are lowered to the StableHL
 by published peaks (`dry_run.roofline`). The exit code is 1 if a program has what none
 should have:
 
-- a product of float32 operands in the platform's default precision; all products are of
-  bfloat16, or ask for all bits as losses' spectra and codebooks' distances do;
+- a product of float32 operands in the platform's default precision, but for tokenising;
+  all products are of bfloat16, or ask for all bits as losses' spectra and codebooks'
+  distances do;
 - a condition;
 - an array of all frames by all frames;
 - more than the device's memory.
 
-Each cell is a process of its own and a JSON file; what is there already is not done
-again.
+`--programs` also takes `train NAME` with any codec of `jaxcodec.presets`. Each cell is
+a process of its own and a JSON file; what is there already is not done again.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def measure(name, target, tiny):
   """Compiles a cell; for a TPU, in a process that has not used JAX yet."""
   import accelerator_sizes
   import jax
-  from compiled_programs import PROGRAMS
+  from compiled_programs import maker
 
   from jaxcodec.nn import platform
   from jaxcodec.train import flops
@@ -58,13 +59,15 @@ def measure(name, target, tiny):
   if not topology:
     _assume_cudnn()
   with platform.assume("tpu" if topology else target):
-    program = PROGRAMS[name](sizes, memory)
+    program = maker(name)(sizes, memory)
     args = _placed(program.args, topology) if topology else program.args
     traced = jax.jit(program.function, donate_argnums=program.replaced).trace(*args)
     lowered = traced.lower(lowering_platforms=None if topology else (target,))
   work = flops.count(traced.jaxpr)
-  found = {"single": single_products(traced.jaxpr), "work": work._asdict()}
+  single = [] if program.float32 else single_products(traced.jaxpr)
+  found = {"single": single, "work": work._asdict()}
   if not topology:
+    found["least"] = _least(_expected(work, program), target)
     return found | read(lowered.as_text(), program.frames)
   costs, text = _compile(lowered, work, args, target)
   return found | costs | read(text, program.frames)
@@ -79,20 +82,54 @@ def _assume_cudnn():
 
 def _compile(lowered, work, args, target):
   """Returns what a TPU's program costs, and its text."""
-  from jaxcodec.dry_run import roofline
   from jaxcodec.dry_run.step_cost import TracedStep
 
-  _, memory, chip = TARGETS[target]
   step = TracedStep(args[0], lowered, work, devices=1, platform="tpu")
   start = time.monotonic()
   compiled = step.build()
   seconds = time.monotonic() - start
   cost = step.cost(compiled)
-  least = roofline.bound(cost, roofline.CHIPS[chip])
   accessed = compiled.cost_analysis().get("bytes accessed", 0.0)
-  found = dict(held=cost.memory, temporary=cost.temporary, limit=memory)
-  found |= dict(compile_s=seconds, accessed=accessed, least=least._asdict())
+  found = dict(held=cost.memory, temporary=cost.temporary, limit=TARGETS[target][1])
+  found |= dict(compile_s=seconds, accessed=accessed, least=_least(cost, target))
   return found, compiled.as_text()
+
+
+def _least(cost, target):
+  from jaxcodec.dry_run import roofline
+
+  return roofline.bound(cost, roofline.CHIPS[TARGETS[target][2]])._asdict()
+
+
+def _expected(work, program):
+  """Returns what a program costs that isn't compiled, but for what it holds at once."""
+  import jax
+
+  from jaxcodec.dry_run.step_cost import StepCost
+
+  size = lambda tree: sum(  # noqa: E731
+    x.size * x.dtype.itemsize
+    for x in jax.tree.leaves(tree)
+    if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+  )
+  given, results = (
+    size(program.args),
+    sum(size(program.args[i]) for i in program.replaced),
+  )
+  return StepCost(
+    state=size(program.args[0]),
+    arguments=given,
+    results=results,
+    reused=results,
+    temporary=0,
+    flops=work.total,
+    model_flops=work.model,
+    single_flops=work.single,
+    exact_flops=work.exact,
+    moved=work.moved + given + results,
+    compiler_flops=0.0,
+    collectives=[],
+  )
 
 
 def _placed(args, topology):
@@ -107,11 +144,23 @@ def _placed(args, topology):
 
 
 def single_products(jaxpr):
-  """Returns where products of float32 in the default precision are written."""
+  """Returns where products of float32 in the default precision are written.
+
+  Those without an axis that only one operand has are sums of elementwise products, as
+  the gradient of JAX's attention for TPUs has one.
+  """
   from jaxcodec.train import flops
 
   found = [e for e in flops.products(jaxpr) if flops.precision(e) == "single"]
-  return sorted({_place_of(equation) for equation in found})
+  return sorted({_place_of(equation) for equation in found if _has_free_axis(equation)})
+
+
+def _has_free_axis(equation):
+  if equation.primitive.name != "dot_general":
+    return True
+  axes = equation.params["dimension_numbers"]
+  bound = [len(axes[0][side]) + len(axes[1][side]) for side in (0, 1)]
+  return any(x.aval.ndim > n for x, n in zip(equation.invars[:2], bound, strict=True))
 
 
 def _place_of(equation):
@@ -132,10 +181,10 @@ def read(text, frames):
 
 
 def _squares(text, frames):
-  """Yields the shapes with two axes that are as long as sequences are."""
+  """Yields the shapes with two axes of one length, that of sequences."""
   for mlir, hlo in re.findall(_SHAPE, text):
     shape = [int(size) for size in re.findall(r"\d+", mlir or hlo)]
-    if sum(frames[0] <= size <= frames[1] for size in shape) > 1:
+    if any(shape.count(size) > 1 for size in frames):
       yield "x".join(map(str, shape))
 
 
@@ -174,16 +223,16 @@ def measure_here(out, name, target, tiny):
 
 def row(name, target, cell):
   """A line of the table."""
-  work, least = cell["work"], cell.get("least")
+  work, least = cell["work"], cell["least"]
   total = work["model"] + work["recomputed"]
   cells = {"program": name, "for": target, "TFLOP": f"{total / 1e12:.3g}"}
   cells["in all bits"] = f"{work['exact'] / total:.2%}"
   cells["kernels"] = cell["kernels"]
-  if least:
+  cells["at least"] = f"{1e3 * least['seconds']:.3g} ms, {least['by']}"
+  if "held" in cell:
     cells["GB held"] = f"{cell['held'] / 1e9:.2f}"
     cells["temporary"] = f"{cell['temporary'] / 1e9:.2f}"
     cells["GB accessed"] = f"{cell['accessed'] / 1e9:.1f}"
-    cells["at least"] = f"{1e3 * least['seconds']:.3g} ms, {least['by']}"
     cells["compiled in"] = f"{cell['compile_s']:.0f} s"
   return "| " + " | ".join(str(cells.get(name, "")) for name in COLUMNS) + " |"
 

@@ -19,7 +19,6 @@ from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.tasks.slm import SlmTask
 
 _RATES = dict(temperature=0.95, top_k=30, top_p=0.9)  # the recipe's
-_PADDING = 128  # frames that a kernel may add to a sequence
 
 
 class Program(NamedTuple):
@@ -29,14 +28,16 @@ class Program(NamedTuple):
     function: of `args`.
     args: trees of `ShapeDtypeStruct`s.
     replaced: which of them the result takes the place of.
-    frames: the least and the most frames of sequences that attend to themselves, None
-      without any.
+    float32: whether layers are of float32, in the platform's default precision.
+    frames: how long sequences are that attend to themselves, and may be when a kernel
+      has padded them.
   """
 
   function: Callable[..., Any]
   args: tuple[Any, ...]
   replaced: tuple[int, ...] = ()
-  frames: tuple[int, int] | None = None
+  frames: tuple[int, ...] = ()
+  float32: bool = False
 
 
 def train_codec(sizes, memory, name):
@@ -48,12 +49,18 @@ def train_codec(sizes, memory, name):
 
 def train_language_model(sizes, memory, name):
   """A step of a language model in bfloat16, with the recipe's rematerialisation."""
-  rows, least = sizes.windows, sizes.window_frames
+  rows, frames = sizes.windows, _padded(sizes.window_frames)
   if name == "valle":
-    rows, least = sizes.utterances, least + sizes.symbols
+    rows, both = sizes.utterances, sizes.window_frames + sizes.symbols
+    frames = *_padded(both), *_padded(both + 1)
   task = SlmTask(training.language_model(sizes, name, "products"), steps=100_000)
   program = _step(task, _shapes(training.language_batch(sizes, rows)))
-  return program._replace(frames=(least, least + _PADDING))
+  return program._replace(frames=frames)
+
+
+def _padded(frames):
+  """Returns a length, and what the kernels of GPUs and TPUs make of it."""
+  return frames, -(-frames // 8) * 8, -(-frames // 128) * 128
 
 
 def _step(task, batch):
@@ -70,21 +77,23 @@ def speak_first(sizes, memory):
   pace = incremental.known_pace(model, prompt[1], None)
   function = functools.partial(autoregressive.speak_first, model.ar, sampler)
   args = params["ar"], key_B, text, _shapes(prompt), _shapes(pace)
-  return Program(function, args, frames=(sizes.symbols, sizes.symbols + frames + 1))
+  known = sizes.symbols + 1
+  return Program(function, args, frames=_padded(known))
 
 
 def speak_others(sizes, memory):
   """The other codebooks of VALL-E, one after another in one program."""
   model, frames = training.language_model(sizes, "valle"), sizes.spoken_frames
+  if model.width in _padded(sizes.symbols + frames):
+    frames -= 128  # so that arrays of all frames by all can be told by their shapes
   params, key_B, text = _spoken(sizes, model)
   rows = len(key_B)
   prompt = incremental.check_prompt(None, rows, model.spec.num_codebooks)
   known = jnp.zeros((rows, frames), jnp.int32), jnp.ones((rows, frames), bool)
   given = prompt, known, jnp.zeros(rows, jnp.int32)
   function = functools.partial(nar.fill_levels, model.nar, nar.Draw(0.0, 0, 1.0))
-  least = sizes.symbols + frames
   args = params["nar"], key_B, text, *_shapes(given)
-  return Program(function, args, frames=(least, least + _PADDING))
+  return Program(function, args, frames=_padded(sizes.symbols + frames))
 
 
 def _spoken(sizes, model):
@@ -103,9 +112,8 @@ def unmask(sizes, memory):
   sampler = decode.IterativeSampler(steps=(sizes.unmasking_steps,))
   function = functools.partial(decode.iterative, model, sampler=sampler)
   tokens = _shapes((batch["semantic_BxT"], batch["mask_BxT"]))
-  least = sizes.window_frames
   args = params, jax.eval_shape(lambda: jax.random.key(0)), *tokens
-  return Program(function, args, frames=(least, least + _PADDING))
+  return Program(function, args, frames=_padded(sizes.window_frames))
 
 
 def tokenise(sizes, memory, name):
@@ -120,7 +128,7 @@ def tokenise(sizes, memory, name):
   audio_BxNxC = jax.ShapeDtypeStruct((rows, frames * hop, 1), jnp.float32)
   length_B = jax.ShapeDtypeStruct((rows,), jnp.int32)
   function = functools.partial(codec.apply, method="encode")
-  return Program(function, (variables, audio_BxNxC, length_B))
+  return Program(function, (variables, audio_BxNxC, length_B), float32=True)
 
 
 def fused_codes(sizes, memory):
@@ -150,3 +158,11 @@ PROGRAMS = {
   "train encodec": functools.partial(train_codec, name="encodec"),
   "train dac": functools.partial(train_codec, name="dac"),
 }
+
+
+def maker(name):
+  """Returns what makes a program: one of `PROGRAMS`, or the training of any codec."""
+  kind, _, codec = name.partition(" ")
+  if name not in PROGRAMS and kind == "train":
+    return functools.partial(train_codec, name=codec)
+  return PROGRAMS[name]

@@ -30,10 +30,11 @@ def test_what_is_wrong_with_a_program_is_found(compiled):
   text = """
     %1 = "stablehlo.case"(%0) : (tensor<i32>) -> tensor<2x70x72xbf16>
     %2 = f32[2,70,72]{2,1,0} conditional(%0), custom_call_target="tpu_custom_call"
-    %3 = f32[70,73]{1,0} copy(%2)
+    %3 = f32[72,72]{1,0} copy(%2)
+    %4 = f32[70,2,70]{2,1,0} copy(%2)
   """
-  found = compiled.read(text, (70, 72))
-  assert found == {"kernels": 1, "conditions": 2, "squares": ["2x70x72"]}
+  found = compiled.read(text, (70, 71))
+  assert found == {"kernels": 1, "conditions": 2, "squares": ["70x2x70"]}
   cell = {**found, "single": ["codec.py:7"], "held": 3e9, "limit": 2e9}
   lines = compiled.wrong(cell)
   assert len(lines) == 4 and "codec.py:7" in lines[0] and "3.0 GB of 2.0" in lines[3]

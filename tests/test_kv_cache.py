@@ -5,8 +5,9 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxcodec.nn import attention, kv_cache, plain
+from jaxcodec.nn import attention, attention_kernels, kv_cache, ops, plain, visibility
 
 MODEL = attention.Transformer(depth=2, heads=2)
 MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 1, 1]], bool)
@@ -78,3 +79,37 @@ def test_frames_one_by_one_equal_all_at_once_and_padding_is_not_there():
   packed = x[1:, MASK[1]]
   alone = apply({"params": params}, packed, attention.causal(jnp.ones((1, 5), bool), 1))
   np.testing.assert_allclose(whole[1, MASK[1]], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_the_first_frames_are_read_by_a_platforms_kernel(packs, monkeypatch):
+  """The kernel takes the rule as it is, or rows whose valid frames come first."""
+  x = jax.random.normal(jax.random.key(0), (2, 7, 16))
+  visible = attention.causal(jnp.asarray(MASK), PREFIX)
+  position = attention.positions(MASK)
+  params = MODEL.init(jax.random.key(1), x, visible, position_BxT=position)["params"]
+  body = kv_cache.unstack_layers(MODEL, params)
+  seen = []
+
+  def by_rule(q, k, v, visible):
+    seen.append(type(visible))
+    heads_first = (jnp.swapaxes(array, 1, 2) for array in (q, k, v))
+    return jnp.swapaxes(attention.attend(*heads_first, visible.dense()), 1, 2)
+
+  def by_cudnn(q, k, v, packed):
+    seen.append(type(packed))
+    return attention_kernels.cudnn(q, k, v, packed, implementation="xla")
+
+  def read():
+    cache = kv_cache.empty(MODEL, 16, 2, 9)
+    return kv_cache.extend(MODEL, body, cache, x, (visible, position, 0))
+
+  want, kept = jax.jit(read)()
+  kernel = ops.AttentionKernel(by_cudnn if packs else by_rule, 8 if packs else 0)
+  monkeypatch.setattr(ops, "attention_kernel", lambda *_: kernel)
+  got, written = jax.jit(lambda: read())()
+  assert seen == [visibility.Packed if packs else visibility.Visible] * 2
+  np.testing.assert_allclose(got[MASK], want[MASK], atol=1e-5)
+  slots = np.repeat(MASK, MODEL.heads, axis=0)  # a CPU's cache joins rows and heads
+  for one, other in zip(*map(jax.tree.leaves, (written, kept)), strict=True):
+    np.testing.assert_allclose(one[:, :7][slots], other[:, :7][slots], atol=1e-5)

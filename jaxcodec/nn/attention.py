@@ -4,7 +4,7 @@
 `self_attention`, what frames see in `visibility`; their names are also found here.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,7 @@ from jaxcodec.nn.visibility import Visible, bidirectional, causal, positions, re
 __all__ = [
   "Block",
   "RMSNorm",
+  "Slots",
   "Transformer",
   "Visible",
   "attend",
@@ -35,21 +36,55 @@ def _attend_cached(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, visible_BxTxS, cache):
   Args:
     q_BxHxTxD, k_BxHxTxD, v_BxHxTxD: of the new frames.
     visible_BxTxS: which of the first S slots they see.
-    cache: (keys, values, slot); see `Block`.
+    cache: see `Block`.
 
   Returns:
     The attention's output (B, H, T, D), and the new keys and values.
   """
-  *kept, slot = cache
-  q, *new = map(ops.join_heads, (q_BxHxTxD, k_BxHxTxD, v_BxHxTxD))
-  kept = tuple(
-    jax.lax.dynamic_update_slice_in_dim(old, x, slot, axis=-2)
-    for old, x in zip(kept, new, strict=True)
-  )
+  q = ops.join_heads(q_BxHxTxD)
+  kept = _written(k_BxHxTxD, v_BxHxTxD, cache)
   k, v = (x[..., : visible_BxTxS.shape[2], :] for x in kept)
   if q.ndim == 3:
     visible_BxTxS = jnp.repeat(visible_BxTxS, q_BxHxTxD.shape[1], axis=0)
   return attend(q, k, v, visible_BxTxS).reshape(q_BxHxTxD.shape), kept
+
+
+def _attend_first(qkv_BxTx3xHxD, rope, visible, cache):
+  """As `_attend_cached`, by the platform's kernel, for frames that see no others.
+
+  Returns:
+    The attention's output (B, T, H, D), and the new keys and values.
+  """
+  k, v = qkv_BxTx3xHxD[:, :, 1], qkv_BxTx3xHxD[:, :, 2]
+  k = rotate(k, tuple(jnp.swapaxes(table, 1, 2) for table in rope))
+  if cache.places_BxT is not None:
+    k, v = (reorder(x, cache.places_BxT) for x in (k, v))
+  kept = _written(*(jnp.swapaxes(x, 1, 2) for x in (k, v)), cache)
+  return attend_all(qkv_BxTx3xHxD, rope, visible), kept
+
+
+def _written(k_BxHxTxD, v_BxHxTxD, cache):
+  """Returns the keys and values of a cache with new ones in it."""
+  new = map(ops.join_heads, (k_BxHxTxD, v_BxHxTxD))
+  return tuple(
+    jax.lax.dynamic_update_slice_in_dim(old, x, cache.slot, axis=-2)
+    for old, x in zip(cache.kept, new, strict=True)
+  )
+
+
+class Slots(NamedTuple):
+  """A layer's cache, and where new frames go in it.
+
+  Attributes:
+    kept: keys and values, as `ops.join_heads` has them.
+    slot: of the first new frame.
+    places_BxT: each new frame's place among those that a kernel has packed, see
+      `self_attention.arrange`; None if they are in order.
+  """
+
+  kept: tuple[jax.Array, jax.Array]
+  slot: int | jax.Array
+  places_BxT: jax.Array | None = None
 
 
 class RMSNorm(nn.Module):
@@ -68,9 +103,9 @@ class RMSNorm(nn.Module):
 class Block(nn.Module):
   """Attention and SwiGLU, each after a norm and on a residual branch.
 
-  Returns the output and, given `cache`, (keys, values, slot), the new keys and values:
-  it writes the frames' own from `slot` on, and attends to the slots that `visible` has
-  a column for.
+  Returns the output and, given `cache`, a `Slots`, the new keys and values: it writes
+  the frames' own from `slot` on, and attends to the slots that `visible` has a column
+  for. If that is a rule, the frames see no others than themselves.
   """
 
   heads: int
@@ -94,6 +129,8 @@ class Block(nn.Module):
     qkv = nn.DenseGeneral(features, use_bias=False, dtype=self.dtype, name="qkv")(y)
     if cache is None:
       y = attend_all(qkv, rope, visible)
+    elif not isinstance(visible, jax.Array):
+      y, cache = _attend_first(qkv, rope, visible, cache)
     else:
       q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
       q, k = rotate(q, rope), rotate(k, rope)

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import attention, ops
+from jaxcodec.nn import attention, ops, visibility
+from jaxcodec.nn.self_attention import arrange
 
 # For each layer its keys and values: (B, H, slots, D / H) as `ops.join_heads` has it.
 Cache = tuple[tuple[jax.Array, jax.Array], ...]
@@ -74,25 +75,30 @@ def extend(
     cache: of the slots before.
     x_BxTxD: input of the new frames.
     where: (visible, position_BxT, slot): which of the first S slots each new
-      frame sees, itself included, as an array or as a rule for the first frames; the
+      frame sees, itself included, as an array or, for the first frames, as a rule; the
       rotary positions; the slot of the first frame.
 
   Returns:
     Output of the new frames, (B, T, D) in `dtype`, and the cache with them.
   """
-  visible, position_BxT, slot = where
-  visible_BxTxS = visible if isinstance(visible, jax.Array) else visible.dense()
-  width = x_BxTxD.shape[2]
-  rope = attention.rope_table(position_BxT, width // transformer.heads)
+  sight, position_BxT, slot = where
+  width, heads = x_BxTxD.shape[2], transformer.heads
+  places_BxT = None
+  if not isinstance(sight, jax.Array):
+    x_BxTxD, position_BxT, sight, places_BxT = arrange(
+      x_BxTxD, position_BxT, sight, transformer.dtype, heads
+    )
+  rope = attention.rope_table(position_BxT, width // heads)
   level_B = jnp.zeros(x_BxTxD.shape[:1], jnp.int32)
   block = attention.Block(**transformer.block_settings(width))
   x_BxTxD = x_BxTxD.astype(transformer.dtype)
   extended = []
   for layer, kept in zip(params["layers"], cache, strict=True):
-    x_BxTxD, kept = block.apply(
-      {"params": layer}, x_BxTxD, visible_BxTxS, rope, level_B, (*kept, slot)
-    )
+    slots = attention.Slots(kept, slot, places_BxT)
+    x_BxTxD, kept = block.apply({"params": layer}, x_BxTxD, sight, rope, level_B, slots)
     extended.append(kept)
   norm = attention.RMSNorm(transformer.num_levels)
   y_BxTxD = norm.apply({"params": params["last_norm"]}, x_BxTxD, level_B)
+  if places_BxT is not None:
+    y_BxTxD = visibility.reorder(y_BxTxD, places_BxT)
   return y_BxTxD, tuple(extended)
