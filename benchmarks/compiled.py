@@ -247,7 +247,8 @@ def main():
   options = parser.parse_args()
   from compiled_programs import PROGRAMS
 
-  names = options.programs.split(",") if options.programs else list(PROGRAMS)
+  given = options.programs.split(",") if options.programs else list(PROGRAMS)
+  names = [" ".join(name.split()) for name in given]
   options.out.mkdir(parents=True, exist_ok=True)
   if options.here:
     measure_here(options.out, names[0], options.targets, options.tiny)

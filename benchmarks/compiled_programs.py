@@ -18,6 +18,7 @@ from jaxcodec.slm import autoregressive, decode, incremental, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.tasks.slm import SlmTask
 
+_TILE = 512
 _RATES = dict(temperature=0.95, top_k=30, top_p=0.9)  # the recipe's
 
 
@@ -59,8 +60,12 @@ def train_language_model(sizes, memory, name):
 
 
 def _padded(frames):
-  """Returns a length, and what the kernels of GPUs and TPUs make of it."""
-  return frames, -(-frames // 8) * 8, -(-frames // 128) * 128
+  """Returns a length, and what the kernels of GPUs and TPUs make of it.
+
+  Up to a tile of a TPU's kernel, that is no array of all frames but of a tile.
+  """
+  whole = -(-frames // 128) * 128
+  return frames, -(-frames // 8) * 8, *([whole] if whole > _TILE else [])
 
 
 def _step(task, batch):
