@@ -24,8 +24,10 @@ _CPU = (
   " float32, and sums are not scattered; shapes, shardings and FLOPs are the same"
 )
 _TPU = "a topology, by the TPU's own compiler; no TPU is used"
-# Without these, libtpu asks for the TPU machine that it runs on, and there is none.
+# Without these, libtpu asks for the TPU machine that it runs on, and there is none; and
+# one process alone can have it, as of those that use a TPU.
 _LIBTPU_ENVIRONMENT = {
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   "TPU_SKIP_MDS_QUERY": "1",
   "TPU_WORKER_HOSTNAMES": "localhost",
   "TPU_ACCELERATOR_TYPE": "v5p-8",
