@@ -14,8 +14,9 @@ from jaxcodec.codecs.shapes import fold_for_inference, variable_shapes
 from jaxcodec.inference.buckets import batch_rows, bucket
 from jaxcodec.inference.placement import samples_for
 from jaxcodec.quantizers import residual_kernel
-from jaxcodec.slm import autoregressive, decode, incremental, nar, sampling
+from jaxcodec.slm import ar_frames, decode, incremental, nar, sampling
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.positions import own_pace
 from jaxcodec.tasks.slm import SlmTask
 
 _TILE = 512
@@ -80,7 +81,7 @@ def speak_first(sizes, memory):
   params, key_B, text = _spoken(sizes, model)
   prompt = incremental.check_prompt(None, len(key_B), model.spec.num_codebooks)
   pace = incremental.known_pace(model, prompt[1], None)
-  function = functools.partial(autoregressive.speak_first, model.ar, sampler)
+  function = functools.partial(ar_frames.speak, model.ar, sampler)
   args = params["ar"], key_B, text, _shapes(prompt), _shapes(pace)
   known = sizes.symbols + 1
   return Program(function, args, frames=_padded(known))
@@ -94,8 +95,10 @@ def speak_others(sizes, memory):
   params, key_B, text = _spoken(sizes, model)
   rows = len(key_B)
   prompt = incremental.check_prompt(None, rows, model.spec.num_codebooks)
-  known = jnp.zeros((rows, frames), jnp.int32), jnp.ones((rows, frames), bool)
-  given = prompt, known, jnp.zeros(rows, jnp.int32)
+  codes_BxTxK = jnp.zeros((rows, frames, model.spec.num_codebooks), jnp.int32)
+  mask_BxT = jnp.ones((rows, frames), bool)
+  text_mask_BxS = jnp.ones(text[1].shape, bool)
+  given = prompt, (codes_BxTxK, mask_BxT), own_pace(text_mask_BxS, mask_BxT)
   function = functools.partial(nar.fill_levels, model.nar, nar.Draw(0.0, 0, 1.0))
   args = params["nar"], key_B, text, *_shapes(given)
   return Program(function, args, frames=_padded(sizes.symbols + frames))
