@@ -1,5 +1,6 @@
 """Sets up eight CPU devices, strict numerics, and a cache of compiled programs."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -25,6 +26,8 @@ import pytest  # noqa: E402
 from skip_list import pytest_addoption, pytest_configure  # noqa: E402, F401
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Python would look through all that JAX keeps so often that tests take a sixth longer.
+gc.set_threshold(50_000, 20, 20)
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
