@@ -32,6 +32,12 @@ gc.set_threshold(50_000, 20, 20)
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+  """Puts the files with slow tests first: else one process waits for another's last."""
+  slow = {item.path for item in items if item.get_closest_marker("slow")}
+  items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_unconfigure():
   """Removes the folder of compiled programs in the first process, which ends last."""
   if _OWN_CACHE:

@@ -13,6 +13,7 @@ from jaxcodec.codecs.seanet import SeanetDecoder, SeanetEncoder
 from jaxcodec.dry_run import collectives
 from jaxcodec.nn import ops
 
+pytestmark = pytest.mark.slow  # all of them together
 WHOLE, SHORT = 2**40, 900  # numbers in a window
 # Of a codec of magnitudes.
 HALF = dict(width=6, mlp_width=8, depth=1, n_fft=40, hop=20, sub_hop=10)
