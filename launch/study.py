@@ -11,6 +11,7 @@ import json
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 
 import errors
 from absl import app, flags
@@ -21,6 +22,7 @@ from jaxcodec.build.check import check
 from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.resolve import resolve
+from jaxcodec.build.sizes import part_sizes
 from jaxcodec.data.source import DataError
 from jaxcodec.recipes import config_file
 from jaxcodec.report.study import page, tables
@@ -121,7 +123,13 @@ def _spec_of(config: dict) -> dict:
 
 
 def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> int:
-  study = collect.collect(settings, cells, runner.read_status(workdir), with_defaults)
+  study = collect.collect(
+    settings,
+    cells,
+    runner.read_status(workdir),
+    with_defaults=lambda config: _if_it_builds(with_defaults, config, config),
+    sizes_of=lambda config: _if_it_builds(part_sizes, config, {}),
+  )
   text = tables.to_markdown(study)
   files.write_json(workdir / "study.json", study)
   files.write_text(workdir / "study.csv", tables.to_csv(study))
@@ -131,6 +139,16 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   files.write_text(workdir / "report.html", page.render_html(study, sentences))
   print(f"\n{text}\nreport: {(workdir / 'report.html').resolve()}")
   return int(any(cell["state"] != runner.DONE for cell in study["cells"].values()))
+
+
+def _if_it_builds(
+  function: Callable[[dict], dict], config: dict, otherwise: dict
+) -> dict:
+  """Calls a function of a finished cell's config, which may be too old to build."""
+  try:
+    return function(config)
+  except ConfigError:
+    return otherwise
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The grid: its plan, its cells run by a stand-in for launch/main.py, shared codecs."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -11,10 +12,11 @@ import sys
 import textwrap
 
 import pytest
-from study_helpers import plan
+from study_helpers import plan, write_cells, write_sounds
 
-from jaxcodec import stages
+from jaxcodec import presets, stages
 from jaxcodec.build.fields import ConfigError
+from jaxcodec.build.sizes import part_sizes
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.recipes import config_file
 from jaxcodec.study import grid, runner
@@ -239,6 +241,27 @@ def test_what_a_cell_would_refuse_is_refused_first(override, message):
   )
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith(f"error: {message}")
+
+
+def test_collected_codecs_have_their_parts_sizes(tmp_path):
+  study = "configs/study.py:runlocal"
+  chosen = json.loads(config_file.load(f"{ROOT}/{study}").to_json())
+  cells = grid.plan(chosen, tmp_path, "launch/main.py")
+  broken = {"codec": {**presets.preset("dac"), "encoder": {"name": "of the past"}}}
+  *new, (old, *_) = itertools.groupby(cells, lambda cell: cell.codec)
+  for cell in cells:
+    changed = {"config": broken} if cell.codec == old else {}
+    write_cells([cell], **changed)
+  write_sounds(cells)
+  command = [sys.executable, "launch/study.py", f"--config={study}", "--collect"]
+  done = subprocess.run(
+    [*command, f"--workdir={tmp_path}"], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  codecs = json.loads((tmp_path / "study.json").read_text())["codecs"]
+  assert codecs[old]["sizes"] == {}
+  for name, _ in new:
+    assert codecs[name]["sizes"] == part_sizes({"codec": presets.preset(name)})
 
 
 @pytest.mark.parametrize("corpus", ["librispeech", "libritts", "librilight"])

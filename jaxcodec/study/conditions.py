@@ -78,25 +78,19 @@ def compare(
 ) -> Differences:
   """Returns every field in which rows differ besides quantiser and decoder.
 
-  Quantisers are compared in the fields that both have, decoders with others of their
-  kind. Rows of different frame rates must have one bitrate; fields that follow from the
-  rate, such as the number of codebooks, are compared among rows of the same. Configs of
-  rows that aren't done yet should have the defaults of parts written out, as
-  `build.codec.with_defaults` does.
+  Quantisers are compared in the fields that both have, encoders and decoders with
+  others of their kind. Rows of different frame rates must have one bitrate; fields that
+  follow from the rate, such as the number of codebooks, are compared among rows of the
+  same. Configs of rows that aren't done yet should have the defaults of parts written
+  out, as `build.codec.with_defaults` does.
 
   Args:
     configs, specs: see `check_matched`.
   """
   training = {name: dict(_training(c, specs[name])) for name, c in configs.items()}
   codec = {name: dict(_codec(c, specs[name])) for name, c in configs.items()}
-  encoder = {
-    name: dict(flatten(dict(c["codec"].get("encoder", {})), "codec.encoder"))
-    | {"tokens.frame_rate": specs[name]["frame_rate"]}
-    for name, c in configs.items()
-  }
-  return Differences(
-    _unequal(training), _unequal(codec), _unequal(encoder, optional=False)
-  )
+  encoder = {name: dict(_encoder(c, specs[name])) for name, c in configs.items()}
+  return Differences(_unequal(training), _unequal(codec), _unequal(encoder))
 
 
 def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -137,13 +131,21 @@ def _codec(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     yield from _scoped(f"{scope} at {spec['frame_rate']:g} Hz", of_rate)
 
 
+def _encoder(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+  fields = dict(config["codec"].get("encoder", {}))
+  name = fields.pop("name", None)
+  yield "codec.encoder.name", name
+  yield from _scoped(f"codec.encoder of {name}", fields)
+  yield "tokens.frame_rate", spec["frame_rate"]
+
+
 def _scoped(scope: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
   """Yields fields that are compared only with rows that have them."""
   for path, value in flatten(dict(fields)):
     yield f"{scope}: {path}", value
 
 
-def _unequal(rows: Mapping[str, Mapping[str, Any]], optional: bool = True) -> list[str]:
+def _unequal(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
   """Returns a line a path whose values differ.
 
   A path with a scope (`scope: field`) is compared among the rows that have it.
@@ -152,7 +154,7 @@ def _unequal(rows: Mapping[str, Mapping[str, Any]], optional: bool = True) -> li
   for path in sorted({path for row in rows.values() for path in row}):
     names: dict[str, list[str]] = {}
     for name, row in rows.items():
-      if path in row or not (optional and ": " in path):
+      if path in row or ": " not in path:
         found = row.get(path)  # None is what a field means that earlier configs lack
         value = _ABSENT if found is None else json.dumps(found, default=str)
         names.setdefault(value, []).append(name)
