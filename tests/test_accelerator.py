@@ -29,7 +29,7 @@ runpy.run_path("benchmarks/accelerator.py", run_name="__main__")
 
 
 # Programs that differ from others in nothing but the batch, and take long to compile.
-_ALIKE = "train dac larger", "train valle larger", "train encodec"
+_ALIKE = "train dac", "train dac larger", "train valle larger"
 _ALIKE += "decode valle larger", "decode maskgit larger"
 
 

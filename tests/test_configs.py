@@ -24,10 +24,10 @@ from jaxcodec.pipeline.experiment import plain
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(set((ROOT / "configs").glob("*.py")) - {ROOT / "configs" / "study.py"})
 DAC_MASKGIT = ROOT / "configs" / "dac_maskgit.py"
-# One codec with each language model runs end to end, the masked one in
+# A codec with each language model runs end to end, DAC with the masked one in
 # test_interruption.py; of the other codecs a step is traced.
-DAC_VALLE, DAC_DELAY = (
-  ROOT / "configs" / f"dac_{name}.py" for name in ("valle", "delay")
+VALLE, DELAY = (
+  ROOT / "configs" / f"magnitude_{name}.py" for name in ("valle", "delay")
 )
 OF_EACH_CODEC = [path for path in CONFIGS if path.stem.endswith("_valle")]
 TINY = {
@@ -183,17 +183,17 @@ def check_experiment(workdir, config):
 def test_language_models_of_texts_run_end_to_end(tmp_path):
   pytest.importorskip("hibari")
   first, second = tmp_path / "valle", tmp_path / "delay"
-  pipeline.run(tiny(DAC_VALLE), first, command="pytest")
-  check_experiment(first, tiny(DAC_VALLE))
+  pipeline.run(tiny(VALLE), first, command="pytest")
+  check_experiment(first, tiny(VALLE))
   shared_codec.use_codec_of(first, second)
-  config = tiny(DAC_DELAY)
+  config = tiny(DELAY)
   config.stages = "slm,generate,evaluate,report"
   pipeline.run(config, second, command="pytest")
   check_experiment(second, config)
 
 
 @pytest.mark.parametrize(
-  "path", sorted({*OF_EACH_CODEC} - {DAC_VALLE}), ids=lambda p: p.stem
+  "path", sorted({*OF_EACH_CODEC} - {VALLE}), ids=lambda p: p.stem
 )
 def test_the_other_codecs_train(path):
   """Traces a step of the codec and one of the language model."""

@@ -18,9 +18,9 @@ WHOLE, SHORT = 2**40, 900  # numbers in a window
 # Of a codec of magnitudes.
 HALF = dict(width=6, mlp_width=8, depth=1, n_fft=40, hop=20, sub_hop=10)
 ENCODERS = {
-  "dac": DacEncoder(4, (2, 5, 4)),
+  "dac": DacEncoder(4, (5, 4)),
   "dac of one block": DacEncoder(4, (5,)),
-  "seanet": SeanetEncoder(4, (2, 4, 5), lstm_layers=0),
+  "seanet": SeanetEncoder(4, (4, 5), lstm_layers=0),
   "seanet with an LSTM": SeanetEncoder(4, (4, 5), lstm_layers=1),
   "seanet that looks ahead": SeanetEncoder(
     4, (4, 5), residual_layers=2, lstm_layers=0, causal=False, pad_mode="constant"
@@ -28,10 +28,10 @@ ENCODERS = {
   "magnitude": MagnitudeEncoder(**HALF),
 }
 DECODERS = {
-  "dac": DacDecoder(32, (4, 5, 2)),
-  "dac, a few samples short": DacDecoder(32, (5, 3, 2, 2), exact=False),
+  "dac": DacDecoder(16, (4, 5)),
+  "dac, a few samples short": DacDecoder(16, (5, 3), exact=False),
   "dac of one block": DacDecoder(8, (5,)),
-  "seanet": SeanetDecoder(32, (5, 4, 2), lstm_layers=0),
+  "seanet": SeanetDecoder(16, (5, 4), lstm_layers=0),
   "seanet with an LSTM": SeanetDecoder(16, (5, 4), lstm_layers=1),
   "seanet that looks ahead": SeanetDecoder(
     16, (5, 4), residual_layers=2, lstm_layers=0, causal=False
