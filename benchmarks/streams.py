@@ -72,7 +72,7 @@ def ours(name, options):
   codes_TxK = np.concatenate(pieces)
   given = np.split(codes_TxK, range(frames, len(codes_TxK), frames))
   _, decoding = _timed(stream_pieces.decode_pieces(stream, given, frames))
-  audio_N = np.concatenate(list(_minutes(options.minutes, codec.sample_rate)))[:, 0]
+  audio_N = np.concatenate(parts)[:, 0]
   short = min(options.minutes, WINDOWED) * 60 * codec.sample_rate
   wholes = (
     codec.encode(clip, codec.sample_rate, num_codebooks=options.codebooks)
@@ -119,7 +119,7 @@ def _random(preset, codebooks):
   """
   rng, codec = np.random.default_rng(0), make_preset(preset)
   variables = jax.jit(lambda key: codec.init(key, silence(codec)))(jax.random.key(0))
-  minute = next(_minutes(1, codec.sample_rate))
+  (minute,) = _minutes(1, codec.sample_rate)
   z_TxD = codec.bind(variables).encoder(minute[None])[0]
   for level in range(codebooks):
     book = variables["vq_stats"]["quantizer"][f"layers_{level}"]
@@ -130,11 +130,11 @@ def _random(preset, codebooks):
 
 
 def _minutes(count, rate):
-  """Yields minutes of noise that swells and fades, (N, 1); every time the same."""
-  swell_N = 0.1 * (1 + np.sin(np.arange(60 * rate) * (8 / rate)))
-  for minute in range(count):
-    noise_N = np.random.default_rng(minute).standard_normal(60 * rate)
-    yield (swell_N * noise_N).astype(np.float32)[:, None]
+  """Returns minutes of noise that swells and fades, (N, 1) each."""
+  swell_Nx1 = 0.1 * (1 + np.sin(np.arange(60 * rate) * (8 / rate)))[:, None]
+  rngs = map(np.random.default_rng, range(count))
+  noises = (rng.standard_normal((60 * rate, 1), np.float32) for rng in rngs)
+  return [(swell_Nx1 * noise_Nx1).astype(np.float32) for noise_Nx1 in noises]
 
 
 def _timed(results):
