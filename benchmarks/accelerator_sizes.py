@@ -108,7 +108,7 @@ TINY = Sizes(
   },
   crops=2,
   crop_samples=1024,
-  discriminator=dict(periods=(2,), n_ffts=(), period_width=2, band_width=2),
+  discriminator=dict(periods=(2,), n_ffts=(256,), period_width=2, band_width=2),
   mel_scales=((64, 10),),
   rvq_frames=64,
   attention=(2, 24, 2, 8),

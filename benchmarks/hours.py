@@ -3,11 +3,11 @@
     pip install -e ".[test]"
     python benchmarks/hours.py --hours=10 --presets=encodec_24khz,dac_16khz
 
-The sound is noise that swells and fades, given and taken as raw samples through pipes;
-the weights are random. Each command is first killed (SIGKILL) after a tenth and after a
-fifth of the hours: what it has written by then must be what a whole run writes there.
-`lost` is what `encode` had been given beyond. Memory is the most that the process ever
-held; hours an hour are those of the whole run, with its start.
+The sound is a minute of noise again and again, given and taken as raw samples through
+pipes; the weights are random. Each command is first killed (SIGKILL) after a tenth and
+after a fifth of the hours, in whole minutes: what it has written by then must be what a
+whole run writes there. `lost` is what `encode` had been given beyond. Memory is the most
+that the process ever held; hours an hour are those of the whole run, with its start.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import numpy as np
+from side import speech_like
 
 from jaxcodec import token_file
 from jaxcodec.presets import PRESETS
@@ -46,7 +47,7 @@ def measure(preset, options, folder):
   kills = [max(1, round(share * minutes)) for share in _KILLS]
   codec = "--preset", preset, "--weights=random", "--stream", "--raw"
   encode = "encode", "-", *codec, f"--num-codebooks={options.codebooks}", "--out=-"
-  files = [folder / f"{minute}.jxc" for minute in (*kills, minutes)]
+  files = [folder / f"{number}.jxc" for number in range(len(kills) + 1)]
   for file, minute in zip(files, kills, strict=False):
     run(encode, file, _sound(minute, rate), kill=lambda: True)
   seconds, peak = run(encode, files[-1], _sound(minutes, rate))
@@ -60,7 +61,7 @@ def measure(preset, options, folder):
   yield f"{preset} encode", options.hours, peak, _an_hour(options, seconds), lost
 
   decode = "decode", str(files[-1]), *codec, "--out=-"
-  audio = [folder / f"{minute}.raw" for minute in (*kills, minutes)]
+  audio = [folder / f"{number}.raw" for number in range(len(kills) + 1)]
   for file, minute in zip(audio, kills, strict=False):
     wanted = 2 * rate * 60 * minute
     run(decode, file, kill=lambda f=file, n=wanted: f.stat().st_size >= n)
@@ -101,11 +102,9 @@ def run(command, out, sound=(), kill=None):
 
 
 def _sound(minutes, rate):
-  """Yields minutes of noise that swells and fades, as 16-bit samples."""
-  swell_N = 0.1 * (1 + np.sin(np.arange(60 * rate) * (8 / rate)))
-  for minute in range(minutes):
-    noise_N = np.random.default_rng(minute).standard_normal(60 * rate)
-    yield (2**15 * np.clip(swell_N * noise_N, -1, 0.999)).astype("<i2").tobytes()
+  """Yields one minute of noise so many times, as 16-bit samples."""
+  noise_N = np.clip(speech_like(1, 60 * rate, 1)[0, :, 0], -1, 0.999)
+  yield from [(2**15 * noise_N).astype("<i2").tobytes()] * minutes
 
 
 def _an_hour(options, seconds):

@@ -23,6 +23,7 @@ import time
 
 import jax
 import numpy as np
+from side import speech_like
 
 import jaxcodec
 from jaxcodec.api import CodecModel
@@ -131,10 +132,7 @@ def _random(preset, codebooks):
 
 def _minutes(count, rate):
   """Returns minutes of noise that swells and fades, (N, 1) each."""
-  swell_Nx1 = 0.1 * (1 + np.sin(np.arange(60 * rate) * (8 / rate)))[:, None]
-  rngs = map(np.random.default_rng, range(count))
-  noises = (rng.standard_normal((60 * rate, 1), np.float32) for rng in rngs)
-  return [(swell_Nx1 * noise_Nx1).astype(np.float32) for noise_Nx1 in noises]
+  return np.split(speech_like(1, count * 60 * rate, 1)[0], count)
 
 
 def _timed(results):
