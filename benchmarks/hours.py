@@ -6,8 +6,9 @@
 The sound is a minute of noise again and again, given and taken as raw samples through
 pipes; the weights are random. Each command is first killed (SIGKILL) after a tenth and
 after a fifth of the hours, in whole minutes: what it has written by then must be what a
-whole run writes there. `lost` is what `encode` had been given beyond. Memory is the most
-that the process ever held; hours an hour are those of the whole run, with its start.
+whole run writes there. `lost` is what `encode` had been given beyond. Memory is the
+most that the process ever held; hours an hour are those of the whole run, with its
+start.
 """
 
 import argparse
