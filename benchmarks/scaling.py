@@ -88,7 +88,7 @@ def measure(model: str, devices: int, fsdp: int) -> dict[str, Any]:
   resolved = resolve(plain(config))
   cost = command.trace(resolved, check(resolved), stage, mesh).compile()
   return {
-    "dtype": config.slm.dtype if stage == "slm" else config.codec.encoder.dtype,
+    "dtype": (config.slm if stage == "slm" else config.codec_train).dtype,
     **{name: getattr(cost, name) for name in ("flops", "state", "memory", "sent")},
     "collectives": [
       {

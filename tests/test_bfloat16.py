@@ -54,7 +54,6 @@ def test_a_language_models_step_multiplies_nothing_in_float32(name):
 def test_a_codecs_step_multiplies_in_float32_only_what_needs_all_bits(path, target):
   """That is spectra of losses and codebooks, which ask for the highest precision."""
   config = plain(tiny(path))
-  config["codec"] = {**config["codec"], "dtype": "bfloat16"}
   config["codec_train"] = {**config["codec_train"], "dtype": "bfloat16"}
   with platform.assume(target):
     task = [*phases(make_codec_task(config)).values()][-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcodec import pipeline, recipes, weights
-from jaxcodec.build.codec import make_codec_task
+from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.pipeline.experiment import plain
 from jaxcodec.train.metrics_file import read_metrics
@@ -126,7 +126,7 @@ def test_folded_weight_norms_get_their_scales_back():
     ({"slm_train.best": ("loss", "min")}, "slm_train.best must be one of evaluation"),
     ({"slm_train.best": ("eval/loss", "least")}, "must be .metric, 'min' or 'max'"),
     ({"slm_train.best": ("eval/loss", "min")}, "best: data.source=synthetic has noth"),
-    ({"codec_train.dtype": "float16"}, "discriminator.dtype must be one of"),
+    ({"codec_train.dtype": "float16"}, "codec_train.dtype must be one of"),
     ({"codec.dtype": "half"}, "dtype must be one of"),
   ],
 )
@@ -136,11 +136,27 @@ def test_options_that_cannot_be(tmp_path, change, message):
   assert not (tmp_path / "codec").exists()
 
 
+@pytest.mark.parametrize("codec", ["dac", "encodecq_vocos", "magnitude_16khz"])
+def test_codecs_train_in_a_type_and_code_in_their_own(codec):
+  config = plain(recipes.experiment("", codec_name=codec, slm="maskgit"))
+  config["codec_train"] = {**config["codec_train"], "dtype": "bfloat16"}
+  halves = lambda codec: (codec.encoder.dtype, codec.decoder.dtype)  # noqa: E731
+  task = make_codec_task(config)
+  assert halves(task.codec) == (jnp.bfloat16, jnp.bfloat16)
+  if codec != "magnitude_16khz":
+    assert task.discriminator.dtype == jnp.bfloat16
+  assert halves(make_codec(config)) == (jnp.float32, jnp.float32)
+  # Tokens that are kept are those of the codec that they are of.
+  kept = {"freeze": ("encoder", "quantizer"), "init_from": "a run"}
+  config["codec_train"] = {**config["codec_train"], **kept}
+  assert halves(make_codec_task(config).codec) == (jnp.float32, jnp.bfloat16)
+
+
 @pytest.mark.parametrize("codec", ["dac", "encodec", "encodecq_vocos"])
 def test_bfloat16_computes_the_layers_and_nothing_else(codec):
   """Convolutions compute in bfloat16; parameters and losses stay float32."""
   config = recipes.experiment("runlocal", codec_name=codec, slm="maskgit")
-  config.codec.dtype = config.codec_train.dtype = "bfloat16"
+  config.codec_train.dtype = "bfloat16"
   task = make_codec_task(plain(config))
   batch = {"audio_BxN": jax.ShapeDtypeStruct((2, 3200), jnp.float32)}
   state = jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)), batch)

@@ -10,6 +10,7 @@ from jaxcodec.build.fields import (
   ConfigError,
   call,
   crop_samples,
+  dtype,
   named,
   positive,
   remat_mode,
@@ -187,7 +188,7 @@ def make_codec_task(
     codec: what `make_codec` gives for it, made here if None.
   """
   train, path = config["codec_train"], "codec_train"
-  codec = _rematerialized(codec or make_codec(config), train)
+  codec = _for_training(codec or make_codec(config), train)
   if codec.sample_rate != config["data"]["sample_rate"]:
     raise ConfigError(
       f"data.sample_rate is {config['data']['sample_rate']}, but codec.sample_rate"
@@ -247,15 +248,22 @@ def _frozen(train: Config, path: str) -> tuple[str, ...]:
 _TASKS = {"gan": _gan_task, "magnitude": codec_magnitude.make_task}
 
 
-def _rematerialized(codec: Codec, train: Config) -> Codec:
-  """Sets `codec_train.remat` in both halves; a part from outside may not have it."""
+def _for_training(codec: Codec, train: Config) -> Codec:
+  """Gives both halves the `remat` and the `dtype` of `codec_train`.
+
+  A frozen half keeps its type, as its codes must be those of the codec that it is of.
+  A part from outside may have neither field.
+  """
   halves, mode = {}, remat_mode(train, "codec_train")
+  kind = dtype(train.get("dtype", "float32"), "codec_train.dtype")
   for name in ("encoder", "decoder"):
     half = getattr(codec, name)
-    if hasattr(half, "remat"):
-      halves[name] = half.clone(remat=mode)
-    elif mode != "none":
+    if mode != "none" and not hasattr(half, "remat"):
       raise ConfigError(f"codec_train.remat must be 'none': codec.{name} has no remat")
+    wanted = {"remat": mode}
+    if name not in (train.get("freeze") or ()):
+      wanted["dtype"] = kind
+    halves[name] = half.clone(**{n: v for n, v in wanted.items() if hasattr(half, n)})
   return codec.clone(**halves)
 
 

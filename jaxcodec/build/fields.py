@@ -73,7 +73,7 @@ def call(function: Callable, fields: dict[str, Any], path: str, **given) -> Any:
       positive(fields, path, name)
   fields = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
   if "dtype" in fields:
-    fields = {**fields, "dtype": _dtype(fields["dtype"], f"{path}.dtype")}
+    fields = {**fields, "dtype": dtype(fields["dtype"], f"{path}.dtype")}
   try:
     return function(**fields, **given)
   except (TypeError, ValueError) as error:
@@ -121,7 +121,8 @@ def whole_frames(
   return frames
 
 
-def _dtype(name: str, path: str) -> Any:
+def dtype(name: str, path: str) -> Any:
+  """Returns the JAX type of a config's name for it."""
   if name not in _DTYPES:
     raise ConfigError(f"{path} must be one of {sorted(_DTYPES)}, got {name!r}")
   return _DTYPES[name]

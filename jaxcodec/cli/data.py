@@ -31,6 +31,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     "--sample-rate", type=int, metavar="HZ", help="resample; as it is if left out"
   )
   build.add_argument(
+    "--max-seconds",
+    type=float,
+    default=600,
+    metavar="S",
+    help="longer recordings are cut into pieces, without their texts (default 600)",
+  )
+  build.add_argument(
     "--on-error",
     choices=("raise", "skip"),
     default="raise",
@@ -50,5 +57,7 @@ def _build(arguments: argparse.Namespace) -> None:
     f"{sum(done.splits.values())} recordings ({splits}), {done.hours:.2f} hours, in"
     f" {done.folder}; {done.kept_shards} of {done.shards} shards were there"
   )
+  if done.cut:
+    print(f"{done.cut} longer than {arguments.max_seconds:g} s were cut into pieces")
   for failure in done.failures:
     print(f"skipped: {failure['reason']}", file=sys.stderr)

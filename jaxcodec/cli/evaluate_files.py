@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxcodec import files
-from jaxcodec.cli import file_clips, file_tree, paired_files
+from jaxcodec.cli import file_clips, file_tree, paired_files, recording_parts
 from jaxcodec.cli.file_clips import GENERATION, KINDS, RECONSTRUCTION, Clips, FileClips
 from jaxcodec.cli.paired_files import Checked, Folders
 from jaxcodec.cli.scanning import Skipped
@@ -94,8 +94,11 @@ def evaluate_files(
   }
   if measured_as == RECONSTRUCTION:
     metrics[measured_as].append(Delay())
+  recordings = checked.recordings
+  if measured_as == RECONSTRUCTION:
+    recordings = recording_parts.cut_long(recordings, checked.infos)
   clips = FileClips(
-    checked.recordings, measured_as, rate, _wavs(measured_as), settings.on_error
+    recordings, measured_as, rate, _wavs(measured_as), settings.on_error
   )
   of_set = {measured_as: clips.generated(), "ground_truth": clips.originals()}
   config = {
@@ -116,7 +119,9 @@ def evaluate_files(
       files.write_json(folder / SKIPPED, skipped)
     _write_sounds(folder, of_set[measured_as])
     write_report(folder)
-  return Evaluation(results, skipped, [_said(checked, measured_as, rate), *remarks])
+  cut = sum(one.part is not None for one in recordings)
+  said = _said(checked, measured_as, rate, cut)
+  return Evaluation(results, skipped, [said, *remarks])
 
 
 def _check_out(out: pathlib.Path, overwrite: bool) -> None:
@@ -178,14 +183,19 @@ def _measure(
   )
 
 
-def _said(checked: Checked, measured_as: str, rate: int) -> str:
-  """Says as what the files were measured, and at which rate."""
+def _said(checked: Checked, measured_as: str, rate: int, cut: int) -> str:
+  """Says as what the files were measured, at which rate, and in how many parts."""
   what = {
     RECONSTRUCTION: "in time with their references (as reconstruction)",
     GENERATION: "with timing of their own (as generation)",
   }[measured_as]
   others = sorted({info.sample_rate for info in checked.infos.values()} - {rate})
   said = f"{len(checked.recordings)} files measured {what}, at {rate} Hz"
+  if cut:
+    said += (
+      f"; those over {recording_parts.LONGEST_S} s in {cut} parts of"
+      f" {recording_parts.PART_S} s, without texts"
+    )
   if not others:
     return said
   return f"{said}; resampled to it from {', '.join(map(str, others))} Hz"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxcodec.cli.paired_files import Checked, Recording, some
+from jaxcodec.cli.recording_parts import PartReader
 from jaxcodec.cli.scanning import Failures
-from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources import checked as sources
 from jaxcodec.evals import audio
@@ -60,7 +60,7 @@ class FileClips:
     on_error: str,
   ):
     self._recordings, self._set, self._rate = recordings, measured_as, sample_rate
-    self._wavs = wavs
+    self._wavs, self._parts = wavs, PartReader()
     self.failures = Failures(on_error)
 
   def generated(self) -> Clips:
@@ -96,11 +96,11 @@ class FileClips:
     )
 
     def read() -> EvalClip:
-      audio_N, rate = read_audio(one.generated)
+      audio_N, rate = self._parts.read(one.generated, one.part)
       return dataclasses.replace(
         nothing,
         audio=audio.resample(audio_N, rate, self._rate),
-        reference=self._recorded(one.reference),
+        reference=self._recorded(one.reference, one.part),
         prompt=None if one.prompt is None else self._recorded(one.prompt),
         failed=None,
         wavs=self._wavs(index),
@@ -108,8 +108,8 @@ class FileClips:
 
     return self.failures.attempt(one.generated, read, nothing)
 
-  def _recorded(self, path):  # type: ignore[no-untyped-def]
-    return sources.resample(*read_audio(path), self._rate)
+  def _recorded(self, path, part=None):  # type: ignore[no-untyped-def]
+    return sources.resample(*self._parts.read(path, part), self._rate)
 
 
 def choose_rate(checked: Checked, wanted: int | None) -> int:

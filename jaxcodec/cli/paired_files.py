@@ -26,6 +26,13 @@ class Folders(NamedTuple):
   texts: pathlib.Path | None
 
 
+class Part(NamedTuple):
+  """One of `total` parts of a recording."""
+
+  number: int
+  total: int
+
+
 class Recording(NamedTuple):
   """A generated file with its counterparts.
 
@@ -36,6 +43,7 @@ class Recording(NamedTuple):
     prompt: of the voice; None where there are no prompts.
     speaker: by the layout of the reference's folder.
     text: what the reference says, None where unknown.
+    part: of both files that is meant; None for all.
   """
 
   id: str
@@ -44,6 +52,7 @@ class Recording(NamedTuple):
   prompt: pathlib.Path | None
   speaker: str
   text: str | None
+  part: Part | None = None
 
   @property
   def paths(self) -> list[pathlib.Path]:

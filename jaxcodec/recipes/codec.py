@@ -12,7 +12,7 @@ def full(config: ConfigDict, name: str) -> None:
   That is DAC's losses and optimisers, but for a decoder of magnitudes.
   """
   config.codec = presets.preset(name)
-  config.codec.dtype = config_dict.placeholder(str)  # bfloat16: of both halves' layers
+  config.codec.dtype = config_dict.placeholder(str)  # bfloat16: of layers once trained
   if config.codec.decoder.name == "magnitude":
     codec_magnitude.full(config)
     return
@@ -45,7 +45,7 @@ def _full_gan(config):
     mel_loss="dac",  # or encodec, vocos
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
     feature_matching="dac",  # or encodec, vocos
-    dtype="float32",  # or bfloat16: of the discriminators' layers
+    dtype="float32",  # or bfloat16: of all layers in training, and of nothing after
     remat="none",  # or products, full: which activations are kept; see nn/remat.py
     discriminator=dict(
       name="dac",

@@ -28,6 +28,7 @@ def full(config: ConfigDict) -> None:
       (1024, 160),
       (2048, 320),
     ),
+    dtype="float32",  # or bfloat16: of the layers in training; see recipes/codec.py
     remat="none",
     start=dict(frames=60_000, iterations=8),
     optimizer=dict(

@@ -25,6 +25,7 @@ from jaxcodec.data.sources.layouts import list_folder
 from jaxcodec.progress import Progress
 
 BUILD = "build.json"
+MAX_SECONDS = 600
 
 
 class Summary(NamedTuple):
@@ -32,8 +33,9 @@ class Summary(NamedTuple):
 
   Attributes:
     folder: of the set.
-    splits: recordings by split.
+    splits: recordings by split; of longer ones their pieces.
     hours: of audio.
+    cut: recordings that were longer than `max_seconds`.
     failures: recordings that were left out.
     kept_shards: how many shards an earlier build had finished.
     shards: how many there are.
@@ -42,6 +44,7 @@ class Summary(NamedTuple):
   folder: pathlib.Path
   splits: dict[str, int]
   hours: float
+  cut: int
   failures: Problems
   kept_shards: int
   shards: int
@@ -55,6 +58,7 @@ def build(
   processes: int | None = None,
   shard_mb: float = 64,
   sample_rate: int | None = None,
+  max_seconds: float = MAX_SECONDS,
   on_error: str = "raise",
 ) -> Summary:
   """Writes the set OUT/NAME/1.0.0 from a folder in one of `list_folder`'s layouts.
@@ -70,6 +74,8 @@ def build(
     processes: how many run in parallel; one per core where None.
     shard_mb: megabytes of source files in a shard.
     sample_rate: Hz, to which all is resampled; where None, all must have one rate.
+    max_seconds: of an example. A longer recording is cut into pieces without text, of
+      which one at a time is in memory; see `Piece.label`.
     on_error: `raise` at the first bad recording, or `skip` and list them all.
 
   Raises:
@@ -81,7 +87,12 @@ def build(
   """
   root = pathlib.Path(source).expanduser().absolute()
   name = _name(root, name)
-  limits = {"processes": processes, "shard_mb": shard_mb, "sample_rate": sample_rate}
+  limits = {
+    "processes": processes,
+    "shard_mb": shard_mb,
+    "sample_rate": sample_rate,
+    "max_seconds": max_seconds,
+  }
   for field, value in limits.items():
     if value is not None and value <= 0:
       raise DataError(f"{field} must be positive, got {value}")
@@ -89,7 +100,13 @@ def build(
   splits = shard_plan.by_split(items, root)
   folder = pathlib.Path(out).expanduser().absolute() / name / set_files.VERSION
   with _only_builder(folder):
-    plan = _plan(folder, splits, root, shard_mb=shard_mb, sample_rate=sample_rate)
+    wanted = {
+      "recordings": shard_plan.listing(splits, root),
+      "resampled_to": sample_rate,
+      "shard_mb": shard_mb,
+      "max_seconds": max_seconds,
+    }
+    plan = _plan(folder, splits, wanted)
     settings = BuildSettings(
       root=root,
       folder=folder,
@@ -97,14 +114,17 @@ def build(
       sample_rate=plan["sample_rate"],
       resample=sample_rate is not None,
       has_text=any(item.text for item in items),
+      max_seconds=max_seconds,
       on_error=on_error,
     )
     shards = shard_plan.make_shards(splits, plan["shards"])
     written, kept = _write_all(settings, shards, processes)
     failures += [failure for one in written for failure in one.failures]
     counts = set_files.write_all(settings, shards, written, failures)
-  seconds = sum(entry["seconds"] for one in written for entry in one.recordings)
-  return Summary(folder, counts, seconds / 3600, failures, kept, len(shards))
+  entries = [entry for one in written for entry in one.recordings]
+  hours = sum(entry["seconds"] for entry in entries) / 3600
+  cut = len({entry["path"] for entry in entries if "begin" in entry})
+  return Summary(folder, counts, hours, cut, failures, kept, len(shards))
 
 
 def _name(root: pathlib.Path, name: str | None) -> str:
@@ -157,23 +177,20 @@ def _only_builder(folder: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def _plan(folder, splits, root, *, shard_mb, sample_rate) -> dict[str, Any]:
+def _plan(folder, splits, wanted) -> dict[str, Any]:
   """Returns the plan of the build in `folder`, a new one if none was begun there."""
-  wanted = {
-    "recordings": shard_plan.listing(splits, root),
-    "resampled_to": sample_rate,
-    "shard_mb": shard_mb,
-  }
   path = folder / BUILD
   if not path.is_file():
     lengths = {
-      split: shard_plan.shard_lengths(part, int(shard_mb * 2**20))
+      split: shard_plan.shard_lengths(part, int(wanted["shard_mb"] * 2**20))
       for split, part in splits.items()
     }
-    rate = sample_rate or _first_rate(splits)
+    rate = wanted["resampled_to"] or _first_rate(splits)
     files.write_checked_json(path, {**wanted, "shards": lengths, "sample_rate": rate})
   plan = files.read_checked_json(path)
-  if different := [field for field, value in wanted.items() if plan[field] != value]:
+  if different := [
+    field for field, value in wanted.items() if plan.get(field) != value
+  ]:
     raise DataError(
       f"{folder}: holds another build, which differs in {', '.join(different)}; choose"
       " another name or folder, or remove it"

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from array_record.python import array_record_module
 
 from jaxcodec import files
 from jaxcodec.data.audio.files import resample, to_int16
+from jaxcodec.data.audio.pieces import Piece, read_pieces
 from jaxcodec.data.prepare.shard_plan import ShardPlan
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
-from jaxcodec.data.sources.folder import read_recording
+from jaxcodec.data.sources.folder import naming
 
 RECORDS = "shards"  # folder of the shards' records
 
@@ -33,6 +35,7 @@ class BuildSettings:
     sample_rate: Hz, of the set.
     resample: whether to resample files of other rates, which else are errors.
     has_text: whether the set has texts.
+    max_seconds: of an example; longer recordings are cut into pieces.
     on_error: `raise` or `skip`.
   """
 
@@ -42,6 +45,7 @@ class BuildSettings:
   sample_rate: int
   resample: bool
   has_text: bool
+  max_seconds: float
   on_error: str
 
   def record_path(self, shard: ShardPlan) -> pathlib.Path:
@@ -54,7 +58,7 @@ class FinishedShard:
   """The content of a shard.
 
   Attributes:
-    recordings: entries of the manifest.
+    recordings: entries of the manifest, one a piece.
     failures: recordings that were left out.
     num_bytes: of the records.
     sha256: hex digest of the file.
@@ -111,16 +115,15 @@ def write(settings: BuildSettings, shard: ShardPlan) -> FinishedShard:
     writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
     for item in shard.items:
       try:
-        example, entry = _example(settings, item)
+        for example, entry in _examples(settings, item):
+          data = encode(example)
+          writer.write(data)
+          num_bytes += len(data)
+          recordings.append({**entry, "shard": path.name})
       except DataError as error:
         if settings.on_error == "raise":
           raise
         failures.append(problem(item.path.relative_to(settings.root), str(error)))
-        continue
-      data = encode(example)
-      writer.write(data)
-      num_bytes += len(data)
-      recordings.append({**entry, "shard": path.name})
     writer.close()
     digest = files.sha256(part)
   written = FinishedShard(recordings, failures, num_bytes, digest)
@@ -141,30 +144,39 @@ def start_worker() -> None:
   threading.Thread(target=watch, daemon=True).start()
 
 
-def _example(
-  settings: BuildSettings, item: AudioFile
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Returns what goes into the shard, and into the manifest."""
-  recording = read_recording(item)
-  rate, audio_N = recording.sample_rate, recording.audio_N
+Example = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _examples(settings: BuildSettings, item: AudioFile) -> Iterator[Example]:
+  """Yields what goes into the shard, and into the manifest, of each piece."""
+  with naming(item):
+    digest = files.sha256(item.path)
+    for piece in read_pieces(item.path, settings.max_seconds):
+      example, entry = _example(settings, item, piece)
+      yield example, {**entry, "sha256": digest}
+
+
+def _example(settings: BuildSettings, item: AudioFile, piece: Piece) -> Example:
+  """Returns a piece, with the text where that is all that is said."""
+  rate = piece.sample_rate
   if rate != settings.sample_rate and not settings.resample:
     raise DataError(
       f"{item}: has {rate} Hz and the set {settings.sample_rate}; sample_rate"
       " (--sample-rate) resamples all to one"
     )
-  audio_N = to_int16(resample(audio_N, rate, settings.sample_rate))
-  example = {"audio": audio_N, "id": item.id, "speaker": item.speaker}
+  label = piece.label(item.id)
+  audio_N = to_int16(resample(piece.audio_N, rate, settings.sample_rate))
+  example = {"audio": audio_N, "id": label, "speaker": item.speaker}
   if settings.has_text:
-    example["text"] = item.text or ""
+    example["text"] = (piece.whole and item.text) or ""
   entry = {
-    "id": item.id,
+    "id": label,
     "path": item.path.relative_to(settings.root).as_posix(),
     "speaker": item.speaker,
     "seconds": round(len(audio_N) / settings.sample_rate, 6),
     "sample_rate": rate,
-    "sha256": recording.digest,
   }
-  return example, entry
+  return example, entry if piece.whole else {**entry, "begin": piece.begin}
 
 
 def _encoder(features):

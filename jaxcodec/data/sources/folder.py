@@ -1,9 +1,11 @@
 """A folder of audio files as a source."""
 
+import contextlib
 import dataclasses
-import hashlib
 import pathlib
+from collections.abc import Iterator
 
+from jaxcodec import files
 from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile
@@ -47,13 +49,19 @@ def _folder(path: pathlib.Path, top: pathlib.Path) -> str:
 
 def read_recording(item: AudioFile) -> Recording:
   """Reads one file; raises `DataError` naming it where it is bad."""
-  try:
-    with open(item.path, "rb") as file:
-      digest = hashlib.file_digest(file, "sha256").hexdigest()
+  with naming(item):
+    digest = files.sha256(item.path)
     audio_N, rate = read_audio(item.path)
+  return Recording(item.id, item.speaker, item.text, audio_N, rate, digest)
+
+
+@contextlib.contextmanager
+def naming(item: AudioFile) -> Iterator[None]:
+  """Makes what goes wrong with a file a `DataError` that names it."""
+  try:
+    yield
   except OSError as error:
     reason = printable(str(error))
     raise DataError(f"{item}: cannot be read: {reason}") from error
   except DataError as error:  # whose text goes to files and terminals
     raise DataError(printable(str(error))) from error
-  return Recording(item.id, item.speaker, item.text, audio_N, rate, digest)
