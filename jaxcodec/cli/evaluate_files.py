@@ -92,10 +92,9 @@ def evaluate_files(
   metrics = {
     name: make_metrics(chosen, **settings.models) for name, chosen in names.items()
   }
-  if measured_as == RECONSTRUCTION:
-    metrics[measured_as].append(Delay())
   recordings = checked.recordings
   if measured_as == RECONSTRUCTION:
+    metrics[measured_as].append(Delay())
     recordings = recording_parts.cut_long(recordings, checked.infos)
   clips = FileClips(
     recordings, measured_as, rate, _wavs(measured_as), settings.on_error

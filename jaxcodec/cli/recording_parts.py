@@ -7,12 +7,11 @@ import numpy as np
 
 from jaxcodec.cli.paired_files import Part, Recording
 from jaxcodec.data.audio.files import AudioInfo, read_audio
-from jaxcodec.data.audio.pieces import Piece, read_pieces
+from jaxcodec.data.audio.pieces import LEAST_S, Piece, read_pieces
 from jaxcodec.data.source import DataError
 
 LONGEST_S = 600  # of a recording that is measured whole
 PART_S = 60
-_LEAST_S = 1  # a shorter rest belongs to the part before it
 
 
 def cut_long(
@@ -30,7 +29,7 @@ def cut_long(
   for one in recordings:
     info = infos[one.reference]
     seconds = info.num_samples / info.sample_rate
-    count = int(seconds // PART_S + (seconds % PART_S >= _LEAST_S))
+    count = int(seconds // PART_S + (seconds % PART_S >= LEAST_S))
     parts = range(count) if seconds > LONGEST_S else ()
     cut += [
       one._replace(id=f"{one.id}@{n * PART_S}", text=None, part=Part(n, count))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxcodec.data.audio import decoding
 from jaxcodec.data.audio.files import check_samples, scan_audio
 
-_LEAST_S = 1  # a shorter rest belongs to the piece before it
+LEAST_S = 1  # a shorter rest belongs to the piece before it
 
 
 class Piece(NamedTuple):
@@ -50,7 +50,7 @@ def read_pieces(
   """
   with decoding.opened(path) as sound:
     rate, size = sound.sample_rate, round(seconds * sound.sample_rate)
-    least, most = (_LEAST_S * rate, math.inf) if count is None else (0, count)
+    least, most = (LEAST_S * rate, math.inf) if count is None else (0, count)
     held_N, given = np.zeros(0, np.float32), 0
     for block_NxC in sound.blocks:
       mono_N = check_samples(block_NxC, str(path)).mean(axis=1)
