@@ -5,9 +5,9 @@
 
 The sound is a minute of noise again and again, given and taken as raw samples through
 pipes, and `decode` is given that minute's codes as often; the weights are random. Each
-command is first killed (SIGKILL) after a fiftieth and after a tenth of the hours, in
-whole minutes: what it has written by then must be what a whole run writes there. `lost`
-is what `encode` had been given beyond. Memory is the most that the process ever held;
+command is first killed (SIGKILL) after a hundredth and a fiftieth of the hours, in whole
+minutes: what it has written by then must be what a whole run writes there. `lost` is
+what `encode` had been given beyond. Memory is the most that the process ever held;
 hours an hour are those of the whole run, with its start.
 """
 
@@ -26,7 +26,7 @@ from jaxcodec import token_file
 from jaxcodec.coding.growing import Reader, Writer
 from jaxcodec.presets import PRESETS
 
-_KILLS = 0.02, 0.1  # of the hours
+_KILLS = 0.01, 0.02  # of the hours
 HEAD = "what", "hours", "peak, GB", "hours an hour", "lost, s"
 
 
