@@ -5,10 +5,10 @@
 
 The sound is a minute of noise again and again, given and taken as raw samples through
 pipes, and `decode` is given that minute's codes as often; the weights are random. Each
-command is first killed (SIGKILL) after a hundredth and a fiftieth of the hours, in whole
-minutes: what it has written by then must be what a whole run writes there. `lost` is
-what `encode` had been given beyond. Memory is the most that the process ever held;
-hours an hour are those of the whole run, with its start.
+command is first killed (SIGKILL) after a hundredth and after a fiftieth of the hours,
+in whole minutes: what it has written by then must be what a whole run writes there.
+`lost` is what `encode` had been given beyond. Memory is the most that the process ever
+held; hours an hour are those of the whole run, with its start.
 """
 
 import argparse

@@ -13,6 +13,8 @@ Blocks are as many frames as fit into `--block` seconds, one at least. The facto
 work for a second of audio; the latency is the longest time from a sample to where it is
 heard, without the time of the work. `encode` codes the same audio whole: clips of many
 minutes in long blocks, and the first minutes, which are compared again, in windows.
+Where a preset's codes differ, `margins` in the JSON file says how near the two
+codewords were.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import statistics
 import time
 
 import jax
+import near_codes
 import numpy as np
 from side import speech_like
 
@@ -60,10 +63,8 @@ def main():
 
 def ours(name, options):
   """Returns the figures of a preset, or of the codec of a run."""
-  if name in PRESETS:
-    codec = _random(name, options.codebooks)
-  else:
-    codec = jaxcodec.load(weights=name)
+  made = _random(name, options.codebooks) if name in PRESETS else None
+  codec = CodecModel(*made) if made else jaxcodec.load(weights=name)
   stream = codec.stream(1, options.codebooks)
   frames = max(1, round(options.block * codec.sample_rate) // stream.hop)
   stream_pieces.prepare_encode(stream, frames)
@@ -75,17 +76,18 @@ def ours(name, options):
   _, decoding = _timed(stream_pieces.decode_pieces(stream, given, frames))
   audio_N = np.concatenate(parts)[:, 0]
   short = min(options.minutes, WINDOWED) * 60 * codec.sample_rate
-  wholes = (
+  whole, windowed = (
     codec.encode(clip, codec.sample_rate, num_codebooks=options.codebooks)
     for clip in (audio_N, audio_N[:short])
   )
+  both = _common(codes_TxK, whole)
   late = frames * stream.hop + stream.lookahead
-  same = [_same(codes_TxK, tokens.codes_BxTxK[0]) for tokens in wholes]
   return {
     **_row(name, frames * stream.hop / codec.sample_rate, encoding, decoding),
     "latency_ms": round(1e3 * late / codec.sample_rate, 1),
-    "same_codes": same[0],
-    "same_windowed": same[1],
+    "same_codes": float(np.mean(np.equal(*both))),
+    "same_windowed": float(np.mean(np.equal(*_common(codes_TxK, windowed)))),
+    "margins": near_codes.margins(*made, audio_N, *both) if made else None,
     "codes": codes_TxK.size,
     "used": [len(np.unique(codes_T)) for codes_T in codes_TxK.T],
   }
@@ -113,7 +115,7 @@ def mimi(options):
 
 
 def _random(preset, codebooks):
-  """Returns a preset of EnCodec's quantiser with random weights.
+  """Makes a preset of EnCodec's quantiser with random weights; returns both.
 
   Each codebook is drawn from what those before it leave of noise, so that all of it is
   used and codes are as close to each other as a trained codec's.
@@ -127,7 +129,7 @@ def _random(preset, codebooks):
     drawn_V = rng.choice(len(z_TxD), len(book["embed"]), replace=False)
     book["embed"] = embed_VxD = z_TxD[drawn_V]
     z_TxD = z_TxD - embed_VxD[nearest(z_TxD, embed_VxD)]
-  return CodecModel(codec, variables)
+  return codec, variables
 
 
 def _minutes(count, rate):
@@ -160,13 +162,14 @@ def _row(name, block, *times):
   }
 
 
-def _same(codes_TxK, whole_TxK):
-  """Returns the share of the whole's codes that the stream has.
+def _common(codes_TxK, tokens):
+  """Returns the stream's codes and the whole's, of the frames that both know.
 
   The last frames of a clip that is cut off see its end, so they are left out.
   """
+  whole_TxK = np.asarray(tokens.codes_BxTxK[0])
   end = len(whole_TxK) if len(whole_TxK) == len(codes_TxK) else len(whole_TxK) - 8
-  return float(np.mean(codes_TxK[:end] == np.asarray(whole_TxK)[:end]))
+  return codes_TxK[:end], whole_TxK[:end]
 
 
 if __name__ == "__main__":
