@@ -1,5 +1,7 @@
 """VALL-E's two models: what each depends on, by gradients, and what is scored."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +102,22 @@ def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
   np.testing.assert_allclose(got["ce_c0_wrong_text"], np.log(21), rtol=1e-6)
   np.testing.assert_allclose(got["gain_per_codebook"], np.zeros(4), atol=1e-6)
   assert got["weight"] == 4
+
+
+def test_the_nar_learns_of_rows_drawn_often_as_of_rows_given_as_often(params):
+  one, several = _batch(), dataclasses.replace(MODEL, nar_draws=3)
+  three = {name: np.repeat(x, 3, axis=0) for name, x in one.items()}
+  key = jax.random.key(5)
+  got, want = several.loss(params, key, one)[1], MODEL.loss(params, key, three)[1]
+  np.testing.assert_allclose(got["nar_loss"], want["nar_loss"], rtol=1e-6)
+  assert got["nar_accuracy"] == want["nar_accuracy"]
+  ar_loss = MODEL.loss(params, key, one)[1]["ar_loss"]
+  np.testing.assert_allclose(got["ar_loss"], ar_loss, rtol=1e-6)
+
+
+def test_a_nar_that_never_learns_is_refused():
+  with pytest.raises(ValueError, match="nar_draws must be at least 1, got 0"):
+    dataclasses.replace(MODEL, nar_draws=0)
 
 
 def test_a_codec_of_one_codebook_is_refused():

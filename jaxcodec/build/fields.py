@@ -17,6 +17,7 @@ _POSITIVE = {
   "width",
   "nar_width",
   "nar_depth",
+  "nar_draws",
   "depth",
   "heads",
   "mlp_width",

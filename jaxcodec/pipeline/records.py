@@ -13,7 +13,7 @@ from jaxcodec.semantic.mfcc import Mfcc
 # then.
 _LATER = {
   "text": {"language": DEFAULT},
-  "slm": {"nar_width": None, "nar_depth": None},
+  "slm": {"nar_width": None, "nar_depth": None, "nar_draws": 1},
   "generate": {"prompts": None},
   "evaluate": {"lyra": None, "language": None},
 }

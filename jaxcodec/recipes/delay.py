@@ -9,7 +9,7 @@ def full(config: ConfigDict) -> None:
   """Adds the fields: one stack of 12 layers of 1024."""
   valle.full(config)
   config.slm.name = "delay"
-  for field in ("level_weights", "nar_width", "nar_depth"):
+  for field in ("level_weights", "nar_draws", "nar_width", "nar_depth"):
     del config.slm[field]
   _draw(config)
 

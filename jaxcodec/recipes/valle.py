@@ -18,6 +18,7 @@ def full(config: ConfigDict) -> None:
     nar_depth=config_dict.placeholder(int),
     positions="aligned",  # or separate (VALL-E's), sequence: how symbols and frames
     # stand to each other, see docs/training.md
+    nar_draws=1,  # levels that the NAR learns of an utterance in a step
     position_jitter=0.08,  # how far off the pace of the text is in training
     level_weights="linear",  # or uniform (VALL-E's): which levels the NAR learns most
   )
