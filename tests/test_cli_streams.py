@@ -1,5 +1,6 @@
 """`encode --stream` and `decode --stream`: pipes, files, and what a kill leaves."""
 
+import argparse
 import io
 import os
 import pathlib
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import api_helpers
 import numpy as np
@@ -15,11 +17,21 @@ import soundfile
 from api_helpers import RATE, K, V
 
 from jaxcodec import api, token_file
+from jaxcodec.cli import streams
 from jaxcodec.cli.main import main
 from jaxcodec.coding import contexts
 from jaxcodec.coding.growing import Reader, Writer
-from jaxcodec.types import Tokens
+from jaxcodec.types import Tokens, TokenSpec
 
+LENGTHS = [
+  # looks ahead, samples; options; frames of a block, of 50 a second
+  (0, dict(), 50),
+  (5760, dict(), 180),  # DAC's at 16 kHz
+  (100, dict(), 50),
+  (5760, dict(block=0.5), 25),
+  (0, dict(realtime=True), 1),
+  (5760, dict(realtime=True), 5),
+]
 WEIGHTS = ["--weights", "toy", "--stream"]
 HEADER = dict(
   spec=dict(num_codebooks=K, codebook_size=V, hop=2, sample_rate=RATE),
@@ -28,6 +40,14 @@ HEADER = dict(
   fingerprint="ab",
   version="0",
 )
+
+
+@pytest.mark.parametrize("lookahead, options, frames", LENGTHS)
+def test_blocks_are_long_where_a_codec_computes_much_anew(lookahead, options, frames):
+  arguments = argparse.Namespace(**{"block": None, "realtime": False, **options})
+  stream = types.SimpleNamespace(lookahead=lookahead, hop=320)
+  codec = types.SimpleNamespace(spec=TokenSpec(8, 1024, 320, 16_000))
+  assert streams._block(arguments, stream, codec) == frames
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -95,8 +95,8 @@ def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
     "--block",
     type=float,
     metavar="SECONDS",
-    help="with --stream: code so much at a time, at least a frame; 1 s, with --realtime"
-    " a frame, or a quarter of what the codec looks ahead",
+    help="with --stream: code so much at a time, at least a frame; 1 s, or ten times"
+    " what the codec looks ahead; with --realtime a frame, or a quarter of it",
   )
   parser.add_argument(
     "--realtime",

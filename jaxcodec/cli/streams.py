@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 # Options with the only values that they have in streams.
 _PLAIN = {"channels": "average", "on_error": "raise"}
-_BLOCK = 1.0  # seconds that are coded at a time, if nothing else is said
+# Seconds that are coded at a time, if nothing else is said, and how often at least what
+# the codec looks ahead, all of which is computed anew with each block.
+_BLOCK, _LOOKAHEADS = 1.0, 10
 # Looks at pieces, of which so many entries last a second, as they come.
 _Watch = Callable[[Iterator[np.ndarray], float], Iterator[np.ndarray]]
 
@@ -119,10 +121,12 @@ def _block(arguments: argparse.Namespace, stream: "Stream", codec: "CodecModel")
   In real time few are, one where the codec looks at none ahead. One that does computes
   what it sees anew for each block, and is later than its audio in any case.
   """
-  if arguments.realtime and arguments.block is None:
+  if arguments.block is not None:
+    return max(1, round(arguments.block * codec.spec.frame_rate))
+  if arguments.realtime:
     return max(1, math.ceil(stream.lookahead / stream.hop / 4))
-  seconds = _BLOCK if arguments.block is None else arguments.block
-  return max(1, round(seconds * codec.spec.frame_rate))
+  least = _LOOKAHEADS * stream.lookahead // stream.hop
+  return max(1, round(_BLOCK * codec.spec.frame_rate), least)
 
 
 @contextlib.contextmanager

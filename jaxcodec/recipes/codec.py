@@ -45,7 +45,7 @@ def _full_gan(config):
     mel_loss="dac",  # or encodec, vocos
     adversarial_loss="lsgan",  # or hinge (EnCodec), clipped_hinge (Vocos)
     feature_matching="dac",  # or encodec, vocos
-    dtype="float32",  # or bfloat16: of all layers in training, and of nothing after
+    dtype="bfloat16",  # or float32: of all layers in training, and of nothing after
     remat="none",  # or products, full: which activations are kept; see nn/remat.py
     discriminator=dict(
       name="dac",
@@ -90,6 +90,7 @@ def runlocal(config: ConfigDict) -> None:
   train = config.codec_train
   train.update(steps=3500, batch_size=2, crop_seconds=1.0, adversarial_start=2900)
   train.update(ema_decay=0.99, log_every=20, eval_every=300, checkpoint_every=300)
+  train.dtype = "float32"  # CPUs have no products of bfloat16
   train.discriminator.update(
     periods=(2, 5), n_ffts=(512,), period_width=4, band_width=4
   )
