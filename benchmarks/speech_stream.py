@@ -1,6 +1,6 @@
 """Speech as it is generated: when the first audio comes, and the price in quality.
 
-    pip install -e ".[test,evals]"
+    pip install -e ".[test,eval]"
     python benchmarks/speech_stream.py --texts=32 --rounds=5
 
 A language model that comes with the package speaks sentences of the embedded corpus

@@ -8,7 +8,8 @@ a pod) and wants data: add `--config.data.source=folder --config.data.path=DIR`.
     python launch/main.py --config=configs/dac_maskgit.py:runlocal
 
 does the same with much smaller models, on the embedded corpus, in minutes on a laptop's
-CPU. The README has the figures that it reaches.
+CPU: too few for clear speech, as this codec whispers then. The README's figures are
+those of `configs/magnitude_maskgit.py:runlocal`.
 
 `:laptop` is an evening of two CPU cores, on the same corpus; `:gpu` is hours of one GPU
 and wants data.

@@ -14,8 +14,8 @@ REPOSITORY=${REPOSITORY:-$(git remote get-url origin 2>/dev/null || true)}
 CONFIG=${CONFIG:-configs/dac_maskgit.py}
 DATA=${DATA:-/shared/data}       # folders that all workers see, e.g. on Filestore
 WORKDIR=${WORKDIR:-/shared/runs/dac_maskgit}
-CODEC_BATCH=${CODEC_BATCH:-144}  # multiples of the number of chips
-SLM_BATCH=${SLM_BATCH:-128}
+CODEC_BATCH=${CODEC_BATCH:-48}   # multiples of the number of chips
+SLM_BATCH=${SLM_BATCH:-batch_size=128}  # not *_maskgit: frames_per_batch=48000
 
 on() {  # runs a command on a worker: on WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"
@@ -25,7 +25,7 @@ train() {  # prints the training command, quoted for a shell
   printf '%q ' python launch/main.py --config="$CONFIG" --workdir="$WORKDIR" \
     --coordinator=auto --config.data.source=folder --config.data.path="$DATA" \
     --config.codec_train.batch_size="$CODEC_BATCH" \
-    --config.slm_train.batch_size="$SLM_BATCH" "$@"
+    --config.slm_train."$SLM_BATCH" "$@"
 }
 
 case "${1:-}" in

@@ -21,7 +21,8 @@ def add_command(commands: Any) -> None:
     "synthesize",
     help="speak a text, or what a recording says, in a voice",
     description="Speak with the language model of an experiment: texts with AR + NAR"
-    " models (valle), what a recording says with masked parallel ones (maskgit).",
+    " models (valle) and those of the delay pattern (delay), what a recording says with"
+    " masked-parallel ones (maskgit).",
   )
   parser.add_argument(
     "--weights",
