@@ -94,14 +94,15 @@ MODELS = {
 }
 
 
+@pytest.mark.parametrize("room", [2, 0])
 @pytest.mark.parametrize("name", MODELS)
-def test_codes_are_scored_as_in_a_whole_clip(name):
+def test_codes_are_scored_as_in_a_whole_clip(name, room):
   """Step by step, from what is known alone, as by a pass over all of the clip."""
   kind, expected, model = MODELS[name]
   params = _random(model)
   codes_NxK = np.random.default_rng(1).integers(0, V, (P + T, K)).astype(np.int32)
   scores = kind(model, params, "ab", {})
-  scores.frames, scores.past = T + 1, P + 2  # neither is full
+  scores.frames, scores.past = T + room, P + room
   found, seen = np.full((T, K, V), np.nan), []
   steps, codes = scores.reveal(codes_NxK[:P], T), None
   try:

@@ -155,7 +155,7 @@ class DelayScores(CodeScores):
       if step == T + K - 2:
         return
       fed_1x1xK = np.full((1, 1, books), self.spec.mask_id, np.int32)
-      for k in range(min(books, past + step + 1)):
+      for k in range(max(0, step - T + 1), min(books, past + step + 1)):
         fed_1x1xK[0, 0, k] = codes_1xNxK[0, past + step - k, k]
       fed = fed_1x1xK, np.int32(step)
       scores_KxV, *state = _advance(model, self._unstacked, given, state, *fed)
