@@ -136,7 +136,7 @@ def test_evaluation_ignores_filler_rows(task, batch, run):
   filled["length_B"][B // 2 :] = 0
   some, all_of_them = evaluate(state, half), evaluate(state, filled)
   assert some["weight"] == all_of_them["weight"] == B // 2
-  for name in ("mel", "si_sdr"):
+  for name in ("mel", "si_sdr", "perplexity", "usage"):
     np.testing.assert_allclose(some[name], all_of_them[name], rtol=1e-4)
 
 

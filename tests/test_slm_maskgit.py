@@ -124,5 +124,6 @@ def test_evaluation_gives_each_row_the_same_masks_in_any_batch(params):
   assert sum(weights) > whole["weight"] > max(weights)
 
 
-def test_evaluation_of_a_lone_row_counts_for_nothing(params):
-  assert _evaluate(params, _batch((6, 0)))["weight"] == 0
+def test_a_lone_row_is_evaluated_against_its_semantics_backwards(params):
+  found = _evaluate(params, _batch((6, 0)))
+  assert found["weight"] > 0 and found["ce_c0_wrong_semantic"] != found["ce_c0"]

@@ -17,6 +17,8 @@ def test_semantics_of_another_row_fill_this_one():
   np.testing.assert_array_equal(got[0], [5, 6, 5, 6])
   np.testing.assert_array_equal(got[1], [7, 8, 9, 7])
   np.testing.assert_array_equal(got[3], [1, 2, 3, 4])
+  alone = wrong_condition.borrow_semantic(semantic[3:1:-1], mask[3:1:-1])
+  np.testing.assert_array_equal(alone[0, :3], [9, 8, 7])
 
 
 def test_a_text_is_that_of_the_next_row_or_else_backwards():

@@ -78,9 +78,11 @@ def usage(counts_KxV: jax.Array) -> jax.Array:
   return jnp.mean(counts_KxV > 0, -1)
 
 
-def use_of_codes(codes_BxTxK: jax.Array, codebook_size: int) -> dict[str, jax.Array]:
-  """Returns each codebook's `perplexity` and `usage` over the batch, each (K,)."""
-  counts_KxV = code_counts(codes_BxTxK, codebook_size)
+def use_of_codes(
+  codes_BxTxK: jax.Array, codebook_size: int, mask_BxT: jax.Array | None = None
+) -> dict[str, jax.Array]:
+  """Returns each codebook's `perplexity` and `usage` on valid frames, each (K,)."""
+  counts_KxV = code_counts(codes_BxTxK, codebook_size, mask_BxT)
   return {"perplexity": perplexity(counts_KxV), "usage": usage(counts_KxV)}
 
 

@@ -151,7 +151,7 @@ class MaskGit(nn.Module):
       loss: mean of ce_per_codebook.
       ce_c0, ce_c0_wrong_semantic: cross-entropy on codebook 0 given its semantic
         tokens, and given another row's.
-      weight: number of frames that were predicted; 0 if there is no other row.
+      weight: number of frames that were predicted.
     """
     mask_BxT = batch["mask_BxT"]
     key_B = jax.vmap(jax.random.fold_in, (None, 0))(
@@ -171,7 +171,6 @@ class MaskGit(nn.Module):
     other_BxT = wrong_condition.borrow_semantic(batch["semantic_BxT"], mask_BxT)
     ce_K, accuracy_K = measure(batch)
     wrong_ce_K, _ = measure(batch | {"semantic_BxT": other_BxT})
-    others = mask_BxT.any(1).sum() > 1
     return {
       "loss": ce_K.mean(),
       "ce_per_codebook": ce_K,
@@ -179,7 +178,7 @@ class MaskGit(nn.Module):
       "gain_per_codebook": wrong_ce_K - ce_K,
       "ce_c0": ce_K[0],
       "ce_c0_wrong_semantic": wrong_ce_K[0],
-      "weight": (target_BxT.sum() * others).astype(jnp.float32),
+      "weight": target_BxT.sum().astype(jnp.float32),
     }
 
   @nn.nowrap

@@ -11,11 +11,17 @@ from jaxcodec.types import Batch
 
 
 def borrow_semantic(semantic_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-  """Gives each row the semantic tokens of the next non-empty row, repeated to fit."""
+  """Gives each row the semantic tokens of the next non-empty row, repeated to fit.
+
+  The only row that isn't empty is given its own ones backwards.
+  """
   length_B = mask_BxT.sum(1)
   other_B = _next_rows(length_B > 0)
   at_1xT = jnp.arange(mask_BxT.shape[1])[None]
   at_BxT = at_1xT % jnp.maximum(length_B[other_B], 1)[:, None]
+  own_Bx1 = (other_B == jnp.arange(len(other_B)))[:, None]
+  last_Bx1 = length_B[:, None] - 1
+  at_BxT = jnp.where(own_Bx1, jnp.maximum(last_Bx1 - at_BxT, 0), at_BxT)
   return jnp.take_along_axis(semantic_BxT[other_B], at_BxT, axis=1)
 
 

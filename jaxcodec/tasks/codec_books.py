@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import use_of_codes
 from jaxcodec.tasks.codec_state import CodecState
-from jaxcodec.types import Metrics
+from jaxcodec.types import Metrics, Quantized
 
 # Of the random key, which no step's number is.
 _START = np.uint32(2**32 - 1)
@@ -64,3 +65,16 @@ def summarize(codec: Codec, rows: Metrics) -> Metrics:
   if codes_BxTxK is None:
     return {}
   return use_of_codes(codes_BxTxK, codec.spec.codebook_size)
+
+
+def heard_metrics(codec: Codec, quantized: Quantized, length_B: jax.Array) -> Metrics:
+  """Returns the quantiser's metrics, of codes only those of frames that begin in audio.
+
+  Held-out rows end with padding, whose one code would count as much as all others. The
+  energies need no such care: silence has none.
+  """
+  codes_BxTxK = quantized.codes_BxTxK
+  at_T = codec.spec.hop * jnp.arange(codes_BxTxK.shape[1])
+  mask_BxT = at_T[None] < length_B[:, None]
+  use = use_of_codes(codes_BxTxK, codec.spec.codebook_size, mask_BxT)
+  return {**quantized.metrics, **use}

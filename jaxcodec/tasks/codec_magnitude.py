@@ -138,7 +138,7 @@ class CodecMagnitudeTask:
     return {
       "mel": mel * valid_B.size / weight,
       **self._terms(audio_BxN, compressed, valid_B),
-      **quantized.metrics,
+      **codec_books.heard_metrics(self.codec, quantized, batch["length_B"]),
       "weight": weight,
     }
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec import losses
+from jaxcodec.tasks import codec_books
 from jaxcodec.types import Batch, Metrics
 
 
@@ -35,7 +36,8 @@ def measure(
   Returns:
     mel, si_sdr: of pieces that were coded as part of their row.
     mel_crops, si_sdr_crops: of the same pieces, each coded by itself.
-    weight: number of pieces; and the quantiser's metrics on whole rows.
+    weight: number of pieces; and the quantiser's metrics on whole rows, see
+      `codec_books.heard_metrics`.
   """
   audio_BxN = batch["audio_BxN"]
   y_BxNx1, quantized = codec.apply(variables, audio_BxN[..., None])
@@ -50,7 +52,8 @@ def measure(
     si_sdr = jnp.where(valid, losses.si_sdr(real, fake), 0)
     found[f"mel{suffix}"] = mel(real, fake) * valid.size / weight
     found[f"si_sdr{suffix}"] = si_sdr.sum() / weight
-  return {**found, **quantized.metrics, "weight": weight}
+  heard = codec_books.heard_metrics(codec, quantized, batch["length_B"])
+  return {**found, **heard, "weight": weight}
 
 
 def _is_audio(length_B, samples, crop_samples):
