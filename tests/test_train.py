@@ -329,6 +329,37 @@ def test_the_best_is_kept_and_returned(tmp_path):
   assert bits(fit(tmp_path / "a", 6, **options)) == bits(best)
 
 
+def test_an_interruption_is_no_candidate_for_the_best(tmp_path):
+  data = [train_toy.make_batch(50)]
+  options = dict(eval_data=data, eval_every=1, checkpoint_every=4)
+  options |= dict(best=("eval/loss", "max"))  # the worst, which is the first
+  whole = fit(tmp_path / "a", 8, **options)
+  assert bits(whole) == bits(fit(tmp_path / "c", 4))
+
+  def interrupt(step, values):
+    if step == 2 and "eval/loss" not in values:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.raises(interrupts.Interrupted):
+    fit(tmp_path / "b", 8, on_log=interrupt, **options)
+  assert bits(fit(tmp_path / "b", 8, **options)) == bits(whole)
+
+
+def test_the_best_of_a_run_that_skipped_steps(tmp_path):
+  """Step 4 is the best; the last state, of step 5, has as many updates."""
+
+  def spoil(number, batch):
+    if number == 1:
+      batch["y_B"][0] = np.nan
+    return batch
+
+  options = dict(eval_data=[train_toy.make_batch(50)], eval_every=4, checkpoint_every=4)
+  options |= dict(best=("eval/loss", "max"), skip_nonfinite=1)
+  found = fit(tmp_path / "a", 5, data=Data(spoil=spoil), **options)
+  until_best = fit(tmp_path / "b", 4, data=Data(spoil=spoil), **options)
+  assert int(found.step) == 3 and bits(found) == bits(until_best)
+
+
 def test_weights_to_begin_with(tmp_path):
   first = fit(tmp_path / "a", 5)
   variables = jax.device_get(Task().inference_variables(first))

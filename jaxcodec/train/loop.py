@@ -116,7 +116,7 @@ def fit(
     start = _start(task, iterator, checkpoints, mesh, rules, seed, init_from)
     if start.step >= steps:
       logging.info("%s: %d steps are done, %d asked for", folder, start.step, steps)
-      return _choose_best(checkpoints, start, start.state)
+      return _choose_best(checkpoints, start, start.state, start.step)
     overview.log_parameters(folder, start.target)
     progress = Progress(
       total=steps,
@@ -162,7 +162,7 @@ def fit(
     }
     loop = _Loop(PhasedStep(steps_of), start, log, checkpoints, evaluate, profile)
     final = loop.run(batches, signals, steps, checkpoint_every)
-    return _choose_best(checkpoints, start, final)
+    return _choose_best(checkpoints, start, final, steps)
 
 
 def _process_folder(folder: pathlib.Path) -> pathlib.Path:
@@ -219,10 +219,13 @@ def _rows(batch: dict[str, jax.Array]) -> int:
   return max((x.shape[0] for x in batch.values()), default=0)
 
 
-def _choose_best(checkpoints, start: _Start, final: Any) -> Any:
-  """Returns the best checkpoint's state, or the final one if none was measured."""
+def _choose_best(checkpoints, start: _Start, final: Any, last: int) -> Any:
+  """Returns the best checkpoint's state, or the final one if none was measured.
+
+  `last` is the final state's step as the loop counts, skipped updates included.
+  """
   step = checkpoints.best_step()
-  if step is None or step == int(final.step):
+  if step is None or step == last:
     return final
   logging.info("the result is that of step %d, the best", step)
   return checkpoints.restore(start.target, step).state
@@ -266,9 +269,11 @@ class _Loop:
         outcome.rows,
       )
       last, stop = self._step == steps, agree(signals.number)
-      evaluated = self._evaluate_if_due(last)
-      if last or stop is not None or self._step % checkpoint_every == 0:
+      evaluated, due = self._evaluate_if_due(last), self._step % checkpoint_every == 0
+      if last or due:
         self._save(batch.position, evaluated)
+      elif stop is not None:  # unmeasured: what ran through has no such candidate
+        self._save(batch.position, {})
       if stop is not None:
         raise Interrupted(stop, self._step)
     return self._state
