@@ -286,6 +286,20 @@ def test_a_vocoder_has_features_and_audio(monkeypatch):
       model.decode(wrong)
 
 
+def test_features_of_a_clip_that_ends_behind_its_last_frame():
+  """Frames are floored without padding, and 64 of them are one of the lengths."""
+  mel = dict(n_fft=16, hop=4, n_mels=5, padding="same")
+  decoder = dict(name="vocos", width=8, mlp_width=16, depth=1)
+  config = dict(mel=mel, decoder=dict(**decoder, n_fft=16, hop=4, padding="same"))
+  vocoder = make_preset(dict(sample_rate=RATE, **config))
+  variables = jax.jit(vocoder.init)(jax.random.key(1), silence(vocoder))
+  model = VocoderModel(vocoder, variables)
+  noise_N = np.random.default_rng(0).standard_normal(64 * 4 + 2).astype(np.float32)
+  found_TxM = model.features(noise_N)[0]
+  assert found_TxM.shape == (64, 5)
+  np.testing.assert_allclose(found_TxM, model.mel(noise_N[None])[0], atol=1e-4)
+
+
 def test_a_codec_pickles(model, audio_BxN):
   copy = pickle.loads(pickle.dumps(model))
   expected, tokens = model.encode(audio_BxN[:1]), copy.encode(audio_BxN[:1])

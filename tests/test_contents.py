@@ -183,7 +183,7 @@ def test_ten_speakers_are_resampled_rather_than_utterances():
     contents.Clip(str(i), str(i % 10), np.zeros((4, 1)), "aabb") for i in range(20)
   ]
   sum_U = np.arange(20.0)
-  found = contents._estimate(clips, sum_U, np.arange(20))
+  found = contents._estimate(clips, sum_U, np.arange(20), by_speaker=True)
   assert found["mean"] == pytest.approx(sum_U.sum() / 80)
   by_speaker = (sum_U[:10] + sum_U[10:]) / 8
   assert found == contents.means.estimate(by_speaker, np.full(10, 8.0))

@@ -227,13 +227,17 @@ def listed(experiment, tmp_path):
   def with_lines(*lines):
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(lines))
-    ids = [f"{part}/{n}" for part in ("train", "valid", "test") for n in range(5)]
+    parts = "train", "valid", "test"
+    ids = [f"{part}/{n}" for part in (*parts, "spare") for n in range(5)]
     return dataclasses.replace(
       _with(experiment, generate={"prompts": str(path)}),
       source=types.SimpleNamespace(
         utterances=[types.SimpleNamespace(id=name) for name in ids]
       ),
-      split={"test": [i for i, name in enumerate(ids) if name.startswith("test/")]},
+      split={
+        part: [i for i, name in enumerate(ids) if name.startswith(part)]
+        for part in parts
+      },
     )
 
   return with_lines
@@ -251,12 +255,20 @@ def test_a_list_says_what_is_generated_behind_which_prompts(listed):
     np.testing.assert_array_equal(job.job.prompt_TxK, codes_TxK)
 
 
+def test_a_list_of_utterances_of_other_lengths_is_an_error(listed):
+  experiment = listed("test/1 test/2")
+  experiment.config["generate"].update(min_seconds=0.07, max_seconds=1)
+  with pytest.raises(DataError, match="generate.prompts: none of its 1 utterances"):
+    prompts.make_jobs(experiment)
+
+
 @pytest.mark.parametrize(
   "line, message",
   [
     ("test/1", "prompts.txt:1: expected two ids, .* got 1"),
     ("valid/1 test/2", "'valid/1' is not in the test part"),
     ("test/1 test/9", "there is no recording 'test/9'"),
+    ("test/1 spare/1", "there is no recording 'spare/1'"),
     ("test/1 test/1", "is its own prompt"),
     ("test/1 test/2\ntest/1 test/3", "prompts.txt:2: .* has one already"),
     ("# nothing", "has no line"),

@@ -91,7 +91,8 @@ class VocoderModel:
     frames = self.mel.num_frames(len(audio_N))
     if frames < 1:
       raise ValueError(f"audio of {len(audio_N)} samples is less than a frame")
-    padded = np.zeros((1, bucket(frames) * self.mel.hop), np.float32)
+    hops = max(frames, -(-len(audio_N) // self.mel.hop))
+    padded = np.zeros((1, bucket(hops) * self.mel.hop), np.float32)
     padded[0, : len(audio_N)] = audio_N
     features_BxTxM = self._features(padded, np.array([len(audio_N)], np.int32))
     return np.asarray(features_BxTxM)[0, :frames]

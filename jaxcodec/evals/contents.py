@@ -71,13 +71,14 @@ def measure(
   speakers = [clip.speaker for clip in clips]
   often = [clip for clip in clips if speakers.count(clip.speaker) > 1]
   several = len({clip.speaker for clip in often}) > 1 and len(often) >= 2 * folds
-  options = codebook_size, folds, seed
+  by_speaker = len(set(speakers)) >= _MANY
+  options = codebook_size, folds, seed, by_speaker
   return {
     "utterances": len(clips),
     "speakers": len(set(speakers)),
     "frames": sum(len(clip.codes_TxK) for clip in clips),
     "codebook_size": codebook_size,
-    "resampled": "speakers" if len(set(speakers)) >= _MANY else "utterances",
+    "resampled": "speakers" if by_speaker else "utterances",
     "targets": {
       "phone": _target(clips, [clip.phones for clip in clips], *options),
       "speaker": _target(often, [[c.speaker] * len(c.phones) for c in often], *options)
@@ -87,7 +88,7 @@ def measure(
   }
 
 
-def _target(clips, labels, size, folds, seed) -> dict[str, Any]:
+def _target(clips, labels, size, folds, seed, by_speaker) -> dict[str, Any]:
   """Returns the measures of one kind of label."""
   label_of, names = numbered(labels)
   codes_of = [np.asarray(clip.codes_TxK, np.int64) for clip in clips]
@@ -104,7 +105,8 @@ def _target(clips, labels, size, folds, seed) -> dict[str, Any]:
   before_UxK = np.column_stack([prior_U, nested_UxK[:, :-1]])
 
   def bits(sum_U, chosen=None):
-    return _estimate(clips, sum_U, np.arange(len(clips)) if chosen is None else chosen)
+    chosen = np.arange(len(clips)) if chosen is None else chosen
+    return _estimate(clips, sum_U, chosen, by_speaker)
 
   return {
     "labels": names,
@@ -185,17 +187,18 @@ def _folds(speakers: Sequence[str], folds: int, seed: int) -> np.ndarray:
   return fold_U
 
 
-def _estimate(clips, sum_U, chosen) -> dict[str, Any]:
+def _estimate(clips, sum_U, chosen, by_speaker) -> dict[str, Any]:
   """Returns the mean over frames with its interval.
 
   Args:
     clips: all utterances.
     sum_U: of the chosen ones, the sum over frames.
     chosen: their indices.
+    by_speaker: whether speakers are resampled, not utterances.
   """
   frames_U = np.array([len(clips[u].codes_TxK) for u in chosen], float)
-  units = [clips[u].speaker for u in chosen]
-  if len(set(units)) >= _MANY:
-    _, unit_U = np.unique(units, return_inverse=True)
+  if by_speaker:
+    speakers = [clips[u].speaker for u in chosen]
+    _, unit_U = np.unique(speakers, return_inverse=True)
     sum_U, frames_U = (np.bincount(unit_U, x) for x in (sum_U, frames_U))
   return means.estimate(sum_U / frames_U, frames_U)

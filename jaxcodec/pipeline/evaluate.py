@@ -93,6 +93,7 @@ def _measure(experiment, name, clips, loaded) -> SetMeasures:
     "codec": experiment.config["codec"],
     "data": data_inputs(experiment),
     "stages": {s: experiment.done[s].as_input() for s in ("codec", "tokens")},
+    "metrics": {metric.name: metric.describe() for metric in loaded.metrics},
     "models": loaded.models,
     "absent": loaded.absent,
     "packages": package_versions(loaded.metrics),

@@ -16,7 +16,7 @@ def read_prompt_list(experiment: Experiment) -> dict[str, str]:
   """Returns the prompts' ids by those of the utterances, in the list's order.
 
   A line has the id of a test utterance, then that of its prompt, which may be any other
-  recording; empty lines and those that begin with # don't count.
+  recording of a part; empty lines and those that begin with # don't count.
 
   Returns:
     Nothing where `generate.prompts` is None, or missing, as in earlier configs.
@@ -31,9 +31,9 @@ def read_prompt_list(experiment: Experiment) -> dict[str, str]:
     lines = read_text(pathlib.Path(name).expanduser()).split("\n")
   except DataError as error:
     raise ConfigError(f"generate.prompts: {error}") from error
-  utterances = experiment.source.utterances
-  everyone = {utterance.id for utterance in utterances}
-  test = {utterances[index].id for index in experiment.split["test"]}
+  ids = [utterance.id for utterance in experiment.source.utterances]
+  test = {ids[index] for index in experiment.split["test"]}
+  everyone = {ids[index] for part in experiment.split.values() for index in part}
   pairs = {}
   for number, line in enumerate(lines, 1):
     if not line.strip() or line.startswith("#"):

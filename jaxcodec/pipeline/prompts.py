@@ -66,6 +66,12 @@ def make_jobs(experiment: Experiment) -> list[Job]:
   if listed:
     index_of = {test.labels[index]["id"]: index for index in in_range}
     in_range = [index_of[name] for name in listed if name in index_of]
+    if not in_range:
+      raise DataError(
+        f"generate.prompts: none of its {len(listed)} utterances has"
+        f" generate.min_seconds to max_seconds, {least:g} to {longest:g} s, and what"
+        " the model speaks"
+      )
   for index in in_range[: settings["num_utterances"]]:
     record = test[index]
     found = _candidates(parts, record, condition, listed.get(record["id"]))

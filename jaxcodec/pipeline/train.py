@@ -52,9 +52,10 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   data = _crops(experiment, **shape, **shard), None
   if not experiment.synthetic:
     # Configs of earlier revisions don't say how many.
-    shape["crop_samples"] *= settings.get("eval_crops", 1)
+    samples = shape["crop_samples"] * settings.get("eval_crops", 1)
+    held_out = {**shape, "crop_samples": samples}
     valid = experiment.split["valid"]
-    data = data[0], data_pipeline.eval_crops(source, valid, **shape, **shard)
+    data = data[0], data_pipeline.eval_crops(source, valid, **held_out, **shard)
   task = experiment.models.codec_task
   show = ("mel", "magnitude", "adversarial", "eval/mel")
   symptoms = (
