@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import hibari
 from grammar import Grammar
 
-SOURCES = pathlib.Path(__file__).parents[1] / "jaxcodec" / "data" / "sources"
+SOURCES = pathlib.Path(__file__).parents[2] / "jaxcodec" / "data" / "sources"
 SEED, CANDIDATES = 1, 4
 MIN_WORDS, MAX_WORDS = 4, 14
 NUMBER = 13_566  # with the 434 written ones, 14,000
