@@ -46,6 +46,14 @@ def test_a_sentence_is_in_one_part():
   assert all(parts) and sum(map(len, parts)) == 40
 
 
+def test_a_sentence_without_spaces_is_one_too():
+  text = "\u4eca\u5929\u5929\u6c14\u5f88\u597d"
+  data = [Utterance(f"{i}", f"s{i % 9}", f"{text}{i % 9}", 1.0) for i in range(90)]
+  split = make_split(data, seed=0, valid=0.2, test=0.2)
+  parts = [{data[i].text for i in part} for part in split.values()]
+  assert all(parts) and sum(map(len, parts)) == 9
+
+
 @pytest.mark.parametrize("count", [3, 5, 20])
 def test_small_sets_have_every_part(count):
   split = make_split(utterances(count, speakers=1), seed=0, valid=0.01, test=0.01)

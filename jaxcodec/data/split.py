@@ -17,6 +17,12 @@ PARTS = ("train", "valid", "test")
 # Texts of fewer words (digits, commands) occur in every part. Longer ones are sentences
 # and stay in one part, whoever says them.
 SENTENCE_WORDS = 3
+# Of scripts that put no spaces between words: Chinese, Japanese, Thai, Lao, Burmese,
+# Khmer. As many letters of them count as a sentence.
+_SPACELESS = re.compile(
+  "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+)
+_SENTENCE_LETTERS = 6
 
 
 def make_split(
@@ -124,7 +130,8 @@ def _groups(utterances):
   groups = collections.defaultdict(list)
   for index, utterance in enumerate(utterances):
     words = re.findall(r"\w+", (utterance.text or "").lower())
-    sentence = len(words) >= SENTENCE_WORDS
+    spaceless = len(_SPACELESS.findall(utterance.text or ""))
+    sentence = len(words) >= SENTENCE_WORDS or spaceless >= _SENTENCE_LETTERS
     groups[" ".join(words) if sentence else f"id:{utterance.id}"].append(index)
   return groups
 
@@ -138,13 +145,13 @@ def _hash(seed, key):
 def _give_every_speaker_training(utterances, groups, parts):
   """Moves a sentence to training for each speaker with several of them, none there."""
   count = collections.Counter(utterance.speaker for utterance in utterances)
+  speakers = {key: {utterances[i].speaker for i in groups[key]} for key in groups}
+  trained = set().union(*(speakers[key] for key in parts["train"]))
   for speaker in sorted(name for name, number in count.items() if number > 1):
-    has = lambda key: any(utterances[i].speaker == speaker for i in groups[key])  # noqa: E731, B023
-    if any(map(has, parts["train"])):
-      continue
     for part in ("valid", "test"):
-      own = [key for key in parts[part] if has(key)]
-      if own and len(parts[part]) > 1:
+      if speaker in trained or len(parts[part]) < 2:
+        continue
+      if own := [key for key in parts[part] if speaker in speakers[key]]:
         parts[part].remove(own[-1])
         parts["train"].append(own[-1])
-        break
+        trained |= speakers[own[-1]]
