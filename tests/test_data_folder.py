@@ -144,6 +144,11 @@ def test_texts_beside(tmp_path):
     read(tmp_path)
   source = read(tmp_path, on_error="skip")
   assert labels(source)[1:] == [("bob/3", "bob", None)] and len(source.skipped) == 1
+  (tmp_path / "bob" / "2.txt").write_bytes("Caf\u00e9.".encode("latin-1"))
+  (tmp_path / "bob" / "3.TXT").write_text("Three.")
+  source = read(tmp_path, on_error="skip")
+  assert labels(source)[1:] == [("bob/3", "bob", "Three.")]
+  assert "2.txt: is not UTF-8 text" in source.skipped[0]["reason"]
 
 
 def test_librispeech(tmp_path):

@@ -149,6 +149,16 @@ def test_commas_in_quotes_must_match(tmp_path):
   assert "metadata.csv:2: malformed: 3 fields separated by ','" in problems[0]["reason"]
 
 
+def test_an_open_quote_takes_no_other_lines_with_it(tmp_path):
+  table = 'file_name,text\nwavs/a.wav,"One, two.\nwavs/b.wav,He said "You."\n,\n'
+  items, problems = list_folder(make_set(tmp_path, table))
+  assert [item.text for item in items] == ['He said "You."']
+  assert "metadata.csv:2: malformed: a quote stays open" in problems[0]["reason"]
+  (tmp_path / "metadata.csv").write_text(f',,\na,"{"b" * 200_000}\n')
+  items, problems = list_folder(tmp_path)
+  assert not items and len(problems) == 2  # a header of nothing is none
+
+
 def test_plain_list_of_files(tmp_path):
   root = make_set(tmp_path, "./wavs/b.wav\nwavs/a.wav\n")
   assert labels(root) == [
@@ -168,6 +178,15 @@ def test_path_of_a_list_or_table(tmp_path):
   (root / "train.txt").write_text("path|text\nann/b.wav|Hi.\nann/c.wav|Ho.\n")
   with pytest.raises(DataError, match=r"train.txt:3: there is no file .*ann/c.wav"):
     open_source("folder", str(root / "train.txt"), sample_rate=RATE)
+
+
+def test_a_list_of_files_beside_its_folder(tmp_path):
+  for name in ("ann/1", "bob/2"):
+    write_tone(tmp_path / "wavs" / f"{name}.wav")
+  (tmp_path / "lists").mkdir()
+  (tmp_path / "lists" / "all.txt").write_text("../wavs/ann/1.wav\n../wavs/bob/2.wav\n")
+  source = open_source("folder", str(tmp_path / "lists/all.txt"), sample_rate=RATE)
+  assert [utterance.speaker for utterance in source.utterances] == ["ann", "bob"]
 
 
 def test_lab_beside(tmp_path):

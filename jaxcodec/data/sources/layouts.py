@@ -105,7 +105,9 @@ def _from_metadata(table, root, audio):
 
 def _texts_beside(audio, files):
   """Returns the text of each audio file that has one beside it, read, by its path."""
-  known = {same_letters(str(path)): path for path in files}
+  known = {
+    same_letters(f"{path.with_suffix('')}{path.suffix.lower()}"): path for path in files
+  }
   beside = {}
   for path in audio:
     names = (same_letters(str(path.with_suffix(""))) + end for end in _TEXT_SUFFIXES)
@@ -117,16 +119,23 @@ def _texts_beside(audio, files):
 
 
 def _is_alignment(path):
-  if path.suffix != ".lab":
+  if path.suffix.lower() != ".lab":
     return False
-  lines = [line for line in read_text(path).split("\n") if line.strip()]
+  try:
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
+  except DataError:  # a problem once it is read for its text
+    return False
   return bool(lines) and all(_ALIGNMENT.match(line.strip()) for line in lines)
 
 
 def _from_texts_beside(root, audio, beside):
   items, problems = [], []
   for path in audio:
-    text = " ".join(read_text(beside[path]).split()) if path in beside else None
+    try:
+      text = " ".join(read_text(beside[path]).split()) if path in beside else None
+    except DataError as error:
+      problems.append(problem(path, str(error)))
+      continue
     if text == "":
       problems.append(problem(path, f"{beside[path]}: is empty"))
     elif text and libri.is_libritts(path):
@@ -142,5 +151,6 @@ def _stem(path, root):
 
 def _speaker(path, root):
   folders = path.relative_to(root).parts[:-1]
-  names = [name for name in folders if name != "wavs" and not libri.is_subset(name)]
+  others = "wavs", ".."
+  names = [name for name in folders if name not in others and not libri.is_subset(name)]
   return printable(names[0]) if names else UNKNOWN_SPEAKER

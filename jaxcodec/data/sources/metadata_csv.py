@@ -27,6 +27,7 @@ _ROLES = {
   ),
   "speaker": "speaker speaker_id speaker_name spk spk_id spkid voice client_id reader",
 }
+_LONGEST_CELL = csv.field_size_limit()
 _NAMES = {name: role for role, names in _ROLES.items() for name in names.split()}
 
 
@@ -61,7 +62,7 @@ def read_metadata(path: pathlib.Path) -> tuple[list[Row], list[dict[str, str]]]:
   if first is None:
     raise DataError(f"{path}: is empty; expected lines of id|text|...")
   for separator in "|\t,":
-    if columns := _header(next(_split([first], separator))[1]):
+    if columns := _header(_cells(first, separator) or []):
       table = list(_split(lines, separator))[1:]
       return _parse(path, table, columns, separator)
   if first.strip().lower().endswith(SUFFIXES):
@@ -101,16 +102,26 @@ def third_column(pairs: list[tuple[str, str]]) -> str:
 
 
 def _split(lines, separator):
-  """Yields (number, cells) of the lines that aren't blank; commas may be in quotes."""
-  if separator == ",":
-    reader = csv.reader(f"{line}\n" for line in lines)
-    for cells in reader:
-      if any(map(str.strip, cells)):
-        yield reader.line_num, cells
-    return
+  """Yields (number, cells) of the lines that aren't blank, see `_cells`."""
+  blank = ", \t" if separator == "," else None
   for number, line in enumerate(lines, 1):
-    if line.strip():
-      yield number, line.split(separator)
+    if line.strip(blank):
+      yield number, _cells(line, separator)
+
+
+def _cells(line, separator):
+  """Returns a line's cells; commas may be in quotes, None if these stay open.
+
+  A cell that went on in the next line would take recordings with it.
+  """
+  if separator != ",":
+    return line.split(separator)
+  reader = csv.reader([line], strict=True)
+  try:
+    return next(reader)
+  except csv.Error as error:
+    whole = "unexpected end of data" not in str(error) and len(line) < _LONGEST_CELL
+    return next(csv.reader([line])) if whole else None
 
 
 def _header(fields):
@@ -157,6 +168,8 @@ def _labels(fields, columns):
 
 
 def _malformed(fields, columns, separator):
+  if fields is None:
+    return "malformed: a quote stays open, or a cell is too long"
   width = columns["width"]
   if len(fields) != width:
     return (
