@@ -15,6 +15,8 @@ from data_helpers import RATE, tone, write_tone
 from libri_trees import librilight, librispeech, libritts
 
 from jaxcodec.cli import main
+from jaxcodec.data.extras import MissingPackage
+from jaxcodec.data.prepare import shard_writer
 from jaxcodec.data.prepare.build import build
 from jaxcodec.data.source import DataError, open_source
 
@@ -135,6 +137,41 @@ def test_what_is_damaged_or_changed_is_written_again(tmp_path):
   soundfile.write(path, tone(0.11, hz=500), RATE)
   changed = build(tree, tmp_path, name="a_set", shard_mb=SMALL, processes=1)
   assert changed.kept_shards == first.shards - 1
+
+
+def test_texts_that_come_later_come_in(tmp_path):
+  paths = [write_tone(tmp_path / "in" / f"test_{name}.wav") for name in "abc"]
+  bad = tmp_path / "in" / os.fsdecode(b"caf\xe9.wav")
+  bad.write_bytes(paths[0].read_bytes())
+  options = dict(name="a", shard_mb=1e-4, processes=1)
+  first = build(tmp_path / "in", tmp_path, **options)
+  assert first.splits == {"train": 4}
+  manifest = lines(first.folder / "manifest.jsonl")
+  assert r"caf\xe9.wav" in {entry["path"] for entry in manifest}
+  paths[1].with_suffix(".txt").write_text("Two.")
+  second = build(tmp_path / "in", tmp_path, **options)
+  assert second.kept_shards == 0
+  source = open_source("tfds", str(second.folder), sample_rate=RATE)
+  assert sorted(str(u.text) for u in source.utterances) == ["None"] * 3 + ["Two."]
+  assert {u.text for u in source.utterances} == {None, "Two."}
+
+
+def test_what_a_package_was_missing_for_is_tried_again(tmp_path, monkeypatch):
+  write_tone(tmp_path / "in" / "a.wav")
+  write_tone(tmp_path / "in" / "b.wav")
+  real = shard_writer.read_pieces
+
+  def lacks(path, seconds):
+    if path.name == "b.wav":
+      raise MissingPackage("needs the package av")
+    return real(path, seconds)
+
+  options = dict(name="a", processes=1, on_error="skip")
+  monkeypatch.setattr(shard_writer, "read_pieces", lacks)
+  assert build(tmp_path / "in", tmp_path, **options).splits == {"train": 1}
+  monkeypatch.undo()
+  assert build(tmp_path / "in", tmp_path, **options).splits == {"train": 2}
+  assert build(tmp_path / "in", tmp_path, **options).kept_shards == 1
 
 
 def test_failures_are_counted_or_named(tmp_path, capsys):

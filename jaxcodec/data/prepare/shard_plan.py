@@ -35,9 +35,12 @@ class ShardPlan:
     """Returns TFDS's file name of the shard in the set `name`."""
     return f"{name}-{self.split}.array_record-{self.index:05d}-of-{self.count:05d}"
 
-  def inputs(self, root: pathlib.Path) -> str:
-    """Returns a hash of what its bytes depend on; files by size and time of change."""
-    total = hashlib.sha256()
+  def inputs(self, root: pathlib.Path, has_text: bool) -> str:
+    """Returns a hash of what its bytes depend on; files by size and time of change.
+
+    Without a text its examples differ by whether the set has any.
+    """
+    total = hashlib.sha256(repr(has_text).encode())
     for item in self.items:
       try:
         stat = item.path.stat()
@@ -60,12 +63,14 @@ def by_split(
   Raises:
     DataError: some folders at the top are subsets and others are not.
   """
-  tops = {item: item.path.relative_to(root).parts[0] for item in items}
+  places = {item: item.path.relative_to(root).parts for item in items}
+  tops = {item: parts[0] if len(parts) > 1 else "" for item, parts in places.items()}
   subsets = {top for top in tops.values() if libri.is_subset(top)}
   if subsets and (others := set(tops.values()) - subsets):
+    other = sorted(others)[0] or "a file"
     raise DataError(
-      f"{root}: {sorted(subsets)[0]} is a split, but {sorted(others)[0]} beside it is"
-      " not: build from folders of the same kind"
+      f"{root}: {sorted(subsets)[0]} is a split, but {other} beside it is not: build"
+      " from folders of the same kind"
     )
   splits: dict[str, list[AudioFile]] = {}
   for item in sorted(tops, key=lambda item: hashlib.sha256(item.id.encode()).digest()):

@@ -16,10 +16,12 @@ from array_record.python import array_record_module
 from jaxcodec import files
 from jaxcodec.data.audio.files import resample, to_int16
 from jaxcodec.data.audio.pieces import Piece, read_pieces
+from jaxcodec.data.extras import MissingPackage
 from jaxcodec.data.prepare.shard_plan import ShardPlan
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.audio_file import AudioFile, Problems, problem
 from jaxcodec.data.sources.folder import naming
+from jaxcodec.data.sources.tree import printable
 
 RECORDS = "shards"  # folder of the shards' records
 
@@ -88,9 +90,9 @@ def read_finished(settings: BuildSettings, shard: ShardPlan) -> FinishedShard | 
   """Returns a shard that an earlier build wrote of the same inputs, None if damaged."""
   try:
     record = files.read_checked_json(settings.record_path(shard))
-    if record.pop("inputs") != shard.inputs(settings.root):
+    if record.pop("inputs") != shard.inputs(settings.root, settings.has_text):
       return None
-    if settings.on_error == "raise" and record["failures"]:
+    if record.pop("again") or settings.on_error == "raise" and record["failures"]:
       return None
     whole = (
       files.sha256(settings.folder / shard.file(settings.name)) == record["sha256"]
@@ -106,9 +108,9 @@ def write(settings: BuildSettings, shard: ShardPlan) -> FinishedShard:
   Raises:
     DataError: (`raise`) a bad recording.
   """
-  inputs = shard.inputs(settings.root)
+  inputs = shard.inputs(settings.root, settings.has_text)
   encode = _encoder(features(settings.has_text))
-  recordings, failures, num_bytes = [], [], 0
+  recordings, failures, num_bytes, again = [], [], 0, False
   path = settings.folder / shard.file(settings.name)
   with files.replacing(path) as part:
     # Groups of one record make each readable by itself.
@@ -123,13 +125,21 @@ def write(settings: BuildSettings, shard: ShardPlan) -> FinishedShard:
       except DataError as error:
         if settings.on_error == "raise":
           raise
+        again |= _may_be_mended(error)
         failures.append(problem(item.path.relative_to(settings.root), str(error)))
     writer.close()
     digest = files.sha256(part)
   written = FinishedShard(recordings, failures, num_bytes, digest)
-  record = {**dataclasses.asdict(written), "inputs": inputs}
+  record = {**dataclasses.asdict(written), "inputs": inputs, "again": again}
   files.write_checked_json(settings.record_path(shard), record)
   return written
+
+
+def _may_be_mended(error: BaseException | None) -> bool:
+  """Tells whether a file may be readable one day without being changed."""
+  while error is not None and not isinstance(error, MissingPackage | PermissionError):
+    error = error.__cause__
+  return error is not None
 
 
 def start_worker() -> None:
@@ -171,7 +181,7 @@ def _example(settings: BuildSettings, item: AudioFile, piece: Piece) -> Example:
     example["text"] = (piece.whole and item.text) or ""
   entry = {
     "id": label,
-    "path": item.path.relative_to(settings.root).as_posix(),
+    "path": printable(item.path.relative_to(settings.root).as_posix()),
     "speaker": item.speaker,
     "seconds": round(len(audio_N) / settings.sample_rate, 6),
     "sample_rate": rate,

@@ -97,13 +97,15 @@ class _Columns:
     key = self._label(example, self.id) or f"{item.split}-{item.index:06d}"
     speaker = self._label(example, self.speaker) or UNKNOWN_SPEAKER
     digest = hashlib.sha256(audio.tobytes()).hexdigest()
-    text = self._label(example, self.text)
+    text = self._label(example, self.text) or None
     return Recording(key, speaker, text, audio_N, self.rate, digest)
 
   def _label(self, example, name):
     if name is None:
       return None
     value = example[name]
+    if value is None:
+      return None
     if isinstance(value, bytes):
       return value.decode()
     if hasattr(self.features[name], "int2str"):
