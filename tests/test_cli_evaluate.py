@@ -263,6 +263,9 @@ def test_outputs_appear_together_and_are_kept(folders, tmp_path, capsys, monkeyp
   assert (out / "results.json").read_bytes() == before
   assert main([*command, "--overwrite", "--sample-rate", "8000"]) == 0
   assert (out / "results.json").read_bytes() != before
+  (tmp_path / "file").touch()
+  assert main(_command(folders, "opus", "--out", str(tmp_path / "file"), *CHEAP)) == 2
+  assert "is a file; expected a folder" in capsys.readouterr().err
   (out / "evaluate").mkdir()
   assert main([*command, "--overwrite"]) == 2
   assert "an experiment's work directory" in capsys.readouterr().err

@@ -191,6 +191,18 @@ def test_token_files_of_different_depths_are_decoded_together(three, tmp_path):
   assert _names(out) == ["a.wav", "b.wav"]
 
 
+def test_two_files_never_become_one(tmp_path, capsys):
+  model, folder = api_helpers.toy_model(), tmp_path / "tokens"
+  folder.mkdir()
+  model.encode(_noise()[None, :, 0].repeat(2, 0), sample_rate=RATE).save(
+    folder / "a.jxc"
+  )
+  model.encode(_noise()[:, 0], sample_rate=RATE).save(folder / "a.0.jxc")
+  command = ["decode", str(folder), *WEIGHTS, "--out", str(tmp_path / "out")]
+  assert main(command) == 2
+  assert "would both become" in capsys.readouterr().err
+
+
 def test_a_folder_says_what_it_left_out(three, tmp_path, capsys):
   for name in ("a.txt", "b.txt", "c.json", "README"):
     (three / name).touch()

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 from data_helpers import RATE, tone, write_tone
 
+from jaxcodec.data.audio import decoding
 from jaxcodec.data.audio.files import read_audio
 from jaxcodec.data.source import DataError
 from jaxcodec.data.sources.checked import AudioCache, resample
@@ -103,3 +104,9 @@ def test_cache_keeps_the_latest_within_its_bytes():
   assert cache.get(0) is arrays[0] and cache.get(2) is arrays[2]
   cache.put(3, np.zeros(100, np.float32))
   assert cache.get(3) is None and cache.get(2) is arrays[2]
+
+
+def test_what_is_done_with_a_sound_is_not_its_own_error(tmp_path):
+  path = write_tone(tmp_path / "a.wav")
+  with pytest.raises(OSError, match="No space"), decoding.opened(path):
+    raise OSError(28, "No space left on device")

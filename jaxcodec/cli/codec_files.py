@@ -156,6 +156,7 @@ def decode_files(
 
   kept, skipped = scan_all(pairs, lambda path: _clip_sizes(*scan(path)), on_error)
   clips = [clip for pair, sizes in kept for clip in _clips(pair, *sizes)]
+  _refuse_shared_targets(clips)
   if resume:
     clips = [c for c in clips if not unfinished.is_done(c.source, c.target)]
   elif not overwrite:
@@ -274,6 +275,14 @@ def _blank(coded: Coded) -> Coded:
     return array if array is None else np.broadcast_to(array.dtype.type(0), array.shape)
 
   return Coded(zeros(coded.codes_TxK), zeros(coded.mask_T), zeros(coded.gain_S))
+
+
+def _refuse_shared_targets(clips: Sequence[_Clip]) -> None:
+  """Raises ValueError if clips of two files go to one: `a.0` and the first of `a`."""
+  source_of: dict[pathlib.Path, pathlib.Path] = {}
+  for clip in clips:
+    if (other := source_of.setdefault(clip.target, clip.source)) != clip.source:
+      raise ValueError(f"{clip.source} and {other} would both become {clip.target}")
 
 
 def _clips(

@@ -127,6 +127,11 @@ def _check_out(out: pathlib.Path, overwrite: bool) -> None:
   """Finds what would fail after all is measured; see `evaluate_files`."""
   if (out / _STAGE).exists():
     raise ValueError(f"--out: {out} is an experiment's work directory; choose another")
+  if out.exists() and not out.is_dir():
+    raise ValueError(f"--out: {out} is a file; expected a folder")
+  there = next(path for path in (out, *out.resolve().parents) if path.exists())
+  if not os.access(there, os.W_OK | os.X_OK):
+    raise ValueError(f"--out: no files can be written in {there}")
   if not overwrite:
     file_tree.refuse_existing([out / name for name in OUTPUTS])
 
@@ -222,13 +227,19 @@ def _write_sounds(folder: pathlib.Path, clips: Clips) -> None:
 @contextlib.contextmanager
 def _whole(out: pathlib.Path) -> Iterator[pathlib.Path]:
   """Gives a folder of the same name, whose files come to `out` if no error ends it."""
-  out = out.resolve()
-  out.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(prefix=".", dir=out.parent) as staging:
+  out, there = out.resolve(), out.exists()
+  out.mkdir(parents=True, exist_ok=True)
+  # Inside, as `out` may be a file system of its own; the report's title is its name.
+  with (
+    contextlib.ExitStack() as unless_whole,
+    tempfile.TemporaryDirectory(prefix=".", dir=out) as staging,
+  ):
+    if not there:
+      unless_whole.callback(out.rmdir)
     folder = pathlib.Path(staging) / out.name
     folder.mkdir()
     yield folder
-    out.mkdir(exist_ok=True)
+    unless_whole.pop_all()
     for name in OUTPUTS:
       if (out / name).is_dir():
         shutil.rmtree(out / name)

@@ -53,7 +53,10 @@ def _input_rate(experiment: Experiment) -> float:
   shape = _shape(experiment)
   source, indices = experiment.source, experiment.split["train"]
   rate = experiment.spec.sample_rate
-  batches = iter(data_pipeline.crops(source, indices, sample_rate=rate, **shape))
+  workers = experiment.config["data"]["workers"]
+  batches = iter(
+    data_pipeline.crops(source, indices, sample_rate=rate, workers=workers, **shape)
+  )
   next(batches)
   count, start = 0, time.monotonic()
   while time.monotonic() - start < _SECONDS:

@@ -39,16 +39,29 @@ class Sound(NamedTuple):
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Sound]:
-  """Opens a sound file; what goes wrong in the block, too, becomes an error.
+  """Opens a sound file; reading its blocks raises the same errors.
 
   Raises:
     DataError: naming the file, if it's unreadable, cut or damaged, or has a sample rate
       that no sound has.
   """
   path = pathlib.Path(path)
+  with contextlib.ExitStack() as stack:
+    with _naming(path):
+      sound = _open(path, stack)
+    yield sound._replace(blocks=_read_all(path, sound.blocks))
+
+
+def _read_all(path, blocks):
+  with _naming(path):
+    yield from blocks
+
+
+@contextlib.contextmanager
+def _naming(path):
+  """Makes what goes wrong with a file a `DataError` that names it."""
   try:
-    with contextlib.ExitStack() as stack:
-      yield _open(path, stack)
+    yield
   except (OSError, soundfile.SoundFileError, MemoryError) as error:
     raise DataError(f"{path}: cannot be read as audio: {_reason(error)}") from error
   except Damaged as error:
