@@ -15,7 +15,7 @@ CONFIG=${CONFIG:-configs/dac_maskgit.py}
 DATA=${DATA:-/shared/data}       # folders that all workers see, e.g. on Filestore
 WORKDIR=${WORKDIR:-/shared/runs/dac_maskgit}
 CODEC_BATCH=${CODEC_BATCH:-48}   # multiples of the number of chips
-SLM_BATCH=${SLM_BATCH:-batch_size=128}  # not *_maskgit: frames_per_batch=48000
+SLM_BATCH=${SLM_BATCH:-batch_size=128}  # not *_maskgit: frames_per_batch=48128
 
 on() {  # runs a command on a worker: on WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"

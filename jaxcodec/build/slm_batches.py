@@ -16,7 +16,7 @@ from jaxcodec.build import batch_rows
 from jaxcodec.build.fields import Config, ConfigError, positive, whole_frames
 from jaxcodec.data.batches import token_windows
 from jaxcodec.data.batches.continuations import Continuations
-from jaxcodec.data.batches.length_buckets import make_buckets
+from jaxcodec.data.batches.length_buckets import make_buckets, padded_frames
 from jaxcodec.data.batches.utterances import utterance_batches
 from jaxcodec.data.sources.synthetic import synthetic_tokens
 from jaxcodec.data.text.vocabulary import wrapped
@@ -137,7 +137,7 @@ class Utterances(Batches):
       positive(vars(self), _SECTION, "continuations")
 
   def check_devices(self, spec: TokenSpec, parallel: int, accumulate: int) -> None:
-    frames, rows = self._frames(spec), parallel * accumulate
+    frames, rows = padded_frames(self._frames(spec)), parallel * accumulate
     if self.frames_per_batch < frames * rows:
       raise ConfigError(
         f"slm_train.frames_per_batch ({self.frames_per_batch}) must hold {rows}"
@@ -163,8 +163,9 @@ class Utterances(Batches):
 
   def shapes(self, config: Config, spec: TokenSpec, parallel: int) -> Shapes:
     """Utterances as long as `max_seconds` with as long texts as there may be."""
-    frames = self._frames(spec)
-    rows = self.frames_per_batch // (frames * parallel) * parallel
+    frames = padded_frames(self._frames(spec))
+    multiple = parallel * config["slm_train"]["accumulate"]
+    rows = self.frames_per_batch // (frames * multiple) * multiple
     symbols = config["text"]["max_symbols"] + len(wrapped())
     return {
       **_token_shapes(rows, frames, spec),

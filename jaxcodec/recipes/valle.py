@@ -26,7 +26,7 @@ def full(config: ConfigDict) -> None:
     codebook_start=True,  # codes begin as what they are to the codec
     steps=400_000,
     max_seconds=15.0,  # longer utterances are left out
-    frames_per_batch=24_000,
+    frames_per_batch=24_064,  # 32 of the longest
     num_buckets=8,  # shapes of batches, each a program to compile
     continuations=1,  # times that each utterance is also read behind another one
     optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),

@@ -66,8 +66,7 @@ def make_buckets(
       f"{source.path}: of {len(chosen)} records, {len(with_text)} have a text and none"
       f" of them has at most {max_frames} frames"
     )
-  padded = np.array([-(-labels[i]["frames"] // _FRAME_STEP) for i in usable])
-  padded *= _FRAME_STEP
+  padded = np.array([padded_frames(labels[i]["frames"]) for i in usable])
   edges = _edges(padded, num_buckets)
   bucket_of = np.searchsorted(edges, padded)
   buckets = []
@@ -78,6 +77,11 @@ def make_buckets(
     buckets.append(Bucket(frames, symbols, rows, members))
   _log(source, buckets, len(with_text) - len(usable), len(chosen) - len(with_text))
   return buckets
+
+
+def padded_frames(frames: int) -> int:
+  """Returns the length that a record of so many frames is padded to at least."""
+  return -(-frames // _FRAME_STEP) * _FRAME_STEP
 
 
 class Plan:
