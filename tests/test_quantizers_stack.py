@@ -95,6 +95,18 @@ def test_dropout_is_drawn_per_item_or_per_batch():
   assert (per_batch == per_batch[:, :1]).all() and (per_item != per_item[:, :1]).any()
 
 
+def test_a_share_below_an_item_is_dropped_in_some_batches():
+  quantizer = FSQ(D, K, dropout=0.25)
+  used = lambda key: quantizer.apply(  # noqa: E731
+    {}, 2, K, True, rngs={"quantizer": key}, method="used"
+  )
+  used_RxB = np.asarray(
+    jax.jit(jax.vmap(used))(jax.random.split(jax.random.key(0), 999))
+  )
+  # Of half the batches one item has fewer, in two thirds of the draws.
+  np.testing.assert_allclose((used_RxB < K).mean(0), [1 / 3, 0], atol=0.05)
+
+
 def test_dropout_takes_the_finer_codebooks_from_the_latent(variables, z_BxTxD):
   quantizer = FSQ(D, K, LEVELS, dropout=0.5)
 

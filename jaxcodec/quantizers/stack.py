@@ -52,11 +52,12 @@ class CodebookStack(nn.Module):
   def used(self, batch_size: int, K: int, train: bool) -> jax.Array:
     """Returns how many of K codebooks each item uses, (B,) int32; K if not training."""
     all_B = jnp.full((batch_size,), K, jnp.int32)
-    dropped = int(batch_size * self.dropout)
-    if not train or not self.dropout or (self.dropout_per == "item" and not dropped):
+    if not train or not self.dropout:
       return all_B
     happens, number = jax.random.split(self.make_rng("quantizer"))
     if self.dropout_per == "item":
+      # A part of an item is one item of as large a part of the batches.
+      dropped = jnp.floor(batch_size * self.dropout + jax.random.uniform(happens))
       drawn_B = jax.random.randint(number, (batch_size,), 1, K + 1)
       return jnp.where(jnp.arange(batch_size) < dropped, drawn_B, all_B)
     drawn = jax.random.randint(number, (1,), 1, K + 1)
