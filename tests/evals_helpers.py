@@ -110,10 +110,8 @@ def _write_stages(folder, clips, *, generated):
   with open(folder / "codec" / "metrics.jsonl", "w") as file:
     for step in range(0, 2000, 5):
       line = {"step": step, "time": step * 0.1}
-      line["train/mel"] = 3 * np.exp(-step / 500) + 0.1 * rng.random()
-      line["train/perplexity"] = [
-        min(60.0, 10 + step / (20 + 10 * k)) for k in range(4)
-      ]
+      line["mel"] = 3 * np.exp(-step / 500) + 0.1 * rng.random()
+      line["perplexity"] = [min(60.0, 10 + step / (20 + 10 * k)) for k in range(4)]
       if step % 200 == 0:
         line["eval/mel"] = 3 * np.exp(-step / 500) + 0.2
         line["eval/snr_db"] = [-0.5, 1.5, 3.25, 4.0]

@@ -108,6 +108,7 @@ def test_pictures_are_readable_and_described(page):
   # Curves of three metrics, three codebook plots; a spectrogram a player, an alignment.
   assert (kinds.count("svg"), kinds.count("png")) == (6, 8 + 1)
   alts = [image["alt"] for image in page.every("img")]
+  assert "codec mel against training step (train and eval)" in alts
   assert "snr_db of each codebook: -0.5, 1.5, 3.25, 4" in alts
 
 

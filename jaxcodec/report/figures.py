@@ -108,7 +108,7 @@ def codebook_bars(values: list[float], *, label: str, top: float) -> str:
     top: the largest possible value.
   """
   with new_axes(4.2, 2.6) as (figure, axes):
-    books = np.arange(1, len(values) + 1)
+    books = np.arange(len(values))
     bars = axes.bar(books, values, color=ACCENT, width=0.7)
     if len(values) <= 12:
       axes.bar_label(bars, [f"{v:.3g}" for v in values], fontsize=8, color=INK)

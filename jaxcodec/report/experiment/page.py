@@ -83,8 +83,8 @@ def _curves(curves: Mapping[str, Any]) -> dict[str, list[html.Picture]]:
   for stage, names in curves.items():
     panels: dict[str, dict[str, Any]] = {}
     for name, series in names.items():
-      split, _, short = name.partition("/")
-      panels.setdefault(short or name, {})[split] = series
+      short = name.removeprefix("eval/")
+      panels.setdefault(short, {})["train" if short == name else "eval"] = series
     pictures[stage] = [
       html.Picture(
         training_curve(short, series),
