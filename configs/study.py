@@ -19,7 +19,9 @@ language model generated once. `design=both` has both in one report. With
 `rows=quantizers` has every quantiser with Vocos' decoder in place of the paper's grid,
 and `rows=rates` the baseline at 50, 25 and 12.5 frames a second, all at 4 kbit/s.
 `rows=magnitudes` has four quantisers in the codec of magnitudes, which learns speech in
-minutes, so that also the small language models of `runlocal` say words.
+minutes, so that also the small language models of `runlocal` say words. The language
+model that reads texts is the delay pattern's with `rows=quantizers`, as one of them has
+a single codebook, and elsewhere AR + NAR.
 
 `librispeech`, `libritts` and `librilight` read these corpora as they are downloaded,
 the first two by their own parts: `--set "data.folders.train=('train-clean-100',)"` says
@@ -59,19 +61,21 @@ ROWS = {
     "magnitude_fsq",
   ),
 }
-# Of the codecs of magnitudes, in place of the paper's.
-_MAGNITUDES = dict(
-  frozen=dict(
-    tokens=("magnitude_16khz", "magnitude_dacq"), decoders=("magnitude", "vocos")
+# By rows, the language models that aren't the paper's, of which AR + NAR wants two
+# codebooks, and `single_vocos` has one.
+_SLMS = {
+  "quantizers": dict(maskgit="configs/dac_maskgit.py", delay="configs/dac_delay.py"),
+  "magnitudes": dict(
+    maskgit="configs/magnitude_maskgit.py", valle="configs/magnitude_valle.py"
   ),
-  slms=dict(maskgit="configs/magnitude_maskgit.py", valle="configs/magnitude_valle.py"),
-)
+}
 
 _LIBRI_PARTS = (
   "data.folders.train=('train-clean-100', 'train-clean-360', 'train-other-500')",
   "data.folders.valid=('dev-clean',)",
   "data.folders.test=('test-clean',)",
 )
+_HUBERT = 768  # features of hubert-base
 # Overrides by corpus. Libri-Light has no texts, so a thousandth of it is held out, and
 # nothing is measured that needs them.
 CORPORA = {
@@ -108,7 +112,7 @@ def get_config(arg=""):
   config.codecs_of = "valle"
   config.seeds = (0, 1, 2)
   # Of every cell, as on launch/main.py's command line without `--config.`; of a
-  # language model alone with its name before, as in `valle:slm_train.max_seconds=9`.
+  # language model or codec alone with its name before, `valle:slm_train.max_seconds=9`.
   config.overrides = ("evaluate.opus=True",)
   # What the findings are judged by, and differences of it that don't matter.
   config.measures = dict(
@@ -120,8 +124,13 @@ def get_config(arg=""):
   config.margins = dict(naturalness=0.1, intelligibility=0.03, speaker=0.03)
   # Of the report's listening page; without the originals it shares no recording.
   config.listening = dict(sentences=6, originals=True)
-  if args["rows"] == "magnitudes":
-    config.update(_MAGNITUDES)
+  if args["rows"] == "magnitudes" and args["design"] != "joint":
+    raise ValueError(
+      "config argument design: the decoder of magnitudes is the only one"
+    )
+  if slms := _SLMS.get(args["rows"]):
+    config.slms = slms
+    config.codecs_of = list(slms)[-1]
   if args["runlocal"]:
     _runlocal(config, args["rows"])
   wanted = [name for name in CORPORA if args[name]]
@@ -141,8 +150,10 @@ def _read_corpus(config, name):
     "semantic.name=hubert",
     *CORPORA[name],
   )
+  if "semantic_vocos" in config.codecs:
+    config.overrides += (f"semantic_vocos:codec.quantizer.semantic_dim={_HUBERT}",)
   if name == "librilight":
-    del config.slms["valle"]  # which reads texts
+    del config.slms[config.codecs_of]  # which reads texts
     config.codecs_of = "maskgit"
 
 
@@ -157,6 +168,7 @@ def _runlocal(config, rows):
   )
   if rows == "magnitudes":  # at the usual steps, and none from the shipped codec
     config.arg += ",scratch"
+    config.overrides += ("slm_train.steps=1000",)
     return
   if rows == "paper":
     config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")

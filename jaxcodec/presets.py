@@ -115,7 +115,11 @@ def _fsq(num_codebooks):
 
 def _semantic(num_codebooks):
   return dict(
-    name="semantic_rvq", num_codebooks=num_codebooks, codebook_size=1024, dropout=0.5
+    name="semantic_rvq",
+    num_codebooks=num_codebooks,
+    codebook_size=1024,
+    dropout=0.5,
+    semantic_dim=26,  # of MFCC; HuBERT's features have 768
   )
 
 

@@ -7,6 +7,7 @@ import runpy
 import pytest
 from study_helpers import CODEC_TRAIN, fake_config
 
+from jaxcodec.build.check import check
 from jaxcodec.build.codec import make_codec, with_defaults
 from jaxcodec.recipes.args import literal
 from jaxcodec.study import conditions, grid
@@ -153,6 +154,8 @@ def _load(file, argument):
     ("runlocal", 4 * (1 + 2)),
     ("rows=quantizers", 3 * 6 * (1 + 2)),
     ("runlocal,rows=rates", 3 * (1 + 2)),
+    ("runlocal,rows=quantizers", 6 * (1 + 2)),
+    ("runlocal,rows=magnitudes", 4 * (1 + 2)),
     ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
   ],
 )
@@ -167,4 +170,17 @@ def test_the_committed_grid_is_matched(tmp_path, argument, count):
     values = dict(override.split("=") for override in cell.overrides)
     config.update_from_flattened_dict({k: literal(v) for k, v in values.items()})
     configs[cell.name] = json.loads(config.to_json())
+    check(configs[cell.name])
   _check(configs)
+
+
+def test_a_codec_of_a_corpus_has_an_override_of_its_own(tmp_path):
+  chosen = _load("configs/study.py", "librispeech,rows=quantizers")
+  for cell in grid.plan(chosen.to_dict(), tmp_path, "launch/main.py"):
+    taught = "codec.quantizer.semantic_dim=768" in cell.overrides
+    assert taught == (cell.codec == "semantic_vocos")
+
+
+def test_the_codecs_of_magnitudes_have_one_decoder():
+  with pytest.raises(ValueError, match="the only one"):
+    _load("configs/study.py", "rows=magnitudes,design=both")

@@ -166,7 +166,7 @@ def _cell(
   folder, link = workdir / "cells", link or {}
   file = settings["slms"][slm or settings["codecs_of"]]
   config = f"{file}:{','.join(filter(None, (settings['arg'], f'codec={codec}')))}"
-  overrides = overrides_of(settings, slm)
+  overrides = overrides_of(settings, slm, codec)
   if keeps:
     overrides += [_FREEZE, f"codec_train.init_from={folder / keeps}"]
   command = [program, f"--config={config}", f"--workdir={folder / name}"]
@@ -205,29 +205,31 @@ def _check(settings: Mapping[str, Any]) -> None:
     )
   if settings["listening"]["sentences"] < 0:
     raise StudyError("listening.sentences: expected 0 or more")
+  owners = *settings["slms"], *settings["codecs"]
   for override in settings["overrides"]:
-    slm, name, value = _parts(override)
-    if value is None or name in _OWN or slm not in (None, *settings["slms"]):
+    of, name, value = _parts(override)
+    if value is None or name in _OWN or of not in (None, *owners):
       raise StudyError(
         f"overrides: expected name=value of a field other than {', '.join(_OWN)}, or"
-        f" slm:name=value of one of {', '.join(settings['slms'])}, got {override!r}"
+        f" NAME:name=value of one of {', '.join(owners)}, got {override!r}"
       )
 
 
 def _parts(override: str) -> tuple[str | None, str, str | None]:
-  """Splits `name=value` or `slm:name=value` into language model, field and value."""
+  """Splits `name=value` or `NAME:name=value` into NAME, field and value."""
   left, equals, value = override.partition("=")
-  slm, colon, name = left.rpartition(":")
-  return slm if colon else None, name, value if equals else None
+  of, colon, name = left.rpartition(":")
+  return of if colon else None, name, value if equals else None
 
 
-def overrides_of(settings: Mapping[str, Any], slm: str | None) -> list[str]:
-  """Returns a language model's overrides, or (None) the codecs', as `name=value`.
+def overrides_of(settings: Mapping[str, Any], slm: str | None, codec: str) -> list[str]:
+  """Returns what a cell of a codec and, or None, a language model is given.
 
   Of one field the last counts: a program that is given a tuple twice adds them up.
   """
   found = map(_parts, settings["overrides"])
-  last = {name: value for of, name, value in found if of in (None, slm)}
+  wanted = None, slm, codec.partition("+")[0]
+  last = {name: value for of, name, value in found if of in wanted}
   return [f"{name}={value}" for name, value in last.items()]
 
 
