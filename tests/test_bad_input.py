@@ -31,7 +31,9 @@ BAD_FIELDS = {
   ),
   "mesh.tensor": (5, "mesh needs 10 devices"),
   "semantic.name": ("wavlm", "semantic: name must be one of"),
-  "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
+  "slm.heads": (3, r"slm.width \(16\) must be a multiple of twice slm.heads"),
+  "slm.level_weights": ("linar", "slm: level_weights must be"),
+  "generate.sampler.steps": ((1,) * 9, "sampler.steps has 9 entries for 2 codebooks"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
   "evaluate.generation": (
@@ -52,7 +54,7 @@ BAD_TEXT_FIELDS = {
   "codec.quantizer.num_codebooks": (1, "slm: Valle needs a codec of at least 2"),
   "text.front_end": ("phones", "text.front_end must be one of .*got 'phones'"),
   "text.language": ("german", "text.language must be one of .* de, .*got 'german'"),
-  "slm.heads": (3, r"slm.width \(16\) must be a multiple of slm.heads"),
+  "slm.heads": (3, r"slm.width \(16\) must be a multiple of twice slm.heads"),
   "slm_train.max_seconds": (0.0, "slm_train.max_seconds must give at least one frame"),
   "slm_train.num_buckets": (0, "slm_train.num_buckets must be a positive integer"),
   "slm_train.continuations": (-1, "slm_train.continuations must be"),
@@ -104,6 +106,21 @@ def test_a_codec_below_the_least_bitrate_of_opus(folder, tmp_path):
   config.codec.quantizer.codebook_size, config.evaluate.opus = 16, True
   match = "evaluate.opus: Opus takes 500 bit/s or more, the codec has 400"
   refused(config, tmp_path / "w", ConfigError, match)
+
+
+def test_codecs_that_experiments_are_not_of(folder, tmp_path):
+  config = config_of(folder)
+  config.codec.normalize = True
+  refused(config, tmp_path / "w", ConfigError, "codec: experiments are of mono codecs")
+  config = config_of(folder)
+  config.codec.quantizer.codebook_size = 65_537
+  refused(config, tmp_path / "w", ConfigError, "a codebook has at most 65536 codes")
+
+
+def test_no_heads(folder, tmp_path):
+  config = config_of(folder)
+  config.slm.heads = 0
+  refused(config, tmp_path / "w", ConfigError, "slm.heads must be a positive integer")
 
 
 @pytest.mark.parametrize("field", BAD_TEXT_FIELDS)

@@ -16,6 +16,8 @@ from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.codec_magnitude import CodecMagnitudeTask
 from jaxcodec.types import TokenSpec
 
+_MOST_CODES = 1 << 16
+
 
 class Models(NamedTuple):
   """What a config describes, without weights.
@@ -58,11 +60,31 @@ def check(config: Config) -> Models:
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")
   codec = make_codec(config)
+  _check_codec(codec)
   codec_task = make_codec_task(config, codec)
   vocabulary = make_vocabulary(config)
   slm_task = make_slm_task(config, codec.spec, vocabulary)
   semantic_settings(config, codec.spec)
-  return Models(codec, codec_task, vocabulary, slm_task, make_sampler(config))
+  sampler, books = make_sampler(config), codec.spec.num_codebooks
+  if len(getattr(sampler, "steps", ())) > books:
+    raise ConfigError(
+      f"generate.sampler.steps has {len(sampler.steps)} entries for {books} codebooks"
+    )
+  return Models(codec, codec_task, vocabulary, slm_task, sampler)
+
+
+def _check_codec(codec: Codec) -> None:
+  """Raises ConfigError for a codec that encodes and decodes, but not in experiments."""
+  if codec.num_channels > 1 or codec.normalize:
+    raise ConfigError(
+      "codec: experiments are of mono codecs that leave the level as it is; got"
+      f" num_channels={codec.num_channels}, normalize={codec.normalize}"
+    )
+  if codec.spec.codebook_size > _MOST_CODES:
+    raise ConfigError(
+      f"codec.quantizer: a codebook has at most {_MOST_CODES} codes, as tokens are kept"
+      f" in 16 bits; got {codec.spec.codebook_size}"
+    )
 
 
 def _is_given(train: Config) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.build.fields import Config, ConfigError, call, remat_mode
+from jaxcodec.build.fields import Config, ConfigError, call, positive, remat_mode
 from jaxcodec.build.language_models import language_model
 from jaxcodec.build.slm_batches import Batches
 from jaxcodec.data.text import Vocabulary
@@ -46,12 +46,15 @@ def make_slm(
   """
   kind, fields = language_model(config), dict(config["slm"])
   del fields["name"]
-  for width in ("width", "nar_width"):
-    if "heads" in fields and (fields.get(width) or 0) % fields["heads"]:
-      raise ConfigError(
-        f"slm.{width} ({fields[width]}) must be a multiple of slm.heads"
-        f" ({fields['heads']})"
-      )
+  if "heads" in fields:
+    positive(fields, "slm", "heads")
+    for width in ("width", "nar_width"):
+      # Rotary positions turn pairs of a head's channels.
+      if (fields.get(width) or 0) % (2 * fields["heads"]):
+        raise ConfigError(
+          f"slm.{width} ({fields[width]}) must be a multiple of twice slm.heads"
+          f" ({fields['heads']})"
+        )
   if "remat" in fields:
     fields["remat"] = remat_mode(fields, "slm")
   size = kind.condition.size(config, vocabulary)

@@ -47,6 +47,10 @@ class MaskGit(nn.Module):
   condition_drop: float = 0.1
   label_smoothing: float = 0.0
 
+  def __post_init__(self):
+    masking.check_weights(self.level_weights)
+    super().__post_init__()
+
   def setup(self):
     books, codes = self.spec.num_codebooks, self.spec.codebook_size
     # Each codebook's table ends with its mask id's row.

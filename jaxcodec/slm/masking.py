@@ -40,6 +40,12 @@ def mark_lowest(score_BxT: jax.Array, count_B: jax.Array) -> jax.Array:
   return rank_BxT < count_B[:, None]
 
 
+def check_weights(weights: str) -> None:
+  """Raises ValueError for weights that `draw_levels` doesn't know."""
+  if weights not in ("uniform", "linear"):
+    raise ValueError(f"level_weights must be 'uniform' or 'linear', got {weights!r}")
+
+
 def draw_levels(rng: jax.Array, rows: int, num_codebooks: int, weights: str):
   """Draws the codebook to train on for each row, (B,) int32.
 
@@ -53,8 +59,7 @@ def draw_levels(rng: jax.Array, rows: int, num_codebooks: int, weights: str):
   Raises:
     ValueError: unknown weights.
   """
-  if weights not in ("uniform", "linear"):
-    raise ValueError(f"level_weights must be 'uniform' or 'linear', got {weights!r}")
+  check_weights(weights)
   weight_K = jnp.ones((num_codebooks,))
   if weights == "linear":
     weight_K = jnp.arange(num_codebooks, 0, -1, dtype=jnp.float32)

@@ -83,6 +83,7 @@ class Valle:
 
   def __post_init__(self):
     positions.check(self.positions)
+    masking.check_weights(self.level_weights)
     if self.position_jitter < 0:
       raise ValueError(f"position_jitter must be 0 or more, got {self.position_jitter}")
     if self.nar_draws < 1:
