@@ -22,7 +22,8 @@ class CodebookStack(nn.Module):
   to K, from the rng stream `quantizer`:
 
   - with `dropout_per` "item" for each of the first `dropout * B` items of a batch
-    (dac/nn/quantize.py);
+    (dac/nn/quantize.py, which rounds down; here a part of an item is one item of as
+    large a part of the batches);
   - with "batch" for all items of a fraction `dropout` of the batches (in audiocraft's
     quantization/vq.py, of all batches).
   """
@@ -56,7 +57,6 @@ class CodebookStack(nn.Module):
       return all_B
     happens, number = jax.random.split(self.make_rng("quantizer"))
     if self.dropout_per == "item":
-      # A part of an item is one item of as large a part of the batches.
       dropped = jnp.floor(batch_size * self.dropout + jax.random.uniform(happens))
       drawn_B = jax.random.randint(number, (batch_size,), 1, K + 1)
       return jnp.where(jnp.arange(batch_size) < dropped, drawn_B, all_B)
