@@ -46,7 +46,8 @@ def language_model(sizes, name, remat="none"):
   fields = dict(sizes.transformer, dtype=jnp.bfloat16, remat=remat)
   if name == "maskgit":
     return MaskGit(SPEC, SEMANTIC, **fields)
-  return Valle(SPEC, SYMBOLS, **fields)
+  options = dict(positions="aligned", level_weights="linear")  # as the recipe has them
+  return Valle(SPEC, SYMBOLS, **fields, **options)
 
 
 def language_batch(sizes, rows):

@@ -1,5 +1,6 @@
 """The benchmark for an accelerator runs whole on a CPU, with little installed."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from test_configs import ROOT, load
 
 from jaxcodec.build.codec import make_codec, make_codec_task
 from jaxcodec.build.slm import make_slm
+from jaxcodec.build.text import make_vocabulary
 from jaxcodec.pipeline.experiment import plain
 
 # What an experiment needs and this must not.
@@ -109,6 +111,10 @@ def test_the_full_sizes_are_those_of_the_recipes(slm, monkeypatch):
     assert sizes.utterances == train.frames_per_batch // frames
     assert sizes.symbols == config.text.max_symbols + 2  # between begin and end
     config.text.front_end = "characters"
+    config = plain(config)
+    theirs = make_slm(config, training.SPEC, make_vocabulary(config))
+    ours = training.language_model(sizes, slm, config["slm"]["remat"])
+    assert dataclasses.replace(ours, num_text=theirs.num_text) == theirs
     return
   config = plain(config)
   spec = make_codec(config).spec

@@ -1,5 +1,6 @@
 """Mistakes in a config or the data give one clear error before any stage starts."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -191,6 +192,16 @@ def test_bad_audio_names_the_file(folder, tmp_path, kind):
   for name in ("a0", "a1", "a2"):
     SPOILERS[kind](folder / f"{name}.wav")
   refused(config, tmp_path / "w", DataError, "a[012]")
+
+
+def test_bad_audio_is_left_out_and_listed(folder, tmp_path):
+  config = config_of(folder)
+  config.data.on_error, config.stages, config.codec_train.steps = "skip", "codec", 1
+  _truncate(folder / "a0.wav")
+  pipeline.run(config, tmp_path / "w", command="pytest")
+  (entry,) = json.loads((tmp_path / "w" / "codec" / "skipped.json").read_text())
+  split = json.loads((tmp_path / "w" / "codec" / "split.json").read_text())
+  assert entry["item"].endswith("a0.wav") and "a0" not in sum(split.values(), [])
 
 
 def test_no_folder_and_an_empty_folder(tmp_path):

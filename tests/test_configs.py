@@ -166,10 +166,15 @@ def test_minutes_begin_with_the_codec_that_comes_along(monkeypatch):
 def check_experiment(workdir, config):
   """Checks what a tiny experiment leaves."""
   results = json.loads((workdir / "results.json").read_text())
+  assert not results["absent"]
   for name in ("reconstruction", "generation", "ground_truth"):
     for metric in results[name].values():
       assert metric["n"] + metric["n_failed"] == 2
       assert {"mean", "ci95", "n", "n_failed"} <= metric.keys()
+  assert set(results["ground_truth"]) == set(config.evaluate.generation)
+  assert all(metric["n"] == 2 for metric in results["ground_truth"].values())
+  for name in ("mel_distance", "si_sdr"):
+    assert results["reconstruction"][name]["n"] == 2
   assert results["utterances"] and results["versions"]["jax"]
   page = (workdir / "report.html").read_text()
   assert "<audio" in page and "http://" not in page.replace("http://www.w3.org", "")

@@ -62,6 +62,14 @@ def trained(tmp_path_factory):
   return workdir
 
 
+def test_the_same_config_again_does_nothing(trained):
+  before = {path: path.read_bytes() for path in trained.glob("*/DONE.json")}
+  _run(trained, **{"codec_train.profile_steps": (3, 3)})
+  after = {path: path.read_bytes() for path in trained.glob("*/DONE.json")}
+  assert after == before and len(before) == 2
+  assert not list(trained.glob("*.stale-*"))
+
+
 def test_codec_and_slm_train_without_data(trained):
   for stage, steps in (("codec", 3), ("slm", 2)):
     records = read_metrics(trained / stage)

@@ -145,14 +145,28 @@ def test_killed_they_end_with_the_same_bits(straight, tmp_path):
   killed = tmp_path / "killed"
   team = kill_and_resume.start(killed, 2, *STEPS)
   kill_and_resume.await_step(killed, team)
-  time.sleep(0.2)
+  while not any(p.name.isdigit() for p in (killed / "checkpoints").glob("*")):
+    assert team.members[0].poll() is None, team.output()
+    time.sleep(0.02)
   team.members[1].kill()
   codes = team.finish(60)
   assert codes[0] not in (0, None) and codes[1] == -signal.SIGKILL, team.output()
 
   kill_and_resume.complete(killed, 2, *STEPS)
+  said = (killed.with_name("killed.logs") / "0.log").read_text()
+  assert "going on after step" in said
   assert not kill_and_resume.differences(straight, killed)
   assert kill_and_resume.curve(straight) == kill_and_resume.curve(killed)
+
+
+@with_gloo
+def test_sigterm_to_one_ends_both_with_its_code(tmp_path):
+  folder = tmp_path / "stopped"
+  team = kill_and_resume.start(folder, 2, "--steps=100000", "--wait=0.004")
+  kill_and_resume.await_step(folder, team)
+  team.members[1].send_signal(signal.SIGTERM)
+  assert team.finish(60) == [143, 143], team.output()
+  assert any(path.name.isdigit() for path in (folder / "checkpoints").iterdir())
 
 
 @with_gloo

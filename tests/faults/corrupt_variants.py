@@ -290,7 +290,8 @@ def _judge_skipping(kind, folder, names, good):
   """Returns the fault, None if on_error=skip left out the damaged file, counted."""
   if not kind.skippable:
     return None
-  with contextlib.suppress(*readers.CLEAR):
+  # Of a folder the other files remain, so that nothing is left to raise.
+  with contextlib.suppress(*(() if kind.folder else readers.CLEAR)):
     value, reasons = kind.read(folder, on_error="skip")
     if not reasons or not all(any(n in reason for n in names) for reason in reasons):
       return UNCLEAR, f"skipped without its name: {reasons}"
