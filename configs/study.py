@@ -130,7 +130,7 @@ def get_config(arg=""):
     )
   if slms := _SLMS.get(args["rows"]):
     config.slms = slms
-    config.codecs_of = list(slms)[-1]
+    (config.codecs_of,) = slms.keys() - {"maskgit"}  # the one that reads texts
   if args["runlocal"]:
     _runlocal(config, args["rows"])
   wanted = [name for name in CORPORA if args[name]]

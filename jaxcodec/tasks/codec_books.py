@@ -72,6 +72,11 @@ def heard_metrics(codec: Codec, quantized: Quantized, length_B: jax.Array) -> Me
 
   Held-out rows end with padding, whose one code would count as much as all others. The
   energies need no such care: silence has none.
+
+  Args:
+    codec: whose hop and codebook size count.
+    quantized: of whole rows, codes (B, T, K).
+    length_B: samples of audio in each row, 0 for a filler.
   """
   codes_BxTxK = quantized.codes_BxTxK
   at_T = codec.spec.hop * jnp.arange(codes_BxTxK.shape[1])
