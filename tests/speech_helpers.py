@@ -27,19 +27,20 @@ _CODEC = dict(
   ),
   decoder=dict(name="vocos", width=8, mlp_width=16, depth=1, n_fft=4 * HOP, hop=HOP),
 )
+_TEXTS = dict(
+  semantic=dict(name="mfcc", num_clusters=5),
+  text=dict(front_end="characters", max_symbols=60),
+  slm_train=dict(max_seconds=2.0),
+  sampler=dict(max_frames=FRAMES, temperature=1.0, nar_temperature=0.5),
+)
 CONFIGS = {
   "maskgit": dict(
     slm=dict(name="maskgit", **_SIZES),
     semantic=dict(name="mfcc", num_clusters=5),
     sampler=dict(steps=(2,), temperature=1.0, top_k=0, top_p=1.0),
   ),
-  "valle": dict(
-    slm=dict(name="valle", **_SIZES),
-    semantic=dict(name="mfcc", num_clusters=5),
-    text=dict(front_end="characters", max_symbols=60),
-    slm_train=dict(max_seconds=2.0),
-    sampler=dict(max_frames=FRAMES, temperature=1.0, nar_temperature=0.5),
-  ),
+  "valle": dict(slm=dict(name="valle", **_SIZES), **_TEXTS),
+  "delay": dict(slm=dict(name="delay", **_SIZES), **_TEXTS),
 }
 
 

@@ -1,4 +1,4 @@
-"""AR + NAR language models: speak a text, in the voice of a prompt or in their own."""
+"""Language models that speak a text, in the voice of a prompt or in their own."""
 
 import dataclasses
 import functools
@@ -22,9 +22,9 @@ from jaxcodec.data.text.pieces import cut
 from jaxcodec.inference import slm
 from jaxcodec.inference.stream import Stream
 from jaxcodec.inference.stream_pieces import decode_pieces
-from jaxcodec.slm.spoken_blocks import BlockSizes
+from jaxcodec.slm.block_sizes import BlockSizes
 
-# Frames of codebook 0 that the other codebooks of a block wait for.
+# What the other codebooks of a block of VALL-E's wait for of codebook 0.
 _AHEAD_SECONDS = 0.2
 
 
@@ -107,8 +107,9 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     of whole sentences where these aren't too long, and the speech joined. Each piece
     has the voice of the prompt, or, if there is none, that of the first piece.
 
-    A stream gives the first audio while later frames are not yet spoken. Its codebook 0
-    is that of the whole; the others are filled in by blocks, and differ.
+    A stream gives the first audio while later frames are not yet spoken. A model of the
+    delay pattern gives the codes of the whole; an AR + NAR model its codebook 0, while
+    the others are filled in by blocks, and differ.
 
     Args:
       text: in the model's `language`.

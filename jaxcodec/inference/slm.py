@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxcodec.inference.buckets import bucket, group_by_length
 from jaxcodec.slm import alignment
+from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import prompt_pace
-from jaxcodec.slm.spoken_blocks import BlockSizes
 from jaxcodec.types import Tokens
 
 
@@ -52,7 +52,7 @@ def speak(
   The result of a job depends on neither the others nor the batch size.
 
   Args:
-    model: a `slm.valle.Valle`.
+    model: a `slm.valle.Valle` or `slm.delay.Delay`.
     params: its parameters.
     jobs: what to speak.
     sampler: an `ArSampler`.
@@ -84,8 +84,8 @@ def speak_in_blocks(
 ) -> Iterator[tuple[np.ndarray, bool]]:
   """Speaks a text, and gives its first codes while the others are not yet spoken.
 
-  Codebook 0 is that of `speak`, the others are only about so; see
-  `slm.spoken_blocks`.
+  In the delay pattern the codes are those of `speak`; VALL-E has its codebook 0, the
+  others are only about so, see `slm.valle_blocks`.
 
   Yields:
     (the codes (T, K) int32 of the next frames, whether it has ended by itself).

@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcodec.nn import kv_cache, ops
+from jaxcodec.nn import kv_cache
 from jaxcodec.slm import ar_choice, incremental
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.incremental import Masked
 from jaxcodec.slm.positions import Pace
-
-# Pairs of an array (B, S) or (B, T, K), and which of its entries are valid.
-Masked = tuple[jax.Array, jax.Array]
 
 
 class Given(NamedTuple):
@@ -140,16 +138,9 @@ def advance(
 
   They are those that `speak` gives: the state has all that the next frame hangs on.
   """
-  known = given.known_BxP.shape[1]
-  until = min(int(state.step) + frames, sampler.max_frames)
-  for size in ops.cache_sizes(sampler.max_frames):
-    if kv_cache.num_slots(state.cache) < known + size:
-      state = state._replace(cache=kv_cache.grow(state.cache, known + size))
-    if kv_cache.num_slots(state.cache) == known + size:
-      state = _advance(model, sampler, given, state, min(until, size))
-    if size >= until:
-      break
-  return state
+  move = functools.partial(_advance, model, sampler, given)
+  slots = given.known_BxP.shape[1], sampler.max_frames
+  return incremental.advance_by(move, state, slots, frames)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

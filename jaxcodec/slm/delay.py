@@ -1,6 +1,7 @@
 """A single autoregressive model over all codebooks, in the delay pattern."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jaxcodec.slm import (
   sampling,
   wrong_condition,
 )
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.slm.delay_model import DelayModel
@@ -190,21 +191,26 @@ class Delay:
     rng: jax.Array,
     text_BxS: jax.Array,
     text_mask_BxS: jax.Array,
-    *,
-    prompt: Tokens | None = None,
-    prompt_symbols_B: jax.Array | None = None,
-    sampler: ArSampler | None = None,
+    **options: Any,
   ) -> Generated:
     """Speaks texts; see `delay_generate.generate`."""
-    return delay_generate.generate(
-      self,
-      params,
-      rng,
-      text_BxS,
-      text_mask_BxS,
-      prompt=prompt,
-      prompt_symbols_B=prompt_symbols_B,
-      sampler=sampler,
+    text = text_BxS, text_mask_BxS
+    return delay_generate.generate(self, params, rng, *text, **options)
+
+  def generate_blocks(
+    self,
+    params: Any,
+    rng: jax.Array,
+    text_BxS: jax.Array,
+    text_mask_BxS: jax.Array,
+    *,
+    sizes: BlockSizes,
+    **options: Any,
+  ) -> Iterator[tuple[Tokens, jax.Array]]:
+    """Speaks texts block after block; see `delay_generate.generate_blocks`."""
+    text = text_BxS, text_mask_BxS
+    return delay_generate.generate_blocks(
+      self, params, rng, *text, sizes=sizes, **options
     )
 
 

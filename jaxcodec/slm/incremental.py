@@ -12,6 +12,9 @@ from jaxcodec.nn import attention, kv_cache, ops
 from jaxcodec.slm import positions
 from jaxcodec.types import Tokens
 
+# Pairs of an array (B, S) or (B, T, K), and which of its entries are valid.
+Masked = tuple[jax.Array, jax.Array]
+
 
 @flax.struct.dataclass
 class Generated:
@@ -28,9 +31,7 @@ class Generated:
   length_B: jax.Array
 
 
-def check_prompt(
-  prompt: Tokens | None, rows: int, books: int
-) -> tuple[jax.Array, jax.Array]:
+def check_prompt(prompt: Tokens | None, rows: int, books: int) -> Masked:
   """Returns the prompts' codes and mask; without prompts they have no frames.
 
   Raises:
@@ -68,6 +69,29 @@ def unstacked(model: Any, params: Any) -> Any:
   return {**params, "transformer": body}
 
 
+def advance_by(
+  advance: Callable[[Any, int], Any], state: Any, slots: tuple[int, int], steps: int
+) -> Any:
+  """Advances a state by so many steps at most; the cache grows as in `Reader.speak`.
+
+  Args:
+    advance: speaks until a step, where there is more to speak; compiled.
+    state: as of `Reader.speak`, of any step.
+    slots: how many of the cache `Reader.read` filled, and how many may follow.
+    steps: at most.
+  """
+  known, most = slots
+  until = min(int(state.step) + steps, most)
+  for size in ops.cache_sizes(most):
+    if kv_cache.num_slots(state.cache) < known + size:
+      state = state._replace(cache=kv_cache.grow(state.cache, known + size))
+    if kv_cache.num_slots(state.cache) == known + size:
+      state = advance(state, min(until, size))
+    if size >= until:
+      break
+  return state
+
+
 class Reader:
   """A model with what it was told: the texts, and the pace to speak them at.
 
@@ -86,7 +110,7 @@ class Reader:
     self,
     model: Any,
     params: Any,
-    text: tuple[jax.Array, jax.Array],
+    text: Masked,
     pace: positions.Pace,
     size: int,
   ):

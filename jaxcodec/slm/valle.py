@@ -13,16 +13,16 @@ from jaxcodec.slm import (
   masking,
   positions,
   sampling,
-  spoken_blocks,
+  valle_blocks,
   wrong_condition,
 )
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.codebook_start import CodeRows
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.slm.nar import NarModel
-from jaxcodec.slm.spoken_blocks import BlockSizes
 from jaxcodec.types import Batch, Metrics, Tokens, TokenSpec
 
 # Evaluation draws the same error of an utterance's pace whenever it is run.
@@ -279,9 +279,9 @@ class Valle:
     sizes: BlockSizes,
     **options: Any,
   ) -> Iterator[tuple[Tokens, jax.Array]]:
-    """Speaks texts block after block; see `spoken_blocks.generate`."""
+    """Speaks texts block after block; see `valle_blocks.generate`."""
     text = text_BxS, text_mask_BxS
-    return spoken_blocks.generate(self, params, rng, *text, sizes=sizes, **options)
+    return valle_blocks.generate(self, params, rng, *text, sizes=sizes, **options)
 
 
 def _parts(batch):

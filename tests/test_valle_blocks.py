@@ -17,8 +17,8 @@ from test_valle_generation import (  # noqa: F401 (params is a fixture)
 )
 
 from jaxcodec.slm import ar_frames, incremental
+from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import Pace, own_pace, prompt_pace
-from jaxcodec.slm.spoken_blocks import BlockSizes
 
 SAMPLER = dataclasses.replace(NOISY, min_frames=9)
 GREEDY_REST = dataclasses.replace(SAMPLER, nar_temperature=0.0)

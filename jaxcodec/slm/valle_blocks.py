@@ -1,6 +1,5 @@
 """Generates by VALL-E block after block: all codebooks of the first frames at once."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,30 +9,9 @@ import numpy as np
 
 from jaxcodec.slm import ar_frames, autoregressive, incremental, sampling
 from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import Pace, own_pace
 from jaxcodec.types import Tokens
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockSizes:
-  """How many frames come at a time.
-
-  Attributes:
-    first: of the first block.
-    block: of each after it.
-    ahead: frames of codebook 0 that the other codebooks see behind a block.
-  """
-
-  first: int
-  block: int
-  ahead: int
-
-  def __post_init__(self):
-    for name, least in (("first", 1), ("block", 1), ("ahead", 0)):
-      if getattr(self, name) < least:
-        raise ValueError(
-          f"{name} must be at least {least} frames, got {getattr(self, name)}"
-        )
 
 
 def generate(

@@ -1,0 +1,203 @@
+"""The delay pattern, step after step: all steps in one call, or some a call."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcodec.nn import kv_cache
+from jaxcodec.slm import ar_choice, delay_model, incremental, sampling
+from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.delay_model import DelayModel
+from jaxcodec.slm.incremental import Masked
+from jaxcodec.slm.positions import Pace
+
+
+class Given(NamedTuple):
+  """What stays the same while rows are spoken.
+
+  Attributes:
+    params: of the model, `incremental.unstacked`.
+    keys: a key a row for codebook 0, and one for the others.
+    text: (text_BxS, text_mask_BxS).
+    prompt: (codes_BxPxK, mask_BxP).
+    pace: of the rows.
+    known_BxM: which slots of the cache text and prompt fill.
+  """
+
+  params: Any
+  keys: tuple[jax.Array, jax.Array]
+  text: Masked
+  prompt: Masked
+  pace: Pace
+  known_BxM: jax.Array
+
+
+class State(NamedTuple):
+  """What was spoken so far, and how to go on.
+
+  Attributes:
+    step: number of steps; codebook k is k frames behind.
+    scores_BxKxV: of the next one.
+    cache: of the model.
+    codes_BxNxK: the steps' codes, with N the most that there can be.
+    recent_BxW: the last codes of codebook 0, for the rules against repetition.
+    ended_B: whether codebook 0 of a row has ended.
+    length_B: its frames.
+  """
+
+  step: jax.Array
+  scores_BxKxV: jax.Array
+  cache: kv_cache.Cache
+  codes_BxNxK: jax.Array
+  recent_BxW: jax.Array
+  ended_B: jax.Array
+  length_B: jax.Array
+
+
+def most_steps(model: DelayModel, sampler: ArSampler) -> int:
+  """Returns how many steps there can be."""
+  return sampler.max_frames + delay_model.extra_steps(model.num_codebooks)
+
+
+def _begin(model, sampler, params, key_B, text, prompt, pace) -> tuple[Given, State]:
+  rows, size, books = key_B.shape[0], most_steps(model, sampler), model.num_codebooks
+  codes_BxPxK, mask_BxP = prompt
+  params = incremental.unstacked(model, params)
+  reader = incremental.Reader(model, params, text, pace, size)
+  delayed = delay_model.delay(codes_BxPxK, mask_BxP, model.codebook_size)
+  # Steps behind the prompt's last frame are fed one by one, with what is drawn.
+  scores_BxKxV, cache, known_BxM = reader.read(
+    delayed[:, : mask_BxP.shape[1]], mask_BxP
+  )
+  state = State(
+    step=jnp.int32(0),
+    scores_BxKxV=scores_BxKxV,
+    cache=cache,
+    codes_BxNxK=jnp.zeros((rows, size, books), jnp.int32),
+    recent_BxW=jnp.full((rows, sampler.repetition_window), -1, jnp.int32),
+    ended_B=~text[1].any(1),
+    length_B=jnp.zeros((rows,), jnp.int32),
+  )
+  keys = sampling.split(key_B)
+  return Given(params, keys, text, prompt, pace, known_BxM), state
+
+
+def _speak_step(model, sampler, reader, given, state) -> State:
+  rows, books, nothing = len(state.ended_B), model.num_codebooks, model.codebook_size
+  at_BxK = jnp.broadcast_to(state.step - jnp.arange(books)[None], (rows, books))
+  first_key_B, rest_key_B = given.keys
+  first_B = ar_choice.choose(
+    state.scores_BxKxV[:, 0], state.recent_BxW, first_key_B, state.step, sampler
+  )
+  open_B = ~state.ended_B & (state.step < sampler.max_frames)
+  ended_B = state.ended_B | (open_B & (first_B == nothing))
+  length_B = state.length_B + (open_B & ~ended_B)
+  drawn_BxK = _draw_rest(state, rest_key_B, sampler).at[:, 0].set(first_B)
+  drawn_BxK = jnp.where(at_BxK < length_B[:, None], drawn_BxK, nothing)
+  of_prompt_BxK = _of_prompt(given.prompt, at_BxK, nothing)
+  codes_Bx1xK = jnp.where(at_BxK < 0, of_prompt_BxK, drawn_BxK)[:, None]
+  scores_BxKxV, cache = reader.advance(
+    state.cache, codes_Bx1xK, given.known_BxM, state.step
+  )
+  at = 0, state.step, 0
+  return State(
+    step=state.step + 1,
+    scores_BxKxV=scores_BxKxV,
+    cache=cache,
+    codes_BxNxK=jax.lax.dynamic_update_slice(state.codes_BxNxK, codes_Bx1xK, at),
+    recent_BxW=jnp.concatenate([state.recent_BxW[:, 1:], first_B[:, None]], axis=1),
+    ended_B=ended_B,
+    length_B=length_B,
+  )
+
+
+def _draw_rest(state, key_B, sampler):
+  """Draws a code for every codebook, (B, K); codebook 0 has rules of its own."""
+  step_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, state.step)
+  books = state.scores_BxKxV.shape[1]
+  return sampling.draw(
+    state.scores_BxKxV[:, :, :-1],
+    sampling.frame_keys(step_key_B, books),
+    temperature=sampler.nar_temperature,
+    top_k=sampler.top_k,
+    top_p=sampler.top_p,
+  )
+
+
+def _of_prompt(prompt, at_BxK, nothing):
+  """Returns the prompts' codes at frames counted from behind them, (B, K)."""
+  codes_BxPxK, mask_BxP = prompt
+  if not mask_BxP.shape[1]:
+    return jnp.full_like(at_BxK, nothing)
+  frame_BxK = mask_BxP.sum(1, keepdims=True) + at_BxK
+  inside = jnp.clip(frame_BxK, 0, mask_BxP.shape[1] - 1)
+  found = jnp.take_along_axis(codes_BxPxK, inside[:, None], axis=1)[:, 0]
+  return jnp.where(frame_BxK >= 0, found, nothing)
+
+
+def is_open(model: DelayModel, sampler: ArSampler, state: State) -> jax.Array:
+  """Returns whether a row has codes still to come, of any codebook."""
+  extra = delay_model.extra_steps(model.num_codebooks)
+  done_B = state.ended_B & (state.step >= state.length_B + extra)
+  return ~done_B.all() & (state.step < most_steps(model, sampler))
+
+
+def _speaker(model, sampler, given):
+  """Returns the reader of what is given, and the function that speaks a step."""
+  inputs = given.params, given.text, given.pace, most_steps(model, sampler)
+  reader = incremental.Reader(model, *inputs)
+  return reader, functools.partial(_speak_step, model, sampler, reader, given)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def speak(
+  model: DelayModel,
+  sampler: ArSampler,
+  params: Any,
+  key_B: jax.Array,
+  text: Masked,
+  prompt: Masked,
+  pace: Pace,
+) -> State:
+  """Speaks until every row has ended, or as many frames as there may be.
+
+  Args:
+    model: the transformer.
+    sampler: how to draw.
+    params: the model's parameters.
+    key_B: a key a row.
+    text: (text_BxS, text_mask_BxS).
+    prompt: (codes_BxPxK, mask_BxP).
+    pace: of the rows.
+  """
+  given, state = _begin(model, sampler, params, key_B, text, prompt, pace)
+  reader, speak_step = _speaker(model, sampler, given)
+  return reader.speak(functools.partial(is_open, model, sampler), speak_step, state)
+
+
+begin = jax.jit(_begin, static_argnums=(0, 1))
+begin.__doc__ = """Reads texts and prompts, for `advance`; arguments as `speak` has."""
+
+
+def advance(
+  model: DelayModel, sampler: ArSampler, given: Given, state: State, steps: int
+) -> State:
+  """Speaks so many steps more, fewer where nothing may follow.
+
+  They are those that `speak` gives: the state has all that the next step hangs on.
+  """
+  move = functools.partial(_advance, model, sampler, given)
+  slots = given.known_BxM.shape[1], most_steps(model, sampler)
+  return incremental.advance_by(move, state, slots, steps)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _advance(model, sampler, given, state, until):
+  _, speak_step = _speaker(model, sampler, given)
+
+  def goes_on(state):
+    return is_open(model, sampler, state) & (state.step < until)
+
+  return jax.lax.while_loop(goes_on, speak_step, state)

@@ -1,0 +1,82 @@
+"""The delay pattern block after block: all codes are those of the whole."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_delay import (  # noqa: F401 (params is a fixture)
+  MODEL,
+  _batch,
+  params,
+)
+
+from jaxcodec.slm import delay_frames, incremental
+from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.block_sizes import BlockSizes
+from jaxcodec.types import Tokens
+
+SAMPLER = ArSampler(max_frames=14, min_frames=6, nar_temperature=0.7)
+SIZES = BlockSizes(first=5, block=3, ahead=2)
+
+
+def _whole_and_blocks(params, sizes, sampler, prompted):  # noqa: F811
+  batch = _batch([4, 2, 3], [6, 5, 0], seed=3)
+  given = dict(sampler=sampler)
+  if prompted:
+    given["prompt"] = Tokens(batch["codes_BxTxK"], batch["mask_BxT"])
+    given["prompt_symbols_B"] = jnp.array([2, 1, 0])
+  inputs = params, jax.random.key(0), batch["text_BxS"], batch["text_mask_BxS"]
+  whole = MODEL.generate(*inputs, **given)
+  return whole, list(MODEL.generate_blocks(*inputs, sizes=sizes, **given))
+
+
+def _check_equal(whole, blocks):
+  """Compares all that a stream gave, and returns the lengths of its blocks."""
+  codes, mask = (
+    np.concatenate([getattr(tokens, name) for tokens, _ in blocks], axis=1)
+    for name in ("codes_BxTxK", "mask_BxT")
+  )
+  size = mask.shape[1]
+  np.testing.assert_array_equal(codes, whole.tokens.codes_BxTxK[:, :size])
+  np.testing.assert_array_equal(mask.sum(1), whole.length_B)
+  np.testing.assert_array_equal(blocks[-1][1], whole.ended_B)
+  assert size == whole.length_B.max()
+  return [tokens.mask_BxT.shape[1] for tokens, _ in blocks]
+
+
+@pytest.mark.parametrize("prompted", [True, False])
+@pytest.mark.parametrize("cache", [None, [3, 8, 9, 16]])
+def test_blocks_are_the_whole(params, monkeypatch, prompted, cache):  # noqa: F811
+  """Rows end at different steps; the third has no text. The cache grows on the way."""
+  if cache:
+    monkeypatch.setattr(incremental.ops, "cache_sizes", lambda _: cache)
+    delay_frames.begin.clear_cache()
+  whole, blocks = _whole_and_blocks(params, SIZES, SAMPLER, prompted)
+  if cache:
+    delay_frames.begin.clear_cache()
+  lengths = _check_equal(whole, blocks)
+  assert lengths[:2] == [5, 3] and whole.length_B[2] == 0
+  assert len(set(whole.length_B.tolist())) == 3
+
+
+def test_rows_that_never_end_are_cut(params):  # noqa: F811
+  sampler = dataclasses.replace(SAMPLER, min_frames=SAMPLER.max_frames)
+  whole, blocks = _whole_and_blocks(params, SIZES, sampler, True)
+  assert _check_equal(whole, blocks) == [5, 3, 3, 3]
+  assert whole.ended_B.tolist() == [False, False, True]
+
+
+def test_a_block_waits_for_its_last_codebook_and_no_longer(params, monkeypatch):  # noqa: F811
+  steps = []
+
+  def note(*arguments, advance=delay_frames.advance):
+    state = advance(*arguments)
+    steps.append(int(state.step))
+    return state
+
+  monkeypatch.setattr(delay_frames, "advance", note)
+  _whole_and_blocks(params, SIZES, SAMPLER, True)
+  extra = MODEL.spec.num_codebooks - 1
+  assert steps[:2] == [5 + extra, 8 + extra]
