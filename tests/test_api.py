@@ -11,8 +11,8 @@ import soxr
 from api_helpers import HOP, RATE, K, V
 
 import jaxcodec
-from jaxcodec import porting, weights
-from jaxcodec.api import DEMO_WEIGHTS, CodecModel, VocoderModel
+from jaxcodec import porting, shipped, weights
+from jaxcodec.api import CodecModel, VocoderModel
 from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.segments import Segments
@@ -233,7 +233,7 @@ def test_load(tmp_path, monkeypatch):
   weights.save_params(plain, variables)
   damaged.write_bytes(file.read_bytes()[:-50])
   for arguments, error, message in (
-    ((), ValueError, "name a preset or weights; with weights: .*demo.*tiny"),
+    ((), ValueError, "name a preset or weights; with weights: .*speech_16khz.*tiny"),
     (("huge",), ValueError, "no codec 'huge'; with weights: .*published: .*dac_16khz"),
     (("tiny",), ValueError, "no weights of tiny are published: .*weights='random'"),
     ((None, "random"), ValueError, "weights='random' needs a preset"),
@@ -248,10 +248,11 @@ def test_load(tmp_path, monkeypatch):
       jaxcodec.load(*arguments)
 
 
-def test_the_demo_comes_with_its_weights():
-  demo = jaxcodec.load("demo_16khz")
-  assert demo.spec == TokenSpec(8, 1024, hop=320, sample_rate=16_000)
-  assert demo.fingerprint == jaxcodec.load(weights=DEMO_WEIGHTS).fingerprint
+def test_a_codec_comes_with_its_weights():
+  codec = jaxcodec.load("speech_16khz")
+  assert codec.spec == TokenSpec(8, 1024, hop=320, sample_rate=16_000)
+  file = shipped.ROOT / "speech_16khz" / weights.FILE
+  assert codec.fingerprint == jaxcodec.load(weights=file).fingerprint
 
 
 def test_a_vocoder_has_features_and_audio(monkeypatch):

@@ -194,5 +194,5 @@ def test_a_file_can_name_only_what_comes_along(tmp_path):
   found = shipped_code_scores("speech_tts")
   assert (found.scheme, found.about["name"]) == ("valle-1", "speech_tts")
   run = speech_helpers.write_run(tmp_path / "run", "valle")
-  for name in (str(run), "user/repo", "demo_16khz", ""):
+  for name in (str(run), "user/repo", "speech_16khz", ""):
     assert shipped_code_scores(name) is None

@@ -37,7 +37,7 @@ def _rounded(path):
 
 def test_all_that_comes_along_has_a_card_and_a_name_of_its_own():
   names = shipped.codecs() + shipped.language_models()
-  assert "demo_16khz" in names and not set(names) & set(PRESETS)
+  assert "speech_16khz" in names and not set(names) & set(PRESETS)
   for name in names:
     card = (shipped.ROOT / name / shipped.CARD).read_text()
     assert card.startswith(f"# {name}\n")
@@ -54,10 +54,10 @@ def test_unknown_names_are_errors_that_list_the_known_ones(tmp_path, monkeypatch
     lambda: jaxcodec.load(weights="speech_17khz"),
     lambda: jaxcodec.load_slm("speech_17khz"),
   ):
-    with pytest.raises((ValueError, FileNotFoundError), match="17khz.*demo_16khz"):
+    with pytest.raises((ValueError, FileNotFoundError), match="17khz.*speech_16khz"):
       load()
-  (tmp_path / "demo_16khz").mkdir()  # goes before the name
-  assert shipped.find("demo_16khz").resolve() == tmp_path / "demo_16khz"
+  (tmp_path / "speech_16khz").mkdir()  # goes before the name
+  assert shipped.find("speech_16khz").resolve() == tmp_path / "speech_16khz"
 
 
 def test_an_exported_codec_comes_by_its_name(run, tmp_path, monkeypatch, capsys):

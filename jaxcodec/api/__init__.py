@@ -2,7 +2,7 @@
 
 from jaxcodec.api.code_scores import load_code_scores
 from jaxcodec.api.codec_model import CodecModel
-from jaxcodec.api.loading import DEMO, DEMO_WEIGHTS, load
+from jaxcodec.api.loading import load
 from jaxcodec.api.slm_loading import load_slm
 from jaxcodec.api.speech_model import Speech
 from jaxcodec.api.text_to_speech import TextToSpeech
@@ -10,8 +10,6 @@ from jaxcodec.api.vocoder_model import VocoderModel
 from jaxcodec.api.voice_conversion import VoiceConverter
 
 __all__ = [
-  "DEMO",
-  "DEMO_WEIGHTS",
   "CodecModel",
   "Speech",
   "TextToSpeech",

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxcodec import files, porting, shipped
+from jaxcodec import files, porting
 from jaxcodec.api import sources
 from jaxcodec.api.codec_model import CodecModel
 from jaxcodec.api.vocoder_model import VocoderModel
@@ -12,11 +12,7 @@ from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import silence, variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
-from jaxcodec.weights import FILE, load_params
-
-# A DAC of 0.7 M parameters.
-DEMO = "demo_16khz"
-DEMO_WEIGHTS = shipped.ROOT / DEMO / FILE
+from jaxcodec.weights import load_params
 
 
 def load(
