@@ -243,8 +243,8 @@ class Task(Protocol):
 class SpeechLanguageModel(Protocol):
   """A model of a codec's tokens: all that its training and its API know. Hashable.
 
-  One that has `with_codebooks` can begin with the codec's codebooks; see
-  `slm.codebook_start`.
+  One with `with_codebooks` can begin with the codec's codebooks (`slm.codebook_start`),
+  one with `generate_blocks` can be heard while it speaks (as `slm.delay.Delay`).
 
   What it reads besides codes, its condition, is a text (text_BxS, text_mask_BxS) or
   semantic tokens (semantic_BxT).

@@ -147,7 +147,7 @@ def test_files_come_back_on_other_devices(tmp_path, capsys):
     speech_helpers.write_noise(tmp_path / "audio" / f"{seed}.wav", seconds, seed)
     for seed, seconds in enumerate((0.4, 2.6))
   ]
-  for kind in ("valle", "maskgit"):
+  for kind in ("valle", "delay", "maskgit"):
     run = speech_helpers.write_run(tmp_path / kind, kind)
     plain, small, one = (run / name for name in ("plain", "small", "one"))
     encode = ["encode", *audio, "--weights", str(run), "--out"]

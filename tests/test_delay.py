@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcodec.slm import delay_model
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.ar_choice import ArSampler, DelaySampler
 from jaxcodec.slm.delay import Delay
 from jaxcodec.slm.positions import Pace, prompt_pace
 from jaxcodec.tasks.slm import SlmTask
@@ -33,12 +33,16 @@ def _batch(lengths, symbols, seed=0):
   }
 
 
-@pytest.fixture(scope="module")
-def params():
+def random_params(model, batch):
   rng = np.random.default_rng(1)
-  shapes = jax.eval_shape(MODEL.init_params, jax.random.key(0), _batch([4], [4]))
+  shapes = jax.eval_shape(model.init_params, jax.random.key(0), batch)
   draw = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)  # noqa: E731
   return jax.tree.map(draw, shapes)
+
+
+@pytest.fixture(scope="module")
+def params():
+  return random_params(MODEL, _batch([4], [4]))
 
 
 def test_the_layout_is_that_of_the_paper():
@@ -139,6 +143,11 @@ def test_decoding_equals_recomputation(params, with_prompt):
     assert (int(spoken.length_B[row]), bool(spoken.ended_B[row])) == (len(codes), ended)
     ours = spoken.tokens.codes_BxTxK[row, : len(codes)]
     np.testing.assert_array_equal(ours, codes)
+
+
+def test_a_choice_among_all_codes_at_once_is_refused():
+  with pytest.raises(ValueError, match="nar_choice must be 'draw' in the delay"):
+    DelaySampler(nar_temperature=1.0, nar_choice="mean")
 
 
 def test_it_learns_two_utterances_by_heart():

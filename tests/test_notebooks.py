@@ -15,7 +15,7 @@ from jaxcodec.study.collect import collect
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # The config of which a notebook runs the stages.
-SMALL = {"02_train_a_codec": "dac_maskgit", "03_speech_lm": "dac_valle"}
+SMALL = {"02_train_a_codec": "dac_maskgit", "03_speech_lm": "magnitude_valle"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -27,8 +27,12 @@ def test_notebook_is_kept_without_outputs(path):
 
 
 def _small(name):
+  """Returns small values, but not of a codec that is taken as it comes."""
   config = load(ROOT / f"configs/{name}.py", "runlocal")
-  return tiny_values(config) | {"mesh.data": -1, "codec_train.log_every": 1}
+  values = tiny_values(config) | {"mesh.data": -1, "codec_train.log_every": 1}
+  if not config.codec_train.steps:
+    values = {n: v for n, v in values.items() if not n.startswith("codec")}
+  return values
 
 
 def _parameters(name, folder):

@@ -142,7 +142,8 @@ def test_a_shipped_name_may_stand_with_weights_of_ones_own(tmp_path, variables):
   shapes = variable_shapes(make_preset(sources.config_named("speech_16khz")))
   ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
   weights.save_params(path, ones)
-  _same(weights.load_params(path, like=shapes), ones)
+  loaded = api.load("speech_16khz", path)
+  assert loaded.fingerprint == weights.token_fingerprint(ones)
 
 
 def test_an_optimiser_is_not_taken_for_weights():

@@ -16,7 +16,7 @@ from test_valle_generation import (  # noqa: F401 (params is a fixture)
   params,
 )
 
-from jaxcodec.slm import ar_frames, incremental
+from jaxcodec.slm import incremental, steps
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import Pace, own_pace, prompt_pace
 
@@ -58,10 +58,10 @@ def test_one_block_is_the_whole(params):  # noqa: F811
 def test_codebook_0_is_that_of_the_whole(params, monkeypatch, cache):  # noqa: F811
   if cache:
     monkeypatch.setattr(incremental.ops, "cache_sizes", lambda _: cache)
-    ar_frames.begin.clear_cache()
+    steps.begin.clear_cache()
   whole, blocks = _whole_and_blocks(MODEL, params, SIZES)
   if cache:
-    ar_frames.begin.clear_cache()
+    steps.begin.clear_cache()
   codes, mask, ended = _joined(blocks)
   size = mask.shape[1]
   np.testing.assert_array_equal(codes[..., 0], whole.tokens.codes_BxTxK[:, :size, 0])

@@ -82,8 +82,8 @@ def load_slm(
   """Loads a trained speech language model, ready to use.
 
   Args:
-    weights: the work directory of an experiment, or the name of a model that comes with
-      the package.
+    weights: the work directory of an experiment, the name of a model that comes with
+      the package, or a repository of the Hugging Face Hub, `user/repo`.
     semantic_weights: HuBERT's, for a model on its tokens, if they are not where they
       were in training.
 

@@ -107,9 +107,9 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     of whole sentences where these aren't too long, and the speech joined. Each piece
     has the voice of the prompt, or, if there is none, that of the first piece.
 
-    A stream gives the first audio while later frames are not yet spoken. A model of the
-    delay pattern gives the codes of the whole; an AR + NAR model its codebook 0, while
-    the others are filled in by blocks, and differ.
+    A stream gives the first audio while later frames are not yet spoken. But for
+    rounding, a model of the delay pattern gives the codes of the whole, and an AR + NAR
+    model its codebook 0; its others are filled in by blocks, and differ.
 
     Args:
       text: in the model's `language`.

@@ -14,7 +14,7 @@ from jaxcodec.inference.code_scores import (
   ValleScores,
 )
 from jaxcodec.registry import Registry
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.ar_choice import ArSampler, DelaySampler
 from jaxcodec.slm.decode import IterativeSampler
 from jaxcodec.slm.delay import Delay
 from jaxcodec.slm.maskgit import MaskGit
@@ -60,7 +60,7 @@ LANGUAGE_MODELS: Registry[LanguageModel] = Registry(
     ),
     "delay": LanguageModel(
       model=Delay,
-      sampler=ArSampler,
+      sampler=DelaySampler,
       condition=Texts(),
       batches=Utterances,
       progress=("loss_c0", "eval/ce_c0_wrong_text"),

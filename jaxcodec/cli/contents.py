@@ -79,7 +79,7 @@ def table(measured: dict[str, Any]) -> str:
     lines.append(f"bits about the {name}, of {_interval(target['entropy'])}:")
     lines.append("  codebook  alone                   given those before")
     rows = zip(target["alone"], target["given_before"], strict=True)
-    for book, (alone, given) in enumerate(rows, 1):
+    for book, (alone, given) in enumerate(rows):
       lines.append(f"  {book:8}  {_interval(alone):22}  {_interval(given)}")
     lines.append(f"  together  {_interval(target['together'])}")
     lines.append(f"  shuffled  {_interval(target['shuffled'])}")

@@ -11,12 +11,11 @@ def add(commands: argparse._SubParsersAction) -> None:
   build = verbs.add_parser(
     "build",
     help="a folder of speech to TFDS shards",
-    description="A folder of speech, in LJSpeech's, LibriSpeech's, LibriTTS's or"
-    " Libri-Light's layout, with a .txt beside each file or none, to OUT/NAME/1.0.0:"
-    " array_record shards for data.source=tfds and for TFDS. Started again after any"
-    " interruption, it goes on; failures.jsonl lists what was left out.",
+    description="A folder of speech, in any layout that docs/data.md lists, to"
+    " OUT/NAME/1.0.0: array_record shards for data.source=tfds and for TFDS. Started"
+    " again after any interruption, it goes on; failures.jsonl lists what is left out.",
   )
-  build.add_argument("source", metavar="DIR", help="has wav, flac, mp3 or ogg files")
+  build.add_argument("source", metavar="DIR", help="has sound files: wav, flac, mp3...")
   build.add_argument("--out", required=True, metavar="DIR", help="TFDS's data folder")
   build.add_argument("--name", help="of the set; the folder's if left out")
   build.add_argument("--processes", type=int, metavar="N", help="all cores if left out")

@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
     "--weights",
     required=True,
     metavar="RUN",
-    help="work directory, or user/repo of the hub",
+    help="work directory, name of a model that comes along, or user/repo of the hub",
   )
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument("--text", metavar="TEXT", help="what to speak")
@@ -89,9 +89,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
   group.add_argument(
     "--top-p", type=float, metavar="P", help="of the likeliest, up to P together"
   )
-  group.add_argument(
-    "--max-seconds", type=float, metavar="S", help="cut there (AR + NAR)"
-  )
+  group.add_argument("--max-seconds", type=float, metavar="S", help="cut there (texts)")
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:

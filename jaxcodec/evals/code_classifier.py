@@ -1,7 +1,7 @@
 """A classifier of frames by their codes, and how surprised it is by others' labels.
 
 It has one hidden layer on one-hot codes, and linear terms beside it. One network is
-given codebook 1, codebooks 1 and 2, and so on up to all: the weights of a codebook's
+given codebook 0, codebooks 0 and 1, and so on up to all: the weights of a codebook's
 codes are shared, the layer after them is not.
 """
 

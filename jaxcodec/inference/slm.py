@@ -84,8 +84,8 @@ def speak_in_blocks(
 ) -> Iterator[tuple[np.ndarray, bool]]:
   """Speaks a text, and gives its first codes while the others are not yet spoken.
 
-  In the delay pattern the codes are those of `speak`; VALL-E has its codebook 0, the
-  others are only about so, see `slm.valle_blocks`.
+  But for rounding, the codes are those of `speak` in the delay pattern; VALL-E has its
+  codebook 0, the others are only about so, see `slm.valle_blocks`.
 
   Yields:
     (the codes (T, K) int32 of the next frames, whether it has ended by itself).

@@ -33,7 +33,7 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
 
   A row of the index says whether its utterance ended by itself and how many frames it
   has; one without frames has no wav file. Of the first one the attention over its text
-  is written, if the model reads texts. Each utterance has a random key of its own,
+  is written, if the model is AR + NAR. Each utterance has a random key of its own,
   so it does not depend on the others; what an interrupted run wrote is kept.
   `skipped.json` lists the test utterances that are too short or too long.
   """

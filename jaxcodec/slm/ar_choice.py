@@ -66,6 +66,17 @@ class ArSampler:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class DelaySampler(ArSampler):
+  """Options of the delay pattern, in which a code hangs on those that were drawn."""
+
+  def __post_init__(self):
+    super().__post_init__()
+    sampling.check_fields(
+      self, ("nar_choice", self.nar_choice != "draw", "'draw' in the delay pattern")
+    )
+
+
 def choose(
   logits_BxV: jax.Array,
   recent_BxW: jax.Array,

@@ -1,4 +1,4 @@
-"""Codebook 0 of VALL-E, frame after frame: all frames in one call, or some a call."""
+"""Codebook 0 of VALL-E, frame after frame."""
 
 import functools
 from typing import Any, NamedTuple
@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import kv_cache
-from jaxcodec.slm import ar_choice, incremental
+from jaxcodec.slm import ar_choice, incremental, steps
 from jaxcodec.slm.ar import ArModel
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.incremental import Masked
 from jaxcodec.slm.positions import Pace
+from jaxcodec.slm.steps import Steps
 
 
 class Given(NamedTuple):
@@ -22,14 +23,14 @@ class Given(NamedTuple):
     key_B: a key a row.
     text: (text_BxS, text_mask_BxS).
     pace: of the rows.
-    known_BxP: which slots of the cache text and prompt fill.
+    known_BxM: which slots of the cache text and prompt fill.
   """
 
   params: Any
   key_B: jax.Array
   text: Masked
   pace: Pace
-  known_BxP: jax.Array
+  known_BxM: jax.Array
 
 
 class State(NamedTuple):
@@ -59,7 +60,7 @@ def _begin(model, sampler, params, key_B, text, prompt, pace) -> tuple[Given, St
   codes_BxPxK, mask_BxP = prompt
   params = incremental.unstacked(model, params)
   reader = incremental.Reader(model, params, text, pace, size)
-  logits_BxV, cache, known_BxP = reader.read(codes_BxPxK[:, :, 0], mask_BxP)
+  logits_BxV, cache, known_BxM = reader.read(codes_BxPxK[:, :, 0], mask_BxP)
   state = State(
     step=jnp.int32(0),
     logits_BxV=logits_BxV,
@@ -69,7 +70,7 @@ def _begin(model, sampler, params, key_B, text, prompt, pace) -> tuple[Given, St
     ended_B=~text[1].any(1),
     length_B=jnp.zeros((rows,), jnp.int32),
   )
-  return Given(params, key_B, text, pace, known_BxP), state
+  return Given(params, key_B, text, pace, known_BxM), state
 
 
 def _speak_frame(model, sampler, reader, given, state) -> State:
@@ -78,7 +79,7 @@ def _speak_frame(model, sampler, reader, given, state) -> State:
   )
   ended_B = state.ended_B | (token_B == model.codebook_size)
   code_Bx1 = jnp.where(ended_B, 0, token_B)[:, None]
-  logits_BxV, cache = reader.advance(state.cache, code_Bx1, given.known_BxP, state.step)
+  logits_BxV, cache = reader.advance(state.cache, code_Bx1, given.known_BxM, state.step)
   return State(
     step=state.step + 1,
     logits_BxV=logits_BxV,
@@ -90,11 +91,17 @@ def _speak_frame(model, sampler, reader, given, state) -> State:
   )
 
 
-def _speaker(model, sampler, given):
-  """Returns the reader of what is given, and the function that speaks a frame."""
-  inputs = given.params, given.text, given.pace, sampler.max_frames
-  reader = incremental.Reader(model, *inputs)
-  return reader, functools.partial(_speak_frame, model, sampler, reader, given)
+def _is_open(model, sampler, state):
+  del model
+  return ~state.ended_B.all() & (state.step < sampler.max_frames)
+
+
+def _most_frames(model, sampler):
+  del model
+  return sampler.max_frames
+
+
+STEPS = Steps(_begin, _speak_frame, _is_open, _most_frames)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -121,30 +128,6 @@ def speak(
   Returns:
     Codes (B, T) with T = `max_frames`; which rows ended; their lengths.
   """
-  given, state = _begin(model, sampler, params, key_B, text, prompt, pace)
-  reader, speak_frame = _speaker(model, sampler, given)
-  state = reader.speak(lambda state: ~state.ended_B.all(), speak_frame, state)
+  inputs = params, key_B, text, prompt, pace
+  state = steps.speak_all(STEPS, model, sampler, *inputs)
   return state.code_BxT, state.ended_B, state.length_B
-
-
-begin = jax.jit(_begin, static_argnums=(0, 1))
-begin.__doc__ = """Reads texts and prompts, for `advance`; arguments as `speak` has."""
-
-
-def advance(
-  model: ArModel, sampler: ArSampler, given: Given, state: State, frames: int
-) -> State:
-  """Speaks so many frames more, fewer where all rows have ended or nothing may follow.
-
-  They are those that `speak` gives: the state has all that the next frame hangs on.
-  """
-  move = functools.partial(_advance, model, sampler, given)
-  slots = given.known_BxP.shape[1], sampler.max_frames
-  return incremental.advance_by(move, state, slots, frames)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _advance(model, sampler, given, state, until):
-  _, speak_frame = _speaker(model, sampler, given)
-  is_open = lambda state: ~state.ended_B.all() & (state.step < until)  # noqa: E731
-  return jax.lax.while_loop(is_open, speak_frame, state)

@@ -32,9 +32,9 @@ _EVAL_SEED = 0
 class Delay:
   """Text to codes by one transformer, codebook k a step later than codebook k - 1.
 
-  A code is drawn knowing all codebooks of the frames before, and those before it in its
-  own frame. Source: MusicGen (arXiv 2306.05284), section 2.2. Batches hold codes_BxTxK,
-  mask_BxT, text_BxS and text_mask_BxS.
+  At frame t, codebook k is drawn knowing codebook j up to frame t + k - j - 1: those
+  below it of its own frame, those above it less. Source: MusicGen (arXiv 2306.05284),
+  section 2.2. Batches hold codes_BxTxK, mask_BxT, text_BxS and text_mask_BxS.
 
   Attributes:
     spec: the codec's.

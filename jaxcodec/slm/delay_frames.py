@@ -1,4 +1,4 @@
-"""The delay pattern, step after step: all steps in one call, or some a call."""
+"""Speaks in the delay pattern, step after step: a code of every codebook each."""
 
 import functools
 from typing import Any, NamedTuple
@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import kv_cache
-from jaxcodec.slm import ar_choice, delay_model, incremental, sampling
+from jaxcodec.slm import ar_choice, delay_model, incremental, sampling, steps
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.delay_model import DelayModel
 from jaxcodec.slm.incremental import Masked
 from jaxcodec.slm.positions import Pace
+from jaxcodec.slm.steps import Steps
 
 
 class Given(NamedTuple):
@@ -94,7 +95,9 @@ def _speak_step(model, sampler, reader, given, state) -> State:
   open_B = ~state.ended_B & (state.step < sampler.max_frames)
   ended_B = state.ended_B | (open_B & (first_B == nothing))
   length_B = state.length_B + (open_B & ~ended_B)
-  drawn_BxK = _draw_rest(state, rest_key_B, sampler).at[:, 0].set(first_B)
+  drawn_BxK = jnp.concatenate(
+    [first_B[:, None], _draw_rest(state, rest_key_B, sampler)], axis=1
+  )
   drawn_BxK = jnp.where(at_BxK < length_B[:, None], drawn_BxK, nothing)
   of_prompt_BxK = _of_prompt(given.prompt, at_BxK, nothing)
   codes_Bx1xK = jnp.where(at_BxK < 0, of_prompt_BxK, drawn_BxK)[:, None]
@@ -114,12 +117,14 @@ def _speak_step(model, sampler, reader, given, state) -> State:
 
 
 def _draw_rest(state, key_B, sampler):
-  """Draws a code for every codebook, (B, K); codebook 0 has rules of its own."""
+  """Draws a code for every codebook but 0, (B, K - 1), which has rules of its own."""
+  rows, books = state.scores_BxKxV.shape[:2]
+  if books == 1:
+    return jnp.zeros((rows, 0), jnp.int32)
   step_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, state.step)
-  books = state.scores_BxKxV.shape[1]
   return sampling.draw(
-    state.scores_BxKxV[:, :, :-1],
-    sampling.frame_keys(step_key_B, books),
+    state.scores_BxKxV[:, 1:, :-1],
+    sampling.frame_keys(step_key_B, books)[:, 1:],
     temperature=sampler.nar_temperature,
     top_k=sampler.top_k,
     top_p=sampler.top_p,
@@ -137,18 +142,15 @@ def _of_prompt(prompt, at_BxK, nothing):
   return jnp.where(frame_BxK >= 0, found, nothing)
 
 
-def is_open(model: DelayModel, sampler: ArSampler, state: State) -> jax.Array:
+def _is_open(model, sampler, state):
   """Returns whether a row has codes still to come, of any codebook."""
   extra = delay_model.extra_steps(model.num_codebooks)
-  done_B = state.ended_B & (state.step >= state.length_B + extra)
-  return ~done_B.all() & (state.step < most_steps(model, sampler))
+  known_B = (state.length_B == 0) | (state.step >= state.length_B + extra)
+  has_room = state.step < most_steps(model, sampler)
+  return has_room & ~(state.ended_B & known_B).all()
 
 
-def _speaker(model, sampler, given):
-  """Returns the reader of what is given, and the function that speaks a step."""
-  inputs = given.params, given.text, given.pace, most_steps(model, sampler)
-  reader = incremental.Reader(model, *inputs)
-  return reader, functools.partial(_speak_step, model, sampler, reader, given)
+STEPS = Steps(_begin, _speak_step, _is_open, most_steps)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -160,7 +162,7 @@ def speak(
   text: Masked,
   prompt: Masked,
   pace: Pace,
-) -> State:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Speaks until every row has ended, or as many frames as there may be.
 
   Args:
@@ -171,33 +173,19 @@ def speak(
     text: (text_BxS, text_mask_BxS).
     prompt: (codes_BxPxK, mask_BxP).
     pace: of the rows.
+
+  Returns:
+    Codes (B, T, K) with T = `max_frames`, 0 on invalid frames; which rows ended; their
+    lengths.
   """
-  given, state = _begin(model, sampler, params, key_B, text, prompt, pace)
-  reader, speak_step = _speaker(model, sampler, given)
-  return reader.speak(functools.partial(is_open, model, sampler), speak_step, state)
+  inputs = params, key_B, text, prompt, pace
+  state = steps.speak_all(STEPS, model, sampler, *inputs)
+  return frames_of(state), state.ended_B, state.length_B
 
 
-begin = jax.jit(_begin, static_argnums=(0, 1))
-begin.__doc__ = """Reads texts and prompts, for `advance`; arguments as `speak` has."""
-
-
-def advance(
-  model: DelayModel, sampler: ArSampler, given: Given, state: State, steps: int
-) -> State:
-  """Speaks so many steps more, fewer where nothing may follow.
-
-  They are those that `speak` gives: the state has all that the next step hangs on.
-  """
-  move = functools.partial(_advance, model, sampler, given)
-  slots = given.known_BxM.shape[1], most_steps(model, sampler)
-  return incremental.advance_by(move, state, slots, steps)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _advance(model, sampler, given, state, until):
-  _, speak_step = _speaker(model, sampler, given)
-
-  def goes_on(state):
-    return is_open(model, sampler, state) & (state.step < until)
-
-  return jax.lax.while_loop(goes_on, speak_step, state)
+@jax.jit
+def frames_of(state: State) -> jax.Array:
+  """Returns the codes of all frames, (B, T, K), 0 behind the end of a row."""
+  codes_BxTxK = delay_model.undo_delay(state.codes_BxNxK)
+  mask_BxT = jnp.arange(codes_BxTxK.shape[1])[None] < state.length_B[:, None]
+  return jnp.where(mask_BxT[:, :, None], codes_BxTxK, 0)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.slm import delay_frames, delay_model, incremental, sampling
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm import delay_frames, delay_model, incremental, sampling, steps
+from jaxcodec.slm.ar_choice import ArSampler, DelaySampler
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.types import Tokens
@@ -21,8 +21,9 @@ def generate(
   text_BxS: jax.Array,
   text_mask_BxS: jax.Array,
   *,
+  prompt: Tokens | None = None,
+  prompt_symbols_B: jax.Array | None = None,
   sampler: ArSampler | None = None,
-  **prompts: Any,
 ) -> Generated:
   """Speaks texts, in the voices and rooms of the prompts where there are any.
 
@@ -33,13 +34,12 @@ def generate(
   Args:
     model: a `Delay`.
   """
-  sampler, text = sampler or ArSampler(), (text_BxS, text_mask_BxS)
-  inputs = _inputs(model, rng, text, **prompts)
-  state = delay_frames.speak(model.model, sampler, params, *inputs)
-  codes_BxTxK = delay_model.undo_delay(state.codes_BxNxK)
-  mask_BxT = jnp.arange(sampler.max_frames)[None] < state.length_B[:, None]
-  codes_BxTxK = jnp.where(mask_BxT[:, :, None], codes_BxTxK, 0)
-  return Generated(Tokens(codes_BxTxK, mask_BxT), state.ended_B, state.length_B)
+  sampler, text = sampler or DelaySampler(), (text_BxS, text_mask_BxS)
+  inputs = _inputs(model, rng, text, prompt, prompt_symbols_B)
+  found = delay_frames.speak(model.model, sampler, params, *inputs)
+  codes_BxTxK, ended_B, length_B = found
+  mask_BxT = jnp.arange(sampler.max_frames)[None] < length_B[:, None]
+  return Generated(Tokens(codes_BxTxK, mask_BxT), ended_B, length_B)
 
 
 def generate_blocks(
@@ -49,45 +49,48 @@ def generate_blocks(
   text_BxS: jax.Array,
   text_mask_BxS: jax.Array,
   *,
-  sizes: BlockSizes,
+  prompt: Tokens | None = None,
+  prompt_symbols_B: jax.Array | None = None,
   sampler: ArSampler | None = None,
-  **prompts: Any,
+  sizes: BlockSizes,
 ) -> Iterator[tuple[Tokens, jax.Array]]:
   """Speaks texts, and gives the codes of a block while the next is not yet spoken.
 
-  They are the codes of `generate`. A frame is known when the last codebook has reached
-  it, so that nothing has to be seen ahead of a block: `sizes.ahead` is of no use here.
+  But for rounding they are the codes of `generate`. A frame is known when the last
+  codebook has reached it, so that nothing has to be seen ahead of a block:
+  `sizes.ahead` is of no use here.
 
   Args:
-    model: a `Delay`.
-    params, rng, text_BxS, text_mask_BxS, sampler, prompts: as of `generate`.
+    model, params, rng, text_BxS, text_mask_BxS, prompt, prompt_symbols_B, sampler: as
+      of `generate`, and what that raises.
     sizes: of the blocks.
 
-  Yields:
-    The next frames of all rows, and which rows have ended by themselves so far.
+  Returns:
+    An iterator over the next frames of all rows, and which rows have ended by
+    themselves so far.
   """
-  sampler, text = sampler or ArSampler(), (text_BxS, text_mask_BxS)
-  inputs = _inputs(model, rng, text, **prompts)
-  given, state = delay_frames.begin(model.model, sampler, params, *inputs)
-  extra, known, wanted = (
-    delay_model.extra_steps(model.spec.num_codebooks),
-    0,
-    sizes.first,
-  )
-  done = False
+  sampler, text = sampler or DelaySampler(), (text_BxS, text_mask_BxS)
+  inputs = params, *_inputs(model, rng, text, prompt, prompt_symbols_B)
+  return _blocks(model.model, sampler, inputs, sizes)
+
+
+def _blocks(model, sampler, inputs, sizes):
+  how = delay_frames.STEPS, model, sampler
+  given, state = steps.begin(*how, *inputs)
+  extra = delay_model.extra_steps(model.num_codebooks)
+  known, done, wanted = 0, False, sizes.first
   while not done:
     missing = known + wanted + extra - int(state.step)
-    state = delay_frames.advance(model.model, sampler, given, state, missing)
-    done = not delay_frames.is_open(model.model, sampler, state)
+    state = steps.advance(*how, given, state, missing)
+    done = not delay_frames.STEPS.is_open(model, sampler, state)
     end = int(state.length_B.max()) if done else known + wanted
-    codes_BxTxK = np.asarray(delay_model.undo_delay(state.codes_BxNxK)[:, known:end])
+    codes_BxTxK = np.asarray(delay_frames.frames_of(state))[:, known:end]
     mask_BxT = np.arange(known, end)[None] < np.asarray(state.length_B)[:, None]
-    codes_BxTxK = np.where(mask_BxT[:, :, None], codes_BxTxK, 0)
     yield Tokens(codes_BxTxK, mask_BxT), state.ended_B
     known, wanted = end, sizes.block
 
 
-def _inputs(model, rng, text, prompt=None, prompt_symbols_B=None):
+def _inputs(model, rng, text, prompt, prompt_symbols_B):
   """Returns a key a row, the texts, the prompts and the pace to speak at."""
   rows = text[0].shape[0]
   prompt = incremental.check_prompt(prompt, rows, model.spec.num_codebooks)

@@ -69,29 +69,6 @@ def unstacked(model: Any, params: Any) -> Any:
   return {**params, "transformer": body}
 
 
-def advance_by(
-  advance: Callable[[Any, int], Any], state: Any, slots: tuple[int, int], steps: int
-) -> Any:
-  """Advances a state by so many steps at most; the cache grows as in `Reader.speak`.
-
-  Args:
-    advance: speaks until a step, where there is more to speak; compiled.
-    state: as of `Reader.speak`, of any step.
-    slots: how many of the cache `Reader.read` filled, and how many may follow.
-    steps: at most.
-  """
-  known, most = slots
-  until = min(int(state.step) + steps, most)
-  for size in ops.cache_sizes(most):
-    if kv_cache.num_slots(state.cache) < known + size:
-      state = state._replace(cache=kv_cache.grow(state.cache, known + size))
-    if kv_cache.num_slots(state.cache) == known + size:
-      state = advance(state, min(until, size))
-    if size >= until:
-      break
-  return state
-
-
 class Reader:
   """A model with what it was told: the texts, and the pace to speak them at.
 

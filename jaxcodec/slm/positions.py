@@ -1,4 +1,4 @@
-"""Where the symbols and frames of a row stand, for the rotary positions of AR + NAR.
+"""Where the symbols and frames of a row stand, for rotary positions.
 
 A model learns sooner which symbol a frame belongs to where the two stand together.
 """

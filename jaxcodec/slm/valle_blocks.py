@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcodec.slm import ar_frames, autoregressive, incremental, sampling
+from jaxcodec.slm import ar_frames, autoregressive, incremental, sampling, steps
 from jaxcodec.slm.ar_choice import ArSampler
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import Pace, own_pace
@@ -39,8 +39,9 @@ def generate(
       `autoregressive.generate`, and what that raises.
     sizes: of the blocks.
 
-  Yields:
-    The next frames of all rows, and which rows have ended by themselves so far.
+  Returns:
+    An iterator over the next frames of all rows, and which rows have ended by
+    themselves so far.
   """
   sampler = sampler or ArSampler()
   rows, text = text_BxS.shape[0], (text_BxS, text_mask_BxS)
@@ -48,15 +49,20 @@ def generate(
   pace = incremental.known_pace(model, prompt[1], prompt_symbols_B)
   key_B = rng if rng.shape else sampling.row_keys(rng, rows)
   ar_key_B, nar_key_B = sampling.split(key_B)
-  inputs = params["ar"], ar_key_B, text, prompt, pace
-  given, state = ar_frames.begin(model.ar, sampler, *inputs)
   filler = _Filler(model, sampler, (params["nar"], nar_key_B, text, prompt), pace)
-  shape = rows, sampler.max_frames, model.spec.num_codebooks
+  return _blocks(filler, (params["ar"], ar_key_B, text, prompt, pace), sizes)
+
+
+def _blocks(filler, inputs, sizes):
+  sampler, books = filler.sampler, filler.model.spec.num_codebooks
+  how = ar_frames.STEPS, filler.model.ar, sampler
+  given, state = steps.begin(*how, *inputs)
+  shape = len(state.ended_B), sampler.max_frames, books
   codes_BxTxK, known, done, wanted = np.zeros(shape, np.int32), 0, False, sizes.first
   while not done:
     missing = known + wanted + sizes.ahead - int(state.step)
-    state = ar_frames.advance(model.ar, sampler, given, state, missing)
-    done = bool(state.ended_B.all()) or int(state.step) == sampler.max_frames
+    state = steps.advance(*how, given, state, missing)
+    done = not ar_frames.STEPS.is_open(filler.model.ar, sampler, state)
     end = int(state.length_B.max()) if done else known + wanted
     if end > known:
       codes_BxTxK[:, known:end] = filler.fill(state, codes_BxTxK, known)[:, known:end]

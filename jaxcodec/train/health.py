@@ -136,7 +136,7 @@ def condition_ignored() -> Symptom:
 
   advice = (
     "It says something else than its text or semantic tokens: train for longer, on"
-    " more and more varied utterances; AR + NAR with slm.positions=aligned"
+    " more and more varied utterances; models of texts with slm.positions=aligned"
   )
   return Symptom("ConditionIgnored", advice, 1, find_evidence)
 
