@@ -32,7 +32,7 @@ from ml_collections import config_flags
 
 from jaxcodec import files, pipeline, progress
 from jaxcodec.dry_run.command import run as run_dry
-from jaxcodec.parallel import processes, rendezvous
+from jaxcodec.parallel import processes, program_cache, rendezvous
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's config.")
 _WORKDIR = flags.DEFINE_string(
@@ -92,11 +92,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError("--dry_run and --devices go together")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_is_ours_or_warning)
-  if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR
-    jax.config.update("jax_compilation_cache_dir", str(files.cache_folder() / "xla"))
   config = _CONFIG.value
   try:
     if _DRY_RUN.value:
+      program_cache.keep(files.cache_folder())
       run_dry(config, _DEVICES.value)
       return
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
@@ -115,6 +114,7 @@ def main(argv: list[str]) -> None:
 
 def _run(config) -> None:
   workdir = _WORKDIR.value or _default_workdir()
+  program_cache.keep(files.cache_folder(), shared=workdir)
   if processes.is_first():
     print(f"workdir: {workdir}", flush=True)
   else:

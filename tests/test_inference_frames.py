@@ -9,6 +9,7 @@ from jaxcodec.inference.ahead import one_ahead
 from jaxcodec.inference.buckets import batch_rows
 from jaxcodec.inference.codec import CodecRunner
 from jaxcodec.inference.placement import Placement, for_corpus
+from jaxcodec.nn import partition
 from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import compute
 from jaxcodec.types import TokenSpec
@@ -56,17 +57,26 @@ def test_the_next_is_dispatched_before_one_is_read():
   assert list(one_ahead(iter(()))) == []
 
 
-def test_several_devices_share_the_rows_of_a_batch():
+def test_several_devices_share_the_rows_of_a_batch(monkeypatch):
+  shared_rows = []
+
+  def note(function, x, by_rows=partition.by_rows, **options):
+    shared_rows.append(dict(jax.sharding.get_abstract_mesh().shape).get("data", 1))
+    return by_rows(function, x, **options)
+
+  monkeypatch.setattr(partition, "by_rows", note)
   codec, variables = toy()
   rng = np.random.default_rng(0)
   clips = [rng.standard_normal(n).astype(np.float32) for n in (900, 4000, 320, 2100, 9)]
   alone = CodecRunner(codec, variables)
   shared = CodecRunner(codec, variables, Placement(tuple(jax.devices()[:4]), 2**12))
   codes = alone.encode(clips)
+  assert set(shared_rows) == {1}
   for one, other in zip(codes, shared.encode(clips), strict=True):
     np.testing.assert_array_equal(one, other)
   for one, other in zip(alone.decode(codes), shared.decode(codes), strict=True):
     np.testing.assert_allclose(one, other, atol=1e-5)
+  assert set(shared_rows) == {1, 4}
   batch = shared._placement.put(np.zeros((8, 3)), split=True)
   assert len(batch.sharding.device_set) == 4
   assert batch.addressable_shards[0].data.shape == (2, 3)

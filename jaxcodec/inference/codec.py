@@ -152,7 +152,8 @@ class CodecRunner:
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       batch = self._placement.put((audio_BxNxC, length_B), split=True)
-      tokens = self._encode(self._variables, *batch, num_codebooks)
+      with self._placement.share():
+        tokens = self._encode(self._variables, *batch, num_codebooks)
       frames = [self._codec.num_frames(lengths[i]) for i in members]
       yield members, functools.partial(self._read_codes, tokens, frames)
 
@@ -166,7 +167,8 @@ class CodecRunner:
       tokens = self._tokens([load(i) for i in members], rows, padded)
       tokens = self._placement.put(tokens, split=True)
       samples = [self._codec.num_samples(frames[i]) for i in members]
-      audio_BxNxC = self._decode(self._variables, tokens)
+      with self._placement.share():
+        audio_BxNxC = self._decode(self._variables, tokens)
       yield members, functools.partial(_read_audio, audio_BxNxC, samples)
 
   def _batches(self, frames):

@@ -1,14 +1,14 @@
 """On which devices clips are coded, and how much at once."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 
 from jaxcodec.inference.buckets import BATCH_SAMPLES
+from jaxcodec.parallel import sharding
 
 # A codec as wide as DAC keeps about a kilobyte of activations a sample.
 _BYTES_PER_SAMPLE, _MOST_SAMPLES = 2**12, 2**24
@@ -35,8 +35,18 @@ class Placement:
     """Puts arrays on all devices, whole, or their first axis `split` over them."""
     if not self.devices:
       return tree if split else jax.device_put(tree)
-    mesh = Mesh(np.array(self.devices), ("rows",))
-    return jax.device_put(tree, NamedSharding(mesh, P("rows") if split else P()))
+    place = sharding.batch_sharding if split else sharding.replicated
+    return jax.device_put(tree, place(self._mesh))
+
+  def share(self) -> contextlib.AbstractContextManager[Any]:
+    """Context in which programs compute each row where it lies; see `nn.partition`."""
+    if not self.devices:
+      return contextlib.nullcontext()
+    return sharding.use_mesh(self._mesh)
+
+  @property
+  def _mesh(self) -> Mesh:
+    return sharding.make_mesh(devices=self.devices)
 
 
 def for_corpus() -> Placement:

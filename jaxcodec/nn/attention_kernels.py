@@ -61,8 +61,9 @@ def cudnn(
       *keys,
       is_causal=causal,
       # Also frames that aren't valid have a result; a row without any sees one zero.
-      query_seq_lengths=jnp.full_like(seen_B, frames),
-      key_value_seq_lengths=jnp.maximum(seen_B, 1),
+      # Both lie where their rows do: the kernel takes them as they are.
+      query_seq_lengths=partition.rows(jnp.full_like(seen_B, frames)),
+      key_value_seq_lengths=partition.rows(jnp.maximum(seen_B, 1)),
       implementation=implementation,
     )
 

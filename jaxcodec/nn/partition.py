@@ -35,16 +35,24 @@ def whole(tree: Any) -> Any:
   return jax.lax.with_sharding_constraint(tree, PartitionSpec())
 
 
-def by_rows(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def by_rows(
+  function: Callable[[jax.Array], jax.Array], x: jax.Array, *, is_kernel: bool = False
+) -> jax.Array:
   """Computes `function(x)`, each device on its own rows.
 
   For operations such as FFTs that XLA cannot shard and would run on the whole batch on
   every device. The function must treat rows alike and keep them first.
+
+  Args:
+    function: of some rows.
+    x: all rows.
+    is_kernel: whether it calls a kernel, which can't say over what its result varies.
   """
   spec = _spec(x)
   if spec is None:
     return function(x)
-  return jax.shard_map(function, in_specs=spec, out_specs=spec)(x)
+  run = jax.shard_map(function, in_specs=spec, out_specs=spec, check_vma=not is_kernel)
+  return run(x)
 
 
 def _spec(x: jax.Array) -> PartitionSpec | None:

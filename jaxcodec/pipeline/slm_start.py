@@ -6,6 +6,7 @@ import jax
 
 from jaxcodec.build.slm import fresh_params
 from jaxcodec.codecs.code_vectors import code_vectors
+from jaxcodec.parallel import sharding
 from jaxcodec.pipeline import train_options
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.slm import codebook_start
@@ -36,4 +37,4 @@ def initial_variables(experiment: Experiment) -> dict[str, Any] | None:
     vector_KxVxC = code_vectors(codec, variables)
     return codebook_start.begin(model, params, start, vector_KxVxC)
 
-  return jax.device_get({"params": begin(experiment.codec_variables())})
+  return sharding.to_host({"params": begin(experiment.codec_variables())})

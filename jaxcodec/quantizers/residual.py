@@ -25,7 +25,8 @@ def residual_codes(z_BxTxD: jax.Array, books: Sequence[jax.Array]) -> jax.Array:
     books: the K codebooks, (V, D) each.
   """
   if residual_kernel.chosen(books):
-    return partition.by_rows(lambda z: residual_kernel.fused(z, books), z_BxTxD)
+    find = lambda z_BxTxD: residual_kernel.fused(z_BxTxD, books)  # noqa: E731
+    return partition.by_rows(find, z_BxTxD, is_kernel=True)
   return in_chunks(lambda z: at_once(z, books), z_BxTxD, len(books[0]))
 
 

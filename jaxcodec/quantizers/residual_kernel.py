@@ -49,7 +49,8 @@ _TPU = _Form(128, 128, False, {})
 def chosen(books: Sequence[jax.Array]) -> bool:
   """Whether codes are found by the kernel: where it is faster, and a core has room."""
   small = 4 * sum(book.size for book in books) <= _MOST_BYTES
-  return platform.name() in PLATFORMS and (small or platform.name() != "tpu")
+  name = "cuda" if platform.has_cudnn_attention() else platform.name()
+  return name in PLATFORMS and (small or name != "tpu")
 
 
 def fused(
