@@ -1,12 +1,14 @@
 """The delay pattern: its layout, its independence of padding, decoding, recall."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcodec.slm import delay_model
-from jaxcodec.slm.ar_choice import ArSampler, DelaySampler
+from jaxcodec.slm import delay_model, positions
+from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.delay import Delay
 from jaxcodec.slm.positions import Pace, prompt_pace
 from jaxcodec.tasks.slm import SlmTask
@@ -15,7 +17,7 @@ from jaxcodec.types import Tokens, TokenSpec
 SPEC = TokenSpec(num_codebooks=3, codebook_size=11, hop=320, sample_rate=16_000)
 MODEL = Delay(SPEC, num_text=7, width=16, depth=2, heads=2, dropout=0.0)
 NOTHING = SPEC.codebook_size
-GREEDY = ArSampler(max_frames=12, temperature=0.0)
+GREEDY = DelaySampler(max_frames=12, temperature=0.0)
 
 
 def _ragged(lengths):
@@ -88,23 +90,29 @@ def test_padding_and_other_rows_change_nothing(params):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def _recomputed(params, text, text_mask, prompt_TxK, pace):
+def _recomputed(params, text, text_mask, prompt_TxK, pace, guidance=1.0):
   """Decodes a row greedily without a cache; returns its codes and whether it ended."""
+  bare = jnp.stack([text[0, 0], text[0, -1]])[None]
   model, codes, ended = MODEL.model, [], False
   steps = np.full((GREEDY.max_frames + 2 + len(prompt_TxK), 3), NOTHING)
   for k in range(3):
     steps[k : k + len(prompt_TxK), k] = prompt_TxK[:, k]
-  apply = jax.jit(
-    lambda codes, mask: model.apply(
-      {"params": params},
-      text,
-      text_mask,
-      codes,
-      mask,
-      pace,
-      method=lambda m, *inputs: m.logits(m(*inputs)),
+
+  @jax.jit
+  def apply(codes, mask):
+    with_text, without = (
+      model.apply(
+        {"params": params},
+        *given,
+        codes,
+        mask,
+        pace,
+        method=lambda m, *inputs: m.logits(m(*inputs)),
+      )
+      for given in ((text, text_mask), (bare, jnp.ones((1, 2), bool)))
     )
-  )
+    return without + guidance * (with_text - without)
+
   past, length = len(prompt_TxK), GREEDY.max_frames
   for step in range(GREEDY.max_frames + 2):
     mask = np.arange(len(steps))[None] < past + step
@@ -119,8 +127,9 @@ def _recomputed(params, text, text_mask, prompt_TxK, pace):
   return np.array(codes).reshape(-1, 3), ended
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("with_prompt", [True, False])
-def test_decoding_equals_recomputation(params, with_prompt):
+def test_decoding_equals_recomputation(params, with_prompt, guidance):
   batch = _batch([4, 2], [6, 5], seed=3)
   prompt = Tokens(batch["codes_BxTxK"], batch["mask_BxT"]) if with_prompt else None
   symbols = jnp.array([2, 1]) if with_prompt else jnp.zeros(2, jnp.int32)
@@ -131,7 +140,7 @@ def test_decoding_equals_recomputation(params, with_prompt):
     *text,
     prompt=prompt,
     prompt_symbols_B=symbols,
-    sampler=GREEDY,
+    sampler=dataclasses.replace(GREEDY, guidance=guidance),
   )
   frames = jnp.array([4, 2]) if with_prompt else jnp.zeros(2, jnp.int32)
   pace = prompt_pace(symbols, frames, MODEL.symbols_per_frame)
@@ -139,10 +148,45 @@ def test_decoding_equals_recomputation(params, with_prompt):
     given = batch["codes_BxTxK"][row, : int(frames[row])]
     own = Pace(*(value[row : row + 1] for value in pace))
     alone = (x[row : row + 1, :size] for x in text)
-    codes, ended = _recomputed(params, *alone, np.asarray(given), own)
+    codes, ended = _recomputed(params, *alone, np.asarray(given), own, guidance)
     assert (int(spoken.length_B[row]), bool(spoken.ended_B[row])) == (len(codes), ended)
     ours = spoken.tokens.codes_BxTxK[row, : len(codes)]
     np.testing.assert_array_equal(ours, codes)
+
+
+def test_training_takes_some_texts_away(params):
+  """With a rate next to 1 all rows have the loss of bare texts at the same pace."""
+  batch, rng = _batch([5, 9, 7], [4, 6, 5]), jax.random.key(3)
+  model = dataclasses.replace(MODEL, position_jitter=0.0)
+  without = dataclasses.replace(model, text_dropout=1 - 1e-7)
+  pace = positions.own_pace_of(batch)
+  ends = jnp.array([3, 5, 4])
+  bare = jnp.stack([batch["text_BxS"][:, 0], batch["text_BxS"][jnp.arange(3), ends]], 1)
+  expected = {**batch, "text_BxS": bare, "text_mask_BxS": jnp.ones((3, 2), bool)}
+  # Without symbols the pace is 0: this one says what it was.
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(positions, "own_pace_of", lambda _: pace)
+    wanted, _ = model.loss(params, rng, expected)
+  found, _ = without.loss(params, rng, batch)
+  np.testing.assert_allclose(found, wanted, rtol=1e-5)
+  assert abs(float(found - model.loss(params, rng, batch)[0])) > 1e-2
+  measured = [m.evaluate(params, batch)["loss"] for m in (model, without)]
+  np.testing.assert_array_equal(*measured)
+
+
+def test_linear_weights_are_of_the_codebooks_above_the_first(params):
+  batch, rng = _batch([5, 9], [4, 6]), jax.random.key(3)
+  ce_K = dataclasses.replace(MODEL, position_jitter=0.0).evaluate(params, batch)
+  ce_K = ce_K["ce_per_codebook"]
+  for weights, expected in (
+    ("uniform", ce_K[0] + (ce_K[1] + ce_K[2]) / 2),
+    ("linear", ce_K[0] + (2 * ce_K[1] + ce_K[2]) / 3),
+  ):
+    model = dataclasses.replace(MODEL, position_jitter=0.0, level_weights=weights)
+    np.testing.assert_allclose(model.loss(params, rng, batch)[0], expected, rtol=1e-5)
+  for field in (dict(level_weights="square"), dict(text_dropout=1.0)):
+    with pytest.raises(ValueError, match=next(iter(field))):
+      dataclasses.replace(MODEL, **field)
 
 
 def test_a_choice_among_all_codes_at_once_is_refused():

@@ -14,12 +14,12 @@ from test_delay import (  # noqa: F401 (params is a fixture)
 )
 
 from jaxcodec.slm import incremental, steps
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.positions import prompt_pace
 from jaxcodec.types import Tokens
 
-SAMPLER = ArSampler(max_frames=14, min_frames=6, nar_temperature=0.7)
+SAMPLER = DelaySampler(max_frames=14, min_frames=6, nar_temperature=0.7)
 SIZES = BlockSizes(first=5, block=3, ahead=2)
 
 
@@ -98,6 +98,14 @@ def test_one_codebook_has_blocks(prompted):
   np.testing.assert_array_equal(
     whole.tokens.codes_BxTxK[:1, : expected.shape[1]], expected
   )
+
+
+def test_blocks_are_guided_as_the_whole_is(params):  # noqa: F811
+  sampler = dataclasses.replace(SAMPLER, guidance=2.0)
+  plain, _ = _whole_and_blocks(params, SIZES, SAMPLER, True)
+  whole, blocks = _whole_and_blocks(params, SIZES, sampler, True)
+  _check_equal(whole, blocks)
+  assert not np.array_equal(whole.tokens.codes_BxTxK, plain.tokens.codes_BxTxK)
 
 
 def test_nothing_to_say_is_one_empty_block(params):  # noqa: F811

@@ -9,8 +9,11 @@ def full(config: ConfigDict) -> None:
   """Adds the fields: one stack of 12 layers of 1024."""
   valle.full(config)
   config.slm.name = "delay"
-  for field in ("level_weights", "nar_draws", "nar_width", "nar_depth"):
+  for field in ("nar_draws", "nar_width", "nar_depth"):
     del config.slm[field]
+  config.slm.level_weights = "uniform"  # or linear: what the codebooks count
+  config.slm.text_dropout = 0.1  # share of the rows that learn to speak without a text
+  config.generate.sampler.guidance = 1.0  # more heeds the text more
   _draw(config)
 
 

@@ -68,12 +68,21 @@ class ArSampler:
 
 @dataclasses.dataclass(frozen=True)
 class DelaySampler(ArSampler):
-  """Options of the delay pattern, in which a code hangs on those that were drawn."""
+  """Options of the delay pattern, in which a code hangs on those that were drawn.
+
+  Attributes:
+    guidance: how much what the text adds to the scores counts, see `text_guidance`; 1
+      for as much as it adds, which takes half the work of another number.
+  """
+
+  guidance: float = 1.0
 
   def __post_init__(self):
     super().__post_init__()
     sampling.check_fields(
-      self, ("nar_choice", self.nar_choice != "draw", "'draw' in the delay pattern")
+      self,
+      ("nar_choice", self.nar_choice != "draw", "'draw' in the delay pattern"),
+      ("guidance", self.guidance < 0, "0 or more"),
     )
 
 

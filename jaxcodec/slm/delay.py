@@ -15,6 +15,7 @@ from jaxcodec.slm import (
   masking,
   positions,
   sampling,
+  text_guidance,
   wrong_condition,
 )
 from jaxcodec.slm.block_sizes import BlockSizes
@@ -42,6 +43,10 @@ class Delay:
     width, depth, heads, mlp_width, dropout, dtype, remat: see `nn.attention`.
     label_smoothing: of the training loss.
     positions, position_jitter, symbols_per_second: as of `valle.Valle`.
+    level_weights: what the codebooks above 0 count in training: "uniform", or "linear",
+      codebook k with weight K - k, as the words hang less on it.
+    text_dropout: share of the training rows that are spoken without a text, for
+      `ar_choice.DelaySampler.guidance`.
   """
 
   spec: TokenSpec
@@ -57,9 +62,14 @@ class Delay:
   positions: str = "aligned"
   position_jitter: float = 0.08
   symbols_per_second: float = 15.0
+  level_weights: str = "uniform"
+  text_dropout: float = 0.0
 
   def __post_init__(self):
     positions.check(self.positions)
+    masking.check_weights(self.level_weights)
+    if not 0 <= self.text_dropout < 1:
+      raise ValueError(f"text_dropout must be in [0, 1), got {self.text_dropout}")
     if self.position_jitter < 0:
       raise ValueError(f"position_jitter must be 0 or more, got {self.position_jitter}")
 
@@ -111,7 +121,7 @@ class Delay:
     pace_rng, dropout_rng = jax.random.split(rng)
     pace_key_B = sampling.row_keys(pace_rng, batch["mask_BxT"].shape[0])
     ce_K, accuracy_K = self._score(params, batch, pace_key_B, dropout_rng)
-    loss = _total(ce_K)
+    loss = _total(ce_K, self.level_weights)
     return loss, {"loss": loss, "loss_c0": ce_K[0], "accuracy_c0": accuracy_K[0]}
 
   def evaluate(self, params: Any, batch: Batch) -> Metrics:
@@ -156,6 +166,8 @@ class Delay:
     pace = positions.own_pace_of(batch)
     pace = pace._replace(rate_B=pace.rate_B * jnp.exp(error_B))
     train = dropout_rng is not None
+    if train and self.text_dropout:
+      batch = self._without_some_texts(batch, dropout_rng)
     y_BxNxD = self.model.apply(
       {"params": params},
       *self._inputs(batch),
@@ -184,6 +196,12 @@ class Delay:
 
     books = params["head"], target_BxNxK.transpose(2, 0, 1)
     return jax.lax.map(measure, (*books, scored_BxNxK.transpose(2, 0, 1)))
+
+  def _without_some_texts(self, batch, rng):
+    text = batch["text_BxS"], batch["text_mask_BxS"]
+    rng = jax.random.fold_in(rng, 0)
+    text_BxS, mask_BxS = text_guidance.drop_texts(rng, self.text_dropout, *text)
+    return {**batch, "text_BxS": text_BxS, "text_mask_BxS": mask_BxS}
 
   def generate(
     self,
@@ -214,5 +232,9 @@ class Delay:
     )
 
 
-def _total(ce_K):
-  return ce_K[0] + (ce_K[1:].mean() if len(ce_K) > 1 else 0.0)
+def _total(ce_K, weights="uniform"):
+  if len(ce_K) == 1:
+    return ce_K[0]
+  if weights == "uniform":
+    return ce_K[0] + ce_K[1:].mean()
+  return ce_K[0] + jnp.average(ce_K[1:], weights=jnp.arange(len(ce_K) - 1, 0, -1))

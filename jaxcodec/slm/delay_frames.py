@@ -7,8 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.nn import kv_cache
-from jaxcodec.slm import ar_choice, delay_model, incremental, sampling, steps
-from jaxcodec.slm.ar_choice import ArSampler
+from jaxcodec.slm import (
+  ar_choice,
+  delay_model,
+  incremental,
+  sampling,
+  steps,
+  text_guidance,
+)
+from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.delay_model import DelayModel
 from jaxcodec.slm.incremental import Masked
 from jaxcodec.slm.positions import Pace
@@ -21,10 +28,10 @@ class Given(NamedTuple):
   Attributes:
     params: of the model, `incremental.unstacked`.
     keys: a key a row for codebook 0, and one for the others.
-    text: (text_BxS, text_mask_BxS).
+    text: (text_BxS, text_mask_BxS); with guidance, rows without a text follow.
     prompt: (codes_BxPxK, mask_BxP).
-    pace: of the rows.
-    known_BxM: which slots of the cache text and prompt fill.
+    pace: of the rows of `text`.
+    known_BxM: which slots of the cache text and prompt fill, of the rows of `text`.
   """
 
   params: Any
@@ -57,28 +64,29 @@ class State(NamedTuple):
   length_B: jax.Array
 
 
-def most_steps(model: DelayModel, sampler: ArSampler) -> int:
+def most_steps(model: DelayModel, sampler: DelaySampler) -> int:
   """Returns how many steps there can be."""
   return sampler.max_frames + delay_model.extra_steps(model.num_codebooks)
 
 
 def _begin(model, sampler, params, key_B, text, prompt, pace) -> tuple[Given, State]:
   rows, size, books = key_B.shape[0], most_steps(model, sampler), model.num_codebooks
-  codes_BxPxK, mask_BxP = prompt
+  ended_B = ~text[1].any(1)
   params = incremental.unstacked(model, params)
-  reader = incremental.Reader(model, params, text, pace, size)
-  delayed = delay_model.delay(codes_BxPxK, mask_BxP, model.codebook_size)
+  delayed = delay_model.delay(*prompt, model.codebook_size)
   # Steps behind the prompt's last frame are fed one by one, with what is drawn.
-  scores_BxKxV, cache, known_BxM = reader.read(
-    delayed[:, : mask_BxP.shape[1]], mask_BxP
-  )
+  known = delayed[:, : prompt[1].shape[1]], prompt[1]
+  if _is_guided(sampler):
+    text, known, pace = text_guidance.beside_none(text, known, pace)
+  reader = incremental.Reader(model, params, text, pace, size)
+  scores, cache, known_BxM = reader.read(*known)
   state = State(
     step=jnp.int32(0),
-    scores_BxKxV=scores_BxKxV,
+    scores_BxKxV=_guided(scores, sampler),
     cache=cache,
     codes_BxNxK=jnp.zeros((rows, size, books), jnp.int32),
     recent_BxW=jnp.full((rows, sampler.repetition_window), -1, jnp.int32),
-    ended_B=~text[1].any(1),
+    ended_B=ended_B,
     length_B=jnp.zeros((rows,), jnp.int32),
   )
   keys = sampling.split(key_B)
@@ -101,18 +109,28 @@ def _speak_step(model, sampler, reader, given, state) -> State:
   drawn_BxK = jnp.where(at_BxK < length_B[:, None], drawn_BxK, nothing)
   of_prompt_BxK = _of_prompt(given.prompt, at_BxK, nothing)
   codes_Bx1xK = jnp.where(at_BxK < 0, of_prompt_BxK, drawn_BxK)[:, None]
-  scores_BxKxV, cache = reader.advance(
-    state.cache, codes_Bx1xK, given.known_BxM, state.step
-  )
+  fed = text_guidance.twice(codes_Bx1xK) if _is_guided(sampler) else codes_Bx1xK
+  scores, cache = reader.advance(state.cache, fed, given.known_BxM, state.step)
   at = 0, state.step, 0
   return State(
     step=state.step + 1,
-    scores_BxKxV=scores_BxKxV,
+    scores_BxKxV=_guided(scores, sampler),
     cache=cache,
     codes_BxNxK=jax.lax.dynamic_update_slice(state.codes_BxNxK, codes_Bx1xK, at),
     recent_BxW=jnp.concatenate([state.recent_BxW[:, 1:], first_B[:, None]], axis=1),
     ended_B=ended_B,
     length_B=length_B,
+  )
+
+
+def _is_guided(sampler):
+  return sampler.guidance != 1
+
+
+def _guided(scores, sampler):
+  """Returns the scores to draw from, (B, K, V)."""
+  return (
+    text_guidance.guide(scores, sampler.guidance) if _is_guided(sampler) else scores
   )
 
 
@@ -156,7 +174,7 @@ STEPS = Steps(_begin, _speak_step, _is_open, most_steps)
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def speak(
   model: DelayModel,
-  sampler: ArSampler,
+  sampler: DelaySampler,
   params: Any,
   key_B: jax.Array,
   text: Masked,

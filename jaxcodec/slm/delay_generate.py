@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcodec.slm import delay_frames, delay_model, incremental, sampling, steps
-from jaxcodec.slm.ar_choice import ArSampler, DelaySampler
+from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.incremental import Generated
 from jaxcodec.types import Tokens
@@ -23,7 +23,7 @@ def generate(
   *,
   prompt: Tokens | None = None,
   prompt_symbols_B: jax.Array | None = None,
-  sampler: ArSampler | None = None,
+  sampler: DelaySampler | None = None,
 ) -> Generated:
   """Speaks texts, in the voices and rooms of the prompts where there are any.
 
@@ -51,7 +51,7 @@ def generate_blocks(
   *,
   prompt: Tokens | None = None,
   prompt_symbols_B: jax.Array | None = None,
-  sampler: ArSampler | None = None,
+  sampler: DelaySampler | None = None,
   sizes: BlockSizes,
 ) -> Iterator[tuple[Tokens, jax.Array]]:
   """Speaks texts, and gives the codes of a block while the next is not yet spoken.
