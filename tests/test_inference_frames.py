@@ -36,6 +36,24 @@ def test_batches_give_each_clip_what_it_has_alone():
     np.testing.assert_allclose(one, alone, atol=1e-4)
 
 
+def test_several_devices_share_the_rows_of_a_function_of_frames():
+  rng, mfcc, seen = np.random.default_rng(0), Mfcc(SPEC.sample_rate, SPEC.hop), []
+  clips = [rng.standard_normal(n).astype(np.float32) for n in (900, 40_000, 320)]
+
+  def features(audio_BxN, length_B):
+    seen.append(len(audio_BxN.sharding.device_set))
+    return compute(mfcc, audio_BxN, length_B)
+
+  place = Placement(tuple(jax.devices()[:4]), 2**14)
+  for shared, alone in zip(
+    frames.by_frame(features, SPEC, clips, place),
+    frames.by_frame(lambda *batch: compute(mfcc, *batch), SPEC, clips),
+    strict=True,
+  ):
+    np.testing.assert_allclose(shared, alone, atol=1e-4)
+  assert seen == [4, 4]
+
+
 def test_a_batch_has_about_as_many_samples_whatever_its_clips():
   rows = batch_rows(320, samples=2**18)
   assert [rows(frames) for frames in (64, 128, 4096)] == [12, 6, 1]

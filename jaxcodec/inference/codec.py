@@ -12,8 +12,6 @@ from jaxcodec.codecs.shapes import fold_for_inference
 from jaxcodec.inference.ahead import one_ahead
 from jaxcodec.inference.buckets import (
   BATCH_SAMPLES,
-  batch_rows,
-  group_by_length,
   in_order,
   pad_lengths,
   stack_rows,
@@ -172,10 +170,7 @@ class CodecRunner:
       yield members, functools.partial(_read_audio, audio_BxNxC, samples)
 
   def _batches(self, frames):
-    """Groups clips by length; the rows of a batch can be shared by the devices."""
-    rows = batch_rows(self._codec.spec.hop, self._placement.samples)
-    parts = self._placement.parts
-    return group_by_length(frames, lambda padded: parts * rows(padded), parts)
+    return self._placement.group_by_length(frames, self._codec.spec.hop)
 
   def _stream_or_none(self, num_codebooks: int | None) -> Stream | None:
     try:

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from jaxcodec.inference.buckets import BATCH_SAMPLES
+from jaxcodec.inference.buckets import BATCH_SAMPLES, batch_rows, group_by_length
 from jaxcodec.parallel import sharding
 
 # A codec as wide as DAC keeps about a kilobyte of activations a sample.
@@ -30,6 +31,18 @@ class Placement:
   def parts(self) -> int:
     """Into how many parts the rows of a batch are divided."""
     return max(1, len(self.devices))
+
+  def group_by_length(
+    self, frames: Sequence[int], hop: int
+  ) -> Iterator[tuple[int, int, list[int]]]:
+    """Groups clips of so many frames; the devices can share the rows of a batch.
+
+    Yields:
+      As `buckets.group_by_length`.
+    """
+    rows = batch_rows(hop, self.samples)
+    in_batch = lambda padded: self.parts * rows(padded)  # noqa: E731
+    return group_by_length(frames, in_batch, self.parts)
 
   def put(self, tree: Any, *, split: bool = False) -> Any:
     """Puts arrays on all devices, whole, or their first axis `split` over them."""

@@ -5,7 +5,7 @@ import functools
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from jaxcodec import files, weights
 from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import join_tokens, write_tokens
+from jaxcodec.inference import placement
 from jaxcodec.inference.frames import by_frame
 from jaxcodec.parallel import processes, sharding
 from jaxcodec.pipeline.experiment import PARAMS, Experiment
@@ -35,10 +36,12 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   What an interrupted run completed (the tokeniser, pieces) is kept. Processes share the
   pieces; the files do not depend on the number of processes.
   """
-  processes.on_first(lambda: _fit(experiment, folder / SEMANTIC))
-  features = experiment.semantic_features
+  place = placement.for_corpus()
+  features = place.put(experiment.semantic_features)
+  frames = functools.partial(by_frame, spec=experiment.spec, placement=place)
+  processes.on_first(lambda: _fit(experiment, folder / SEMANTIC, features, frames))
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
-  semantic_tokens = functools.partial(by_frame, tokenizer.encode, experiment.spec)
+  semantic_tokens = functools.partial(frames, tokenizer.encode)
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
@@ -97,11 +100,23 @@ def _write_spec(experiment: Experiment, folder: pathlib.Path) -> None:
   shutil.rmtree(folder / PIECES, ignore_errors=True)
 
 
-def _fit(experiment: Experiment, path: pathlib.Path) -> None:
-  """Fits the semantic tokeniser on the training part, or on a random share of it."""
+def _fit(
+  experiment: Experiment,
+  path: pathlib.Path,
+  features: semantic.Features,
+  frames_of: Callable[..., list[np.ndarray]],
+) -> None:
+  """Fits the semantic tokeniser on the training part, or on a random share of it.
+
+  Args:
+    experiment: whose recordings they are.
+    path: of the tokeniser's file.
+    features: what it is fitted on.
+    frames_of: calls a function of frames on clips.
+  """
   if path.exists():
     return
-  features, indices = experiment.semantic_features, experiment.split["train"]
+  indices = experiment.split["train"]
   compute = functools.partial(semantic.compute, features)
   order = np.random.default_rng(experiment.seed).permutation(indices)
   found, frames = {}, 0
@@ -111,7 +126,7 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
         break
       chunk = [int(index) for index in order[first : first + _CHUNK]]
       clips = [experiment.audio(index) for index in chunk]
-      features_of = by_frame(compute, experiment.spec, clips)
+      features_of = frames_of(compute, clips=clips)
       found |= dict(zip(chunk, features_of, strict=True))
       frames += sum(map(len, features_of))
       progress.update(len(chunk))
@@ -132,7 +147,7 @@ def _fit(experiment: Experiment, path: pathlib.Path) -> None:
 def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
   clips = [experiment.audio(index) for index in chunk]
   codes = experiment.codec.encode(clips, progress.update)
-  meanings = semantic_tokens(clips)
+  meanings = semantic_tokens(clips=clips)
   for index, clip, codes_TxK, semantic_T in zip(
     chunk, clips, codes, meanings, strict=True
   ):
