@@ -156,11 +156,12 @@ def tokenise(run):
   hours = sum(map(len, clips)) / rate / 3600
   shortest_BxNxC = noise[None, : codec.spec.hop, None]
   variables = jax.jit(codec.init)(jax.random.key(0), shortest_BxNxC)
-  runner = CodecRunner(codec, variables, placement.for_corpus())
+  place = placement.for_corpus()
+  runner = CodecRunner(codec, variables, place)
   features = Mfcc(sample_rate=rate, hop=codec.spec.hop)
   centroids = rng.standard_normal((_CLUSTERS, 2 * features.num_coefs))
   tokenizer = SemanticTokenizer(features, centroids.astype(np.float32))
-  semantic = functools.partial(by_frame, tokenizer.encode, codec.spec)
+  semantic = functools.partial(by_frame, tokenizer.encode, codec.spec, placement=place)
   for what, encode in (("codec", runner.encode), ("semantic", semantic)):
     start = time.monotonic()
     encode(clips)

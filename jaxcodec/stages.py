@@ -25,6 +25,14 @@ STARTED = "STARTED.json"
 DONE = "DONE.json"
 LOCK = ".lock"
 
+# Fields of a config's sections on which no stage's result depends.
+_OF_TRAINING = ("keep", "profile_steps", "remat", "eval_crops")
+WITHOUT_EFFECT = {
+  "data": ("path", "workers"),
+  "codec_train": _OF_TRAINING,
+  "slm_train": _OF_TRAINING,
+}
+
 StageFn = Callable[[pathlib.Path], Iterable[files.PathLike]]
 
 

@@ -90,7 +90,10 @@ def _settings(workdir: pathlib.Path) -> tuple[dict, list[int]]:
   if _SET.value:
     raise grid.StudyError("--add_seeds: --set can't change a study that is done")
   settings = saved.read_numbers(workdir / saved.FILE)["settings"]
-  return grid.with_seeds(settings, _ADD_SEEDS.value), settings["seeds"]
+  added = [text.strip() for text in _ADD_SEEDS.value]
+  # The same command again goes on with the cells of its own seeds.
+  known = [seed for seed in settings["seeds"] if str(seed) not in added]
+  return grid.with_seeds(settings, _ADD_SEEDS.value), known
 
 
 def _default_workdir() -> pathlib.Path:
@@ -126,7 +129,8 @@ def _sum_up(settings: dict, cells: list[grid.Cell], workdir: pathlib.Path) -> in
   study = collect.collect(
     settings,
     cells,
-    runner.read_status(workdir),
+    # What was run elsewhere since is in the cells' folders alone.
+    {} if _COLLECT.value else runner.read_status(workdir),
     with_defaults=lambda config: _if_it_builds(with_defaults, config, config),
     sizes_of=lambda config: _if_it_builds(part_sizes, config, {}),
   )

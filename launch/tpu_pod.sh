@@ -13,7 +13,8 @@ set -euo pipefail
 REPOSITORY=${REPOSITORY:-$(git remote get-url origin 2>/dev/null || true)}
 CONFIG=${CONFIG:-configs/dac_maskgit.py}
 DATA=${DATA:-/shared/data}       # folders that all workers see, e.g. on Filestore
-WORKDIR=${WORKDIR:-/shared/runs/$(basename "${CONFIG%%:*}" .py)}
+RUN=$(basename "${CONFIG/.py/}")
+WORKDIR=${WORKDIR:-/shared/runs/${RUN//:/-}}
 CODEC_BATCH=${CODEC_BATCH:-48}   # multiples of the number of chips
 SLM_BATCH=${SLM_BATCH:-batch_size=128}  # not *_maskgit: frames_per_batch=48128
 

@@ -134,14 +134,13 @@ def test_decoding_equals_recomputation(params, with_prompt, guidance):
   prompt = Tokens(batch["codes_BxTxK"], batch["mask_BxT"]) if with_prompt else None
   symbols = jnp.array([2, 1]) if with_prompt else jnp.zeros(2, jnp.int32)
   text = batch["text_BxS"], batch["text_mask_BxS"]
-  spoken = MODEL.generate(
-    params,
-    jax.random.key(0),
-    *text,
-    prompt=prompt,
-    prompt_symbols_B=symbols,
-    sampler=dataclasses.replace(GREEDY, guidance=guidance),
-  )
+  sampler = dataclasses.replace(GREEDY, guidance=guidance)
+  given = dict(prompt=prompt, prompt_symbols_B=symbols, sampler=sampler)
+  if guidance != 1:
+    with pytest.raises(ValueError, match="guidance must be 1 for a model that hasn't"):
+      MODEL.generate(params, jax.random.key(0), *text, **given)
+  model = dataclasses.replace(MODEL, text_dropout=0.1)
+  spoken = model.generate(params, jax.random.key(0), *text, **given)
   frames = jnp.array([4, 2]) if with_prompt else jnp.zeros(2, jnp.int32)
   pace = prompt_pace(symbols, frames, MODEL.symbols_per_frame)
   for row, size in enumerate((6, 5)):

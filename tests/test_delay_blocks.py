@@ -24,6 +24,7 @@ SIZES = BlockSizes(first=5, block=3, ahead=2)
 
 
 def _whole_and_blocks(params, sizes, sampler, prompted, texts=True):  # noqa: F811
+  model = dataclasses.replace(MODEL, text_dropout=0.1)  # so that it can be guided
   batch = _batch([4, 2, 3], [6, 5, 0], seed=3)
   batch["text_mask_BxS"] &= texts
   given = dict(sampler=sampler)
@@ -31,8 +32,8 @@ def _whole_and_blocks(params, sizes, sampler, prompted, texts=True):  # noqa: F8
     given["prompt"] = Tokens(batch["codes_BxTxK"], batch["mask_BxT"])
     given["prompt_symbols_B"] = jnp.array([2, 1, 0])
   inputs = params, jax.random.key(0), batch["text_BxS"], batch["text_mask_BxS"]
-  whole = MODEL.generate(*inputs, **given)
-  return whole, list(MODEL.generate_blocks(*inputs, sizes=sizes, **given))
+  whole = model.generate(*inputs, **given)
+  return whole, list(model.generate_blocks(*inputs, sizes=sizes, **given))
 
 
 def _check_equal(whole, blocks):

@@ -68,13 +68,23 @@ def test_numbers_case_punctuation_and_contractions_do_not_count(parrot):
   [
     ({"text": None}, "no text"),
     ({"text": "?!"}, "no words"),
-    ({"audio": 0 * voice(0)}, "silent"),
+    ({"audio": float("nan") * voice(0)}, "NaN"),
   ],
 )
-def test_utterances_without_words_or_sound_fail(parrot, changes, reason):
+def test_utterances_without_words_fail(parrot, changes, reason):
   metric = load_metrics(make_metrics(["wer"])).metrics[0]
   with pytest.raises(MetricFailed, match=reason):
     metric.score(clip(**changes))
+
+
+@pytest.mark.parametrize("audio", [0 * voice(0), voice(0)[:100], voice(0)[:0]])
+def test_of_silence_every_word_is_missing(parrot, audio):
+  """A model that says nothing must not be measured on its other utterances alone."""
+  metrics = load_metrics(make_metrics(["wer", "cer"])).metrics
+  one = clip(audio=audio, text="Glue the sheet.")
+  scores = [metric.score(one) for metric in metrics]
+  assert [(s.value, s.weight) for s in scores] == [(1.0, 3), (1.0, 14)]
+  assert scores[0].row == {"transcript": ""} and not parrot.calls
 
 
 def test_the_install_line_is_given_where_the_weights_are_absent(monkeypatch):

@@ -3,17 +3,17 @@
 import jax
 import pytest
 
-from jaxcodec.parallel import program_cache
+from jaxcodec.parallel import processes, program_cache
 
 PATH = "jax_compilation_cache_dir"
 
 
-@pytest.mark.parametrize("processes, folder", [(1, "own"), (2, "shared")])
+@pytest.mark.parametrize("several, folder", [(False, "own"), (True, "shared")])
 def test_several_processes_keep_programs_where_all_see_them(
-  monkeypatch, tmp_path, processes, folder
+  monkeypatch, tmp_path, several, folder
 ):
   before = jax.config.jax_compilation_cache_dir
-  monkeypatch.setattr(jax, "process_count", lambda: processes)
+  monkeypatch.setattr(processes, "is_distributed", lambda: several)
   own, shared = tmp_path / "own", tmp_path / "shared"
   try:
     jax.config.update(PATH, None)

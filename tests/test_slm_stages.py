@@ -19,7 +19,7 @@ from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.token_store import TokenSource, write_tokens
 from jaxcodec.inference import slm
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import evaluate, generate, prompts, train
+from jaxcodec.pipeline import evaluate, generate, held_out, prompts, train
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.train.metrics_file import read_metrics
@@ -66,6 +66,9 @@ CONFIG = {
   "data": {"source": "folder"},
 }
 COUNTS = {"train": 16, "valid": 4, "test": 5}
+# The test records with a text, as they are taken.
+_NAMES = [f"test/{n}" for n in (1, 2, 3, 4)]
+ORDER = [_NAMES[i] for i in held_out.by_chance(_NAMES)]
 
 
 def record(part, number):
@@ -183,7 +186,7 @@ def test_utterances_also_come_behind_others_of_their_speaker(experiment):
 
 def test_jobs_have_both_texts_and_the_whole_prompt(experiment):
   jobs = prompts.make_jobs(experiment)
-  assert [job.row["id"] for job in jobs] == [f"test/{n}" for n in (1, 2, 3, 4)]
+  assert [job.row["id"] for job in jobs] == ORDER
   for job in jobs:
     target = record("test", int(job.row["id"][-1]))
     part, number = job.row["prompt_id"].split("/")
@@ -206,7 +209,7 @@ def test_utterances_of_other_lengths_are_left_out_and_listed(experiment):
   """Records have 4, 6 or 8 frames of 10 ms."""
   bounds = {"min_seconds": 0.05, "max_seconds": 0.06}
   bounded = _with(experiment, generate=bounds)
-  seconds = {f"test/{n}": 0.02 * (2 + n % 3) for n in (1, 2, 3, 4)}
+  seconds = {name: 0.02 * (2 + int(name[-1]) % 3) for name in ORDER}
   kept = [name for name, long in seconds.items() if long == 0.06]
   assert [job.row["id"] for job in prompts.make_jobs(bounded)] == kept != []
   left_out = prompts.list_left_out(bounded)
@@ -317,7 +320,7 @@ def test_an_interrupted_generation_keeps_what_it_wrote(experiment, trained, tmp_
   whole.mkdir(), cut.mkdir()
   outputs = generate.generate_all(experiment, whole)
   rows = _rows(whole)
-  assert [row["id"] for row in rows] == [f"test/{n}" for n in (1, 2, 3, 4)]
+  assert [row["id"] for row in rows] == ORDER
   for row in rows:
     assert 0 < row["frames"] <= 16 and row["ended"] in (True, False)
     audio_N, _ = soundfile.read(whole / row["wav"])
@@ -350,8 +353,6 @@ def test_what_never_ended_or_never_began_is_told(experiment, tmp_path, monkeypat
   assert [(row["frames"], row["ended"]) for row in rows] == list(ends.values())
   assert rows[0]["wav"] is None and len(outputs) == 2 + 2 * 3
   assert generate.generate_all(experiment, tmp_path) == outputs
-  why = [evaluate._why_failed(row) for row in rows]
-  assert "ended at once" in why[0] and why[1:] == [None, None, None]
   stage = types.SimpleNamespace(folder=tmp_path)
   generated = types.SimpleNamespace(done={"generate": stage})
   assert evaluate._endings(generated) == {"ended": 2, "cut": 1, "empty": 1}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
-from jaxcodec import presets
+from jaxcodec import presets, stages
 from jaxcodec.build.codec import with_defaults
 from jaxcodec.evals.results import read_results
 from jaxcodec.report.study.tables import to_csv, to_markdown
@@ -200,6 +200,26 @@ def test_a_codec_without_codebooks_is_a_system_like_others(tmp_path):
   assert any("quantizer.dropout: 0.5" in line for line in found["differences"]["codec"])
   assert "Unequal conditions: codecs differ in codec.quantizer.dr" in to_markdown(found)
   assert "fsq" in json.dumps(found) and to_markdown(found)
+
+
+def test_cells_of_other_recordings_are_refused(tmp_path):
+  cells = plan(tmp_path, slms={"maskgit": "configs/a.py"}, codecs=["dac", "baseline"])
+  write_cells(cells)
+  for cell, fingerprint in zip(
+    [cell for cell in cells if cell.last == "evaluate"], ("a1", "b2"), strict=True
+  ):
+    file = cell.workdir / "evaluate" / "results.json"
+    results = json.loads(file.read_text()) | {"data_fingerprint": fingerprint}
+    stages.run_stage(
+      cell.workdir, "evaluate", {"of": fingerprint}, lambda f, r=results: _write(f, r)
+    )
+  with pytest.raises(StudyError, match="recordings, .* a1 in dac-.*; b2 in baseline-"):
+    collect(settings(slms={"maskgit": "configs/a.py"}), cells, {}, with_defaults)
+
+
+def _write(folder, results):
+  (folder / "results.json").write_text(json.dumps(results))
+  return ["results.json"]
 
 
 def test_rows_without_their_weights_are_refused(cells):

@@ -47,6 +47,17 @@ def test_rows_may_differ_in_their_parts_alone():
   assert any(line.startswith(lstm) and "2 in encodec" in line for line in encoder)
 
 
+def test_what_no_result_depends_on_may_differ():
+  configs = _configs("baseline", "encodecq_vocos")
+  one = configs["baseline"]
+  one["data"]["path"] = "/moved/here"
+  one["codec_train"] = {**one["codec_train"], "remat": "full", "keep": 7}
+  assert _check(configs) == ([], [], [])
+  one["data"]["valid"] = 0.5
+  with pytest.raises(grid.StudyError, match="data.valid"):
+    _check(configs)
+
+
 @pytest.mark.parametrize(
   ("part", "field", "value", "message"),
   [

@@ -12,7 +12,7 @@ def with_options(sampler: Any, frame_rate: float, options: Mapping[str, Any]) ->
   """Returns the sampler with some of its fields replaced.
 
   Args:
-    sampler: an `IterativeSampler` or an `ArSampler`.
+    sampler: an `IterativeSampler`, an `ArSampler` or a `DelaySampler`.
     frame_rate: of the codec, Hz.
     options: its fields, or `max_seconds` instead of `max_frames`; None keeps the
       sampler's own value.

@@ -120,7 +120,8 @@ class TextToSpeech(SpeechModel[_TextInputs]):
       seed: the same seed gives the same speech.
       stream: whether to return the audio of one text block by block as it is spoken.
       block_seconds: how much a stream gives at a time.
-      sampling: fields of `slm.ar_choice.ArSampler`, and `max_seconds`, of each piece.
+      sampling: fields of `slm.ar_choice.ArSampler`, in the delay pattern of
+        `DelaySampler`, and `max_seconds`, of each piece.
 
     Raises:
       ValueError: naming the argument that is wrong, or a model or codec that has no

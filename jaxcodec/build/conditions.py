@@ -29,7 +29,7 @@ Record = Mapping[str, Any]
 class Candidate(NamedTuple):
   """A record that can be a prompt; the greater one is longer, or later by its id."""
 
-  frames: int
+  seconds: float
   id: str
   source: TokenSource
   index: int
@@ -77,12 +77,12 @@ class Condition(abc.ABC):
     files.write_bytes(folder / self.file, (tokens / self.file).read_bytes())
 
   @abc.abstractmethod
-  def choose_prompt(self, found: Sequence[Candidate], most: int) -> Candidate:
-    """The prompt out of candidates, for prompts of at most `most` frames."""
+  def choose_prompt(self, found: Sequence[Candidate], most: float) -> Candidate:
+    """The prompt out of candidates, for prompts of at most `most` seconds."""
 
   @abc.abstractmethod
   def cut_prompt(self, record: Record, most: int) -> Record:
-    """The part of a prompt that is used."""
+    """The part of a prompt that is used, of at most `most` frames if it can be cut."""
 
   @abc.abstractmethod
   def make_job(self, record: Record, prompt: Record | None, seed: int) -> Any:
@@ -130,9 +130,9 @@ class Texts(Condition):
     vocabulary = dataclasses.replace(vocabulary, symbols_per_second=pace)
     vocabulary.save(folder / self.file)
 
-  def choose_prompt(self, found: Sequence[Candidate], most: int) -> Candidate:
+  def choose_prompt(self, found: Sequence[Candidate], most: float) -> Candidate:
     """The longest that fits, or else the shortest."""
-    fitting = [one for one in found if one.frames <= most]
+    fitting = [one for one in found if one.seconds <= most]
     return max(fitting, key=_length) if fitting else min(found, key=_length)
 
   def cut_prompt(self, record: Record, most: int) -> Record:
@@ -166,7 +166,7 @@ class SemanticTokens(Condition):
   def size(self, config: Config, vocabulary: Vocabulary | None) -> dict[str, int]:
     return {"num_semantic": positive(config["semantic"], "semantic", "num_clusters")}
 
-  def choose_prompt(self, found: Sequence[Candidate], most: int) -> Candidate:
+  def choose_prompt(self, found: Sequence[Candidate], most: float) -> Candidate:
     """The longest."""
     return max(found, key=_length)
 
@@ -188,5 +188,5 @@ class SemanticTokens(Condition):
       yield index, codes_TxK, True
 
 
-def _length(one: Candidate) -> tuple[int, str]:
-  return one.frames, one.id
+def _length(one: Candidate) -> tuple[float, str]:
+  return one.seconds, one.id

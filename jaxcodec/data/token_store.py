@@ -66,7 +66,7 @@ class TokenSource:
 
   Attributes:
     labels: for each record its `id`, `speaker`, `text` and `frames`, and
-      `symbols` where it has `text_S`.
+      `symbols` where it has `text_S`, `samples` where it has these.
     num_codebooks: K, the same in all.
   """
 
@@ -108,6 +108,8 @@ class TokenSource:
     label = {key: record[key] for key in ("id", "speaker", "text")}
     if "text_S" in record:
       label["symbols"] = len(record["text_S"])
+    if "samples" in record:
+      label["samples"] = record["samples"]
     return {**label, "frames": frames, "codebooks": codebooks}
 
   def _broken(self, why):

@@ -3,7 +3,7 @@
 import numpy as np
 import soxr
 
-from jaxcodec.evals.metric import EvalClip, MetricFailed
+from jaxcodec.evals.metric import EvalClip, MetricFailed, NothingHeard
 
 # A codec pads to whole frames, so lengths may differ by a frame of at most 50 ms.
 MAX_LENGTH_DIFFERENCE_S = 0.05
@@ -28,7 +28,8 @@ def prepare(
     (N,) float32 at `rate`.
 
   Raises:
-    MetricFailed: the signal is absent, not mono, not finite, too short, or silent.
+    NothingHeard: the signal is too short, or silent.
+    MetricFailed: it is absent, not mono, or not finite.
   """
   if signal is None:
     raise MetricFailed(f"no {name} for this utterance")
@@ -41,9 +42,9 @@ def prepare(
     raise MetricFailed(f"{name} holds NaN or infinity")
   seconds = len(signal) / clip.sample_rate
   if seconds < min_seconds:
-    raise MetricFailed(f"{name} too short: {seconds:.2f} s, needs {min_seconds:.2f} s")
+    raise NothingHeard(f"{name} too short: {seconds:.2f} s, needs {min_seconds:.2f} s")
   if loudness_dbfs(signal) < SILENCE_DBFS:
-    raise MetricFailed(f"{name} is silent (below {SILENCE_DBFS:.0f} dBFS)")
+    raise NothingHeard(f"{name} is silent (below {SILENCE_DBFS:.0f} dBFS)")
   return resample(np.clip(signal, -1, 1), clip.sample_rate, rate)
 
 

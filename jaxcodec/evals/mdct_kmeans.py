@@ -21,7 +21,7 @@ from jaxcodec.evals.results import to_json
 from jaxcodec.types import TokenSpec
 
 NAME = "mdct_kmeans"
-FRAMES = 60_000  # that it is fitted to, at most
+_FRAMES = 60_000  # that it is fitted to, at most, if there are not more codes
 ITERATIONS = 6  # of each k-means
 _FLOOR = 1e-6  # of a band's mean square
 _BLOCK = 1024  # frames whose products with all codes are held at once
@@ -54,6 +54,11 @@ class MdctKmeans(NamedTuple):
     return inverse_mdct(spectrum_TxH, num_samples)
 
 
+def most_frames(spec: TokenSpec) -> int:
+  """Returns how many frames it is fitted to, at most."""
+  return max(_FRAMES, spec.codebook_size)
+
+
 def fit(audio: Iterable[np.ndarray], spec: TokenSpec, seed: int) -> MdctKmeans:
   """Fits the codec to recordings; equal arguments give an equal codec.
 
@@ -63,7 +68,7 @@ def fit(audio: Iterable[np.ndarray], spec: TokenSpec, seed: int) -> MdctKmeans:
   either. A last code of an odd number is zero.
 
   Args:
-    audio: recordings (N,) at the rate of `spec`, read until there are FRAMES frames.
+    audio: recordings (N,) at the rate of `spec`, read until there are `most_frames`.
     spec: of the codec whose bitrate it gets.
     seed: draws where k-means starts.
 
@@ -74,11 +79,11 @@ def fit(audio: Iterable[np.ndarray], spec: TokenSpec, seed: int) -> MdctKmeans:
   for audio_N in audio:
     frames.append(mdct(audio_N, spec.hop))
     count += len(frames[-1])
-    if count >= FRAMES:
+    if count >= most_frames(spec):
       break
   if count < spec.codebook_size:
     raise ValueError(f"{spec.codebook_size} codes need as many frames, got {count}")
-  frames_TxH = np.concatenate(frames)[:FRAMES]
+  frames_TxH = np.concatenate(frames)[: most_frames(spec)]
   weight_H = (np.mean(frames_TxH**2, 0) + _FLOOR) ** -0.25
   residual_TxH, books = frames_TxH * weight_H, []
   rng = np.random.default_rng(seed)
@@ -144,7 +149,7 @@ def fit_once(
     inputs: plain data, all that the codec depends on.
     fit: fits it.
   """
-  settings = {"frames": FRAMES, "iterations": ITERATIONS, **inputs}
+  settings = {"frames": _FRAMES, "iterations": ITERATIONS, **inputs}
   key = hashlib.sha256(to_json(settings).encode()).hexdigest()
   path = folder / f"{NAME}-{key[:16]}.safetensors"
   with contextlib.suppress(OSError, ValueError, KeyError):

@@ -43,6 +43,10 @@ class MetricFailed(Exception):
   """The metric has no value on this utterance; the message says why."""
 
 
+class NothingHeard(MetricFailed):
+  """An utterance is too short or too quiet to be measured."""
+
+
 class MetricAbsent(Exception):
   """The metric cannot run here; the message is the line that installs it."""
 
@@ -64,7 +68,7 @@ class EvalClip:
     delay: samples by which `audio` is later than `reference`, which comparisons of the
       two undo; None where it was looked for and not found. Codecs and language models
       of an experiment have none.
-    failed: why every metric fails, e.g. nothing was generated.
+    failed: why every metric fails, e.g. a file that can't be read any more.
     wavs: where its sound files are, relative to the work directory, by kind: one of
       `original`, `reconstruction`, `generated`. Recorded in the utterance's row.
   """

@@ -55,7 +55,7 @@ def speak(
     model: a `slm.valle.Valle` or `slm.delay.Delay`.
     params: its parameters.
     jobs: what to speak.
-    sampler: an `ArSampler`.
+    sampler: an `ArSampler`, for a `Delay` a `DelaySampler`.
     batch_size: jobs at a time, at most.
 
   Yields:

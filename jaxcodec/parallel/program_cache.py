@@ -5,6 +5,7 @@ import pathlib
 import jax
 
 from jaxcodec.files import PathLike
+from jaxcodec.parallel import processes
 
 _FOLDER, _PATH = "xla", "jax_compilation_cache_dir"
 
@@ -25,5 +26,5 @@ def keep(own: PathLike, *, shared: PathLike | None = None) -> None:
   jax.config.update("jax_remove_custom_partitioning_ptr_from_cache_key", True)
   if jax.config.jax_compilation_cache_dir:
     return
-  several = shared is not None and jax.process_count() > 1
+  several = shared is not None and processes.is_distributed()
   jax.config.update(_PATH, str(pathlib.Path(shared if several else own) / _FOLDER))

@@ -13,7 +13,13 @@ from jaxcodec.build.slm import make_batches
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text.languages import DEFAULT, is_english
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import evaluate, reference_codecs, train_options, yardstick
+from jaxcodec.pipeline import (
+  evaluate,
+  prompts,
+  reference_codecs,
+  train_options,
+  yardstick,
+)
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.pipeline.shared_codec import GENERATED
@@ -65,6 +71,8 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       check_texts(experiment)
   if "evaluate" in wanted:
     yardstick.check(experiment)
+  if "generate" in wanted and not experiment.synthetic:
+    check_lengths(experiment)
   if "codec" in wanted:
     check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
@@ -131,6 +139,20 @@ def check_batches(
   if "slm" in trained:
     parts = config["slm_train"]["accumulate"]
     make_batches(config).check_devices(spec, parallel, parts)
+
+
+def check_lengths(experiment: Experiment) -> None:
+  """Raises DataError if no test recording is as long as `generate` wants them."""
+  settings, utterances = experiment.config["generate"], experiment.source.utterances
+  least, longest = prompts.bounds(settings)
+  seconds = [utterances[index].seconds for index in experiment.split["test"]]
+  # A recording that is resampled may be some samples longer or shorter.
+  if not any(least - 0.01 <= one <= longest + 0.01 for one in seconds):
+    raise DataError(
+      f"data: none of the {len(seconds)} test recordings has generate.min_seconds to"
+      f" max_seconds, {least:g} to {longest:g} s; they have {min(seconds):.1f} to"
+      f" {max(seconds):.1f} s"
+    )
 
 
 def check_texts(experiment: Experiment) -> None:

@@ -23,7 +23,7 @@ from jaxcodec.evals.evaluate import (
 from jaxcodec.evals.kept import measure_once
 from jaxcodec.evals.metric import EvalClip, Metric
 from jaxcodec.evals.results import build_results, package_versions, write_results
-from jaxcodec.pipeline import reference_codecs
+from jaxcodec.pipeline import held_out, reference_codecs
 from jaxcodec.pipeline.experiment import (
   PARAMS,
   Experiment,
@@ -68,6 +68,7 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     models=models,
     absent=absent,
   )
+  results["data_fingerprint"] = experiment.source.fingerprint
   results["slm"] = _last_evaluation(experiment)
   results["endings"] = _endings(experiment)
   results["left_out"] = _left_out(experiment)
@@ -92,6 +93,7 @@ def _measure(experiment, name, clips, loaded) -> SetMeasures:
     "evaluate": recorded_config(experiment, "evaluate"),
     "codec": experiment.config["codec"],
     "data": data_inputs(experiment),
+    "order": held_out.by_chance.__name__,
     "stages": {s: experiment.done[s].as_input() for s in ("codec", "tokens")},
     "metrics": {metric.name: metric.describe() for metric in loaded.metrics},
     "models": loaded.models,
@@ -128,15 +130,17 @@ def _language_of_texts(config):
 
 
 def _reconstruct(experiment, folder):
-  """Codes the first test utterances; returns clips to measure, and their wav files."""
+  """Codes some test utterances; returns clips to measure, and their wav files."""
   spec, source = experiment.spec, experiment.source
   records = TokenSource(experiment.done["tokens"].folder / "test.array_record")
   count = min(len(records), experiment.config["evaluate"]["num_utterances"])
   index_of = experiment.index_of()
-  codes = [records[i]["codes_TxK"].astype(np.int32) for i in range(count)]
+  names = [label["id"] for label in records.labels]
+  chosen = held_out.by_chance(names)[:count]
+  codes = [records[i]["codes_TxK"].astype(np.int32) for i in chosen]
   clips, files = [], []
   for i, decoded_N in enumerate(experiment.codec.decode(codes)):
-    index = index_of[records.labels[i]["id"]]
+    index = index_of[names[chosen[i]]]
     utterance, original_N = source.utterances[index], experiment.audio(index)
     decoded_N = decoded_N[: len(original_N)]
     wavs = {}
@@ -180,16 +184,10 @@ def _load_generated(experiment):
         audio=read_wav(folder / row["wav"]) if row["wav"] else np.zeros(0, np.float32),
         reference=experiment.audio(index_of[row["id"]]),
         prompt=prompt_N,
-        failed=_why_failed(row),
         wavs={"generated": f"generate/{row['wav']}"} if row["wav"] else {},
       )
     )
   return clips
-
-
-def _why_failed(row) -> str | None:
-  """Says why an utterance cannot be measured; one that was cut is measured as it is."""
-  return None if row["frames"] else "nothing was generated: the model ended at once"
 
 
 def _endings(experiment) -> dict[str, int]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import soundfile
 
-from jaxcodec import weights
+from jaxcodec import stages, weights
 from jaxcodec.build.check import Models, check
 from jaxcodec.build.fields import ConfigError, crop_samples
 from jaxcodec.build.language_models import LanguageModel, language_model
@@ -193,7 +193,7 @@ def _shortest(config, spec):
 def data_inputs(experiment: Experiment) -> dict[str, Any]:
   """Returns what a stage records of the data: only what its content depends on."""
   data = dict(experiment.config["data"])
-  for name in ("path", "workers"):
+  for name in stages.WITHOUT_EFFECT["data"]:
     data.pop(name)
   # Configs of earlier versions lack these options; what they recorded still counts.
   later = {name for name in ("voices", "script") if data["options"].get(name) is None}

@@ -1,5 +1,6 @@
 """What is to be generated: held-out utterances, each with a voice prompt and a seed."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from jaxcodec.build.conditions import Candidate, Condition, Record
 from jaxcodec.data.source import DataError
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
+from jaxcodec.pipeline import held_out
 from jaxcodec.pipeline.experiment import Experiment, safe_name
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 
@@ -34,7 +36,7 @@ class Job(NamedTuple):
 
 
 def make_jobs(experiment: Experiment) -> list[Job]:
-  """Makes a job for each of the first test utterances that the model can say.
+  """Makes a job for each of some test utterances that the model can say.
 
   They are those of `generate.min_seconds` to `max_seconds`; `list_left_out` has the
   others. With `generate.prompts` they are those of its list, which also names the
@@ -51,12 +53,17 @@ def make_jobs(experiment: Experiment) -> list[Job]:
   settings = experiment.config["generate"]
   condition = experiment.language_model.condition
   parts = {part: _open(experiment, part) for part in PARTS}
-  most = int(settings["prompt_seconds"] * experiment.spec.frame_rate)
+  most = settings["prompt_seconds"]
   test, usable = parts["test"], _usable(parts["test"], condition)
   if not usable:
     raise DataError(f"{test.path}: none of its records has a text to speak")
-  least, longest = _seconds(settings)
-  in_range = [i for i in usable if least <= _duration(experiment, test, i) <= longest]
+  least, longest = bounds(settings)
+  order = held_out.by_chance([test.labels[i]["id"] for i in usable])
+  in_range = [
+    index
+    for index in (usable[place] for place in order)
+    if least <= _duration(experiment, test, index) <= longest
+  ]
   if not in_range:
     raise DataError(
       f"{test.path}: none of its {len(usable)} records has generate.min_seconds to"
@@ -74,11 +81,12 @@ def make_jobs(experiment: Experiment) -> list[Job]:
       )
   for index in in_range[: settings["num_utterances"]]:
     record = test[index]
-    found = _candidates(parts, record, condition, listed.get(record["id"]))
+    found = _candidates(experiment, parts, record, condition, listed.get(record["id"]))
     prompt = None
     if found:
       chosen = condition.choose_prompt(found, most)
-      prompt = condition.cut_prompt(chosen.source[chosen.index], most)
+      frames = int(most * experiment.spec.frame_rate)
+      prompt = condition.cut_prompt(chosen.source[chosen.index], frames)
     row = _row(experiment, record, prompt)
     jobs.append(
       Job(
@@ -96,7 +104,7 @@ def make_jobs(experiment: Experiment) -> list[Job]:
 def list_left_out(experiment: Experiment) -> list[dict[str, Any]]:
   """Returns the test utterances that aren't generated for their length, and why."""
   test = _open(experiment, "test")
-  least, longest = _seconds(experiment.config["generate"])
+  least, longest = bounds(experiment.config["generate"])
   rows = []
   for index in _usable(test, experiment.language_model.condition):
     seconds = _duration(experiment, test, index)
@@ -113,13 +121,16 @@ def _open(experiment: Experiment, part: str) -> TokenSource:
   return TokenSource(experiment.done["tokens"].folder / f"{part}.array_record")
 
 
-def _seconds(settings: Mapping[str, Any]) -> tuple[float, float]:
+def bounds(settings: Mapping[str, Any]) -> tuple[float, float]:
   """Returns the least and most seconds; configs of earlier versions have no bounds."""
   return settings.get("min_seconds", 0.0), settings.get("max_seconds", math.inf)
 
 
 def _duration(experiment: Experiment, source: TokenSource, index: int) -> float:
-  return source.labels[index]["frames"] / experiment.spec.frame_rate
+  """Returns the recording's length, seconds, by which all codecs choose alike."""
+  label, spec = source.labels[index], experiment.spec
+  samples = label.get("samples", label["frames"] * spec.hop)  # of earlier versions
+  return samples / spec.sample_rate
 
 
 def _warn_of_lengths(experiment: Experiment, jobs: list[Job]) -> None:
@@ -145,12 +156,15 @@ def _usable(source: TokenSource, condition: Condition) -> list[int]:
 
 
 def _candidates(
+  experiment: Experiment,
   parts: Mapping[str, TokenSource],
   record: Record,
   condition: Condition,
   listed: str | None,
 ) -> list[Candidate]:
   """Returns the prompts to choose from: the listed one, or others of the speaker."""
+
+  seconds = functools.partial(_duration, experiment)
 
   def fits(label):
     if listed is not None:
@@ -159,7 +173,7 @@ def _candidates(
 
   for names in (("valid", "test"), ("train",)):
     found = [
-      Candidate(label["frames"], label["id"], parts[name], index)
+      Candidate(seconds(parts[name], index), label["id"], parts[name], index)
       for name in names
       for index in _usable(parts[name], condition)
       if fits(label := parts[name].labels[index])

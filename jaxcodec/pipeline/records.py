@@ -13,7 +13,7 @@ from jaxcodec.semantic.mfcc import Mfcc
 # then.
 _LATER = {
   "text": {"language": DEFAULT},
-  "slm": {"nar_width": None, "nar_depth": None, "nar_draws": 1},
+  "slm": {"nar_width": None, "nar_depth": None, "nar_draws": 1, "text_dropout": 0.0},
   "generate": {"prompts": None},
   "evaluate": {"lyra": None, "language": None},
 }
@@ -31,12 +31,29 @@ def recorded_config(experiment: Experiment, section: str) -> Any:
   settings, later = experiment.config[section], _LATER.get(section, {})
   if dropped := {name for name in later if settings.get(name) == later[name]}:
     settings = {name: x for name, x in settings.items() if name not in dropped}
-  if section == "generate" and "prompts" in settings:
-    return {**settings, "prompts": read_prompt_list(experiment)}
-  if section == "slm" and "remat" in settings:
-    return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
+  if section == "generate":
+    return _generate(experiment, settings)
+  if section == "slm":
+    return _slm(settings)
   if section == "semantic":
     return _semantic(experiment, settings)
+  return settings
+
+
+def _generate(experiment, settings):
+  if settings["sampler"].get("guidance") == 1:  # later
+    sampler = {k: v for k, v in settings["sampler"].items() if k != "guidance"}
+    settings = {**settings, "sampler": sampler}
+  if "prompts" in settings:
+    return {**settings, "prompts": read_prompt_list(experiment)}
+  return settings
+
+
+def _slm(settings):
+  later = {"level_weights": "uniform"} if settings["name"] == "delay" else {}
+  settings = {k: v for k, v in settings.items() if v != later.get(k, ...)}
+  if "remat" in settings:
+    return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
   return settings
 
 

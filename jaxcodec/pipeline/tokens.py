@@ -28,15 +28,18 @@ SPEC, SKIPPED_TEXTS = "spec.json", "skipped.json"
 _CHUNK, PIECES = 64, "pieces"
 # Frames that the semantic tokeniser is fitted on, and how many it may choose them from.
 _FIT_FRAMES, _MOST_FRAMES = 200_000, 400_000
+_MOST_SAMPLES = 2**22  # of a batch of features on a device
 
 
 def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   """Fits the semantic tokeniser on the training part, then tokenises every part.
 
   What an interrupted run completed (the tokeniser, pieces) is kept. Processes share the
-  pieces; the files do not depend on the number of processes.
+  pieces; but for rounding, the files do not depend on the number of processes.
   """
   place = placement.for_corpus()
+  # HuBERT's attention holds a number for each pair of a row's frames.
+  place = dataclasses.replace(place, samples=min(place.samples, _MOST_SAMPLES))
   features = place.put(experiment.semantic_features)
   frames = functools.partial(by_frame, spec=experiment.spec, placement=place)
   processes.on_first(lambda: _fit(experiment, folder / SEMANTIC, features, frames))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxcodec import hub, porting, weights
+from jaxcodec import hub, porting, stages, weights
 from jaxcodec.build.fields import ConfigError, positive
 from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
@@ -92,7 +92,7 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   for name in ("freeze", "codebook_start"):
     if not settings.get(name):  # configs of earlier versions lack the field
       settings.pop(name, None)
-  for name in ("keep", "profile_steps", "remat", "eval_crops"):
+  for name in stages.WITHOUT_EFFECT[section]:
     settings.pop(name, None)
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))

@@ -17,7 +17,7 @@ def check(experiment: Experiment) -> None:
     return
   spec, utterances = experiment.spec, experiment.source.utterances
   seconds = sum(utterances[i].seconds for i in experiment.split["train"])
-  frames = min(mdct_kmeans.FRAMES, int(seconds * spec.frame_rate))
+  frames = min(mdct_kmeans.most_frames(spec), int(seconds * spec.frame_rate))
   if frames < spec.codebook_size:
     raise ConfigError(
       f"evaluate.mdct_kmeans: must be False: {spec.codebook_size} codes need as many"

@@ -5,6 +5,8 @@ A part is a module with `full(config)`, which adds its fields to a config, and
 has those between.
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from jaxcodec.recipes import (
@@ -65,4 +67,13 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   if (args["runlocal"] or args["laptop"]) and not args["scratch"]:
     longer = 3 if args["runlocal"] else 1
     codec_magnitude.take_shipped(config, args["codec"], longer)
+  if "text" in config:
+    valle.count_frames(config, _frame_rate(config.codec))
   return config
+
+
+def _frame_rate(codec_config: ConfigDict) -> float:
+  """Returns the frames a second of a codec of the study."""
+  encoder = codec_config.encoder
+  hop = encoder.hop if "hop" in encoder else math.prod(encoder.strides)
+  return codec_config.sample_rate / hop

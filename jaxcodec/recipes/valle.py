@@ -1,8 +1,12 @@
 """The AR + NAR language model, its texts, its training and its decoding."""
 
+import math
+
 from ml_collections import ConfigDict, config_dict
 
 from jaxcodec.recipes import base
+
+_FRAME_RATE = 50  # Hz
 
 
 def full(config: ConfigDict) -> None:
@@ -53,6 +57,21 @@ def full(config: ConfigDict) -> None:
       nar_choice="draw",  # or mean: the code nearest to all that are likely
     ),
   )
+
+
+def count_frames(config: ConfigDict, frame_rate: float) -> None:
+  """Makes the numbers of frames, which are for codecs of 50 Hz, those of another rate.
+
+  So batches hold as many utterances, and as long ones are spoken.
+  """
+  train, sampler = config.slm_train, config.generate.sampler
+  rows = train.frames_per_batch // _padded(train.max_seconds * _FRAME_RATE)
+  train.frames_per_batch = rows * _padded(train.max_seconds * frame_rate)
+  sampler.max_frames = round(sampler.max_frames * frame_rate / _FRAME_RATE)
+
+
+def _padded(frames):
+  return 8 * math.ceil(frames / 8)  # as batches are
 
 
 def runlocal(config: ConfigDict) -> None:

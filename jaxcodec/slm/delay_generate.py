@@ -33,9 +33,12 @@ def generate(
 
   Args:
     model: a `Delay`.
+
+  Raises:
+    ValueError: also guidance of a model that was trained without `text_dropout`.
   """
   sampler, text = sampler or DelaySampler(), (text_BxS, text_mask_BxS)
-  inputs = _inputs(model, rng, text, prompt, prompt_symbols_B)
+  inputs = _inputs(model, sampler, rng, text, prompt, prompt_symbols_B)
   found = delay_frames.speak(model.model, sampler, params, *inputs)
   codes_BxTxK, ended_B, length_B = found
   mask_BxT = jnp.arange(sampler.max_frames)[None] < length_B[:, None]
@@ -70,7 +73,7 @@ def generate_blocks(
     themselves so far.
   """
   sampler, text = sampler or DelaySampler(), (text_BxS, text_mask_BxS)
-  inputs = params, *_inputs(model, rng, text, prompt, prompt_symbols_B)
+  inputs = params, *_inputs(model, sampler, rng, text, prompt, prompt_symbols_B)
   return _blocks(model.model, sampler, inputs, sizes)
 
 
@@ -90,8 +93,13 @@ def _blocks(model, sampler, inputs, sizes):
     known, wanted = end, sizes.block
 
 
-def _inputs(model, rng, text, prompt, prompt_symbols_B):
+def _inputs(model, sampler, rng, text, prompt, prompt_symbols_B):
   """Returns a key a row, the texts, the prompts and the pace to speak at."""
+  if sampler.guidance != 1 and not model.text_dropout:
+    raise ValueError(
+      "guidance must be 1 for a model that hasn't learnt to speak without a text"
+      f" (slm.text_dropout is 0), got {sampler.guidance:g}"
+    )
   rows = text[0].shape[0]
   prompt = incremental.check_prompt(prompt, rows, model.spec.num_codebooks)
   pace = incremental.known_pace(model, prompt[1], prompt_symbols_B)

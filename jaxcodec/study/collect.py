@@ -119,9 +119,24 @@ def _differences(
     {name: with_defaults(row["config"]) for name, row in rows.items()},
     {name: row["token_spec"] for name, row in rows.items()},
   )
-  if found.training:
-    raise StudyError("\n  ".join(["finished cells differ:", *found.training]))
+  wrong = [*found.training, *_other_data(rows)]
+  if wrong:
+    raise StudyError("\n  ".join(["finished cells differ:", *wrong]))
   return found
+
+
+def _other_data(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+  """Returns a line for cells whose recordings weren't those of others, if there are."""
+  cells: dict[str, list[str]] = {}
+  for name, row in rows.items():
+    if fingerprint := row.get(
+      "data_fingerprint"
+    ):  # results of earlier versions lack it
+      cells.setdefault(fingerprint, []).append(name)
+  if len(cells) < 2:
+    return []
+  seen = "; ".join(f"{key} in {', '.join(names[:3])}" for key, names in cells.items())
+  return [f"recordings, by their fingerprint: {seen}"]
 
 
 def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from jaxcodec.stages import flatten
+from jaxcodec.stages import WITHOUT_EFFECT, flatten
 from jaxcodec.study.evidence import decoder_kind
 from jaxcodec.study.grid import StudyError
 
@@ -25,6 +25,8 @@ _OF_A_RATE = {
   "quantizer": ("num_codebooks", "codebook_size"),
   "decoder": ("hop", "n_fft", "strides"),
 }
+# Fields of language models that count frames.
+_IN_FRAMES = ("frames_per_batch", "sampler.max_frames")
 # Fields of `codec_train` that say which tokens a decoder is trained for.
 _TOKENS = ("freeze", "init_from")
 _ABSENT = "(absent)"
@@ -95,7 +97,7 @@ def compare(
 
 def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
   for name in _SHARED:
-    section = dict(config.get(name) or {})
+    section = _with_effect(config, name)
     if name == "codec_train":
       section = {k: v for k, v in section.items() if k not in _TOKENS}
       weights = dict(section.get("weights", {}))
@@ -109,11 +111,21 @@ def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, An
       yield from _scoped(section, {field: config[section].get(field)})
   slm = config.get("slm", {}).get("name")
   for name in _OF_A_SLM:
-    yield from _scoped(f"{name} of {slm}", config.get(name) or {})
+    for path, value in flatten(_with_effect(config, name)):
+      rate = f" at {spec['frame_rate']:g} Hz" if path in _IN_FRAMES else ""
+      yield f"{name} of {slm}{rate}: {path}", value
   yield "tokens.kbps", round(spec["bitrate"] / 1000, 6)
   yield from _scoped(
     f"tokens at {spec['frame_rate']:g} Hz", {"num_codebooks": spec["num_codebooks"]}
   )
+
+
+def _with_effect(config: Config, name: str) -> dict[str, Any]:
+  """Returns a section without what no result depends on, such as where data lie."""
+  section = dict(config.get(name) or {})
+  for field in WITHOUT_EFFECT.get(name, ()):
+    section.pop(field, None)
+  return section
 
 
 def _codec(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -59,17 +59,17 @@ def designs_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def with_seeds(settings: Mapping[str, Any], added: Sequence[str]) -> dict[str, Any]:
-  """Returns a study's settings with more seeds.
+  """Returns a study's settings with more seeds; those that are there stay.
 
   Raises:
-    StudyError: one is no integer, or is there already.
+    StudyError: one is no integer.
   """
   if wrong := [seed for seed in added if not seed.strip().isdecimal()]:
     raise StudyError(f"add_seeds: expected integers, got {wrong[0]!r}")
-  new = [int(seed) for seed in added]
-  if there := set(new) & set(settings["seeds"]):
-    raise StudyError(f"add_seeds: {min(there)} is one of the study's seeds already")
-  return {**settings, "seeds": [*settings["seeds"], *new]}
+  return {
+    **settings,
+    "seeds": list(dict.fromkeys([*settings["seeds"], *map(int, added)])),
+  }
 
 
 def plan(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxcodec.data.text.languages import DEFAULT as ENGLISH
 from jaxcodec.data.text.languages import is_english
 from jaxcodec.evals.audio import prepare
-from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, Score
+from jaxcodec.evals.metric import EvalClip, Metric, MetricFailed, NothingHeard, Score
 from jaxcodec.evals.models import asr
 
 NORMALISER = "whisper-normalizer EnglishTextNormalizer"
@@ -22,9 +22,9 @@ class ErrorRate(Metric):
   English texts pass through OpenAI's English normaliser, which gives lower case, no
   punctuation, number words as digits, contractions spelled out, American spelling.
   Texts of other languages pass through its basic one: lower case, no punctuation,
-  numbers as they are written. The mean in the results is the corpus-level rate (all
-  edits over all reference units). The rows hold each utterance's own rate, which
-  insertions can lift above 1.
+  numbers as they are written. In silence nothing is heard: the rate is 1. The mean in
+  the results is the corpus-level rate (all edits over all reference units). The rows
+  hold each utterance's own rate, which insertions can lift above 1.
   """
 
   unit = ""
@@ -72,8 +72,11 @@ class ErrorRate(Metric):
     expected = self.normalise(clip.text)
     if not expected:
       raise MetricFailed("the text holds no words after normalisation")
-    audio = prepare(clip.audio, clip, "audio", rate=asr.RATE, min_seconds=0.1)
-    transcript = self._transcripts(clip, audio)
+    try:
+      audio = prepare(clip.audio, clip, "audio", rate=asr.RATE, min_seconds=0.1)
+      transcript = self._transcripts(clip, audio)
+    except NothingHeard:
+      transcript = ""  # all is missing, which is no reason to leave it out
     edits, length = self.count(expected, self.normalise(transcript))
     return Score(edits / length, weight=length, row={"transcript": transcript})
 
