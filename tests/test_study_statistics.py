@@ -50,15 +50,29 @@ def _of_seeds(values_SxUxM):
   return whole._replace(by_seed=by_seed)
 
 
-def test_seeds_are_resampled_as_well():
-  """What only the seed changes has the variance of a mean of drawn seeds."""
-  of_seed = np.array([1.0, 2.0, 4.0])
-  values = np.broadcast_to(of_seed[:, None, None], (3, 20, 1))
-  replicates = _of_seeds(values).resampled()[:, 0]
-  assert replicates.std() == pytest.approx(of_seed.std() / np.sqrt(3), rel=0.05)
-  assert set(np.round(replicates, 9)) <= {
-    round(sum(drawn) / 3, 9) for drawn in itertools.product(of_seed, repeat=3)
-  }
+def test_seeds_have_the_interval_of_students_t():
+  """What only the seed changes, and by how much more for two systems' difference."""
+  of_seed = np.array([[1.0, 0.0], [2.0, 0.5], [4.0, 3.0]])
+  values = np.broadcast_to(of_seed[:, None], (3, 20, 2))
+  replicates = _of_seeds(values).resampled()
+  for found, by_seed in (
+    (replicates[:, 0], of_seed[:, 0]),
+    (replicates[:, 0] - replicates[:, 1], of_seed[:, 0] - of_seed[:, 1]),
+  ):
+    for level in (0.5, 0.9):
+      wanted = stats.t.interval(level, 2, by_seed.mean(), stats.sem(by_seed))
+      ends = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+      np.testing.assert_allclose(ends, wanted, atol=0.1 * np.ptp(wanted))
+
+
+def test_intervals_of_three_seeds_cover_as_often_as_they_say():
+  rng, covered = np.random.default_rng(0), 0
+  for _ in range(200):
+    of_seed = rng.normal(size=3)
+    values = of_seed[:, None, None] + 0.1 * rng.normal(size=(3, 30, 1))
+    low, high = interval(_of_seeds(values).resampled()[:, 0], 30)
+    covered += low <= 0 <= high
+  assert 0.92 <= covered / 200 <= 0.99
 
 
 def test_seeds_that_agree_add_nothing_to_the_interval():

@@ -36,29 +36,30 @@ class Aligned(NamedTuple):
   def resampled(self) -> np.ndarray:
     """Returns each system's measure in each resample, (R, M).
 
-    Utterances are resampled, and of several seeds the seeds too, each independently:
-    an utterance that is drawn twice under a seed that is drawn twice counts four times.
-
-    Source: Owen 2007, "The pigeonhole bootstrap" (arXiv 0712.1111).
+    Utterances are resampled. A few seeds can't be: their mean in three draws of three
+    seeds is never outside of them, though that of others is every fourth time. So each
+    resample is moved by what Student's t says of the mean of so many seeds.
     """
-    count = len(self.ids)
-    each = self.by_seed or ((self.top_UxM, self.bottom_UxM),)
-    times_RxS, parts, start = _times_of_seeds(len(each)), [], 0
+    count, parts = len(self.ids), []
     for chosen in resamples(count):
       rows = np.repeat(np.arange(len(chosen)), count)
       drawn = np.zeros((len(chosen), count))
       np.add.at(drawn, (rows, chosen.ravel()), 1.0)
-      of_seeds = times_RxS[start : start + len(chosen)].T[..., None]
-      start += len(chosen)
-      top, bottom = (
-        sum(
-          times * (drawn @ pair[i]) for times, pair in zip(of_seeds, each, strict=True)
-        )
-        for i in range(2)
-      )
-      with np.errstate(invalid="ignore", divide="ignore"):  # seeds share no utterance
-        parts.append(top / bottom)
-    return np.concatenate(parts)
+      parts.append((drawn @ self.top_UxM) / (drawn @ self.bottom_UxM))
+    return np.concatenate(parts) + self._moves()
+
+  def _moves(self) -> np.ndarray | float:
+    """Returns by how much each resample is off for the choice of seeds, (R, M)."""
+    seeds = len(self.by_seed)
+    if seeds < 2:
+      return 0.0
+    means_SxM = np.stack([top.sum(0) / bottom.sum(0) for top, bottom in self.by_seed])
+    rng = np.random.default_rng([SEED, seeds])
+    normal_RxS = rng.standard_normal((RESAMPLES, seeds))
+    normal_RxS -= normal_RxS.mean(1, keepdims=True)
+    wider_R = np.sqrt((seeds - 1) / rng.chisquare(seeds - 1, RESAMPLES))
+    share_R = wider_R / np.sqrt(seeds * (seeds - 1))
+    return share_R[:, None] * (normal_RxS @ means_SxM)
 
   def columns(self, *systems: int) -> "Aligned":
     """Returns some of the systems on the same utterances."""
@@ -79,14 +80,6 @@ class Aligned(NamedTuple):
     """Returns the same ids with a function of every array."""
     by_seed = tuple((function(top), function(bottom)) for top, bottom in self.by_seed)
     return Aligned(self.ids, function(self.top_UxM), function(self.bottom_UxM), by_seed)
-
-
-def _times_of_seeds(count: int) -> np.ndarray:
-  """Returns how often each of `count` seeds is drawn in each resample, (R, S)."""
-  if count == 1:
-    return np.ones((RESAMPLES, 1))
-  rng = np.random.default_rng([SEED, count])
-  return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
 
 
 def interval(

@@ -52,7 +52,8 @@ FINDINGS = (
     "Better reconstruction does not guarantee better generation.",
     "Supported if some codec reconstructs better than another and generates worse by"
     " some measure, both with p < 0.05 by the paired permutation test after Holm's"
-    " correction over all pairs and measures. Contradicted if every pair that differs"
+    " correction over all pairs and measures, and by their 95% intervals, which with"
+    " several seeds are over trainings, too. Contradicted if every pair that differs"
     " in reconstruction differs in every generation measure in the same direction.",
     judges.judge_reversals,
   ),

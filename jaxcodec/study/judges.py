@@ -40,7 +40,8 @@ def judge_reversals(evidence: Evidence) -> tuple[str, Any]:
       tests.append({"pair": names, "measure": measure, **compare(aligned, a, b)})
   for test, p in zip(tests, holm([t["p_permutation"] for t in tests]), strict=True):
     test["p_holm"] = p
-    test["sign"] = int(np.sign(test["value"])) if p < ALPHA else 0
+    # p is given the trained models; the interval is also over seeds, if there are some.
+    test["sign"] = clear_sign(test["ci95"]) if p < ALPHA else 0
   better = {t["pair"]: t["sign"] for t in tests if t["measure"] == "reconstruction"}
   products = [
     better[t["pair"]] * t["sign"]
