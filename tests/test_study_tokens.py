@@ -8,6 +8,7 @@ import pytest
 from jaxcodec.data.source import DataError
 from jaxcodec.data.token_store import write_tokens
 from jaxcodec.stats.ngram_entropy import held_out_bits, ngrams
+from jaxcodec.study import token_stats
 from jaxcodec.study.token_stats import MEASURES, Records, read_records, token_statistics
 
 
@@ -91,7 +92,7 @@ def test_statistics_of_a_known_source():
   assert all(len(found[name]) == 2 for name in MEASURES)
 
 
-def test_records_are_read_from_the_tokens_stage(tmp_path):
+def test_records_are_read_from_the_tokens_stage(tmp_path, monkeypatch):
   made = _records(np.random.default_rng(3), 2, frames=5)
   write_tokens(
     tmp_path / "train.array_record",
@@ -104,5 +105,9 @@ def test_records_are_read_from_the_tokens_stage(tmp_path):
   for ours, theirs in zip(read_records(tmp_path / "train.array_record"), made,
                           strict=True):  # fmt: skip
     np.testing.assert_array_equal(ours, theirs)
+  monkeypatch.setattr(token_stats, "_MOST_FRAMES", 8)
+  (codes_TxK,), (semantic_T,) = read_records(tmp_path / "train.array_record")
+  assert any(np.array_equal(codes_TxK, one) for one in made.codes)
+  assert any(np.array_equal(semantic_T, one) for one in made.semantic)
   with pytest.raises(DataError, match="no such token file"):
     read_records(tmp_path / "test.array_record")

@@ -8,6 +8,8 @@ import numpy as np
 from jaxcodec.data.token_store import TokenSource
 from jaxcodec.stats.ngram_entropy import held_out_bits, ngrams
 
+# Of a part: counts of three codes in a row need memory for each frame.
+_MOST_FRAMES = 10_000_000
 MEASURES = {
   "usage": "share of the entries that the training part uses",
   "entropy_bits": "entropy of the training part's codes, from their counts",
@@ -31,13 +33,18 @@ class Records(NamedTuple):
 
 
 def read_records(path: pathlib.Path) -> Records:
-  """Reads the token records of one part.
+  """Reads the token records of one part, or a random choice of those of a large one.
 
   Raises:
     DataError: the file is missing or incomplete.
   """
   source = TokenSource(path)
-  records = [source[index] for index in range(len(source))]
+  frames = np.array([label["frames"] for label in source.labels])
+  order = np.arange(len(frames))
+  if frames.sum() > _MOST_FRAMES:
+    order = np.random.default_rng(0).permutation(order)
+    order = order[np.cumsum(frames[order]) <= _MOST_FRAMES]
+  records = [source[index] for index in order]
   return Records(
     [record["codes_TxK"].astype(np.int64) for record in records],
     [record["semantic_T"].astype(np.int64) for record in records],
