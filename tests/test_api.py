@@ -149,6 +149,8 @@ X = np.zeros((2, 10), np.float32)
     (dict(audio=X + 12_000), r"\[-1, 1\], or int16; item 0 reaches 1.2e\+04"),
     (dict(audio=np.zeros((8000, 2))), r"\(8000, 2\) looks like \(N, C\)"),
     (dict(audio=np.zeros((8000, 1))), r"looks like .* a clip of 1 channels"),
+    (dict(audio=np.zeros((1, 1, 8000)), channels="average"), r"looks like \(B, C, N\)"),
+    (dict(audio=np.zeros((1, 2, 8000)), channels="keep"), r"clips of 2 channels: expe"),
     (dict(audio=X, sample_rate=1), "sample_rate must be 1000 to 1000000, got 1"),
     (dict(audio=X, channels="left"), "channels must be 'average' or 'keep'"),
     (dict(audio=X, sample_rate=0), "sample_rate must be 1000 to 1000000, got 0"),

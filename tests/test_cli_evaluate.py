@@ -243,6 +243,16 @@ def test_the_recogniser_must_know_the_language(folders, tmp_path, capsys):
   assert "'whisper-tiny.en' knows English alone" in capsys.readouterr().err
 
 
+def test_an_input_is_not_replaced(folders, tmp_path, capsys):
+  (tmp_path / "audio").symlink_to(folders / "opus")
+  command = ["evaluate", "--reference", str(folders / "reference"), *CHEAP]
+  for generated in (tmp_path / "audio", folders / "opus"):
+    named = [*command, "--generated", str(generated), "--out", str(tmp_path)]
+    assert main([*named, "--overwrite"]) == 2
+    assert f"in the place of --generated {generated}" in capsys.readouterr().err
+  assert len(list((folders / "opus").rglob("*.wav"))) > 1
+
+
 def test_outputs_appear_together_and_are_kept(folders, tmp_path, capsys, monkeypatch):
   out = tmp_path / "out"
   command = _command(folders, "opus", "--out", str(out), *CHEAP)

@@ -155,6 +155,21 @@ def test_an_interrupted_decode_goes_on(three, tmp_path, monkeypatch):
   assert len(calls) == 2 and _names(out) == ["a.wav", "b.wav", "c.wav"]
 
 
+def test_what_was_there_before_an_overwrite_is_not_taken_for_done(
+  three, tmp_path, monkeypatch, capsys
+):
+  tokens, out = tmp_path / "tokens", tmp_path / "out"
+  assert main(["encode", str(three), *WEIGHTS, "--out", str(tokens)]) == 0
+  command = ["decode", str(tokens), *WEIGHTS, "--out", str(out)]
+  assert main(command) == 0
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, codec_files, "write_wav", 1)
+    assert main([*command, "--overwrite"]) == 130
+  assert "the same command without --overwrite goes on" in capsys.readouterr().err
+  calls = _interrupted_after(monkeypatch, codec_files, "write_wav", 9)
+  assert main(command) == 0 and len(calls) == 2
+
+
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_what_fails_after_the_check_is_skipped(
   three, tmp_path, monkeypatch, command, capsys

@@ -87,6 +87,7 @@ def test_nothing_is_executed(tmp_path, monkeypatch):
   ("content", "message"),
   [
     (_dac()[:-9], "truncated or damaged"),
+    (_dac(padding=False), "was coded in windows that overlap; .* win_duration=None"),
     (_ecdc(CODES_BxKxT[0], 2240)[:-1], "truncated"),
     (_ecdc(CODES_BxKxT[0], 2240, lm=True), "language model"),
     (_ecdc(CODES_BxKxT[0], 2240, m="encodec_48khz"), "is of encodec_48khz"),

@@ -100,6 +100,16 @@ def test_an_exported_language_model_has_its_codec_or_names_it(
     jaxcodec.load_slm("speech_b")
 
 
+def test_a_run_is_not_exported_onto_a_run(run, tmp_path, capsys):
+  other = tmp_path / "other"
+  files.write_json(other / "codec" / "DONE.json", {})
+  before = (run / "slm" / weights.FILE).read_bytes()
+  for out in (run, other):
+    assert main(["export", str(run), "--part", "slm", "--out", str(out)]) == 2
+    assert "is an experiment's work directory" in capsys.readouterr().err
+  assert (run / "slm" / weights.FILE).read_bytes() == before
+
+
 def test_a_run_without_the_part_is_an_error(tmp_path, capsys):
   files.write_text(tmp_path / "config.json", json.dumps({"config": {}}))
   assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2

@@ -69,6 +69,14 @@ def test_bad_rows_are_listed_and_the_others_spoken(table, tmp_path, capsys):
     np.testing.assert_allclose(spoken_N, original_N, atol=1e-4)
 
 
+def test_nothing_but_bad_rows_is_an_error(table, tmp_path, capsys):
+  table.write_text("out\tlike\nbad.wav\tbad.wav\n")
+  out = tmp_path / "out"
+  command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]
+  assert main([*command, "--on-error", "skip"]) == 2
+  assert "none of 1 can be spoken: " in capsys.readouterr().err and not out.exists()
+
+
 def test_a_bad_row_stops_before_any_work(table, tmp_path, capsys):
   out = tmp_path / "out"
   command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]

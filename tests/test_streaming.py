@@ -190,6 +190,8 @@ def test_errors_say_what_was_expected():
   stream = model("mirrored").stream(2)
   with pytest.raises(ValueError, match=r"multiple of the hop of 6 .*got 7"):
     stream.encode(stream.start(), noise(2, 7))
+  with pytest.raises(ValueError, match="must be floats in .* or int16, got int32"):
+    stream.encode(stream.start(), np.zeros((2, 6, 1), np.int32))
   with pytest.raises(ValueError, match=r"shape \(2, N, 1\), got \(3, 6\)"):
     stream.encode(stream.start(), noise(3, 6))
   with pytest.raises(ValueError, match="batch must be a positive integer, got 0"):

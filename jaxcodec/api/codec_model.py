@@ -23,13 +23,14 @@ class CodecModel:
     num_channels: C of the audio.
     fingerprint: sha256 of the encoder's and the quantiser's weights, which make the
       tokens; kept in their origin.
+    whole_fingerprint: that of all weights, the decoder's among them.
     runner: the compiled codec, for many clips.
   """
 
   def __init__(self, codec: Codec, variables: Any):
     self.spec, self.num_channels = codec.spec, codec.num_channels
     self.fingerprint = weights.token_fingerprint(variables)
-    self._of_all_weights = weights.fingerprint(variables)
+    self.whole_fingerprint = weights.fingerprint(variables)
     self.runner = CodecRunner(codec, variables)
     self._codec = codec
 
@@ -144,8 +145,8 @@ class CodecModel:
   ) -> tuple[list[Coded], list[int]]:
     """Returns the tokens' items and their `num_samples`; raises as `decode` does."""
     expected, origin = self.fingerprint, getattr(tokens, "origin", None)
-    if origin is not None and origin.fingerprint == self._of_all_weights:
-      expected = self._of_all_weights  # in tokens of earlier versions
+    if origin is not None and origin.fingerprint == self.whole_fingerprint:
+      expected = self.whole_fingerprint  # in tokens of earlier versions
     checks.tokens(tokens, self._codec, None if any_weights else expected)
     return _items(tokens, self._codec), self.num_samples(tokens)
 

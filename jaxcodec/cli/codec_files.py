@@ -128,7 +128,7 @@ def decode_files(
   any_weights: bool = False,
   language_model: str | None = None,
   overwrite: bool = False,
-  resume: bool = False,
+  done_since: int | None = None,
   on_error: str = "raise",
   note: Note | None = None,
 ) -> Skipped:
@@ -142,7 +142,7 @@ def decode_files(
     any_weights: see `CodecModel.decode`.
     language_model: see `Tokens.load`.
     overwrite: whether wav files that are there may be replaced.
-    resume: whether they stay as they are.
+    done_since: those that were written since then stay as they are, ns.
     on_error: `raise` at the first bad file or `skip` it.
     note: surrounds the writing.
 
@@ -157,8 +157,9 @@ def decode_files(
   kept, skipped = scan_all(pairs, lambda path: _clip_sizes(*scan(path)), on_error)
   clips = [clip for pair, sizes in kept for clip in _clips(pair, *sizes)]
   _refuse_shared_targets(clips)
-  if resume:
-    clips = [c for c in clips if not unfinished.is_done(c.source, c.target)]
+  if done_since is not None:
+    is_done = functools.partial(unfinished.is_done, since=done_since)
+    clips = [c for c in clips if not is_done(c.source, c.target)]
   elif not overwrite:
     file_tree.refuse_existing([clip.target for clip in clips])
   items = functools.lru_cache(maxsize=4)(lambda path: scan(path)[0])

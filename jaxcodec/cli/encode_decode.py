@@ -130,7 +130,7 @@ def _encode(arguments: argparse.Namespace) -> None:
       **wanted,
       entropy=entropy,
       on_error=arguments.on_error,
-      note=unfinished.noted(given[1], settings),
+      note=unfinished.noted(given[1], settings, resumed),
     )
   _report(arguments, pairs, missing, skipped, left_out.describe(given[0], SUFFIXES))
 
@@ -145,7 +145,7 @@ def _decode(arguments: argparse.Namespace) -> None:
     pairs = file_tree.plan(*given, suffixes, ".wav")
     resumed = unfinished.is_there(given[1]) and not arguments.overwrite
     codec = _codec(arguments)
-    settings = {"command": "decode", "weights": codec.fingerprint}
+    settings = {"command": "decode", "weights": codec.whole_fingerprint}
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.decode_files(
       codec,
@@ -153,9 +153,9 @@ def _decode(arguments: argparse.Namespace) -> None:
       any_weights=arguments.any_weights,
       language_model=arguments.language_model,
       overwrite=arguments.overwrite,
-      resume=resumed,
+      done_since=unfinished.began(given[1]) if resumed else None,
       on_error=arguments.on_error,
-      note=unfinished.noted(given[1], settings),
+      note=unfinished.noted(given[1], settings, resumed),
     )
   _report(arguments, pairs, missing, skipped, left_out.describe(given[0], suffixes))
 

@@ -85,6 +85,7 @@ def evaluate_files(
     ConfigError, DataError, ValueError: before any work.
   """
   _check_out(out, overwrite)
+  _check_inputs(folders, out)
   checked = paired_files.pair_files(folders, settings.on_error)
   measured_as = settings.measured_as or file_clips.guess_set(checked)
   rate = file_clips.choose_rate(checked, settings.sample_rate)
@@ -134,6 +135,18 @@ def _check_out(out: pathlib.Path, overwrite: bool) -> None:
     raise ValueError(f"--out: no files can be written in {there}")
   if not overwrite:
     file_tree.refuse_existing([out / name for name in OUTPUTS])
+
+
+def _check_inputs(folders: Folders, out: pathlib.Path) -> None:
+  """Raises ValueError where an input is, or lies in, what the outputs replace."""
+  replaced = [(out / name).resolve() for name in OUTPUTS]
+  for name, path in folders._asdict().items():
+    whole = path and path.resolve()
+    if whole and any(one == whole or one in whole.parents for one in replaced):
+      raise ValueError(
+        f"--out: {out} would have its own {path.name} in the place of --{name} {path};"
+        " choose another"
+      )
 
 
 def _choose(

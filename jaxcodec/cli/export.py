@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcodec import files, shipped, weights
+from jaxcodec import files, shipped, stages, weights
 from jaxcodec.api.slm_loading import SHARED_CODEC
 from jaxcodec.build.conditions import SEMANTIC, VOCABULARY
 from jaxcodec.cli import model_card
@@ -44,6 +44,9 @@ def export_run(
   config_file = run / "config.json"
   if not (run / part / weights.FILE).is_file() or not config_file.is_file():
     raise FileNotFoundError(f"{run}: expected a work directory with a trained {part}")
+  done = [out / name / stages.DONE for name in ("codec", "slm")]
+  if out.resolve() == run.resolve() or any(path.exists() for path in done):
+    raise ValueError(f"--out: {out} is an experiment's work directory; choose another")
   config = json.loads(config_file.read_text(encoding="utf-8"))["config"]
   if part == "codec":
     _halve(run / "codec" / weights.FILE, out / weights.FILE)

@@ -23,7 +23,8 @@ def main(argv: Sequence[str]) -> int:
   arguments = _parser().parse_args([bare.get(given, given) for given in argv])
   arguments.command = shlex.join(["jaxcodec", *argv])
   resumes = "inputs" in arguments and not getattr(arguments, "stream", False)
-  again = "; the same command goes on" if resumes else ""
+  without = " without --overwrite" if getattr(arguments, "overwrite", False) else ""
+  again = f"; the same command{without} goes on" if resumes else ""
   try:
     return arguments.run(arguments) or 0
   except (ValueError, OSError) as error:

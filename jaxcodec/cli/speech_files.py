@@ -34,10 +34,10 @@ def speak_files(
     those that were skipped, first, also have `skipped`.
 
   Raises:
-    ValueError: naming the job.
+    ValueError: naming the job, or none of them can be spoken.
   """
   model.sampler_with(**sampling)
-  good, rows = [], []
+  good, rows, failure = [], [], None
   for job in jobs:
     try:
       model.prepare([job.request], [job.name])
@@ -46,6 +46,9 @@ def speak_files(
       if on_error == "raise":
         raise
       rows.append(_skipped(job, error))
+      failure = error
+  if rows and not good:
+    raise ValueError(f"none of {len(rows)} can be spoken: {failure}")
   with Progress(len(good), "speak", unit="clips") as progress:
     for job, speech in _speak(model, good, sampling, on_error):
       rows.append(_save(job, speech))

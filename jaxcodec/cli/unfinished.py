@@ -36,25 +36,38 @@ def missing(
       f"{out}: an interrupted command that differs in {', '.join(different)} wrote to"
       " it; go on with that one, or begin anew with --overwrite"
     )
-  left = [pair for pair in pairs if not is_done(pair.source, pair.target)]
+  since = began(out)
+  left = [pair for pair in pairs if not is_done(pair.source, pair.target, since)]
   return left or list(pairs)
 
 
 @contextlib.contextmanager
-def noted(out: files.PathLike, settings: Mapping[str, Any]) -> Iterator[None]:
-  """Leaves a note in the folder, which only the end of the block removes."""
+def noted(
+  out: files.PathLike, settings: Mapping[str, Any], resumed: bool = False
+) -> Iterator[None]:
+  """Leaves a note in the folder, which only the end of the block removes.
+
+  The note of a command that is resumed stays, as it tells when that began.
+  """
   path = pathlib.Path(out) / FILE
-  files.write_json(path, dict(settings))
+  if not resumed:
+    files.write_json(path, dict(settings))
   yield
   path.unlink(missing_ok=True)
 
 
-def is_done(source: pathlib.Path, target: pathlib.Path) -> bool:
-  """Tells whether the target is there, and newer than its source.
+def began(out: files.PathLike) -> int:
+  """Returns when the command that left its note began, ns by the folder's clock."""
+  return (pathlib.Path(out) / FILE).stat().st_mtime_ns
+
+
+def is_done(source: pathlib.Path, target: pathlib.Path, since: int) -> bool:
+  """Tells whether the target was written since then, and is newer than its source.
 
   A target that is there is whole: it appears by a rename.
   """
   try:
-    return target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    oldest = max(source.stat().st_mtime_ns, since)
+    return target.stat().st_mtime_ns >= oldest
   except OSError:
     return False

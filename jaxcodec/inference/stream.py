@@ -4,11 +4,15 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxcodec.codecs import streaming
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.streaming import StreamState
 from jaxcodec.types import Tokens
+
+_INT16 = 1 << 15
 
 
 class Stream:
@@ -79,7 +83,8 @@ class Stream:
     Args:
       state: of `start`, or what the call before gave.
       block: audio (B, N, C), (B, N) or, for a batch of one, (N,): float in [-1, 1] at
-        the codec's rate. N is a multiple of the hop, but any number in the last block.
+        the codec's rate, or int16. N is a multiple of the hop, but any number in the
+        last block.
       lengths: valid samples of each item (B,); all if None. An item that ends here has
         none in later blocks.
       last: whether the stream ends with this block; N may be 0.
@@ -88,7 +93,7 @@ class Stream:
       The tokens of the frames that are now known, (B, 0, K) if none are, and the state.
 
     Raises:
-      ValueError: another shape.
+      ValueError: another shape or type.
     """
     shape = tuple(block.shape)
     if len(shape) == 1:
@@ -99,6 +104,7 @@ class Stream:
       raise ValueError(
         f"a block must have shape ({self.batch}, N, {self.num_channels}), got {shape}"
       )
+    block = _as_floats(block)
     if block.shape[1] % self.hop and not last:
       raise ValueError(
         f"a block must have a multiple of the hop of {self.hop} samples, unless it is"
@@ -149,6 +155,14 @@ class Stream:
       return rows.at[row].set(one[0]) if rows.ndim else rows
 
     return jax.tree.map(put, state, other)
+
+
+def _as_floats(block: Any) -> Any:
+  if block.dtype == np.int16:
+    return block.astype(np.float32) / _INT16
+  if not jnp.issubdtype(block.dtype, jnp.floating):
+    raise ValueError(f"a block must be floats in [-1, 1] or int16, got {block.dtype}")
+  return block
 
 
 def _lead(samples: int, frames: int, ahead: int, hop: int) -> int:

@@ -88,6 +88,7 @@ def _run(config, workdir, wanted, command, *, again=False) -> None:
     with processes.share_failure():
       experiment = open_experiment(config, workdir)
       check(experiment, wanted)
+    _check_equal_data(experiment)
     record = {"config": config, "command": command, "versions": _versions()}
     processes.on_first(lambda: files.write_json(workdir / "config.json", record))
     if experiment.skipped:
@@ -97,6 +98,21 @@ def _run(config, workdir, wanted, command, *, again=False) -> None:
         processes.on_first(functools.partial(stages.forget, workdir, name))
       _run_stage(experiment, name)
     processes.on_first(lambda: _announce(workdir, wanted))
+
+
+def _check_equal_data(experiment: Experiment) -> None:
+  """Raises DataError in all processes unless all of them read the same recordings.
+
+  With `data.on_error=skip` one of them may have left out what it alone couldn't read;
+  batches and pieces of all would be of other recordings than those they are told of.
+  """
+  own = "" if experiment.synthetic else experiment.source.fingerprint
+  found = processes.gather(own)
+  if others := [number for number, one in enumerate(found) if one != found[0]]:
+    raise DataError(
+      f"data: processes {others} read other recordings than process 0 (fingerprints"
+      f" {sorted(set(found))}); with data.on_error=raise they say which they can't read"
+    )
 
 
 def _run_stage(experiment: Experiment, name: str) -> None:

@@ -44,7 +44,7 @@ def write_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   frames = functools.partial(by_frame, spec=experiment.spec, placement=place)
   processes.on_first(lambda: _fit(experiment, folder / SEMANTIC, features, frames))
   tokenizer = semantic.SemanticTokenizer.load(folder / SEMANTIC, features)
-  semantic_tokens = functools.partial(frames, tokenizer.encode)
+  semantic_tokens = lambda clips: frames(tokenizer.encode, clips=clips)  # noqa: E731
   outputs = [SEMANTIC, SPEC]
   for part in PARTS:
     name = f"{part}.array_record"
@@ -150,7 +150,7 @@ def _fit(
 def _records(experiment, chunk, semantic_tokens, progress) -> Iterator[dict]:
   clips = [experiment.audio(index) for index in chunk]
   codes = experiment.codec.encode(clips, progress.update)
-  meanings = semantic_tokens(clips=clips)
+  meanings = semantic_tokens(clips)
   for index, clip, codes_TxK, semantic_T in zip(
     chunk, clips, codes, meanings, strict=True
   ):

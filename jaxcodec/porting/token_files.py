@@ -100,6 +100,8 @@ def _read_dac(content: bytes) -> PublishedTokens:
   outer = _Unpickler(io.BytesIO(content[start:])).load()
   (tree,) = outer.items
   metadata = tree["metadata"]
+  if not _plain(metadata.get("padding", True)):
+    raise _Refused("was coded in windows that overlap; write it with win_duration=None")
   tokens = Tokens.from_bkt(_plain(tree["codes"]).astype(np.int32))
   about = {
     "input_db": np.asarray(_plain(metadata["input_db"])).ravel().tolist(),

@@ -52,7 +52,10 @@ class _WorkerIterator:
     if not flags.FLAGS.is_parsed():  # which grain's workers require
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(self._workers, _BUFFER)
-    return iter(self._dataset[self._next :].to_iter_dataset().mp_prefetch(options))
+    # Each has a process of its own: threads would only hold more batches in memory.
+    one_thread = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BUFFER)
+    rest = self._dataset[self._next :].to_iter_dataset(one_thread)
+    return iter(rest.mp_prefetch(options))
 
   def get_state(self) -> dict[str, int]:
     return {"next_index": self._next}

@@ -27,6 +27,7 @@ _DASH = re.compile(r"\s-+\s|--+")
 # The grammars read 1990s as seconds, and leave out the "one" of 1,234.
 _DECADE = re.compile(r"(\d{3}0)s\b")
 _THOUSAND = re.compile(r"(?<![\d.,$£€¥])1,(\d{3})(?![.,]?\d)")
+_CAPITALS = re.compile(r"[A-Z]{2}")
 _CLAUSE = re.compile(rf"([^{MARKS}]+)([{MARKS}]?)")
 
 
@@ -39,7 +40,7 @@ def spoken(text: str) -> str:
   Raises:
     DataError: the text is empty or has symbols that cannot be spoken.
   """
-  plain = plain_marks(rewrite(unicodedata.normalize("NFC", text)))
+  plain = plain_marks(rewrite(_lowered(unicodedata.normalize("NFC", text))))
   if not plain:
     raise DataError("the text is empty")
   check_symbols(plain, text, _READABLE)
@@ -49,6 +50,15 @@ def spoken(text: str) -> str:
     raise DataError(f"cannot read the numbers in the text {text!r}") from error
   check_symbols(words, text, _SPOKEN)
   return words
+
+
+def _lowered(text: str) -> str:
+  """Returns a text all in capitals, as LibriSpeech has them, in small letters.
+
+  Front ends stress capitals, and spell out those that they don't know as words.
+  """
+  is_shouted = text.upper() == text and _CAPITALS.search(text) and " " in text
+  return text.lower() if is_shouted else text
 
 
 def plain_marks(text: str) -> str:
