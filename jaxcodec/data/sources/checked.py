@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import os
 import threading
@@ -13,6 +14,8 @@ import numpy as np
 
 from jaxcodec.data.audio import files
 from jaxcodec.data.source import DataError, Utterance
+from jaxcodec.data.sources.audio_file import AudioFile
+from jaxcodec.data.sources.known_files import MANY, KnownFiles, Sound, stamp_of
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -27,7 +30,7 @@ class Recording:
     text: what is said; None where unknown.
     audio_N: mono float32.
     sample_rate: Hz, of the file.
-    digest: hex digest of the file's content.
+    digest: gives the hex digest of the file's content.
   """
 
   id: str
@@ -35,7 +38,7 @@ class Recording:
   text: str | None
   audio_N: np.ndarray
   sample_rate: int
-  digest: str
+  digest: Callable[[], str]
 
 
 def resample(audio_N: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
@@ -78,7 +81,8 @@ class CheckedSource:
   """A `Source` of recordings that `load` decodes.
 
   Opening it decodes everything once, in threads. That finds bad recordings, gives the
-  lengths and the fingerprint, and fills the cache at `sample_rate`.
+  lengths and the fingerprint, and fills the cache at `sample_rate`. Of many files,
+  those that haven't changed since an earlier start read them aren't read again.
 
   Args:
     name: of the source, for errors.
@@ -110,7 +114,7 @@ class CheckedSource:
     if on_error == "raise":
       raise_first(self.skipped)
     self._items, self._rate = list(items), sample_rate
-    kept = self._keep_good(in_threads(self._check, range(len(self._items))))
+    kept = self._keep_good(self._check_all(name))
     if on_error == "raise":
       raise_first(self.skipped)
     if not kept:
@@ -138,17 +142,34 @@ class CheckedSource:
     self._cache.put((position, sample_rate), audio_N)
     return audio_N
 
-  def _check(self, position):
+  def _check_all(self, name):
+    positions = range(len(self._items))
+    if len(positions) < MANY or not isinstance(self._items[0], AudioFile):
+      return in_threads(self._check, positions)
+    known = KnownFiles.of(name)
+    try:
+      return in_threads(functools.partial(self._check_unless_known, known), positions)
+    finally:
+      known.save()
+
+  def _check_unless_known(self, known, position):
+    item = self._items[position]
+    stamp = stamp_of(item.path)
+    if stamp and (sound := known.find(item.path, stamp)):
+      return _utterance(item, item, sound), sound.digest
+    return self._check(position, lambda sound: known.add(item.path, stamp, sound))
+
+  def _check(self, position, note=lambda sound: None):
     """Returns the utterance and its digest, or the error; caches the audio."""
     try:
       recording = self._load(self._items[position])
+      digest = recording.digest()
     except DataError as error:
       return error
     self._remember(position, recording, self._rate)
-    seconds = len(recording.audio_N) / recording.sample_rate
-    labels = recording.id, recording.speaker, recording.text, seconds
-    utterance = Utterance(*labels, folder=getattr(self._items[position], "folder", ""))
-    return utterance, recording.digest
+    sound = Sound(len(recording.audio_N), recording.sample_rate, digest)
+    note(sound)
+    return _utterance(recording, self._items[position], sound), digest
 
   def _keep_good(self, results):
     kept, seen = [], {}
@@ -163,6 +184,12 @@ class CheckedSource:
         seen[key] = name
         kept.append((position, *result))
     return kept
+
+
+def _utterance(labels, item, sound):
+  seconds = sound.num_samples / sound.sample_rate
+  folder = getattr(item, "folder", "")
+  return Utterance(labels.id, labels.speaker, labels.text, seconds, folder=folder)
 
 
 def in_threads(function: Callable, items: Sequence) -> list:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -50,9 +51,14 @@ def _folder(path: pathlib.Path, top: pathlib.Path) -> str:
 def read_recording(item: AudioFile) -> Recording:
   """Reads one file; raises `DataError` naming it where it is bad."""
   with naming(item):
-    digest = files.sha256(item.path)
     audio_N, rate = read_audio(item.path)
+  digest = functools.partial(_digest, item)
   return Recording(item.id, item.speaker, item.text, audio_N, rate, digest)
+
+
+def _digest(item):
+  with naming(item):
+    return files.sha256(item.path)
 
 
 @contextlib.contextmanager
