@@ -192,7 +192,7 @@ def test_a_model_of_another_codec_is_refused_before_any_work(tmp_path, capsys):
 
 def test_a_file_can_name_only_what_comes_along(tmp_path):
   found = shipped_code_scores("speech_tts")
-  assert (found.scheme, found.about["name"]) == ("valle-1", "speech_tts")
+  assert (found.scheme, found.about["name"]) == ("delay-1", "speech_tts")
   run = speech_helpers.write_run(tmp_path / "run", "valle")
   for name in (str(run), "user/repo", "speech_16khz", ""):
     assert shipped_code_scores(name) is None

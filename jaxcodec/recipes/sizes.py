@@ -24,6 +24,8 @@ def laptop(config: ConfigDict) -> None:
     config.slm.update(nar_width=128, nar_depth=4, nar_draws=2)
     # This NAR is surer than those of minutes: its likelier codes alone sound clearer.
     config.generate.sampler.update(nar_temperature=0.5)
+  if config.slm.name == "delay":
+    config.generate.sampler.update(temperature=0.6, nar_temperature=0.3)
   config.slm_train.update(steps=6500, log_every=100, eval_every=500)
   config.slm_train.update(checkpoint_every=500, ema_decay=0.998)
   config.slm_train.optimizer.update(learning_rate=1e-3, warmup_steps=200)
