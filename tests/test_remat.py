@@ -126,6 +126,22 @@ def test_runs_of_earlier_configs_are_not_done_again(asked, recorded):
   assert found == {"depth": 1, "remat": recorded}
 
 
+def test_fields_that_came_later_say_nothing_of_what_was_done_before():
+  slm = {"name": "delay", "depth": 1}
+  later = {"text_dropout": 0.0, "level_weights": "uniform", "nar_draws": 1}
+  sampler, guided = {"top_k": 3}, {"top_k": 3, "guidance": 1.0}
+  for config, expected in (
+    ({"slm": slm | later}, slm),
+    ({"slm": slm | later | {"text_dropout": 0.1}}, slm | {"text_dropout": 0.1}),
+    ({"slm": slm | {"name": "valle", "level_weights": "uniform"}}, None),
+    ({"generate": {"sampler": guided}}, {"sampler": sampler}),
+    ({"generate": {"sampler": guided | {"guidance": 2.0}}}, None),
+  ):
+    (section,) = config
+    found = records.recorded_config(types.SimpleNamespace(config=config), section)
+    assert found == (config[section] if expected is None else expected)
+
+
 def test_products_are_not_computed_again():
   """Counts convolutions in gradients of a part that is computed again in two ways."""
   module, shape = PARTS["dac_decoder"]

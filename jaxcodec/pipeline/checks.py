@@ -150,8 +150,8 @@ def check_lengths(experiment: Experiment) -> None:
   if not any(least - 0.01 <= one <= longest + 0.01 for one in seconds):
     raise DataError(
       f"data: none of the {len(seconds)} test recordings has generate.min_seconds to"
-      f" max_seconds, {least:g} to {longest:g} s; they have {min(seconds):.1f} to"
-      f" {max(seconds):.1f} s"
+      f" max_seconds, {least:g} to {longest:g} s; the longest has"
+      f" {max(seconds, default=0):.1f} s"
     )
 
 

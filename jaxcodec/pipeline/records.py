@@ -50,7 +50,7 @@ def _generate(experiment, settings):
 
 
 def _slm(settings):
-  later = {"level_weights": "uniform"} if settings["name"] == "delay" else {}
+  later = {"level_weights": "uniform"} if settings.get("name") == "delay" else {}
   settings = {k: v for k, v in settings.items() if v != later.get(k, ...)}
   if "remat" in settings:
     return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
