@@ -50,8 +50,9 @@ def _generate(experiment, settings):
 
 
 def _slm(settings):
-  later = {"level_weights": "uniform"} if settings.get("name") == "delay" else {}
-  settings = {k: v for k, v in settings.items() if v != later.get(k, ...)}
+  is_delay = settings.get("name") == "delay"
+  if is_delay and settings.get("level_weights") == "uniform":  # later
+    settings = {k: v for k, v in settings.items() if k != "level_weights"}
   if "remat" in settings:
     return {**settings, "remat": remat.mode(settings["remat"]) != "none"}
   return settings

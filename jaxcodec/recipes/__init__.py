@@ -67,7 +67,7 @@ def experiment(arg: str, *, codec_name: str, slm: str) -> ConfigDict:
   if (args["runlocal"] or args["laptop"]) and not args["scratch"]:
     longer = 3 if args["runlocal"] else 1
     codec_magnitude.take_shipped(config, args["codec"], longer)
-  if "text" in config:
+  if "frames_per_batch" in config.slm_train:
     valle.count_frames(config, _frame_rate(config.codec))
   return config
 

@@ -129,9 +129,9 @@ def _is_guided(sampler):
 
 def _guided(scores, sampler):
   """Returns the scores to draw from, (B, K, V)."""
-  return (
-    text_guidance.guide(scores, sampler.guidance) if _is_guided(sampler) else scores
-  )
+  if not _is_guided(sampler):
+    return scores
+  return text_guidance.guide(scores, sampler.guidance)
 
 
 def _draw_rest(state, key_B, sampler):

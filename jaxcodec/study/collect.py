@@ -50,8 +50,8 @@ def collect(
 
   Raises:
     StudyError: no cell with a language model is done, or finished cells differ in
-      data, training or evaluation. Codecs that differ in more than their parts, as
-      those of earlier revisions do, are named in `differences`.
+      recordings, training or evaluation. Codecs that differ in more than their parts,
+      as those of earlier revisions do, are named in `differences`.
   """
   states = {cell.name: _state(cell, status.get(cell.name)) for cell in cells}
   done = [cell for cell in cells if states[cell.name]["state"] == DONE]
@@ -129,10 +129,8 @@ def _other_data(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
   """Returns a line for cells whose recordings weren't those of others, if there are."""
   cells: dict[str, list[str]] = {}
   for name, row in rows.items():
-    if fingerprint := row.get(
-      "data_fingerprint"
-    ):  # results of earlier versions lack it
-      cells.setdefault(fingerprint, []).append(name)
+    if "data_fingerprint" in row:  # which results of earlier versions lack
+      cells.setdefault(row["data_fingerprint"], []).append(name)
   if len(cells) < 2:
     return []
   seen = "; ".join(f"{key} in {', '.join(names[:3])}" for key, names in cells.items())

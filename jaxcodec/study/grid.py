@@ -66,10 +66,8 @@ def with_seeds(settings: Mapping[str, Any], added: Sequence[str]) -> dict[str, A
   """
   if wrong := [seed for seed in added if not seed.strip().isdecimal()]:
     raise StudyError(f"add_seeds: expected integers, got {wrong[0]!r}")
-  return {
-    **settings,
-    "seeds": list(dict.fromkeys([*settings["seeds"], *map(int, added)])),
-  }
+  seeds = dict.fromkeys([*settings["seeds"], *map(int, added)])
+  return {**settings, "seeds": list(seeds)}
 
 
 def plan(
