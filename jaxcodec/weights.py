@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxcodec import files
+from jaxcodec import files, narrow_weights
 
 FILE = "params.safetensors"
 CHECKSUM = "checksum"  # header field with the sha256 of all the rest
@@ -24,7 +24,7 @@ def save_params(
   variables: Any,
   metadata: Mapping[str, str] | None = None,
   *,
-  half: bool = False,
+  bits: int = 32,
 ) -> str:
   """Writes nested dicts of arrays, atomically; returns the file's sha256.
 
@@ -34,19 +34,18 @@ def save_params(
     path: usually ends in `params.safetensors`.
     variables: nested dicts of arrays.
     metadata: strings for the header.
-    half: write floats as float16, for half the size; they are read as float32.
+    bits: of each float, 32, 16 or 8; see `narrow_weights`. All are read as float32.
 
   Raises:
     ValueError: naming a key that holds a slash, a value of metadata that isn't a
-      string, or an array with values that float16 cannot hold.
+      string, other `bits`, or an array with values that float16 cannot hold.
   """
   for key, value in (metadata or {}).items():
     if not isinstance(value, str):
       raise ValueError(f"metadata {key!r} must be a string, got {value!r}")
   tensors = {key: _tensor(value) for key, value in _flatten(jax.device_get(variables))}
-  if half:
-    tensors = {key: _halved(key, tensor) for key, tensor in tensors.items()}
-  content = _with_metadata(safetensors.numpy.save(tensors), dict(metadata or {}))
+  content = safetensors.numpy.save(narrow_weights.narrow(tensors, bits))
+  content = _with_metadata(content, dict(metadata or {}))
   files.write_bytes(path, content)
   return files.sha256(path)
 
@@ -54,7 +53,7 @@ def save_params(
 def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """Reads nested dicts of numpy arrays from a file that `save_params` wrote.
 
-  Floats are float32, also where the file has halves.
+  Floats are float32, also where the file has them in 16 or 8 bits.
 
   Args:
     path: the file.
@@ -168,9 +167,10 @@ def token_fingerprint(variables: Any) -> str:
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _open(path) as file:
     checksum = (file.metadata() or {}).get(CHECKSUM)
-    tensors = {key: _whole(file.get_tensor(key)) for key in sorted(file.keys())}
+    tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
   if checksum is not None and checksum != _checksum(*_split(path.read_bytes())):
     raise ValueError(f"{path} was altered: its checksum is wrong")
+  tensors = narrow_weights.widen(tensors)
   _refuse_nan(path, tensors)
   return tensors
 
@@ -211,20 +211,6 @@ def _tensor(value: Any) -> np.ndarray:
   if jax.numpy.issubdtype(array.dtype, np.floating):
     array = array.astype(np.float32)
   return np.ascontiguousarray(array).reshape(array.shape)
-
-
-def _halved(key: str, tensor: np.ndarray) -> np.ndarray:
-  if tensor.dtype != np.float32:
-    return tensor
-  with np.errstate(over="ignore"):
-    half = tensor.astype(np.float16)
-  if not np.array_equal(np.isfinite(half), np.isfinite(tensor)):
-    raise ValueError(f"{key} has values beyond float16, up to {np.abs(tensor).max():g}")
-  return half
-
-
-def _whole(tensor: np.ndarray) -> np.ndarray:
-  return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:

@@ -1,6 +1,7 @@
 """Weights that come by name: what is there, how runs become such, and how they load."""
 
 import json
+import re
 import shutil
 
 import jax
@@ -63,7 +64,7 @@ def test_unknown_names_are_errors_that_list_the_known_ones(tmp_path, monkeypatch
 def test_an_exported_codec_comes_by_its_name(run, tmp_path, monkeypatch, capsys):
   out = tmp_path / "speech_8khz"
   assert not main(["export", str(run), "--out", str(out)])
-  assert "in float16" in capsys.readouterr().out
+  assert re.search(r"speech_8khz: 0\.\d MB$", capsys.readouterr().out, re.M)
   own, half = run / "codec" / weights.FILE, out / weights.FILE
   assert half.stat().st_size < 0.8 * own.stat().st_size  # the header is as long
   monkeypatch.setattr(shipped, "ROOT", tmp_path)
@@ -98,6 +99,22 @@ def test_an_exported_language_model_has_its_codec_or_names_it(
   shutil.copy(run / "codec" / weights.FILE, tmp_path / "codec_8khz")
   with pytest.raises(ValueError, match="other weights than those"):
     jaxcodec.load_slm("speech_b")
+
+
+def test_a_language_model_in_8_bits_has_its_codec_in_16(run, tmp_path):
+  half, small = tmp_path / "half", tmp_path / "small"
+  for out, bits in ((half, "16"), (small, "8")):
+    command = ["export", str(run), "--part", "slm", "--bits", bits, "--out", str(out)]
+    assert not main(command)
+  codec, slm = (f"{part}/{weights.FILE}" for part in ("codec", "slm"))
+  assert (half / codec).read_bytes() == (small / codec).read_bytes()
+  assert (small / slm).stat().st_size < 0.8 * (half / slm).stat().st_size
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=0.005 * np.abs(a).max()),
+    weights.load_params(half / slm),
+    weights.load_params(small / slm),
+  )
+  assert jaxcodec.load_slm(small).codec.fingerprint
 
 
 def test_a_run_is_not_exported_onto_a_run(run, tmp_path, capsys):

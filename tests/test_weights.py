@@ -52,8 +52,8 @@ def test_a_file_of_halves_is_read_as_float32(tmp_path):
   path, whole = tmp_path / "half.safetensors", tmp_path / "whole.safetensors"
   x = np.linspace(-3, 3, 4001, dtype=np.float32)
   tree = {"params": {"x": x}, "n": {"k": np.int32(7)}}
-  for half, file in ((True, path), (False, whole)):
-    weights.save_params(file, tree, METADATA, half=half)
+  for bits, file in ((16, path), (32, whole)):
+    weights.save_params(file, tree, METADATA, bits=bits)
   assert path.stat().st_size < 0.55 * whole.stat().st_size
   found = weights.load_params(path, like=tree)
   expected = np.float32(np.float16(x))
@@ -63,7 +63,30 @@ def test_a_file_of_halves_is_read_as_float32(tmp_path):
   with pytest.raises(
     ValueError, match="params/x has values beyond float16, up to 70000"
   ):
-    weights.save_params(path, {"params": {"x": np.float32([7e4])}}, half=True)
+    weights.save_params(path, {"params": {"x": np.float32([7e4])}}, bits=16)
+
+
+def test_weights_in_8_bits_are_off_by_half_a_step_of_their_block(tmp_path):
+  path, rng = tmp_path / "p.safetensors", np.random.default_rng(0)
+  x = rng.normal(size=(40, 33)).astype(np.float32) * rng.gamma(1.0, size=(40, 1))
+  x = x.astype(np.float32)
+  x.reshape(-1)[64:96] = 0  # a block without any
+  tree = {"params": {"x": x, "bias": x[0]}, "n": {"k": np.arange(2000)}}
+  weights.save_params(path, tree, METADATA, bits=8)
+  found = weights.load_params(path, like=tree)
+  flat, got = (np.pad(a.reshape(-1), (0, 24)) for a in (x, found["params"]["x"]))
+  greatest = np.abs(flat.reshape(-1, 32)).max(-1, keepdims=True)
+  error = np.abs(flat - got).reshape(-1, 32)
+  assert got.dtype == np.float32 and (error <= greatest * (0.5 / 127 + 2**-10)).all()
+  assert 0.3 < (error / greatest.clip(1e-9)).max() * 254 and not got[64:96].any()
+  np.testing.assert_array_equal(found["params"]["bias"], np.float32(np.float16(x[0])))
+  np.testing.assert_array_equal(found["n"]["k"], np.arange(2000))
+  assert weights.is_params(path)
+  weights.save_params(tmp_path / "again", found, METADATA, bits=8)
+  again = weights.load_params(tmp_path / "again")["params"]["x"]
+  np.testing.assert_array_equal(again, found["params"]["x"])
+  with pytest.raises(ValueError, match=r"one of \(32, 16, 8\), got 4"):
+    weights.save_params(path, tree, bits=4)
 
 
 def test_round_trip_from_devices_and_half_precision(tmp_path):

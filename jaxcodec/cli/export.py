@@ -22,17 +22,20 @@ def export_run(
   out: files.PathLike,
   part: str,
   remarks: model_card.Remarks = model_card.TO_WRITE,
+  bits: int = 16,
 ) -> str:
   """Writes a run's codec or language model, in float16, with a model card.
 
   A language model is written without its codec where that comes with the package, as
-  float16 has it.
+  float16 has it. Where it doesn't, the codec is in float16 whatever `bits` says, so
+  that its tokens stay those that the model was trained on.
 
   Args:
     run: the work directory of an experiment.
     out: folder, made if it is not there. A model card that is there already stays.
     part: "codec" or "slm".
     remarks: for the model card, what the run doesn't say; left to be written if absent.
+    bits: of each of the part's weights, 16 or 8; see `narrow_weights`.
 
   Returns:
     Lines for the user.
@@ -49,15 +52,15 @@ def export_run(
     raise ValueError(f"--out: {out} is an experiment's work directory; choose another")
   config = json.loads(config_file.read_text(encoding="utf-8"))["config"]
   if part == "codec":
-    _halve(run / "codec" / weights.FILE, out / weights.FILE)
+    _copy(run / "codec" / weights.FILE, out / weights.FILE, bits)
   else:
-    _export_slm(run, config, out)
+    _export_slm(run, config, out, bits)
   if not (out / shipped.CARD).exists():
     card = model_card.card(out.name, run, out, part, remarks)
     files.write_text(out / shipped.CARD, card)
   sizes = [path.stat().st_size for path in out.rglob(weights.FILE)]
   return (
-    f"{run} -> {out}: {sum(sizes) / 1e6:.1f} MB in float16\n"
+    f"{run} -> {out}: {sum(sizes) / 1e6:.1f} MB\n"
     f"complete the model card: {out / shipped.CARD}"
   )
 
@@ -95,7 +98,7 @@ def export_programs(
 
 
 def _export_slm(
-  run: pathlib.Path, config: Mapping[str, Any], out: pathlib.Path
+  run: pathlib.Path, config: Mapping[str, Any], out: pathlib.Path, bits: int
 ) -> None:
   codec_file = run / "codec" / weights.FILE
   record: dict[str, Any] = {"config": _portable(config)}
@@ -103,9 +106,9 @@ def _export_slm(
     record[SHARED_CODEC] = shared
     checksum = files.sha256(shipped.ROOT / shared / weights.FILE)
   else:
-    checksum = _halve(codec_file, out / "codec" / weights.FILE)
+    checksum = _copy(codec_file, out / "codec" / weights.FILE, 16)
   files.write_json(out / "config.json", record)
-  _halve(run / "slm" / weights.FILE, out / "slm" / weights.FILE)
+  _copy(run / "slm" / weights.FILE, out / "slm" / weights.FILE, bits)
   spec = json.loads((run / "slm" / "spec.json").read_text(encoding="utf-8"))
   files.write_json(out / "slm" / "spec.json", {**spec, "codec_sha256": checksum})
   for name in (VOCABULARY, SEMANTIC):
@@ -121,9 +124,9 @@ def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
   return {**config, **changed}
 
 
-def _halve(source: pathlib.Path, target: pathlib.Path) -> str:
+def _copy(source: pathlib.Path, target: pathlib.Path, bits: int) -> str:
   variables, metadata = weights.load_params(source), weights.load_metadata(source)
-  return weights.save_params(target, variables, metadata, half=True)
+  return weights.save_params(target, variables, metadata, bits=bits)
 
 
 def _shipped_codec(path: pathlib.Path) -> str | None:

@@ -131,15 +131,15 @@ def _facts(
     if "text" in config:
       rows.append(("language", config["text"].get("language", DEFAULT)))
   folder = out / "slm" if part == "slm" else out
-  rows.append(("size", f"{_parameters(folder / weights.FILE)}, float16"))
+  rows.append(("size", _size(folder / weights.FILE)))
   rows.append(("license", licence))
   return "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
-def _parameters(path: pathlib.Path) -> str:
+def _size(path: pathlib.Path) -> str:
   params = weights.load_params(path)["params"]
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
-  return f"{count / 1e6:.1f} M parameters"
+  return f"{count / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB"
 
 
 def _measures(path: pathlib.Path, name: str) -> str:

@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
   )
   convert.set_defaults(run=_convert)
   export = commands.add_parser(
-    "export", help="a trained run's weights in float16, or a codec as programs"
+    "export", help="a trained run's weights, small, or a codec as programs"
   )
   export.add_argument(
     "codec",
@@ -51,6 +51,13 @@ def add_commands(commands: Any) -> None:
     default="codec",
     help="the codec, or the language model with the codec that it speaks through",
   )
+  export.add_argument(
+    "--bits",
+    type=int,
+    choices=(16, 8),
+    default=16,
+    help="of each weight: 16, as float16, or 8, with a scale for 32 of them (default 16)",
+  )
   export.set_defaults(run=_export)
 
 
@@ -72,7 +79,8 @@ def _export(arguments: argparse.Namespace) -> None:
   from jaxcodec.cli import export
 
   if arguments.form == "weights":
-    print(export.export_run(arguments.codec, arguments.out, arguments.part))
+    run, out, part = arguments.codec, arguments.out, arguments.part
+    print(export.export_run(run, out, part, bits=arguments.bits))
   else:
     given = arguments.preset, arguments.codec, arguments.out, arguments.seconds
     print(export.export_programs(*given))
