@@ -56,7 +56,7 @@ def add_commands(commands: Any) -> None:
     type=int,
     choices=(16, 8),
     default=16,
-    help="of each weight: 16, as float16, or 8, with a scale for 32 of them (default 16)",
+    help="of each weight: 16, as float16, or 8 with a scale for every 32 (default 16)",
   )
   export.set_defaults(run=_export)
 
