@@ -35,7 +35,7 @@ def export_run(
     out: folder, made if it is not there. A model card that is there already stays.
     part: "codec" or "slm".
     remarks: for the model card, what the run doesn't say; left to be written if absent.
-    bits: of each of the part's weights, 16 or 8; see `narrow_weights`.
+    bits: of each of the part's weights, 16 or 8; see `weights.narrow`.
 
   Returns:
     Lines for the user.
