@@ -149,6 +149,17 @@ def test_what_a_model_that_reads_texts_cannot_do_without(folder, tmp_path):
   refused(config_of(folder, TEXT_CONFIG), tmp_path / "w", DataError, match)
 
 
+def test_guidance_of_a_model_that_always_has_a_text(folder, tmp_path):
+  config = config_of(folder, DAC_MASKGIT.with_name("dac_delay.py"))
+  config.slm.text_dropout = 0.0
+  config.generate.sampler.guidance = 2.0
+  match = r"generate.sampler: guidance must be 1 for a model.*text_dropout is 0"
+  refused(config, tmp_path / "w", ConfigError, match)
+  config.slm.text_dropout = 0.1
+  config.generate.sampler.guidance = 0.5
+  refused(config, tmp_path / "w", ConfigError, "guidance must be 1 .none. or more")
+
+
 @pytest.mark.parametrize("section", ["codec.encoder", "slm", "codec_train.optimizer"])
 def test_an_unknown_field_is_named(folder, tmp_path, section):
   config = config_of(folder)

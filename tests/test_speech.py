@@ -146,10 +146,16 @@ def test_a_long_text_is_spoken_in_pieces(speaker, runs, monkeypatch, said):
   long, short = speaker.speak([" ".join(sentences), "It is."], **said, seed=7)
   vocabulary = Vocabulary.load(runs["valle"] / "slm/vocabulary.json")
   ids = [vocabulary.encode(text) for text in (*sentences, "It is.", "Good day.")]
-  assert [job.seed for job in found] == [7, 7, 8, 9]
-  first, other, *rest = found
-  assert _codes(short)[0, :, 0].tolist() == [1, 1] and short.ended
-  assert _codes(long)[0, :, 0].tolist() == [0, 2, 2, 2, 3, 3, 3, 3] and not long.ended
+  # Behind a prompt all are spoken at once, without one the others wait for the first.
+  of_short = 3 if said else 1
+  assert [job.seed for job in found] == ([7, 8, 9, 7] if said else [7, 7, 8, 9])
+  other, first = found.pop(of_short), found[0]
+  rest = found[1:]
+  assert _codes(short)[0, :, 0].tolist() == [of_short] * (of_short + 1) and short.ended
+  spoken = [code for code in range(4) if code != of_short for _ in range(code + 1)]
+  assert _codes(long)[0, :, 0].tolist() == spoken and not long.ended
+  cut_piece = f"piece {2 + (said != {})} of 3 did not end by itself: cut after"
+  assert long.problem.startswith(cut_piece) and short.problem is None
   voice = [ids[4]] if said else []
   np.testing.assert_array_equal(first.text_S, wrapped(*voice, ids[0]))
   np.testing.assert_array_equal(other.text_S, wrapped(*voice, ids[3]))
@@ -159,6 +165,31 @@ def test_a_long_text_is_spoken_in_pieces(speaker, runs, monkeypatch, said):
     expected = first.prompt_TxK if said else np.zeros((1, K))
     np.testing.assert_array_equal(job.prompt_TxK, expected)
     assert job.prompt_symbols == len(before)
+
+
+def test_a_piece_that_fails_gives_no_voice_and_is_named(speaker, monkeypatch):
+  """A voice is that of the first piece that was spoken to its end."""
+  answers = iter([(0, True), (9, False), (5, True), (4, True), (0, True)])
+  found = []
+
+  def answer(model, params, jobs, *_):
+    for index, job in enumerate(jobs):
+      found.append(job)
+      frames, ended = next(answers)
+      yield index, np.zeros((frames, K), np.int32), ended
+
+  monkeypatch.setattr(slm, "speak", answer)
+  text = " ".join(
+    f"{w} it was a long way to go from there." for w in "So No Oh Go".split()
+  )
+  spoken = speaker.speak(f"{text} It was so very long a way to go.")
+  assert [job.prompt_TxK is None for job in found] == [True, True, True, False, False]
+  assert [len(job.prompt_TxK) for job in found[3:]] == [5, 5]
+  assert spoken.problem == (
+    "piece 1 of 5 ended at once: nothing is spoken; another seed may help; piece 2 of 5"
+    f" did not end by itself: cut after {9 * HOP / RATE:.2f} s; piece 5 of 5 ended at"
+    " once: nothing is spoken; another seed may help"
+  )
 
 
 def _ends(end):

@@ -12,9 +12,11 @@ from speech_helpers import RATE, noise, write_noise
 
 from jaxcodec import api, files, weights
 from jaxcodec.api.speech_audio import read_clip
+from jaxcodec.api.speech_sampling import with_options
 from jaxcodec.cli import speech_table
 from jaxcodec.cli.main import main
 from jaxcodec.data.text import front_ends
+from jaxcodec.slm import ar_choice
 
 pytest.importorskip("wetext")
 X = noise(0.6)
@@ -57,6 +59,9 @@ def models(runs):
     (dict(text="So.", seed=[1]), "seed has 1 items, but text is one item"),
     (dict(text="So.", temperature=-1.0), "temperature must be 0 or more, got -1.0"),
     (dict(text="So.", temperature=np.nan), "temperature must be finite"),
+    (dict(text="So.", top_p=np.float32("nan")), "top_p must be finite"),
+    (dict(text="So.", max_frames=9.5), "max_frames must be an integer, got 9.5"),
+    (dict(text="So.", max_frames=9, max_seconds=1.0), "give max_seconds or max_frames"),
     (dict(text="So.", temperature="hot"), "temperature"),
     (dict(text="So.", steps=(3,)), "no option 'steps'; it has .*'max_seconds'"),
     (dict(text="So.", max_seconds=0.001), "max_seconds must be at least a frame"),
@@ -265,3 +270,15 @@ def test_outputs_are_a_wav_file_or_a_folder(tmp_path, capsys):
   (tmp_path / "out").write_text("")
   assert main([*command, str(tmp_path / "out"), "--tsv", "jobs.tsv"]) == 2
   assert "--out must be a folder" in capsys.readouterr().err
+
+
+def test_temperature_0_draws_no_codebook():
+  sampler = ar_choice.DelaySampler(temperature=0.7, nar_temperature=0.3)
+  for options, expected in (
+    (dict(temperature=0.0), 0.0),
+    (dict(temperature=0, nar_temperature=0.5), 0.5),
+    (dict(temperature=0.5), 0.3),
+  ):
+    assert with_options(sampler, 50.0, options).nar_temperature == expected
+  mean = ar_choice.ArSampler(nar_choice="mean", nar_temperature=1.0)
+  assert with_options(mean, 50.0, dict(temperature=0.0)).nar_temperature == 1

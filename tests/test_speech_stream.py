@@ -91,6 +91,20 @@ def test_what_is_silent_and_what_cannot_be_streamed(speaker, monkeypatch):
     speaker.speak("So.", stream=True)
 
 
+def test_a_stream_that_broke_off_has_no_speech(speaker, monkeypatch):
+  def break_off(*_):
+    yield np.zeros((40, speech_helpers.K), np.int32), False
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(slm, "speak_in_blocks", break_off)
+  stream = speaker.speak("So it is.", stream=True)
+  for _ in range(2):
+    with pytest.raises(KeyboardInterrupt):
+      list(stream)
+    with pytest.raises(ValueError, match="when all blocks of its stream are taken"):
+      stream.speech  # noqa: B018
+
+
 def test_a_command_speaks_to_standard_output(speaker, monkeypatch, capsys):
   out = io.BytesIO()
   monkeypatch.setattr(api, "load_slm", lambda weights, **_: speaker)

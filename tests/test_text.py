@@ -204,6 +204,10 @@ def test_bad_vocabulary_file(tmp_path, content):
       "a b. one two three four five six. c",
       ["a b.", "one two three four", "five six. c"],
     ),
+    ("— one two three four five six.", ["— one two three four", "five six."]),
+    ("... one two three four five", ["... one two three", "four five"]),
+    ("one two three four — five", ["one two three four —", "five"]),
+    ("one two three fours; —", ["one two three fours;"]),
   ],
 )
 def test_long_texts_are_cut(text, pieces):

@@ -71,7 +71,8 @@ def test_weights_in_8_bits_are_off_by_half_a_step_of_their_block(tmp_path):
   x = rng.normal(size=(40, 33)).astype(np.float32) * rng.gamma(1.0, size=(40, 1))
   x = x.astype(np.float32)
   x.reshape(-1)[64:96] = 0  # a block without any
-  tree = {"params": {"x": x, "bias": x[0]}, "n": {"k": np.arange(2000)}}
+  vector = rng.gamma(1.0, size=(1, 1, 2000)).astype(np.float32)
+  tree = {"params": {"x": x, "scale": vector}, "n": {"k": np.arange(2000)}}
   weights.save_params(path, tree, METADATA, bits=8)
   found = weights.load_params(path, like=tree)
   flat, got = (np.pad(a.reshape(-1), (0, 24)) for a in (x, found["params"]["x"]))
@@ -79,7 +80,8 @@ def test_weights_in_8_bits_are_off_by_half_a_step_of_their_block(tmp_path):
   error = np.abs(flat - got).reshape(-1, 32)
   assert got.dtype == np.float32 and (error <= greatest * (0.5 / 127 + 2**-10)).all()
   assert 0.3 < (error / greatest.clip(1e-9)).max() * 254 and not got[64:96].any()
-  np.testing.assert_array_equal(found["params"]["bias"], np.float32(np.float16(x[0])))
+  half = np.float32(np.float16(vector))
+  np.testing.assert_array_equal(found["params"]["scale"], half)
   np.testing.assert_array_equal(found["n"]["k"], np.arange(2000))
   assert weights.is_params(path)
   weights.save_params(tmp_path / "again", found, METADATA, bits=8)

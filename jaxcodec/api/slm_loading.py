@@ -25,6 +25,10 @@ from jaxcodec.types import SpeechLanguageModel, TokenSpec
 from jaxcodec.weights import FILE, load_params, token_fingerprint
 
 SHARED_CODEC = "shared_codec"  # in config.json: a codec that comes with the package
+_SLOWEST = (
+  0.85  # share of the mean pace at which a whole piece should still end in time
+)
+_LEAST_SYMBOLS = 60  # of a piece, however short the utterances of training were
 _CONFIG, _SPEC = "config.json", "slm/spec.json"
 _CODEC, _SLM = f"codec/{FILE}", f"slm/{FILE}"
 
@@ -122,10 +126,12 @@ def load_text_to_speech(run: Run) -> TextToSpeech:
     raise ValueError(
       f"{path}: the text front end that the model was trained with: {error}"
     ) from error
+  max_symbols, longest = config["text"]["max_symbols"], _longest_text(run, vocabulary)
   return TextToSpeech(
     *run.parts(make_slm(config, run.spec, vocabulary)),
     vocabulary=vocabulary,
-    max_symbols=config["text"]["max_symbols"],
+    max_symbols=max_symbols,
+    piece_symbols=min(max_symbols, longest),
     max_prompt_seconds=config["slm_train"]["max_seconds"],
   )
 
@@ -151,6 +157,17 @@ def load_voice_converter(run: Run) -> VoiceConverter:
     tokenizer=tokenizer,
     prompt_seconds=run.config["generate"]["prompt_seconds"],
   )
+
+
+def _longest_text(run: Run, vocabulary: Vocabulary) -> int:
+  """Returns how many symbols fit in the longest utterances of training, mostly.
+
+  `text.max_symbols` may allow many more, which would be cut in the middle.
+  """
+  pace, seconds = vocabulary.symbols_per_second, run.config["slm_train"]["max_seconds"]
+  if pace is None:
+    return sys.maxsize
+  return max(_LEAST_SYMBOLS, int(_SLOWEST * pace * seconds))
 
 
 def _check_imports(folder: pathlib.Path, config: Mapping[str, Any]) -> None:

@@ -54,26 +54,20 @@ class Speech:
     sample_rate: Hz.
     tokens: the codes of the audio, one item.
     ended: whether the model ended by itself; if not, it was cut.
+    problem: what is wrong with the length, also of a piece of a long text; None if
+      nothing is.
   """
 
   audio_N: np.ndarray
   sample_rate: int
   tokens: Tokens
   ended: bool
+  problem: str | None = None
 
   @property
   def seconds(self) -> float:
     """Length of the audio."""
     return len(self.audio_N) / self.sample_rate
-
-  @property
-  def problem(self) -> str | None:
-    """What is wrong with the length; None if nothing is."""
-    if not len(self.audio_N):
-      return "ended at once: nothing is spoken; another seed may help"
-    if not self.ended:
-      return f"did not end by itself: cut after {self.seconds:.2f} s"
-    return None
 
   def save(self, path: files.PathLike) -> None:
     """Writes a wav file, whole or not at all."""
@@ -87,15 +81,25 @@ class Spoken(NamedTuple):
     codes_TxK: may have no frames.
     ended: whether the model ended by itself.
     num_samples: how many samples of the decoded audio to keep; None keeps all.
+    problem: of pieces that are joined in it, if one has any.
   """
 
   codes_TxK: np.ndarray
   ended: bool
   num_samples: int | None = None
+  problem: str | None = None
 
   @property
   def frames(self) -> int:
     return len(self.codes_TxK)
+
+  def describe_end(self, frame_rate: float) -> str | None:
+    """Says what is wrong with the length; returns None if nothing is."""
+    if not self.frames:
+      return "ended at once: nothing is spoken; another seed may help"
+    if not self.ended:
+      return f"did not end by itself: cut after {self.frames / frame_rate:.2f} s"
+    return None
 
 
 class SpeechModel(abc.ABC, Generic[Inputs]):
@@ -168,7 +172,10 @@ class SpeechModel(abc.ABC, Generic[Inputs]):
 
   def sampler_with(self, **sampling: Any) -> Any:
     """Returns the sampler with other options; see `with_options`."""
-    return with_options(self.sampler, self.codec.spec.frame_rate, sampling)
+    sampler = with_options(self.sampler, self.codec.spec.frame_rate, sampling)
+    if check := getattr(self._model, "check_sampler", None):
+      check(sampler)
+    return sampler
 
   def _run_fields(
     self, what: str, sampling: Mapping[str, Any], **fields: Any
@@ -207,7 +214,8 @@ class SpeechModel(abc.ABC, Generic[Inputs]):
     audio_N = audio_N[: one.num_samples]
     coded = Coded(one.codes_TxK, np.ones(one.frames, bool))
     tokens = self.codec.make_tokens([coded], [len(audio_N)], self.sample_rate)
-    return Speech(audio_N, self.sample_rate, tokens, one.ended)
+    problem = one.problem or one.describe_end(self.codec.spec.frame_rate)
+    return Speech(audio_N, self.sample_rate, tokens, one.ended, problem)
 
 
 def make_requests(what: str, **fields: Any) -> tuple[list[Request], bool]:

@@ -15,7 +15,7 @@ class SpeechStream(Iterator[np.ndarray]):
       play(block_N, stream.sample_rate)
     stream.speech.save("out.wav")
 
-  Each block is computed when it is asked for.
+  Each block is computed when it is asked for. If that fails, so does every later one.
 
   Attributes:
     sample_rate: Hz.
@@ -31,12 +31,19 @@ class SpeechStream(Iterator[np.ndarray]):
     self._blocks, self._complete = blocks, complete
     self._given: list[np.ndarray] = []
     self._speech: Speech | None = None
+    self._failure: BaseException | None = None
 
   def __next__(self) -> np.ndarray:
-    for block_N in self._blocks:
-      if len(block_N):
-        self._given.append(block_N)
-        return block_N
+    if self._failure is not None:
+      raise self._failure
+    try:
+      block_N = next(filter(len, self._blocks), None)
+    except BaseException as error:
+      self._failure = error
+      raise
+    if block_N is not None:
+      self._given.append(block_N)
+      return block_N
     if self._speech is None:
       nothing = np.zeros(0, np.float32)
       self._speech = self._complete(np.concatenate([nothing, *self._given]))

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
+from jaxcodec.api import speech_pieces
 from jaxcodec.api.speech_model import (
   Request,
   Speech,
@@ -15,9 +16,10 @@ from jaxcodec.api.speech_model import (
   Spoken,
   make_requests,
 )
+from jaxcodec.api.speech_pieces import Voice
 from jaxcodec.api.speech_stream import SpeechStream
 from jaxcodec.data.source import DataError
-from jaxcodec.data.text import Vocabulary, wrapped
+from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.text.pieces import cut
 from jaxcodec.inference import slm
 from jaxcodec.inference.stream import Stream
@@ -36,13 +38,6 @@ class _TextInputs(NamedTuple):
   prompt_N: np.ndarray | None
 
 
-class _Voice(NamedTuple):
-  """What a model speaks on from: symbols and their codes (T, K), or nothing."""
-
-  text_S: np.ndarray
-  codes_TxK: np.ndarray | None
-
-
 _NO_TEXT = np.zeros(0, np.int32)
 
 
@@ -51,7 +46,8 @@ class TextToSpeech(SpeechModel[_TextInputs]):
 
   Args:
     vocabulary: the symbols that the model was trained on.
-    max_symbols: the most that a prompt's text may have, and a piece of a text.
+    max_symbols: the most that a prompt's text may have.
+    piece_symbols: the most that a piece of a text may have.
     max_prompt_seconds: the longest prompt; prompts are used whole, as their texts are.
     args: see `SpeechModel`.
   """
@@ -61,10 +57,12 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     *args: Any,
     vocabulary: Vocabulary,
     max_symbols: int,
+    piece_symbols: int,
     max_prompt_seconds: float,
   ):
     super().__init__(*args)
     self._vocabulary, self._max_symbols = vocabulary, max_symbols
+    self._piece_symbols = piece_symbols
     self._max_prompt_seconds = max_prompt_seconds
 
   @property
@@ -105,7 +103,8 @@ class TextToSpeech(SpeechModel[_TextInputs]):
 
     A text that is longer than those that the model was trained on is spoken in pieces,
     of whole sentences where these aren't too long, and the speech joined. Each piece
-    has the voice of the prompt, or, if there is none, that of the first piece.
+    has the voice of the prompt, or, if there is none, that of the first piece, unless
+    that said nothing or did not end by itself.
 
     A stream gives the first audio while later frames are not yet spoken. But for
     rounding, a model of the delay pattern gives the codes of the whole, and an AR + NAR
@@ -153,15 +152,22 @@ class TextToSpeech(SpeechModel[_TextInputs]):
       raise ValueError(f"block_seconds must be positive, got {block_seconds}")
     sampler = self.sampler_with(**sampling)
     (inputs,) = self.prepare(requests)
-    decoder, rate = self._decoder, self.codec.spec.frame_rate
+    decoder, rate = self._decoder, self._frame_rate
     block = max(1, round(block_seconds * rate))
     first = block + decoder.decoder_lookahead // decoder.hop
     sizes = BlockSizes(first, block, math.ceil(_AHEAD_SECONDS * rate))
     spoken: list[Spoken] = []
     codes = self._codes(inputs, requests[0].seed, sampler, sizes, spoken)
     audio = (a_Nx1[:, 0] for a_Nx1 in decode_pieces(decoder, codes, block))
-    complete = lambda audio_N: self._speech(_joined(spoken), audio_N)  # noqa: E731
+
+    def complete(audio_N: np.ndarray) -> Speech:
+      return self._speech(speech_pieces.joined(spoken, self._frame_rate), audio_N)
+
     return SpeechStream(self.sample_rate, audio, complete)
+
+  @property
+  def _frame_rate(self) -> float:
+    return self.codec.spec.frame_rate
 
   @functools.cached_property
   def _decoder(self) -> Stream:
@@ -181,17 +187,16 @@ class TextToSpeech(SpeechModel[_TextInputs]):
     while a later one is spoken.
     """
     (prompt_TxK,) = self._encode_prompts([inputs.prompt_N])
-    voice = _Voice(inputs.prompt_S, prompt_TxK)
+    voice = Voice(inputs.prompt_S, prompt_TxK)
     for place, piece_S in enumerate(inputs.pieces):
-      job, blocks = _job(voice, inputs.pieces, seed, place), []
+      job, blocks = speech_pieces.job(voice, inputs.pieces, seed, place), []
       each = self._model, self._params, job, sampler, sizes
       for block in slm.speak_in_blocks(*each):
         blocks.append(Spoken(*block))
         yield blocks[-1].codes_TxK
       codes_TxK = np.concatenate([block.codes_TxK for block in blocks])
       spoken.append(Spoken(codes_TxK, blocks[-1].ended))
-      if not place and voice.codes_TxK is None and spoken[0].frames:
-        voice = _Voice(piece_S, spoken[0].codes_TxK)
+      voice = voice.after(piece_S, spoken[-1])
       sizes = dataclasses.replace(sizes, first=sizes.block)
 
   def _prepare(self, request: Request) -> _TextInputs:
@@ -212,19 +217,19 @@ class TextToSpeech(SpeechModel[_TextInputs]):
 
   def _encode_pieces(self, text: Any) -> list[np.ndarray]:
     ids_S = self._encode_text(text, "text")
-    if len(ids_S) <= self._max_symbols:
+    if len(ids_S) <= self._piece_symbols:
       return [ids_S]
     try:
       pieces = cut(text, self._fits, self.language)
       return [self._encode_text(piece, "text") for piece in pieces]
     except DataError as error:
       raise ValueError(
-        f"text: {error}: at most {self._max_symbols} symbols (text.max_symbols)"
+        f"text: {error}: at most {self._piece_symbols} symbols are spoken at once"
       ) from error
 
   def _fits(self, text: str) -> bool:
     try:
-      return len(self._encode_text(text, "text")) <= self._max_symbols
+      return len(self._encode_text(text, "text")) <= self._piece_symbols
     except ValueError:  # a mark without words, which goes with what is beside it
       return True
 
@@ -246,39 +251,19 @@ class TextToSpeech(SpeechModel[_TextInputs]):
   def _generate(
     self, inputs: Sequence[_TextInputs], seeds: Sequence[int], sampler: Any
   ) -> list[Spoken]:
-    """Speaks the first pieces, then all others, which may speak on from them."""
+    """Speaks all pieces whose voice is known, until none is left."""
     prompts = self._encode_prompts([one.prompt_N for one in inputs])
-    voices = [_Voice(one.prompt_S, p) for one, p in zip(inputs, prompts, strict=True)]
+    voices = [Voice(one.prompt_S, p) for one, p in zip(inputs, prompts, strict=True)]
     pieces = [one.pieces for one in inputs]
-    firsts = zip(voices, pieces, seeds, strict=True)
-    jobs = [_job(voice, own, seed, 0) for voice, own, seed in firsts]
-    found = [[spoken] for spoken in self._speak(jobs, sampler)]
-    places = [(i, k) for i, own in enumerate(pieces) for k in range(1, len(own))]
-    for i, _ in places:
-      if voices[i].codes_TxK is None and found[i][0].frames:
-        voices[i] = _Voice(pieces[i][0], found[i][0].codes_TxK)
-    jobs = [_job(voices[i], pieces[i], seeds[i], k) for i, k in places]
-    for (i, _), spoken in zip(places, self._speak(jobs, sampler), strict=True):
-      found[i].append(spoken)
-    return list(map(_joined, found))
+    found: list[list[Spoken]] = [[] for _ in inputs]
+    while places := list(speech_pieces.next_places(found, pieces, voices)):
+      jobs = [speech_pieces.job(voices[i], pieces[i], seeds[i], k) for i, k in places]
+      for (i, k), spoken in zip(places, self._speak(jobs, sampler), strict=True):
+        found[i].append(spoken)
+        voices[i] = voices[i].after(pieces[i][k], spoken)
+    return [speech_pieces.joined(one, self._frame_rate) for one in found]
 
   def _speak(self, jobs: Sequence[slm.SpeakJob], sampler: Any) -> list[Spoken]:
-    if not jobs:
-      return []
     each = slm.speak(self._model, self._params, jobs, sampler, self._batch_size)
     spoken = {index: Spoken(codes_TxK, ended) for index, codes_TxK, ended in each}
     return [spoken[index] for index in range(len(jobs))]
-
-
-def _job(
-  voice: _Voice, pieces: Sequence[np.ndarray], seed: int, place: int
-) -> slm.SpeakJob:
-  """Returns what to speak of a text at a place, each piece from a seed of its own."""
-  text_S = wrapped(voice.text_S, pieces[place])
-  seed = (seed + place) % 2**32
-  return slm.SpeakJob(text_S, voice.codes_TxK, seed, len(voice.text_S))
-
-
-def _joined(pieces: Sequence[Spoken]) -> Spoken:
-  codes_TxK = np.concatenate([piece.codes_TxK for piece in pieces])
-  return Spoken(codes_TxK, all(piece.ended for piece in pieces))

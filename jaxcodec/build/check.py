@@ -70,7 +70,16 @@ def check(config: Config) -> Models:
     raise ConfigError(
       f"generate.sampler.steps has {len(sampler.steps)} entries for {books} codebooks"
     )
+  _check_sampler(slm_task.model, sampler)
   return Models(codec, codec_task, vocabulary, slm_task, sampler)
+
+
+def _check_sampler(model: Any, sampler: Any) -> None:
+  """Raises ConfigError if the model can't be sampled as the config says."""
+  try:
+    getattr(model, "check_sampler", lambda _: None)(sampler)
+  except ValueError as error:
+    raise ConfigError(f"generate.sampler: {error}") from error
 
 
 def _check_codec(codec: Codec) -> None:

@@ -12,7 +12,14 @@ from jaxcodec.cli.standard_streams import NAME as STANDARD_OUTPUT
 
 INDEX = "index.jsonl"
 NOTHING_SPOKEN = 1
-_SAMPLING = ("temperature", "top_k", "top_p", "max_seconds")
+_SAMPLING = (
+  "temperature",
+  "nar_temperature",
+  "top_k",
+  "top_p",
+  "guidance",
+  "max_seconds",
+)
 
 
 def add_command(commands: Any) -> None:
@@ -84,12 +91,29 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     "--temperature", type=float, metavar="T", help="0 takes the likeliest"
   )
   group.add_argument(
+    "--nar-temperature",
+    type=float,
+    metavar="T",
+    help="of all codebooks but the first (texts); 0 where --temperature is 0",
+  )
+  group.add_argument(
     "--top-k", type=int, metavar="K", help="of the K likeliest tokens; 0 for all"
   )
   group.add_argument(
     "--top-p", type=float, metavar="P", help="of the likeliest, up to P together"
   )
-  group.add_argument("--max-seconds", type=float, metavar="S", help="cut there (texts)")
+  group.add_argument(
+    "--guidance",
+    type=float,
+    metavar="G",
+    help="how much what the text adds to the scores counts (delay pattern), 1 or more",
+  )
+  group.add_argument(
+    "--max-seconds",
+    type=float,
+    metavar="S",
+    help="cut there: each piece of a text that is spoken in pieces",
+  )
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
@@ -171,4 +195,4 @@ def _report(arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) ->
   spoken = sum(row["seconds"] > 0 for row in rows)
   skipped = sum("skipped" in row for row in rows)
   print(f"{spoken} of {len(rows)} spoken, in {arguments.out}")
-  return 0 if spoken + skipped == len(rows) else NOTHING_SPOKEN
+  return 0 if spoken and spoken + skipped == len(rows) else NOTHING_SPOKEN

@@ -82,7 +82,7 @@ class DelaySampler(ArSampler):
     sampling.check_fields(
       self,
       ("nar_choice", self.nar_choice != "draw", "'draw' in the delay pattern"),
-      ("guidance", self.guidance < 0, "0 or more"),
+      ("guidance", self.guidance < 1, "1 (none) or more"),
     )
 
 

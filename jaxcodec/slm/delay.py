@@ -18,6 +18,7 @@ from jaxcodec.slm import (
   text_guidance,
   wrong_condition,
 )
+from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.block_sizes import BlockSizes
 from jaxcodec.slm.body import make_transformer
 from jaxcodec.slm.codebook_start import CodeRows
@@ -84,6 +85,14 @@ class Delay:
   def symbols_per_frame(self) -> float:
     """The pace of speech without a prompt."""
     return self.symbols_per_second / self.spec.frame_rate
+
+  def check_sampler(self, sampler: DelaySampler) -> None:
+    """Raises ValueError if this model can't be sampled so."""
+    if sampler.guidance != 1 and not self.text_dropout:
+      raise ValueError(
+        "guidance must be 1 for a model that hasn't learnt to speak without a text"
+        f" (slm.text_dropout is 0), got {sampler.guidance:g}"
+      )
 
   def init_params(self, rng: jax.Array, batch: Batch) -> Any:
     """Fresh parameters; of the batch only the shapes matter."""

@@ -95,11 +95,7 @@ def _blocks(model, sampler, inputs, sizes):
 
 def _inputs(model, sampler, rng, text, prompt, prompt_symbols_B):
   """Returns a key a row, the texts, the prompts and the pace to speak at."""
-  if sampler.guidance != 1 and not model.text_dropout:
-    raise ValueError(
-      "guidance must be 1 for a model that hasn't learnt to speak without a text"
-      f" (slm.text_dropout is 0), got {sampler.guidance:g}"
-    )
+  model.check_sampler(sampler)
   rows = text[0].shape[0]
   prompt = incremental.check_prompt(prompt, rows, model.spec.num_codebooks)
   pace = incremental.known_pace(model, prompt[1], prompt_symbols_B)

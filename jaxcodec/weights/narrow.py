@@ -7,7 +7,7 @@ import numpy as np
 BITS = (32, 16, 8)
 BLOCK = 32  # neighbours in memory that share a scale, as in GGML's Q8_0
 SCALES = "scales/"  # before an array's name: the scales of its blocks
-_SMALLEST = 1024  # an array with fewer values stays in float16
+_SMALLEST = 1024  # values of an array that is worth 8 bits
 _LARGEST = 127
 
 
@@ -15,7 +15,8 @@ def narrow(tensors: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarray
   """Returns arrays as they are written; what isn't float32 stays as it is.
 
   In 8 bits, each 32 neighbours are multiples of the 127th part of the greatest of them,
-  rounded to float16: 8.5 bits a value.
+  rounded to float16: 8.5 bits a value. Vectors, such as gains and counts of codes, stay
+  in float16: they are few, and neighbours in them have little in common.
 
   Args:
     tensors: arrays by their names in the file.
@@ -31,7 +32,7 @@ def narrow(tensors: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarray
   for key, tensor in tensors.items():
     if bits == 32 or tensor.dtype != np.float32:
       narrowed[key] = tensor
-    elif bits == 16 or tensor.size < _SMALLEST:
+    elif bits == 16 or tensor.size < max(_SMALLEST, 2 * max(tensor.shape, default=0)):
       narrowed[key] = _half(key, tensor)
     else:
       narrowed[key], narrowed[SCALES + key] = _eight_bits(key, tensor)

@@ -46,14 +46,20 @@ def _join(text, cuts, fits) -> Iterator[str]:
   parts, piece = [part for part in cuts[0](text) if part], ""
   for part in parts:
     longer = f"{piece} {part}".strip()
-    if piece and not fits(longer):
+    if _has_words(piece) and not fits(longer):
+      if not _has_words(part):
+        continue
       yield piece
       longer = part
-    if longer == part and not fits(part):
-      *whole, longer = _join(part, cuts[1:], fits)
+    if not fits(longer):  # then it is a part alone, or behind a mark such as a dash
+      *whole, longer = _join(longer, cuts[1:], fits)
       yield from whole
     piece = longer
   yield piece
+
+
+def _has_words(text):
+  return any(map(str.isalnum, text))
 
 
 def _sentences(text, short):
