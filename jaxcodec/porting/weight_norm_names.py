@@ -40,8 +40,9 @@ def from_weight_g(name: str, weight_norm: str) -> str:
 
 
 def detect(names: Iterable[str]) -> str:
-  """Tells which form a state dict has; the newer one if it has no weight norms."""
-  return WEIGHT_G if any(n.endswith(".weight_g") for n in names) else PARAMETRIZATIONS
+  """Tells which form a state dict has; that of the originals if it has no norms."""
+  newer = any(name.endswith(tuple(_NEW.values())) for name in names)
+  return PARAMETRIZATIONS if newer else WEIGHT_G
 
 
 def fold(name: str) -> Folded | None:

@@ -17,6 +17,7 @@ from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import huggingface, readers, torch_zip, weight_norm_names, wrapped
 from jaxcodec.porting.families import Family, family_of
 from jaxcodec.porting.table import select_buffers, to_flax, to_torch
+from jaxcodec.weights import restore_weight_norm
 
 _LOG = logging.getLogger(__name__)
 # Fields that do not change the computation. DAC's published file of 24 kHz has the
@@ -105,6 +106,8 @@ def export_torch(
     layout: whose names to give, `original` or `huggingface`.
     weight_norm: its names, `weight_g` or `parametrizations`; kernels without a norm
       are plain weights in both. transformers' DacModel has none: they are folded in.
+      The original DAC has one in every convolution, and takes files that lack them
+      for files without weights: kernels get their norms there.
     buffers: of `Imported`; None computes them, with equal values up to rounding.
 
   Raises:
@@ -118,8 +121,10 @@ def export_torch(
   if path.is_dir() if layout == "original" else path.is_file() or path.suffix in _FILES:
     wanted = "a file" if layout == "original" else "a folder"
     raise ValueError(f"{path}: the layout {layout!r} is {wanted}")
-  if layout == "huggingface" and theirs.folded:
+  if theirs.folded and layout == "huggingface":
     variables = {**variables, "params": jax.jit(fold_weight_norm)(variables["params"])}
+  elif theirs.folded:
+    variables = restore_weight_norm(path, variables, variable_shapes(codec))
   state = to_torch(variables, theirs.rules, weight_norm)
   state = theirs.with_buffers({**state, **(buffers or {})})
   if layout == "huggingface":

@@ -10,6 +10,7 @@ import pytest
 from jaxcodec import porting, presets
 from jaxcodec.build.codec import make_preset
 from jaxcodec.cli.convert import convert_file
+from jaxcodec.nn.weight_norm import fold_weight_norm
 from jaxcodec.porting import described, probe, readers, weights
 from jaxcodec.porting.families import family_of
 
@@ -207,6 +208,22 @@ def test_both_spellings_of_weight_norm(tmp_path):
     found.variables, codec("dac_16khz"), back, found.layout, found.weight_norm
   )
   assert back.read_bytes() == new.read_bytes()
+
+
+def test_the_original_dac_takes_weights_without_norms(tmp_path):
+  """Hugging Face's have none; of a file without, the original would load nothing."""
+  config = small("dac_16khz")
+  theirs, fresh, back = randomized(dac(config)), dac(config).eval(), tmp_path / "b.pth"
+  path = saved("dac_16khz", theirs, tmp_path)
+  found = weights.import_weights(path, make_preset(config)).variables
+  folded = {**found, "params": fold_weight_norm(found["params"])}
+  assert len(jax.tree.leaves(folded)) < len(jax.tree.leaves(found))
+  porting.export_torch(folded, make_preset(config), back)
+  fresh.load_state_dict(torch.load(back)["state_dict"], strict=True)
+  noise = 0.3 * torch.randn(1, 1, 4 * HOP)
+  with torch.no_grad():
+    expected, got = (model.decoder(model.encoder(noise)) for model in (theirs, fresh))
+  torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 CODECS = ["dac_16khz", "encodec_24khz", "encodec_48khz"]
