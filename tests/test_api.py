@@ -225,7 +225,12 @@ def test_load(tmp_path, monkeypatch):
   file = workdir / "codec" / weights.FILE
   original = tmp_path / "original.pth"
   porting.export_torch(variables, make_preset(api_helpers.CONFIG), original)
-  for arguments in (("tiny", file), (None, workdir), ("tiny", original)):
+  for arguments in (
+    ("tiny", file),
+    (None, workdir),
+    ("tiny", original),
+    (None, original),  # whose metadata have the arguments of its model
+  ):
     loaded = jaxcodec.load(*arguments)
     assert loaded.fingerprint == weights.token_fingerprint(variables)
     assert loaded.spec == TokenSpec(K, V, HOP, RATE)
@@ -242,7 +247,6 @@ def test_load(tmp_path, monkeypatch):
     (("huge", "random"), ValueError, "there is no codec 'huge'"),
     ((None, tmp_path / "gone"), FileNotFoundError, "gone"),
     ((None, plain), ValueError, "plain.safetensors does not say which codec"),
-    ((None, original), ValueError, "original.pth does not say which codec"),
     (("wide", plain), ValueError, "doesn't fit the model"),
     (("tiny", damaged), ValueError, "damaged.safetensors"),
   ):

@@ -218,6 +218,7 @@ def test_what_musicgens_codec_says_of_itself(tmp_path):
     ({"model_type": "dac", "sampling_rate": 1}, "lacks 'downsampling_ratios'"),
     ({"model_type": "encodec"}, "lacks 'upsampling_ratios'"),
     ({**ENCODEC_32KHZ, "upsampling_ratios": None}, "makes no codec: 'NoneType'"),
+    ({**ENCODEC_32KHZ, "trim_right_ratio": 0.5}, "trim_right_ratio is 0.5; known is 1"),
   ],
 )
 def test_other_models_are_refused(server, tmp_path, said, message):

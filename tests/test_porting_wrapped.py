@@ -55,6 +55,28 @@ def _prefixed(state, prefix):
   return {prefix + name: array for name, array in state.items()}
 
 
+def test_what_is_converted_stays(tmp_path, codec, variables, state):
+  """Nothing is written where the weights lie, in either direction."""
+  path, ours = _write(tmp_path / "w.pth", state), tmp_path / "p.safetensors"
+  convert_file(path, api_helpers.CONFIG, ours)
+  for source in (path, ours):
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match="is what is converted; choose another place"):
+      convert_file(source, api_helpers.CONFIG, source)
+    assert source.read_bytes() == before
+  folder = tmp_path / "folder"
+  export_torch(variables, codec, folder, "huggingface")
+  with pytest.raises(ValueError, match="is what is converted"):
+    convert_file(folder, None, folder / "model.safetensors")
+
+
+def test_an_error_says_which_of_the_weights_did_not_fit(tmp_path, state):
+  partial = dict(list(state.items())[:-1])
+  path = _write(tmp_path / "w.pth", {"model": state, "ema": partial})
+  with pytest.raises(ValueError, match=r"(?s)not in the weights.*are those in 'ema'"):
+    import_weights(path, make_preset(api_helpers.CONFIG))
+
+
 @pytest.mark.parametrize(
   "prefix", ["module.", "_orig_mod.", "generator.", "model.", "module._orig_mod."]
 )

@@ -194,6 +194,9 @@ def test_errors_say_what_was_expected():
     stream.encode(stream.start(), np.zeros((2, 6, 1), np.int32))
   with pytest.raises(ValueError, match=r"shape \(2, N, 1\), got \(3, 6\)"):
     stream.encode(stream.start(), noise(3, 6))
+  for lengths in ([6], [6, 7], [6.0, 6.0], [-1, 6]):
+    with pytest.raises(ValueError, match=r"lengths must be 2 integers of 0 to 6"):
+      stream.encode(stream.start(), noise(2, 6), lengths)
   with pytest.raises(ValueError, match="batch must be a positive integer, got 0"):
     model("mirrored").stream(0)
   with pytest.raises(ValueError, match="num_codebooks"):

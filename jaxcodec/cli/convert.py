@@ -13,7 +13,7 @@ from jaxcodec.build.codec import make_preset
 from jaxcodec.codecs.codec import Codec
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.codecs.vocoder import Vocoder
-from jaxcodec.porting import originals, probe, weight_norm_names
+from jaxcodec.porting import originals, probe, readers, weight_norm_names
 from jaxcodec.porting.weights import export_torch, import_weights
 from jaxcodec.weights import BUFFERS, load_metadata, load_params, save_params
 
@@ -45,6 +45,7 @@ def convert_file(
     OSError, ValueError: naming the file; nothing is written then.
   """
   found_at = sources.find(source)
+  _check_out(found_at.path, pathlib.Path(out))
   if isinstance(preset, str):
     preset = sources.config_named(preset) or preset
   elif preset is None:
@@ -81,6 +82,7 @@ def _export(
   shapes = variable_shapes(codec)
   variables = load_params(source, like=shapes)
   layout = layout or metadata.get("layout", "original")
+  said, answer = _verify(codec, variables, None) if verify else ("", None)
   export_torch(
     variables,
     codec,
@@ -91,11 +93,18 @@ def _export(
   )
   lines = [f"{source} -> {out} ({layout} layout)"]
   if verify:
-    said, answer = _verify(codec, variables, None)
     lines.append(said)
-    if answer is not None:
-      probe.save(_beside(out), answer)
+  if answer is not None:
+    probe.save(_beside(out), answer)
   return "\n".join(lines)
+
+
+def _check_out(source: pathlib.Path, out: pathlib.Path) -> None:
+  """Raises ValueError if what is converted would be overwritten."""
+  if source.is_dir():
+    source = readers.weights_file(source)
+  if source.resolve() in (out.resolve(), (out / source.name).resolve()):
+    raise ValueError(f"--out: {source} is what is converted; choose another place")
 
 
 def _beside(weights: pathlib.Path) -> pathlib.Path:

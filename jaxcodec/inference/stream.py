@@ -110,7 +110,20 @@ class Stream:
         f"a block must have a multiple of the hop of {self.hop} samples, unless it is"
         f" the last one (last=True), got {block.shape[1]}"
       )
+    if lengths is not None:
+      lengths = self._check_lengths(lengths, block.shape[1])
     return self._encode(self._variables, state, block, lengths, last=last)
+
+  def _check_lengths(self, lengths: Any, samples: int) -> np.ndarray:
+    """Returns the lengths of a block's items, (B,); raises ValueError."""
+    given = np.asarray(lengths)
+    whole = given.shape == (self.batch,) and np.issubdtype(given.dtype, np.integer)
+    if not whole or ((given < 0) | (given > samples)).any():
+      raise ValueError(
+        f"lengths must be {self.batch} integers of 0 to {samples} samples, got"
+        f" {lengths}"
+      )
+    return given.astype(np.int32)
 
   def decode(
     self, state: StreamState, tokens: Tokens, *, last: bool = False

@@ -1,7 +1,7 @@
 """Reads how a codec is built from what its authors' files say of it.
 
-Known are the `config.json` of transformers' DacModel and EncodecModel and the
-`config.yaml` of Vocos.
+Known are the `config.json` of transformers' DacModel and EncodecModel, the
+`config.yaml` of Vocos, and the arguments of its model that a file of DAC's authors has.
 """
 
 import math
@@ -19,7 +19,7 @@ def codec_config(path: files.PathLike) -> dict[str, Any] | None:
     path: a folder, or the file of weights in it.
 
   Returns:
-    A config for `build.codec.make_preset`; None where nothing lies beside the weights.
+    A config for `build.codec.make_preset`; None where nothing says it.
 
   Raises:
     FileNotFoundError: the folder has no weights.
@@ -29,7 +29,8 @@ def codec_config(path: files.PathLike) -> dict[str, Any] | None:
   said = readers.description(path)
   if not said:
     return None
-  kind = "vocos" if "feature_extractor" in said else said.get("model_type")
+  signs = (name for field, name in _SIGNS.items() if field in said)
+  kind = next(signs, said.get("model_type"))
   if kind not in _READERS:
     raise ValueError(f"{path}: its config is of {kind!r}; known are {sorted(_READERS)}")
   with readers.name_in_errors(path):
@@ -66,8 +67,28 @@ def _dac(said: Mapping[str, Any]) -> dict[str, Any]:
   )
 
 
+def _original_dac(said: Mapping[str, Any]) -> dict[str, Any]:
+  """Source: DAC in dac/model/dac.py of descript-audio-codec, with its defaults."""
+  books = dict(n_codebooks=9, codebook_size=1024, codebook_dim=8)
+  sizes = {name: said.get(name, default) for name, default in books.items()}
+  encoder = dict(width=said.get("encoder_dim", 64), strides=said["encoder_rates"])
+  return dict(
+    sample_rate=said.get("sample_rate", 44_100),
+    encoder=dict(name="dac", latent_dim=said.get("latent_dim"), **encoder),
+    quantizer=dict(
+      name="factorized_rvq", num_codebooks=sizes.pop("n_codebooks"), **sizes
+    ),
+    decoder=dict(
+      name="dac", width=said.get("decoder_dim", 1536), strides=said["decoder_rates"]
+    ),
+  )
+
+
 def _encodec(said: Mapping[str, Any]) -> dict[str, Any]:
   """Source: EncodecConfig in configuration_encodec.py of transformers."""
+  for name, only in _ENCODECS.items():
+    if said.get(name, only) != only:
+      raise ValueError(f"{name} is {said[name]}; known is {only} alone")
   ups, width = said["upsampling_ratios"], said["num_filters"]
   shared = dict(
     name="seanet",
@@ -118,4 +139,19 @@ def _vocos(said: Mapping[str, Any]) -> dict[str, Any]:
   return dict(sample_rate=mel.pop("sample_rate"), mel=mel, decoder=decoder)
 
 
-_READERS = {"dac": _dac, "encodec": _encodec, "vocos": _vocos}
+_READERS = {
+  "dac": _dac,
+  "encodec": _encodec,
+  "vocos": _vocos,
+  "original dac": _original_dac,
+}
+# Fields by which configs without a `model_type` are told.
+_SIGNS = {"feature_extractor": "vocos", "encoder_rates": "original dac"}
+# Fields that change what is computed, but no shape: as `codecs.seanet` has them.
+_ENCODECS = dict(
+  trim_right_ratio=1.0,
+  dilation_growth_rate=2,
+  kernel_size=7,
+  last_kernel_size=7,
+  residual_kernel_size=3,
+)

@@ -65,13 +65,20 @@ def read(path: str | pathlib.Path) -> Checkpoint:
 
 
 def description(path: str | pathlib.Path) -> dict[str, Any]:
-  """Returns the content of the config beside the weights at a path; {} if none is.
+  """Returns what the weights at a path say of their model, or the config beside them.
+
+  Returns {} if neither says anything.
 
   Raises:
     FileNotFoundError, ValueError: as `read` does.
   """
   path = pathlib.Path(path)
-  return _config_beside(weights_file(path) if path.is_dir() else path)
+  path = weights_file(path) if path.is_dir() else path
+  beside = _config_beside(path)
+  if beside or path.suffix == ".safetensors" or not path.is_file():
+    return beside
+  tree = torch_zip.load(path)
+  return _kwargs(tree) if isinstance(tree, Mapping) else {}
 
 
 @contextlib.contextmanager

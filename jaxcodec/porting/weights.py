@@ -82,7 +82,7 @@ def import_weights(
     original = theirs.from_checkpoint(original, path, encodec_path)
     variables = to_flax(original, theirs.rules, wanted)
   except ValueError as error:
-    raise ValueError(f"{path}: {error}") from None
+    raise ValueError("\n  ".join([f"{path}: {error}", *notes, *taken_off])) from None
   buffers = select_buffers(original, theirs.rules)
   weight_norm = weight_norm_names.detect(state)
   return Imported(variables, layout, weight_norm, buffers, notes + taken_off)
