@@ -152,6 +152,33 @@ def test_training_windows(path):
   assert len(set(batch["semantic_BxT"][batch["index_B"] == 1, 0].tolist())) > 40
 
 
+def test_short_windows_are_filled_with_others_of_the_speaker(tmp_path):
+  """Each part is a record from its beginning on, and the last one is cut."""
+  path, speakers = tmp_path / "t.array_record", ["ann", "ann", "bo", "ann", "unknown"]
+  frames = [7, 9, 8, 30, 5]
+  records = (
+    {**record(n, t), "speaker": s}
+    for n, (t, s) in enumerate(zip(frames, speakers, strict=True))
+  )
+  write_tokens(path, records)
+  options = dict(batch_size=320, frames=20, seed=0, fill=True)
+  batch, again = (take(token_batches(TokenSource(path), **options), 1)[0] for _ in "ab")
+  seen = set()
+  for row, index in enumerate(batch["index_B"].tolist()):
+    codes_T, semantic_T = batch["codes_BxTxK"][row, :, 0], batch["semantic_BxT"][row]
+    numbers = codes_T // 1000
+    if speakers[index] != "ann":  # alone, or whose others are not known
+      assert batch["mask_BxT"][row].sum() == frames[index]
+      continue
+    assert batch["mask_BxT"][row].all() and set(numbers) <= {0, 1, 3}
+    np.testing.assert_array_equal(codes_T, 1000 * numbers + 10 * (semantic_T - 1))
+    begins = np.flatnonzero(np.diff(semantic_T) != 1) + 1
+    assert (semantic_T[begins] == 1).all() and numbers[0] == index
+    seen.add(tuple(numbers[[0, *begins]]))
+  assert len(seen) > 10
+  np.testing.assert_array_equal(batch["codes_BxTxK"], again["codes_BxTxK"])
+
+
 def test_resumes_exactly(path):
   make = lambda: iter(  # noqa: E731
     token_batches(TokenSource(path), [0, 1], batch_size=3, frames=20, seed=0)

@@ -74,10 +74,12 @@ class TokenWindows(Batches):
   Attributes:
     batch_size: windows in a batch.
     crop_seconds: length of each.
+    fill: whether short utterances are followed by others of their speaker.
   """
 
   batch_size: int
   crop_seconds: float
+  fill: bool = False  # as before there was the field
 
   def check(self, spec: TokenSpec) -> None:
     positive(vars(self), _SECTION, "batch_size")
@@ -89,7 +91,7 @@ class TokenWindows(Batches):
   def make(self, train, held_out, *, spec, mesh, seed, accumulate):
     shape = self._shape(spec, mesh)
     return (
-      token_windows.token_batches(train, seed=seed, **shape),
+      token_windows.token_batches(train, seed=seed, fill=self.fill, **shape),
       token_windows.eval_token_batches(held_out, **shape),
     )
 

@@ -89,7 +89,7 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   features that a quantiser is taught belong to it.
   """
   settings = dict(experiment.config[section])
-  for name in ("freeze", "codebook_start"):
+  for name in ("freeze", "codebook_start", "fill"):
     if not settings.get(name):  # configs of earlier versions lack the field
       settings.pop(name, None)
   for name in stages.WITHOUT_EFFECT[section]:

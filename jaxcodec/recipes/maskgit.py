@@ -13,6 +13,7 @@ def full(config: ConfigDict) -> None:
     steps=400_000,
     batch_size=64,
     crop_seconds=15.0,
+    fill=True,  # windows, with more utterances of the speaker where one is short
     optimizer=dict(learning_rate=3e-4, warmup_steps=10_000, weight_decay=0.01),
     ema_decay=0.999,
   )

@@ -1,5 +1,6 @@
 """Batches of token windows from a token file, for training and for evaluation."""
 
+import collections
 import functools
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from jaxcodec.data.batches import grain_options
 from jaxcodec.data.source import DataError
+from jaxcodec.data.sources.audio_file import UNKNOWN_SPEAKER
 from jaxcodec.data.token_store import TokenSource
 
 
@@ -18,6 +20,7 @@ def token_batches(
   batch_size: int,
   frames: int,
   seed: int,
+  fill: bool = False,
   shard_index: int = 0,
   shard_count: int = 1,
 ) -> grain.IterDataset:
@@ -26,9 +29,21 @@ def token_batches(
   A record is drawn once an epoch for each whole window that fits into it, and at least
   once; shorter ones are padded. See `grain_options.endless` for shards and resuming.
 
+  Args:
+    source: the token file.
+    indices: of its records; None for all.
+    batch_size: windows in a batch of this process.
+    frames: of a window.
+    seed: of the order and of the windows.
+    fill: whether what a short record leaves open is filled with others of its speaker,
+      drawn at random, the last one cut. A model then learns to go on behind a prompt
+      from another recording, and nothing is computed for padding.
+    shard_index: this process, below `shard_count`.
+    shard_count: processes that train.
+
   Returns:
     Batches {codes_BxTxK int32, semantic_BxT int32, mask_BxT bool, index_B int32}; codes
-    and semantic tokens are 0 where the mask is False.
+    and semantic tokens are 0 where the mask is False. The index is the first record's.
   """
   indices = _indices(source, indices)
   draws = [
@@ -37,9 +52,14 @@ def token_batches(
     for _ in range(max(1, source.labels[index]["frames"] // frames))
   ]
 
+  same_voice = _by_speaker(source, indices) if fill else {}
+
   def load(index, rng):
-    spare = source.labels[index]["frames"] - frames
-    return _window(source, index, rng.integers(max(1, spare + 1)), frames)
+    label = source.labels[index]
+    start = rng.integers(max(1, label["frames"] - frames + 1))
+    window = _window(source, index, start, frames)
+    others = same_voice.get(label["speaker"], ())
+    return _filled(source, window, others, rng, frames) if others else window
 
   return grain_options.endless(
     draws,
@@ -88,6 +108,25 @@ def _window(source, index, start, frames):
   record = source[index]
   window = slice(start, start + frames)
   return record["codes_TxK"][window], record["semantic_T"][window], index
+
+
+def _by_speaker(source, indices):
+  """Returns the records of each speaker who has several and is known."""
+  speakers = collections.defaultdict(list)
+  for index in indices:
+    speakers[source.labels[index]["speaker"]].append(index)
+  speakers.pop(UNKNOWN_SPEAKER, None)
+  return {name: own for name, own in speakers.items() if len(own) > 1}
+
+
+def _filled(source, window, others, rng, frames):
+  """Returns a window with the beginnings of others behind it, until it is full."""
+  windows, left = [window], frames - len(window[0])
+  while left > 0:
+    windows.append(_window(source, others[rng.integers(len(others))], 0, left))
+    left -= len(windows[-1][0])
+  codes, semantic, indices = zip(*windows, strict=True)
+  return np.concatenate(codes), np.concatenate(semantic), indices[0]
 
 
 def _collate(windows, *, frames, codebooks):
