@@ -104,6 +104,21 @@ def test_dropping_every_condition_makes_the_loss_independent_of_it(params):
   assert kept(batch) != kept(other)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_fully_masked_codebook_is_predicted_in_one_step(params, level, monkeypatch):
+  """Its loss is of all frames, each given none of the others; codebook 0's is not."""
+  only = lambda rng, rows, *_: jnp.full(rows, level, jnp.int32)  # noqa: E731
+  monkeypatch.setattr(masking, "draw_levels", only)
+  model = MODEL.clone(fully_masked=1.0, prompt_rate=0.0, condition_drop=0.0)
+  batch, key = _batch(), jax.random.key(3)
+  mask_BxT = jnp.asarray(batch["mask_BxT"])
+  level_B, none = jnp.full(len(mask_BxT), level), jnp.zeros_like(mask_BxT)
+  nll_BxT, _ = model._predict(params, batch, none, (level_B, mask_BxT))
+  loss, _ = model.loss(params, key, batch)
+  expected = masking.mean_over(nll_BxT, mask_BxT)
+  assert bool(np.isclose(loss, expected, rtol=1e-5)) == (level > 0)
+
+
 def test_evaluation_is_a_closed_form_for_a_model_of_even_odds(params):
   even = params | {"head": jnp.zeros_like(params["head"])}
   got = _evaluate(even, _batch((6, 4, 5)))

@@ -40,6 +40,9 @@ def test_targets_are_open_frames_at_least_one_and_ignore_the_padding():
   np.testing.assert_array_equal(target.any(1), np.asarray(short).any(1))
   longer = masking.draw_targets(keys, jnp.pad(short, ((0, 0), (0, 5))))
   np.testing.assert_array_equal(longer[:, :8], target)
+  some_B = jnp.arange(64) % 8 < 4
+  some = masking.draw_targets(keys, short, some_B)
+  np.testing.assert_array_equal(some, np.where(some_B[:, None], short, target))
 
 
 def test_levels_are_drawn_with_their_weights():

@@ -13,7 +13,13 @@ from jaxcodec.semantic.mfcc import Mfcc
 # then.
 _LATER = {
   "text": {"language": DEFAULT},
-  "slm": {"nar_width": None, "nar_depth": None, "nar_draws": 1, "text_dropout": 0.0},
+  "slm": {
+    "nar_width": None,
+    "nar_depth": None,
+    "nar_draws": 1,
+    "text_dropout": 0.0,
+    "fully_masked": 0.0,
+  },
   "generate": {"prompts": None},
   "evaluate": {"lyra": None, "language": None},
 }

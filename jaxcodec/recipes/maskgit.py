@@ -8,6 +8,7 @@ from jaxcodec.recipes import base
 def full(config: ConfigDict) -> None:
   """Adds the fields: 12 layers of 1024."""
   config.slm = base.transformer("maskgit")
+  config.slm.update(fully_masked=0.5)
   config.slm_train = base.training(
     codebook_start=True,  # codes begin as what they are to the codec
     steps=400_000,

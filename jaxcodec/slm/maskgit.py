@@ -31,6 +31,8 @@ class MaskGit(nn.Module):
     prompt_rate: share of the training rows that have an acoustic prompt.
     condition_drop: share of the training rows without semantic tokens.
     label_smoothing: of the training loss.
+    fully_masked: share of the training rows above codebook 0 that hide all frames.
+      Decoding fills such a codebook in one step, which few rows train otherwise.
   """
 
   spec: TokenSpec
@@ -46,6 +48,7 @@ class MaskGit(nn.Module):
   prompt_rate: float = 0.85
   condition_drop: float = 0.1
   label_smoothing: float = 0.0
+  fully_masked: float = 0.0
 
   def __post_init__(self):
     masking.check_weights(self.level_weights)
@@ -122,15 +125,16 @@ class MaskGit(nn.Module):
     Returns:
       The loss, and `loss` and `accuracy` over the same frames.
     """
-    rngs = jax.random.split(rng, 5)
+    rngs = jax.random.split(rng, 6)
     mask_BxT = batch["mask_BxT"]
     rows = mask_BxT.shape[0]
     level_B = masking.draw_levels(
       rngs[0], rows, self.spec.num_codebooks, self.level_weights
     )
     prompt_BxT = masking.draw_prompts(rngs[1], mask_BxT, self.prompt_rate)
+    all_B = jax.random.bernoulli(rngs[5], self.fully_masked, (rows,)) & (level_B > 0)
     target_BxT = masking.draw_targets(
-      sampling.row_keys(rngs[2], rows), mask_BxT & ~prompt_BxT
+      sampling.row_keys(rngs[2], rows), mask_BxT & ~prompt_BxT, all_B
     )
     drop_B = jax.random.bernoulli(rngs[3], self.condition_drop, (rows,))
     semantic_BxT = jnp.where(drop_B[:, None], self.no_semantic, batch["semantic_BxT"])

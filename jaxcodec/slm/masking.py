@@ -80,13 +80,18 @@ def draw_prompts(rng: jax.Array, mask_BxT: jax.Array, rate: float) -> jax.Array:
   return (jnp.arange(frames)[None] < prompt_B[:, None]) & mask_BxT
 
 
-def draw_targets(key_B: jax.Array, open_BxT: jax.Array) -> jax.Array:
+def draw_targets(
+  key_B: jax.Array, open_BxT: jax.Array, all_B: jax.Array | None = None
+) -> jax.Array:
   """Draws frames to mask and predict, (B, T) bool: a cosine schedule at a random time.
 
-  Of a row's n open frames it marks exactly ceil(cos(pi u / 2) n), so at least one.
+  Of a row's n open frames it marks exactly ceil(cos(pi u / 2) n), so at least one; all
+  of the rows in `all_B`.
   """
   time_key_B, frame_key_B = sampling.split(key_B)
   progress_B = jax.vmap(jax.random.uniform)(time_key_B)
+  if all_B is not None:
+    progress_B = jnp.where(all_B, 0, progress_B)
   size_B = open_BxT.sum(1)
   count_B = jnp.ceil(cosine_schedule(progress_B) * size_B).astype(jnp.int32)
   keys_BxT = sampling.frame_keys(frame_key_B, open_BxT.shape[1])
