@@ -13,13 +13,14 @@ from jaxcodec import weights
 from jaxcodec.build.check import Models
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.slm import make_sampler, make_slm, make_slm_task
+from jaxcodec.data import held_out
 from jaxcodec.data.batches.continuations import Continuations
 from jaxcodec.data.source import DataError
 from jaxcodec.data.text import Vocabulary
 from jaxcodec.data.token_store import TokenSource, write_tokens
 from jaxcodec.inference import slm
 from jaxcodec.parallel import sharding
-from jaxcodec.pipeline import evaluate, generate, held_out, prompts, train
+from jaxcodec.pipeline import evaluate, generate, prompts, train
 from jaxcodec.pipeline.experiment import Experiment
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.train.metrics_file import read_metrics

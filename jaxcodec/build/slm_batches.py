@@ -18,6 +18,7 @@ from jaxcodec.data.batches import token_windows
 from jaxcodec.data.batches.continuations import Continuations
 from jaxcodec.data.batches.length_buckets import make_buckets, padded_frames
 from jaxcodec.data.batches.utterances import utterance_batches
+from jaxcodec.data.held_out import by_chance
 from jaxcodec.data.sources.synthetic import synthetic_tokens
 from jaxcodec.data.text.vocabulary import wrapped
 from jaxcodec.data.token_store import TokenSource
@@ -90,9 +91,10 @@ class TokenWindows(Batches):
 
   def make(self, train, held_out, *, spec, mesh, seed, accumulate):
     shape = self._shape(spec, mesh)
+    order = by_chance([label["id"] for label in held_out.labels])
     return (
       token_windows.token_batches(train, seed=seed, fill=self.fill, **shape),
-      token_windows.eval_token_batches(held_out, **shape),
+      token_windows.eval_token_batches(held_out, order, **shape),
     )
 
   def shapes(self, config: Config, spec: TokenSpec, parallel: int) -> Shapes:

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 import jaxcodec
+from jaxcodec.data import held_out
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.text.languages import DEFAULT as ENGLISH
 from jaxcodec.data.token_store import TokenSource
@@ -23,7 +24,7 @@ from jaxcodec.evals.evaluate import (
 from jaxcodec.evals.kept import measure_once
 from jaxcodec.evals.metric import EvalClip, Metric
 from jaxcodec.evals.results import build_results, package_versions, write_results
-from jaxcodec.pipeline import held_out, reference_codecs
+from jaxcodec.pipeline import reference_codecs
 from jaxcodec.pipeline.experiment import (
   PARAMS,
   Experiment,

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from jaxcodec.build.conditions import Candidate, Condition, Record
+from jaxcodec.data import held_out
 from jaxcodec.data.source import DataError
 from jaxcodec.data.split import PARTS
 from jaxcodec.data.token_store import TokenSource
-from jaxcodec.pipeline import held_out
 from jaxcodec.pipeline.experiment import Experiment, safe_name
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 

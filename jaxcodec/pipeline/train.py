@@ -12,6 +12,7 @@ from jaxcodec import files, weights
 from jaxcodec.build import batch_rows
 from jaxcodec.build.fields import crop_samples
 from jaxcodec.build.slm import make_batches
+from jaxcodec.data import held_out
 from jaxcodec.data import split as splits
 from jaxcodec.data.batches import crops as data_pipeline
 from jaxcodec.data.sources import synthetic
@@ -53,9 +54,9 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   if not experiment.synthetic:
     # Configs of earlier revisions don't say how many.
     samples = shape["crop_samples"] * settings.get("eval_crops", 1)
-    held_out = {**shape, "crop_samples": samples}
-    valid = experiment.split["valid"]
-    data = data[0], data_pipeline.eval_crops(source, valid, **held_out, **shard)
+    longer = {**shape, "crop_samples": samples}
+    valid = _in_chance_order(source, experiment.split["valid"])
+    data = data[0], data_pipeline.eval_crops(source, valid, **longer, **shard)
   task = experiment.models.codec_task
   show = ("mel", "magnitude", "adversarial", "eval/mel")
   symptoms = (
@@ -64,6 +65,12 @@ def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   )
   _fit(experiment, "codec_train", task, *data, folder, show, symptoms, initial=initial)
   return [PARAMS, SPLIT, SKIPPED, CURVES]
+
+
+def _in_chance_order(source, indices):
+  """Returns indices in an order by which the first ones are of many speakers."""
+  order = held_out.by_chance([source.utterances[index].id for index in indices])
+  return [indices[place] for place in order]
 
 
 def _crops(experiment, *, sample_rate, **shape):
