@@ -94,22 +94,23 @@ def jobs(monkeypatch):
 
 def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
   """Compares the model's inputs with the codec's and the tokeniser's own results."""
-  content_N, voice_N = noise(0.35, rate=2 * RATE), noise(0.63, seed=1)
+  content_N, voice_N = noise(0.35, rate=2 * RATE), noise(0.83, seed=1)
+  voice_N[: 7 * HOP] *= 1e-3  # silence is left out
   rates = dict(content_rate=2 * RATE, prompt_rate=RATE)
   converter.speak_like(content_N, voice_N, **rates, seed=7)
   converter.speak_like(content_N, content_rate=2 * RATE)
   with_voice, without = jobs
-  heard_N = voice_N[: round(0.6 * RATE)]  # `prompt_seconds` of it
-  codes = converter.codec.encode(heard_N).codes_BxTxK[0]
+  part = slice(7, 7 + round(0.6 * RATE / HOP))  # `prompt_seconds` of it
+  codes = converter.codec.encode(voice_N).codes_BxTxK[0, part]
   np.testing.assert_array_equal(with_voice.prompt_TxK, codes)
   assert without.prompt_TxK is None and with_voice.seed == 7
   tokenizer = SemanticTokenizer.load(runs["maskgit"] / "slm/semantic.safetensors")
   said_N = soxr.resample(content_N, 2 * RATE, RATE, quality="HQ")
   semantic = []
-  for clip_N in (heard_N, said_N):
-    padded_1xN = np.pad(clip_N, (0, 64 * HOP - len(clip_N)))[None]
+  for clip_N, kept in ((voice_N, part), (said_N, slice(None))):
+    padded_1xN = np.pad(clip_N, (0, 128 * HOP - len(clip_N)))[None]
     found_1xT = tokenizer.encode(padded_1xN, np.array([len(clip_N)], np.int32))
-    semantic.append(found_1xT[0, : -(-len(clip_N) // HOP)])
+    semantic.append(found_1xT[0, : -(-len(clip_N) // HOP)][kept])
   np.testing.assert_array_equal(with_voice.semantic_T, np.concatenate(semantic))
   np.testing.assert_array_equal(without.semantic_T, semantic[1])
 

@@ -13,6 +13,10 @@ from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
 # Seconds of content. Attention's memory grows with the square of the length.
 _SHORTEST, _LONGEST = 0.1, 60.0
+# Seconds of a prompt that are listened to, of which the model goes on from a part: a
+# longer recording tells more of the voice that its semantic tokens are freed from.
+_HEARD = 15.0
+_SILENCE_DB = -40.0  # below a prompt's loudest frame
 
 
 class _RecordingInputs(NamedTuple):
@@ -27,7 +31,7 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
 
   Args:
     tokenizer: gives the semantic tokens that the model was trained on.
-    prompt_seconds: how much of a prompt's beginning is used.
+    prompt_seconds: how much of a prompt is spoken on from, where its speech begins.
     args: see `SpeechModel`.
   """
 
@@ -85,22 +89,36 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
       shortest=_SHORTEST,
       longest=_LONGEST,
     )
-    prompt_N = self._read_prompt(request, kept=self._prompt_seconds)
+    prompt_N = self._read_prompt(request, kept=max(_HEARD, self._prompt_seconds))
     return _RecordingInputs(content_N, prompt_N)
 
   def _generate(
     self, inputs: Sequence[_RecordingInputs], seeds: Sequence[int], sampler: Any
   ) -> list[Spoken]:
     prompts = self._encode_prompts([one.prompt_N for one in inputs])
-    jobs = [
-      slm.FillJob(self._semantic_tokens(one), prompt_TxK, seed)
-      for one, prompt_TxK, seed in zip(inputs, prompts, seeds, strict=True)
-    ]
+    jobs = list(map(self._job, inputs, prompts, seeds))
     each = slm.fill(self._model, self._params, jobs, sampler, self._batch_size)
     codes = dict(each)
     return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(inputs)]
 
-  def _semantic_tokens(self, one: _RecordingInputs) -> np.ndarray:
-    """Returns the prompt's tokens, then those of the content."""
+  def _job(
+    self, one: _RecordingInputs, prompt_TxK: np.ndarray | None, seed: int
+  ) -> slm.FillJob:
+    """Returns the tokens of a part of the prompt and of the content, and its codes."""
     clips = [clip for clip in (one.prompt_N, one.content_N) if clip is not None]
-    return np.concatenate(by_frame(self._tokenizer.encode, self.codec.spec, clips))
+    *before, content_T = by_frame(self._tokenizer.encode, self.codec.spec, clips)
+    if one.prompt_N is None or prompt_TxK is None:
+      return slm.FillJob(content_T, None, seed)
+    most = round(self._prompt_seconds * self.codec.spec.frame_rate)
+    part = _part(one.prompt_N, self.codec.spec.hop, most)
+    semantic_T = np.concatenate([before[0][part], content_T])
+    return slm.FillJob(semantic_T, prompt_TxK[part], seed)
+
+
+def _part(audio_N: np.ndarray, hop: int, frames: int) -> slice:
+  """Returns at most `frames` frames to speak on from, from the first loud one on."""
+  padded_N = np.pad(audio_N, (0, -len(audio_N) % hop))
+  power_T = np.square(padded_N.reshape(-1, hop)).mean(1)
+  first = int(np.argmax(power_T > power_T.max() * 10 ** (_SILENCE_DB / 10)))
+  start = max(0, min(first, len(power_T) - frames))
+  return slice(start, start + frames)
