@@ -136,6 +136,11 @@ def test_fields_that_came_later_say_nothing_of_what_was_done_before():
     ({"slm": slm | {"name": "valle", "level_weights": "uniform"}}, None),
     ({"generate": {"sampler": guided}}, {"sampler": sampler}),
     ({"generate": {"sampler": guided | {"guidance": 2.0}}}, None),
+    (
+      {"generate": {"sampler": sampler | {"guidance_prompt": 0.0}}},
+      {"sampler": sampler},
+    ),
+    ({"generate": {"sampler": sampler | {"guidance_prompt": 2.0}}}, None),
   ):
     (section,) = config
     found = records.recorded_config(types.SimpleNamespace(config=config), section)

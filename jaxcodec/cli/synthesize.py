@@ -18,6 +18,8 @@ _SAMPLING = (
   "top_k",
   "top_p",
   "guidance",
+  "guidance_condition",
+  "guidance_prompt",
   "max_seconds",
 )
 
@@ -108,6 +110,13 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     metavar="G",
     help="how much what the text adds to the scores counts (delay pattern), 1 or more",
   )
+  for name, what in (("condition", "what --like says"), ("prompt", "the prompt")):
+    group.add_argument(
+      f"--guidance-{name}",
+      type=float,
+      metavar="G",
+      help=f"how far to push away from speech without {what} (maskgit), 0 or more",
+    )
   group.add_argument(
     "--max-seconds",
     type=float,

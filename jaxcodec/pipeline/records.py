@@ -23,6 +23,8 @@ _LATER = {
   "generate": {"prompts": None},
   "evaluate": {"lyra": None, "language": None},
 }
+# The same of samplers' fields.
+_NO_GUIDANCE = {"guidance": 1, "guidance_condition": 0, "guidance_prompt": 0}
 
 
 def recorded_config(experiment: Experiment, section: str) -> Any:
@@ -47,9 +49,10 @@ def recorded_config(experiment: Experiment, section: str) -> Any:
 
 
 def _generate(experiment, settings):
-  if settings["sampler"].get("guidance") == 1:  # later
-    sampler = {k: v for k, v in settings["sampler"].items() if k != "guidance"}
-    settings = {**settings, "sampler": sampler}
+  sampler = settings["sampler"]
+  unguided = {name for name, off in _NO_GUIDANCE.items() if sampler.get(name) == off}
+  sampler = {name: x for name, x in sampler.items() if name not in unguided}
+  settings = {**settings, "sampler": sampler}
   if "prompts" in settings:
     return {**settings, "prompts": read_prompt_list(experiment)}
   return settings

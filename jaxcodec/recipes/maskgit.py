@@ -26,7 +26,15 @@ def full(config: ConfigDict) -> None:
     prompt_seconds=3.0,
     prompts=config_dict.placeholder(str),  # or a file, see `pipeline.prompt_list`
     batch_size=8,
-    sampler=dict(steps=(16,), temperature=1.0, top_k=0, top_p=1.0, choice_noise=4.5),
+    sampler=dict(
+      steps=(16,),
+      temperature=1.0,
+      top_k=0,
+      top_p=1.0,
+      choice_noise=4.5,
+      guidance_condition=0.0,  # how far to push away from what comes without it
+      guidance_prompt=0.0,
+    ),
   )
 
 

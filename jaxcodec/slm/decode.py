@@ -43,6 +43,8 @@ class IterativeSampler:
       self,
       ("steps", min(self.steps, default=1) < 1, "positive"),
       ("choice_noise", self.choice_noise < 0, "0 or more"),
+      ("guidance_condition", self.guidance_condition < 0, "0 or more"),
+      ("guidance_prompt", self.guidance_prompt < 0, "0 or more"),
     )
 
 
