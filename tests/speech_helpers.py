@@ -37,6 +37,7 @@ CONFIGS = {
   "maskgit": dict(
     slm=dict(name="maskgit", **_SIZES),
     semantic=dict(name="mfcc", num_clusters=5),
+    slm_train=dict(crop_seconds=1.2),
     sampler=dict(steps=(2,), temperature=1.0, top_k=0, top_p=1.0),
   ),
   "valle": dict(slm=dict(name="valle", **_SIZES), **_TEXTS),

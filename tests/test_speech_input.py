@@ -77,7 +77,7 @@ def test_texts_and_options_that_cannot_be(models, arguments, message):
   [
     (dict(content=X), "content_rate is missing"),
     (dict(content=X[:700], content_rate=RATE), "content: is 0.09 s long, too short"),
-    (dict(content=np.tile(X, 101), content_rate=RATE), "is 60.60 s long, too long"),
+    (dict(content=np.tile(X, 1001), content_rate=RATE), "is 600.60 s long, too long"),
     (dict(content=X, content_rate=RATE, prompt=X), "prompt_rate is missing"),
     (dict(content=X, content_rate=RATE, max_seconds=1.0), "no option 'max_seconds'"),
   ],

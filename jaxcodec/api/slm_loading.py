@@ -156,6 +156,7 @@ def load_voice_converter(run: Run) -> VoiceConverter:
     *run.parts(make_slm(run.config, run.spec)),
     tokenizer=tokenizer,
     prompt_seconds=run.config["generate"]["prompt_seconds"],
+    window_seconds=run.config["slm_train"]["crop_seconds"],
   )
 
 

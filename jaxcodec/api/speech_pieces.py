@@ -11,18 +11,26 @@ from jaxcodec.inference import slm
 
 
 class Voice(NamedTuple):
-  """What a model speaks on from: symbols and their codes (T, K), or nothing."""
+  """What a model speaks on from: symbols or semantic tokens, and codes, or nothing."""
 
   text_S: np.ndarray
   codes_TxK: np.ndarray | None
 
-  def after(self, piece_S: np.ndarray, spoken: Spoken) -> "Voice":
+  def after(
+    self, piece_S: np.ndarray, spoken: Spoken, frames: int | None = None
+  ) -> "Voice":
     """Returns this voice, or, if there is none yet, that of a piece.
 
     A piece that says nothing, or babbled until it was cut, gives no voice.
+
+    Args:
+      piece_S: what was to be said.
+      spoken: the speech.
+      frames: the last ones to take of both, where they go together; None for all.
     """
     if self.codes_TxK is None and spoken.frames and spoken.ended:
-      return Voice(piece_S, spoken.codes_TxK)
+      last = slice(None) if frames is None else slice(-frames, None)
+      return Voice(piece_S[last], spoken.codes_TxK[last])
     return self
 
 

@@ -5,18 +5,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcodec.api import speech_audio
+from jaxcodec.api import quiet, speech_audio, speech_pieces
 from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
+from jaxcodec.api.speech_pieces import Voice
 from jaxcodec.inference import slm
 from jaxcodec.inference.frames import by_frame
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
-# Seconds of content. Attention's memory grows with the square of the length.
-_SHORTEST, _LONGEST = 0.1, 60.0
+_SHORTEST, _LONGEST = 0.1, 600.0  # s of content, which is held in memory
 # Seconds of a prompt that are listened to, of which the model goes on from a part: a
 # longer recording tells more of the voice that its semantic tokens are freed from.
 _HEARD = 15.0
-_SILENCE_DB = -40.0  # below a prompt's loudest frame
+_NOTHING = np.zeros(0, np.int32)
 
 
 class _RecordingInputs(NamedTuple):
@@ -32,12 +32,23 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
   Args:
     tokenizer: gives the semantic tokens that the model was trained on.
     prompt_seconds: how much of a prompt is spoken on from, where its speech begins.
+    window_seconds: the length that the model was trained on. Longer recordings are
+      said in pieces, cut where they are quiet, each behind the prompt.
     args: see `SpeechModel`.
   """
 
-  def __init__(self, *args: Any, tokenizer: SemanticTokenizer, prompt_seconds: float):
+  def __init__(
+    self,
+    *args: Any,
+    tokenizer: SemanticTokenizer,
+    prompt_seconds: float,
+    window_seconds: float,
+  ):
     super().__init__(*args)
-    self._tokenizer, self._prompt_seconds = tokenizer, prompt_seconds
+    self._tokenizer, rate = tokenizer, self.codec.spec.frame_rate
+    self._heard_seconds = max(_HEARD, prompt_seconds)
+    self._prompt_frames = round(prompt_seconds * rate)
+    self._window_frames = round(window_seconds * rate)
 
   def speak_like(
     self,
@@ -54,7 +65,7 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
     With a list of recordings, each other argument is a list too, or one value for all.
 
     Args:
-      content: a file or an array (N,); the speech is as long.
+      content: a file or an array (N,), of up to ten minutes; the speech is as long.
       prompt: a recording of the voice, likewise; None leaves the voice to the model.
       content_rate, prompt_rate: Hz, for arrays.
       seed: the same seed gives the same speech.
@@ -89,36 +100,46 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
       shortest=_SHORTEST,
       longest=_LONGEST,
     )
-    prompt_N = self._read_prompt(request, kept=max(_HEARD, self._prompt_seconds))
+    prompt_N = self._read_prompt(request, kept=self._heard_seconds)
     return _RecordingInputs(content_N, prompt_N)
 
   def _generate(
     self, inputs: Sequence[_RecordingInputs], seeds: Sequence[int], sampler: Any
   ) -> list[Spoken]:
+    """Says all pieces whose voice is known, until none is left."""
     prompts = self._encode_prompts([one.prompt_N for one in inputs])
-    jobs = list(map(self._job, inputs, prompts, seeds))
-    each = slm.fill(self._model, self._params, jobs, sampler, self._batch_size)
-    codes = dict(each)
-    return [Spoken(codes[i], True, len(one.content_N)) for i, one in enumerate(inputs)]
+    given = list(map(self._given, inputs, prompts))
+    voices, pieces = [voice for voice, _ in given], [own for _, own in given]
+    found: list[list[Spoken]] = [[] for _ in inputs]
+    while places := list(speech_pieces.next_places(found, pieces, voices)):
+      jobs = [self._job(voices[i], pieces[i][k], seeds[i] + k) for i, k in places]
+      each = slm.fill(self._model, self._params, jobs, sampler, self._batch_size)
+      codes = dict(each)
+      for number, (i, k) in enumerate(places):
+        spoken = Spoken(codes[number], True)
+        found[i].append(spoken)
+        voices[i] = voices[i].after(pieces[i][k], spoken, self._prompt_frames)
+    return [
+      Spoken(np.concatenate([piece.codes_TxK for piece in own]), True, len(content_N))
+      for own, (content_N, _) in zip(found, inputs, strict=True)
+    ]
 
-  def _job(
-    self, one: _RecordingInputs, prompt_TxK: np.ndarray | None, seed: int
-  ) -> slm.FillJob:
-    """Returns the tokens of a part of the prompt and of the content, and its codes."""
+  def _given(
+    self, one: _RecordingInputs, prompt_TxK: np.ndarray | None
+  ) -> tuple[Voice, list[np.ndarray]]:
+    """Returns a part of the prompt, and the content's tokens in pieces."""
     clips = [clip for clip in (one.prompt_N, one.content_N) if clip is not None]
+    hop, voice = self.codec.spec.hop, Voice(_NOTHING, None)
     *before, content_T = by_frame(self._tokenizer.encode, self.codec.spec, clips)
-    if one.prompt_N is None or prompt_TxK is None:
-      return slm.FillJob(content_T, None, seed)
-    most = round(self._prompt_seconds * self.codec.spec.frame_rate)
-    part = _part(one.prompt_N, self.codec.spec.hop, most)
-    semantic_T = np.concatenate([before[0][part], content_T])
-    return slm.FillJob(semantic_T, prompt_TxK[part], seed)
+    behind = self._prompt_frames if len(content_T) > self._window_frames else 0
+    if one.prompt_N is not None and prompt_TxK is not None:
+      part = quiet.speech(quiet.power(one.prompt_N, hop), self._prompt_frames)
+      voice = Voice(before[0][part], prompt_TxK[part])
+      behind = len(voice.text_S)
+    longest = max(self._window_frames - behind, self._window_frames // 2)
+    cuts = quiet.cuts(quiet.power(one.content_N, hop), longest)
+    return voice, np.split(content_T, cuts)
 
-
-def _part(audio_N: np.ndarray, hop: int, frames: int) -> slice:
-  """Returns at most `frames` frames to speak on from, from the first loud one on."""
-  padded_N = np.pad(audio_N, (0, -len(audio_N) % hop))
-  power_T = np.square(padded_N.reshape(-1, hop)).mean(1)
-  first = int(np.argmax(power_T > power_T.max() * 10 ** (_SILENCE_DB / 10)))
-  start = max(0, min(first, len(power_T) - frames))
-  return slice(start, start + frames)
+  def _job(self, voice: Voice, piece_T: np.ndarray, seed: int) -> slm.FillJob:
+    semantic_T = np.concatenate([voice.text_S, piece_T])
+    return slm.FillJob(semantic_T, voice.codes_TxK, seed % 2**32)
