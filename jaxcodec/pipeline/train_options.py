@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxcodec import hub, porting, stages, weights
+from jaxcodec.api import sources
 from jaxcodec.build.fields import ConfigError, positive
 from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
@@ -70,7 +71,8 @@ def initial_variables(experiment: Experiment, stage: str) -> dict[str, Any] | No
     if weights.is_params(file):
       found = weights.load_params(file)
     elif stage == "codec":
-      found = porting.convert(file, experiment.models.codec)
+      codec = experiment.models.codec
+      found = porting.convert(file, codec, sources.find(path).encodec_path(codec))
     else:
       raise ValueError(f"{file} has no parameters of a speech language model")
     freeze = experiment.config[f"{stage}_train"].get("freeze")

@@ -182,6 +182,15 @@ def _bandwidths(codec):
   return [count * rate * math.ceil(bits) / 1000 for count in counts]
 
 
+# What the training of Vocos keeps beside the model (vocos/experiment.py).
+_OF_VOCOS_TRAINING = ("multiperioddisc.", "multiresddisc.", "melspec_loss.")
+
+
+def _without_training(state: State) -> State:
+  """Returns a checkpoint of Vocos' training without discriminators and losses."""
+  return {n: a for n, a in state.items() if not n.startswith(_OF_VOCOS_TRAINING)}
+
+
 class _VocosMel(Family):
   package, rules = "vocos", vocos_tables.VOCODER
 
@@ -200,6 +209,9 @@ class _VocosMel(Family):
       **{f"mel.{name}": value for name, value in mel.items()},
       **vocos_tables.decoder_fields(config),
     }
+
+  def from_checkpoint(self, state, path, encodec_path=None):
+    return _without_training(state)
 
   def with_buffers(self, state):
     mel = {n: getattr(self._mel, n) for n in ("sample_rate", "n_fft", "n_mels")}
@@ -224,6 +236,7 @@ class _VocosEncodec(Family):
 
   def from_checkpoint(self, state, path, encodec_path=None):
     quantizer = self._codec.quantizer
+    state = _without_training(state)
     parts = vocos_tables.split_state(state, quantizer.codebook_size)
     encodec = parts.encodec or self._read_encodec(encodec_path or _encodec_beside(path))
     used = re.compile(rf"encoder\..*|{_level(range(quantizer.num_codebooks))}")

@@ -226,6 +226,20 @@ def test_the_original_dac_takes_weights_without_norms(tmp_path):
   torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["vocos_mel_24khz", "vocos_encodec_24khz"])
+def test_a_checkpoint_of_vocos_training(name, tmp_path):
+  """Its discriminators and losses are left out."""
+  model, path = vocos(small(name)), tmp_path / "last.ckpt"
+  plain = weights.import_weights(saved(name, model, tmp_path), codec(name))
+  state = {n: a for n, a in model.state_dict().items() if ".encodec." not in n}
+  for more in ("multiperioddisc.a", "multiresddisc.b", "melspec_loss.mel_spec.c"):
+    state[more] = torch.ones(2)
+  torch.save({"state_dict": state, "epoch": 3, "optimizer_states": [{}]}, path)
+  found = weights.import_weights(path, codec(name))
+  jax.tree.map(np.testing.assert_array_equal, found.variables, plain.variables)
+  assert found.buffers.keys() == plain.buffers.keys()
+
+
 CODECS = ["dac_16khz", "encodec_24khz", "encodec_48khz"]
 
 
