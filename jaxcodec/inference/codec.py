@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +16,9 @@ from jaxcodec.inference.buckets import (
   pad_lengths,
   stack_rows,
 )
+from jaxcodec.inference.coded import Coded
 from jaxcodec.inference.placement import Placement
+from jaxcodec.inference.segment_groups import decode_in_groups, encode_in_groups
 from jaxcodec.inference.stream import Stream
 from jaxcodec.inference.stream_pieces import decode_long, encode_long
 from jaxcodec.types import Tokens
@@ -24,20 +26,7 @@ from jaxcodec.types import Tokens
 Read = Callable[[], list[Any]]
 
 _LONG_SAMPLES = 2**23  # of a clip that is coded as a stream, in blocks of a batch
-
-
-class Coded(NamedTuple):
-  """The codes of one clip.
-
-  Attributes:
-    codes_TxK: int32 codes.
-    mask_T: bool, its valid frames; all if None.
-    gain_S: float32 level of each segment, if the codec normalises them; else None.
-  """
-
-  codes_TxK: np.ndarray
-  mask_T: np.ndarray | None = None
-  gain_S: np.ndarray | None = None
+_GROUP = 2**20  # samples of segments that are coded together, of a clip as long
 
 
 class CodecRunner:
@@ -46,7 +35,7 @@ class CodecRunner:
   The result for a clip does not depend on the others; see `Codec.encode`. Memory is
   bounded by two batches, as one is dispatched while another is read, or by clips that
   are longer than a batch. Clips of many minutes are coded as streams, if the codec has
-  any, whose memory is that of a batch.
+  any, whose memory is that of a batch, or some segments at a time.
 
   Args:
     codec: the module.
@@ -147,6 +136,11 @@ class CodecRunner:
         code = functools.partial(encode_long, stream, frames=self._long_block)
         yield members, lambda code=code, m=members: [Coded(code(load(i))) for i in m]
         continue
+      if self._in_groups(padded):
+        short = functools.partial(self._encode_one, num_codebooks)
+        code = functools.partial(encode_in_groups, self._codec, short)
+        yield members, lambda c=code, m=members: [c(load(i), _GROUP) for i in m]
+        continue
       audio_BxNxC = stack_rows([load(i) for i in members], rows, padded * hop)
       length_B = pad_lengths([lengths[i] for i in members], rows)
       batch = self._placement.put((audio_BxNxC, length_B), split=True)
@@ -162,12 +156,29 @@ class CodecRunner:
         code = functools.partial(decode_long, stream, frames=self._long_block)
         yield members, lambda code=code, m=members: [code(load(i).codes_TxK) for i in m]
         continue
+      if self._in_groups(padded):
+        code = functools.partial(decode_in_groups, self._codec, self._decode_one)
+        yield members, lambda c=code, m=members: [c(load(i), _GROUP) for i in m]
+        continue
       tokens = self._tokens([load(i) for i in members], rows, padded)
       tokens = self._placement.put(tokens, split=True)
       samples = [self._codec.num_samples(frames[i]) for i in members]
       with self._placement.share():
         audio_BxNxC = self._decode(self._variables, tokens)
       yield members, functools.partial(_read_audio, audio_BxNxC, samples)
+
+  def _in_groups(self, frames: int) -> bool:
+    """Tells whether a clip is so long that its segments are coded some at a time."""
+    is_long = frames * self._codec.spec.hop > _LONG_SAMPLES
+    return is_long and self._codec.segments is not None
+
+  def _encode_one(self, num_codebooks: int | None, audio_NxC: np.ndarray) -> Coded:
+    each = self.encode_each([len(audio_NxC)], lambda _: audio_NxC, num_codebooks)
+    return next(coded for _, coded in each)
+
+  def _decode_one(self, coded: Coded) -> np.ndarray:
+    each = self.decode_each([len(coded.codes_TxK)], lambda _: coded)
+    return next(audio_NxC for _, audio_NxC in each)
 
   def _batches(self, frames):
     return self._placement.group_by_length(frames, self._codec.spec.hop)
