@@ -13,7 +13,7 @@ from speech_helpers import FRAMES, HOP, RATE, K, noise, write_noise
 from jaxcodec import api
 from jaxcodec.api import slm_loading
 from jaxcodec.cli.main import main
-from jaxcodec.cli.synthesize import INDEX
+from jaxcodec.cli.speech_index import INDEX
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.inference import slm
 from jaxcodec.semantic.tokenizer import SemanticTokenizer

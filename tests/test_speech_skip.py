@@ -9,6 +9,7 @@ from data_helpers import RATE, write_tone
 
 from jaxcodec import api
 from jaxcodec.api.speech_model import Speech
+from jaxcodec.cli import speech_files
 from jaxcodec.cli.main import main
 from jaxcodec.data.audio.files import read_audio
 
@@ -67,6 +68,32 @@ def test_bad_rows_are_listed_and_the_others_spoken(table, tmp_path, capsys):
   for name in ("a.wav", "c.wav"):
     spoken_N, original_N = (read_audio(f / name)[0] for f in (out, tmp_path))
     np.testing.assert_allclose(spoken_N, original_N, atol=1e-4)
+
+
+def test_an_interrupted_table_goes_on(table, tmp_path, monkeypatch, capsys):
+  """Rows that were done are not spoken again; another command may not go on."""
+  monkeypatch.setattr(speech_files, "_CHUNK", 2)
+  table.write_text("\n".join(["out\tlike", *(f"{n}.wav\ta.wav" for n in range(5))]))
+  out, spoken, left = tmp_path / "out", [], [4]
+
+  def run(self, requests, names, **_):
+    if len(spoken) >= left[0]:
+      raise KeyboardInterrupt
+    spoken.extend(names)
+    return [Speech(audio_N, RATE, None, True) for audio_N in self._read(requests, [])]
+
+  monkeypatch.setattr(Model, "run", run)
+  command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]
+  assert main(command) == 130 and len(list(out.glob("*.wav"))) == 4
+  assert main([*command, "--seed", "1"]) == 2
+  assert "an interrupted command that differs in seed" in capsys.readouterr().err
+  (out / "1.wav").unlink()
+  del spoken[:]
+  assert main(command) == 0
+  assert [name.rpartition(" ")[2] for name in spoken] == ["3", "6"]
+  rows = map(json.loads, (out / "index.jsonl").read_text().splitlines())
+  assert sorted(pathlib.Path(row["out"]).stem for row in rows) == list("01234")
+  assert main(command) == 2 and "exist already" in capsys.readouterr().err
 
 
 def test_nothing_but_bad_rows_is_an_error(table, tmp_path, capsys):

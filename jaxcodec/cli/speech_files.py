@@ -1,6 +1,7 @@
 """Speaks to wav files, a few jobs in memory at a time."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxcodec.api.speech_model import Speech, SpeechModel
@@ -16,6 +17,8 @@ def speak_files(
   jobs: Sequence[SpeechJob],
   *,
   on_error: str = "raise",
+  note: contextlib.AbstractContextManager[Any] | None = None,
+  done: Callable[[Sequence[dict[str, Any]]], None] = lambda rows: None,
   **sampling: Any,
 ) -> list[dict[str, Any]]:
   """Writes a wav file for each job at which the model speaks anything.
@@ -27,6 +30,8 @@ def speak_files(
     model: speaks.
     jobs: what to say, and where.
     on_error: `raise` at the first bad job, or `skip` it.
+    note: surrounds the speaking, once all jobs are checked.
+    done: called with all rows so far whenever some jobs are done.
     sampling: see `SpeechModel.run`.
 
   Returns:
@@ -49,10 +54,14 @@ def speak_files(
       failure = error
   if rows and not good:
     raise ValueError(f"none of {len(rows)} can be spoken: {failure}")
-  with Progress(len(good), "speak", unit="clips") as progress:
-    for job, speech in _speak(model, good, sampling, on_error):
-      rows.append(_save(job, speech))
-      progress.update()
+  progress = Progress(len(good), "speak", unit="clips")
+  with note or contextlib.nullcontext(), progress:
+    for start in range(0, len(good), _CHUNK):
+      chunk = good[start : start + _CHUNK]
+      for job, speech in _speak(model, chunk, sampling, on_error):
+        rows.append(_save(job, speech))
+        progress.update()
+      done(rows)
   return rows
 
 
@@ -85,16 +94,14 @@ def _speak(
   on_error: str,
 ) -> Iterator[tuple[SpeechJob, Speech | Exception]]:
   """Yields what is spoken, or why it can't be, as where a prompt was taken away."""
-  for start in range(0, len(jobs), _CHUNK):
-    chunk = jobs[start : start + _CHUNK]
-    spoken: Sequence[Speech | Exception]
-    try:
-      spoken = _run(model, chunk, sampling)
-    except (ValueError, OSError):
-      if on_error == "raise":
-        raise
-      spoken = [_run_alone(model, job, sampling) for job in chunk]
-    yield from zip(chunk, spoken, strict=True)
+  spoken: Sequence[Speech | Exception]
+  try:
+    spoken = _run(model, jobs, sampling)
+  except (ValueError, OSError):
+    if on_error == "raise":
+      raise
+    spoken = [_run_alone(model, job, sampling) for job in jobs]
+  yield from zip(jobs, spoken, strict=True)
 
 
 def _run(

@@ -1,16 +1,14 @@
 """`jaxcodec synthesize`: speaks with a trained language model."""
 
 import argparse
-import json
+import functools
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcodec import files
 from jaxcodec.cli.standard_streams import NAME as STANDARD_OUTPUT
 
-INDEX = "index.jsonl"
 NOTHING_SPOKEN = 1
 _SAMPLING = (
   "temperature",
@@ -133,17 +131,18 @@ def _synthesize(arguments: argparse.Namespace) -> int:
   from jaxcodec.api import load_slm
   from jaxcodec.cli import file_tree
   from jaxcodec.cli.speech_files import speak_files
+  from jaxcodec.cli.speech_index import speak_table
 
   jobs = _jobs(arguments)
-  outputs = [job.target for job in jobs]
-  index = pathlib.Path(arguments.out) / INDEX if arguments.tsv else None
-  if not arguments.overwrite:
-    file_tree.refuse_existing([*outputs, *([index] if index else [])])
-  model = load_slm(arguments.weights, semantic_weights=arguments.semantic_weights)
   options = {name: getattr(arguments, name) for name in _SAMPLING}
-  rows = speak_files(model, jobs, on_error=arguments.on_error, **options)
-  if index:
-    files.write_text(index, "".join(json.dumps(row) + "\n" for row in rows))
+  load = functools.partial(
+    load_slm, arguments.weights, semantic_weights=arguments.semantic_weights
+  )
+  if arguments.tsv:
+    return _report(arguments, speak_table(load, jobs, arguments, options))
+  if not arguments.overwrite:
+    file_tree.refuse_existing([job.target for job in jobs])
+  rows = speak_files(load(), jobs, on_error=arguments.on_error, **options)
   return _report(arguments, rows)
 
 

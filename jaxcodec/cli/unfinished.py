@@ -17,14 +17,8 @@ def is_there(out: files.PathLike) -> bool:
   return (pathlib.Path(out) / FILE).is_file()
 
 
-def missing(
-  out: files.PathLike, settings: Mapping[str, Any], pairs: Sequence[FilePair]
-) -> list[FilePair]:
-  """Returns the pairs that an interrupted command left to do; all if it was at its end.
-
-  Raises:
-    ValueError: it had other settings.
-  """
+def check_same(out: files.PathLike, settings: Mapping[str, Any]) -> None:
+  """Raises ValueError if the command that was interrupted had other settings."""
   path = pathlib.Path(out) / FILE
   try:
     before = json.loads(path.read_text())
@@ -36,6 +30,17 @@ def missing(
       f"{out}: an interrupted command that differs in {', '.join(different)} wrote to"
       " it; go on with that one, or begin anew with --overwrite"
     )
+
+
+def missing(
+  out: files.PathLike, settings: Mapping[str, Any], pairs: Sequence[FilePair]
+) -> list[FilePair]:
+  """Returns the pairs that an interrupted command left to do; all if it was at its end.
+
+  Raises:
+    ValueError: it had other settings.
+  """
+  check_same(out, settings)
   since = began(out)
   left = [pair for pair in pairs if not is_done(pair.source, pair.target, since)]
   return left or list(pairs)
