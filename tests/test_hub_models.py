@@ -179,6 +179,15 @@ def test_a_codec_is_built_as_its_description_says(name, tmp_path):
   assert family_of(found).config == family_of(codec).config
 
 
+@pytest.mark.parametrize(("rate", "overlap"), [(22_050, 0.01), (44_100, 0.015)])
+def test_segments_of_odd_rates_are_described_as_they_came(rate, overlap):
+  """Of `int((1 - overlap) * length)` the overlap isn't known to the last digit."""
+  segments = dict(seconds=0.5, overlap=overlap)
+  config = presets.preset("encodec_48khz")
+  codec = make_preset({**config, "sample_rate": rate, "segments": segments})
+  assert family_of(codec).config["overlap"] == overlap
+
+
 # facebook/encodec_32khz, which MusicGen speaks through and no preset describes.
 ENCODEC_32KHZ = dict(
   model_type="encodec",

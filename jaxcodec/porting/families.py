@@ -1,7 +1,6 @@
 """Finds the published model that a codec is built like, and its files' layout."""
 
 import dataclasses
-import math
 import pathlib
 import re
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from jaxcodec.codecs.vocoder import Vocoder
 from jaxcodec.codecs.vocos import VocosDecoder
 from jaxcodec.porting import dac as dac_tables
 from jaxcodec.porting import encodec as encodec_tables
-from jaxcodec.porting import huggingface, readers
+from jaxcodec.porting import encodec_config, huggingface, readers
 from jaxcodec.porting import vocos as vocos_tables
 from jaxcodec.porting.table import Rule, is_known
 from jaxcodec.quantizers.euclidean import EmaRVQ
@@ -142,44 +141,7 @@ class _Encodec(Family):
     if encoder.lstm_layers and not decoder.final_tanh:  # transformers has no others
       layers = decoder.residual_layers
       self.renames = huggingface.encodec(len(decoder.strides), layers)
-      self.config = _encodec_config(codec)
-
-
-def _encodec_config(codec):
-  encoder, quantizer = codec.encoder, codec.quantizer
-  config = dict(
-    model_type="encodec",
-    architectures=["EncodecModel"],
-    sampling_rate=codec.sample_rate,
-    audio_channels=encoder.channels,
-    normalize=codec.normalize,
-    hidden_size=encoder.latent_dim,
-    num_filters=encoder.width,
-    num_residual_layers=encoder.residual_layers,
-    upsampling_ratios=list(codec.decoder.strides),
-    norm_type=encoder.norm,
-    use_causal_conv=encoder.causal,
-    pad_mode=encoder.pad_mode,
-    compress=encoder.compress,
-    num_lstm_layers=encoder.lstm_layers,
-    use_conv_shortcut=not encoder.true_skip,
-    codebook_size=quantizer.codebook_size,
-    codebook_dim=encoder.latent_dim,
-    target_bandwidths=_bandwidths(codec),
-  )
-  if codec.segments is None:
-    return config
-  overlap = 1 - codec.segments.stride / codec.segments.length
-  seconds = codec.segments.length / codec.sample_rate
-  return dict(config, chunk_length_s=seconds, overlap=round(overlap, 6))
-
-
-def _bandwidths(codec):
-  """Returns the kbps of 2, 4, 8, ... and all codebooks, at whole frames a second."""
-  K, bits = codec.quantizer.num_codebooks, math.log2(codec.quantizer.codebook_size)
-  counts = [*(2**i for i in range(1, K.bit_length()) if 2**i < K), K]
-  rate = math.ceil(codec.sample_rate / codec.encoder.hop)
-  return [count * rate * math.ceil(bits) / 1000 for count in counts]
+      self.config = encodec_config.config(codec)
 
 
 # What the training of Vocos keeps beside the model (vocos/experiment.py).
