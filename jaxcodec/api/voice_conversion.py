@@ -10,9 +10,12 @@ from jaxcodec.api.speech_model import Request, Speech, SpeechModel, Spoken
 from jaxcodec.api.speech_pieces import Voice
 from jaxcodec.inference import slm
 from jaxcodec.inference.frames import by_frame
+from jaxcodec.semantic.mfcc import Mfcc
 from jaxcodec.semantic.tokenizer import SemanticTokenizer
 
-_SHORTEST, _LONGEST = 0.1, 600.0  # s of content, which is held in memory
+# Seconds of content. What is computed for all of it at once are semantic tokens, of
+# which HuBERT's attention grows with the square of the length.
+_SHORTEST, _LONGEST, _LONGEST_HUBERT = 0.1, 600.0, 60.0
 # Seconds of a prompt that are listened to, of which the model goes on from a part: a
 # longer recording tells more of the voice that its semantic tokens are freed from.
 _HEARD = 15.0
@@ -46,6 +49,8 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
   ):
     super().__init__(*args)
     self._tokenizer, rate = tokenizer, self.codec.spec.frame_rate
+    by_mfcc = isinstance(tokenizer.features, Mfcc)
+    self._longest = _LONGEST if by_mfcc else _LONGEST_HUBERT
     self._heard_seconds = max(_HEARD, prompt_seconds)
     self._prompt_frames = round(prompt_seconds * rate)
     self._window_frames = round(window_seconds * rate)
@@ -65,7 +70,8 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
     With a list of recordings, each other argument is a list too, or one value for all.
 
     Args:
-      content: a file or an array (N,), of up to ten minutes; the speech is as long.
+      content: a file or an array (N,), of up to ten minutes, or one on HuBERT's tokens;
+        the speech is as long.
       prompt: a recording of the voice, likewise; None leaves the voice to the model.
       content_rate, prompt_rate: Hz, for arrays.
       seed: the same seed gives the same speech.
@@ -98,7 +104,7 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
       self.sample_rate,
       name="content",
       shortest=_SHORTEST,
-      longest=_LONGEST,
+      longest=self._longest,
     )
     prompt_N = self._read_prompt(request, kept=self._heard_seconds)
     return _RecordingInputs(content_N, prompt_N)
