@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from jaxcodec.hub import layouts
 from jaxcodec.porting import readers, torch_zip
 
 STATE = {
@@ -201,6 +202,33 @@ def test_folders_in_the_layouts_of_hugging_face_and_vocos(tmp_path):
   checkpoint = readers.read(vocos)
   same(checkpoint.state, STATE)
   assert checkpoint.config["head"] == {"class_path": "vocos.heads.ISTFTHead"}
+
+
+def test_weights_in_shards(tmp_path):
+  tensors = {name: STATE[name] for name in ("a.weight", "a.half", "a.brain")}
+  index = {
+    name: f"model-0000{i}-of-00003.safetensors" for i, name in enumerate(tensors)
+  }
+  for name, file in index.items():
+    safetensors.numpy.save_file({name: tensors[name]}, tmp_path / file)
+  (tmp_path / "config.json").write_text(json.dumps({"model_type": "dac"}))
+  path = tmp_path / readers.INDEX
+  path.write_text(json.dumps({"weight_map": index}))
+  checkpoint = readers.read(tmp_path)
+  same(checkpoint.state, tensors)
+  assert checkpoint.config == readers.description(tmp_path) == {"model_type": "dac"}
+  names = [file.name for file in tmp_path.iterdir()]
+  assert set(layouts.choose([*names, "model-a.safetensors"], "codec")) == set(names)
+  (tmp_path / index["a.half"]).unlink()
+  with pytest.raises(FileNotFoundError, match=r"00001-of-00003.*index.json names"):
+    readers.read(tmp_path)
+  for text, message in (
+    ('{"weight_map": {"a": "../b"}}', "names '../b'"),
+    ("{", "is no"),
+  ):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"index.json: {message}"):
+      readers.read(tmp_path)
 
 
 def test_damaged_folders(tmp_path):

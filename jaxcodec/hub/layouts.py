@@ -1,6 +1,7 @@
 """The files of a repository that make a codec or a language model."""
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 
 CARD = "README.md"
 # Ours first; then what transformers saves; then Vocos, and transformers as it was.
@@ -8,9 +9,11 @@ _CODEC = (
   ("params.safetensors",),
   ("codec/params.safetensors",),
   ("config.json", "model.safetensors"),
+  ("config.json", "model.safetensors.index.json"),  # and the shards that it names
   ("config.yaml", "pytorch_model.bin"),
   ("config.json", "pytorch_model.bin"),
 )
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _SLM = ("config.json", "slm/params.safetensors", "slm/spec.json")
 _SLM_CODEC = "codec/params.safetensors"
 _WANTED = {"codec": _CODEC, "slm": (_SLM,)}
@@ -26,7 +29,7 @@ def choose(names: Collection[str], part: str) -> list[str]:
   """
   for wanted in _WANTED[part]:
     if set(wanted) <= set(names):
-      return [*wanted, *(sorted(_more(names)) if part == "slm" else ())]
+      return [*wanted, *sorted(_more(names, wanted))]
   return []
 
 
@@ -40,10 +43,12 @@ def describe(part: str) -> str:
   return " or ".join(" and ".join(wanted) for wanted in _WANTED[part])
 
 
-def _more(names: Collection[str]) -> Iterator[str]:
-  """Yields what only some language models have: a codec, a vocabulary, tokens."""
+def _more(names: Collection[str], wanted: Sequence[str]) -> Iterator[str]:
+  """Yields what only some have: of language models a codec, a vocabulary, tokens."""
   for name in names:
     folder, _, rest = name.partition("/")
     tables = folder == "slm" and "/" not in rest and name not in _SLM
-    if name == _SLM_CODEC or tables:
+    if wanted == _SLM and (name == _SLM_CODEC or tables):
+      yield name
+    if wanted[-1].endswith(".index.json") and _SHARD.fullmatch(name):
       yield name

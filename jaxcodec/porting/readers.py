@@ -4,7 +4,8 @@
 |---|---|
 | .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict that has one inside |
 | .safetensors | Hugging Face's format |
-| a folder | `model.safetensors` or `pytorch_model.bin`, and `config.json` or `.yaml` |
+| a folder | `model.safetensors`, whole or in shards with their index, or
+`pytorch_model.bin`, and `config.json` or `.yaml` |
 """
 
 import contextlib
@@ -22,7 +23,8 @@ import yaml
 from jaxcodec.porting import torch_zip, wrapped
 
 _CONFIGS = {"config.json": json.loads, "config.yaml": yaml.safe_load}
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+INDEX = "model.safetensors.index.json"
+_WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
 
 
 class Checkpoint(NamedTuple):
@@ -54,6 +56,8 @@ def read(path: str | pathlib.Path) -> Checkpoint:
     raise FileNotFoundError(f"no weights at {path}")
   if path.suffix == ".safetensors":
     return Checkpoint(_safetensors(path), _config_beside(path), [])
+  if path.name == INDEX:
+    return Checkpoint(_shards(path), _config_beside(path), [])
   tree = torch_zip.load(path)
   if not isinstance(tree, Mapping):
     raise ValueError(f"{path} holds a {type(tree).__name__}, not a state dict")
@@ -75,7 +79,7 @@ def description(path: str | pathlib.Path) -> dict[str, Any]:
   path = pathlib.Path(path)
   path = weights_file(path) if path.is_dir() else path
   beside = _config_beside(path)
-  if beside or path.suffix == ".safetensors" or not path.is_file():
+  if beside or path.suffix in (".safetensors", ".json") or not path.is_file():
     return beside
   tree = torch_zip.load(path)
   return _kwargs(tree) if isinstance(tree, Mapping) else {}
@@ -116,6 +120,24 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise ValueError(
       f"{path} is truncated or isn't a safetensors file ({error})"
     ) from None
+
+
+def _shards(index: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads the files that an index names, which lie beside it."""
+  with name_in_errors(index):
+    try:
+      names = set(json.loads(index.read_text())["weight_map"].values())
+      wrong = [name for name in names if pathlib.Path(name).name != name]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+      raise ValueError(f"is no index of weights ({error!r})") from None
+    if wrong:
+      raise ValueError(f"names {wrong[0]!r}, which is not a file beside it")
+  state = {}
+  for name in sorted(names):
+    if not (path := index.with_name(name)).is_file():
+      raise FileNotFoundError(f"no weights at {path}, which {index.name} names")
+    state |= _safetensors(path)
+  return state
 
 
 def _config_beside(path: pathlib.Path) -> dict[str, Any]:
