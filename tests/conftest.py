@@ -56,6 +56,32 @@ def fsdd():
   return _real_speech("fsdd")
 
 
+@pytest.fixture(scope="session")
+def speech_runs(tmp_path_factory):
+  """Work directories of a masked-parallel and an AR + NAR model, by their names."""
+  import speech_helpers
+
+  root = tmp_path_factory.mktemp("runs")
+  kinds = ("maskgit", "valle")
+  return {kind: speech_helpers.write_run(root / kind, kind) for kind in kinds}
+
+
+@pytest.fixture(scope="session")
+def converter(speech_runs):
+  """The masked-parallel model of `speech_runs`."""
+  from jaxcodec import api
+
+  return api.load_slm(speech_runs["maskgit"])
+
+
+@pytest.fixture(scope="session")
+def speaker(speech_runs):
+  """The AR + NAR model of `speech_runs`."""
+  from jaxcodec import api
+
+  return api.load_slm(speech_runs["valle"])
+
+
 def _real_speech(name):
   folder = SHARED_DATA / name
   if not folder.is_dir():

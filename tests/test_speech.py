@@ -23,24 +23,6 @@ VOICE = dict(prompt=noise(0.6, seed=1), prompt_rate=RATE)
 SAID = dict(VOICE, prompt_text="Good day.")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  root = tmp_path_factory.mktemp("runs")
-  return {
-    kind: speech_helpers.write_run(root / kind, kind) for kind in ("maskgit", "valle")
-  }
-
-
-@pytest.fixture(scope="module")
-def converter(runs):
-  return api.load_slm(runs["maskgit"])
-
-
-@pytest.fixture(scope="module")
-def speaker(runs):
-  return api.load_slm(runs["valle"])
-
-
 def _codes(speech):
   return np.asarray(speech.tokens.codes_BxTxK)
 
@@ -92,7 +74,7 @@ def jobs(monkeypatch):
   return found
 
 
-def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
+def test_a_converter_is_given_tokens_of_both_recordings(converter, speech_runs, jobs):
   """Compares the model's inputs with the codec's and the tokeniser's own results."""
   content_N, voice_N = noise(0.35, rate=2 * RATE), noise(0.83, seed=1)
   voice_N[: 7 * HOP] *= 1e-3  # silence is left out
@@ -104,7 +86,9 @@ def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
   codes = converter.codec.encode(voice_N).codes_BxTxK[0, part]
   np.testing.assert_array_equal(with_voice.prompt_TxK, codes)
   assert without.prompt_TxK is None and with_voice.seed == 7
-  tokenizer = SemanticTokenizer.load(runs["maskgit"] / "slm/semantic.safetensors")
+  tokenizer = SemanticTokenizer.load(
+    speech_runs["maskgit"] / "slm/semantic.safetensors"
+  )
   said_N = soxr.resample(content_N, 2 * RATE, RATE, quality="HQ")
   semantic = []
   for clip_N, kept in ((voice_N, part), (said_N, slice(None))):
@@ -115,12 +99,12 @@ def test_a_converter_is_given_tokens_of_both_recordings(converter, runs, jobs):
   np.testing.assert_array_equal(without.semantic_T, semantic[1])
 
 
-def test_a_speaker_is_given_both_texts(speaker, runs, jobs):
+def test_a_speaker_is_given_both_texts(speaker, speech_runs, jobs):
   """Compares the model's inputs with the codec's and the vocabulary's own results."""
   speaker.speak("It was so.", **SAID, seed=7)
   speaker.speak("It was so.")
   with_voice, without = jobs
-  vocabulary = Vocabulary.load(runs["valle"] / "slm/vocabulary.json")
+  vocabulary = Vocabulary.load(speech_runs["valle"] / "slm/vocabulary.json")
   ids = [vocabulary.encode(text) for text in ("Good day.", "It was so.")]
   np.testing.assert_array_equal(with_voice.text_S, wrapped(*ids))
   np.testing.assert_array_equal(without.text_S, wrapped(ids[1]))

@@ -23,16 +23,8 @@ X = noise(0.6)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  root = tmp_path_factory.mktemp("runs")
-  return {
-    kind: speech_helpers.write_run(root / kind, kind) for kind in ("maskgit", "valle")
-  }
-
-
-@pytest.fixture(scope="module")
-def models(runs):
-  return {kind: api.load_slm(run) for kind, run in runs.items()}
+def models(speech_runs):
+  return {kind: api.load_slm(run) for kind, run in speech_runs.items()}
 
 
 @pytest.mark.parametrize(
@@ -193,8 +185,8 @@ def test_runs_that_do_not_fit_together(tmp_path, monkeypatch, kind, edit, messag
   front_ends.forget()
 
 
-def test_weights_that_a_model_has_no_use_for(runs):
-  for run in runs.values():
+def test_weights_that_a_model_has_no_use_for(speech_runs):
+  for run in speech_runs.values():
     with pytest.raises(ValueError, match="does not use HuBERT: semantic_weights must"):
       api.load_slm(run, semantic_weights="hubert")
 

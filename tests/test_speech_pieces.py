@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import speech_helpers
 from speech_helpers import HOP, RATE, K, noise
 
-from jaxcodec import api
 from jaxcodec.api import quiet
 from jaxcodec.data.text import Vocabulary, wrapped
 from jaxcodec.inference import slm
@@ -15,30 +13,12 @@ VOICE = dict(prompt=noise(0.6, seed=1), prompt_rate=RATE)
 SAID = dict(VOICE, prompt_text="Good day.")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  root = tmp_path_factory.mktemp("runs")
-  return {
-    kind: speech_helpers.write_run(root / kind, kind) for kind in ("maskgit", "valle")
-  }
-
-
-@pytest.fixture(scope="module")
-def converter(runs):
-  return api.load_slm(runs["maskgit"])
-
-
-@pytest.fixture(scope="module")
-def speaker(runs):
-  return api.load_slm(runs["valle"])
-
-
 def _codes(speech):
   return np.asarray(speech.tokens.codes_BxTxK)
 
 
 @pytest.mark.parametrize("said", [SAID, {}])
-def test_a_long_text_is_spoken_in_pieces(speaker, runs, monkeypatch, said):
+def test_a_long_text_is_spoken_in_pieces(speaker, speech_runs, monkeypatch, said):
   """Its codes are those of its sentences, each in the voice of prompt or first."""
   found = []
 
@@ -53,7 +33,7 @@ def test_a_long_text_is_spoken_in_pieces(speaker, runs, monkeypatch, said):
     f"{word} it was a long way to go from there." for word in ("So", "No", "Oh")
   ]
   long, short = speaker.speak([" ".join(sentences), "It is."], **said, seed=7)
-  vocabulary = Vocabulary.load(runs["valle"] / "slm/vocabulary.json")
+  vocabulary = Vocabulary.load(speech_runs["valle"] / "slm/vocabulary.json")
   ids = [vocabulary.encode(text) for text in (*sentences, "It is.", "Good day.")]
   # Behind a prompt all are spoken at once, without one the others wait for the first.
   of_short = 3 if said else 1
