@@ -53,6 +53,12 @@ def test_generation_goes_on_at_the_pace_of_the_prompt():
   np.testing.assert_allclose(pace.rate_B, [0.4, 0.25])
 
 
+def test_no_prompt_makes_speech_much_faster_or_slower_than_in_training():
+  symbols, frames = np.array([5, 30, 10]), np.array([100, 50, 50])
+  pace = positions.prompt_pace(symbols, frames, otherwise=0.25)
+  np.testing.assert_allclose(pace.rate_B, [0.25 / 1.6, 0.25 * 1.6, 0.2], rtol=1e-6)
+
+
 def test_impossible_fields_are_named():
   spec = TokenSpec(2, 8, 320, 16_000)
   with pytest.raises(ValueError, match="positions must be .* got 'absolute'"):
