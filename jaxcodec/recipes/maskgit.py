@@ -48,5 +48,5 @@ def runlocal(config: ConfigDict) -> None:
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=16, min_seconds=0.0)
-  # Of what so small a model finds possible, less is right: docs/training.md has the words.
+  # Less is right of what so small a model finds possible; see docs/training.md.
   config.generate.sampler.update(temperature=0.7, guidance_condition=0.5)
