@@ -45,8 +45,8 @@ def language_model(sizes, name, remat="none"):
   """A language model in bfloat16."""
   fields = dict(sizes.transformer, dtype=jnp.bfloat16, remat=remat)
   if name == "maskgit":
-    return MaskGit(SPEC, SEMANTIC, **fields)
-  options = dict(positions="aligned", level_weights="linear")  # as the recipe has them
+    return MaskGit(SPEC, SEMANTIC, **fields, fully_masked=0.5)
+  options = dict(positions="aligned", level_weights="linear")  # as recipes have it
   return Valle(SPEC, SYMBOLS, **fields, **options)
 
 
