@@ -114,7 +114,10 @@ def test_a_language_model_in_8_bits_has_its_codec_in_16(run, tmp_path):
     weights.load_params(half / slm),
     weights.load_params(small / slm),
   )
-  assert jaxcodec.load_slm(small).codec.fingerprint
+  assert (
+    jaxcodec.load_slm(small).codec.fingerprint
+    == jaxcodec.load_slm(half).codec.fingerprint
+  )
 
 
 def test_a_run_is_not_exported_onto_a_run(run, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Iterative decoding: schedule, prompts, independent rows, recall of training codes."""
 
-import dataclasses
 import functools
 
 import jax
@@ -41,14 +40,6 @@ def params():
   shapes = jax.eval_shape(MODEL.init_params, jax.random.key(0), batch)
   draw = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)  # noqa: E731
   return jax.tree.map(draw, shapes)
-
-
-def test_annealing_ends_a_codebook_with_the_likeliest_tokens():
-  sampler = IterativeSampler(steps=(4, 2), anneal=True)
-  plan = decode.schedule(sampler, 4)
-  np.testing.assert_allclose(plan["drawn"], [1, 2 / 3, 1 / 3, 0, 1, 0, 0, 0], rtol=1e-6)
-  greedy = dataclasses.replace(sampler, temperature=0.0)
-  assert not decode.schedule(greedy, 4)["drawn"].any()
 
 
 def test_schedule_is_the_cosine_then_one_step_each():

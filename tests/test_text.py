@@ -208,6 +208,7 @@ def test_bad_vocabulary_file(tmp_path, content):
     ("... one two three four five", ["... one two three", "four five"]),
     ("one two three four — five", ["one two three four —", "five"]),
     ("one two three fours; —", ["one two three fours;"]),
+    ("one two three fours & five", ["one two three fours", "& five"]),
   ],
 )
 def test_long_texts_are_cut(text, pieces):

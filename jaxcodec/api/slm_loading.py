@@ -25,9 +25,7 @@ from jaxcodec.types import SpeechLanguageModel, TokenSpec
 from jaxcodec.weights import FILE, load_params, token_fingerprint
 
 SHARED_CODEC = "shared_codec"  # in config.json: a codec that comes with the package
-_SLOWEST = (
-  0.85  # share of the mean pace at which a whole piece should still end in time
-)
+_SLOWEST = 0.85  # of the mean pace: so slow, a whole piece should still end in time
 _LEAST_SYMBOLS = 60  # of a piece, however short the utterances of training were
 _CONFIG, _SPEC = "config.json", "slm/spec.json"
 _CODEC, _SLM = f"codec/{FILE}", f"slm/{FILE}"

@@ -13,7 +13,7 @@ from jaxcodec.inference import slm
 class Voice(NamedTuple):
   """What a model speaks on from: symbols or semantic tokens, and codes, or nothing."""
 
-  text_S: np.ndarray
+  symbols_S: np.ndarray
   codes_TxK: np.ndarray | None
 
   def after(
@@ -38,9 +38,9 @@ def job(
   voice: Voice, pieces: Sequence[np.ndarray], seed: int, place: int
 ) -> slm.SpeakJob:
   """Returns what to speak of a text at a place, each piece from a seed of its own."""
-  text_S = wrapped(voice.text_S, pieces[place])
+  text_S = wrapped(voice.symbols_S, pieces[place])
   seed = (seed + place) % 2**32
-  return slm.SpeakJob(text_S, voice.codes_TxK, seed, len(voice.text_S))
+  return slm.SpeakJob(text_S, voice.codes_TxK, seed, len(voice.symbols_S))
 
 
 def next_places(

@@ -141,11 +141,11 @@ class VoiceConverter(SpeechModel[_RecordingInputs]):
     if one.prompt_N is not None and prompt_TxK is not None:
       part = quiet.speech(quiet.power(one.prompt_N, hop), self._prompt_frames)
       voice = Voice(before[0][part], prompt_TxK[part])
-      behind = len(voice.text_S)
+      behind = len(voice.symbols_S)
     longest = max(self._window_frames - behind, self._window_frames // 2)
     cuts = quiet.cuts(quiet.power(one.content_N, hop), longest)
     return voice, np.split(content_T, cuts)
 
   def _job(self, voice: Voice, piece_T: np.ndarray, seed: int) -> slm.FillJob:
-    semantic_T = np.concatenate([voice.text_S, piece_T])
+    semantic_T = np.concatenate([voice.symbols_S, piece_T])
     return slm.FillJob(semantic_T, voice.codes_TxK, seed % 2**32)

@@ -4,8 +4,8 @@
 |---|---|
 | .pth .th .ckpt .bin | `torch.save` of a state dict, or of a dict that has one inside |
 | .safetensors | Hugging Face's format |
-| a folder | `model.safetensors`, whole or in shards with their index, or
-`pytorch_model.bin`, and `config.json` or `.yaml` |
+| a folder | `model.safetensors` or `pytorch_model.bin`, and `config.json` or `.yaml` |
+| a folder | shards of safetensors with their index, and `config.json` |
 """
 
 import contextlib

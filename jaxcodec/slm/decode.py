@@ -21,8 +21,6 @@ class IterativeSampler:
     steps: iterations of the first codebooks; the others take one.
     temperature: of the tokens drawn in codebooks of several iterations; 0 is greedy.
       A codebook of one iteration is always greedy, as in SoundStorm.
-    anneal: whether the temperature falls linearly to 0 over a codebook's iterations, so
-      that its last tokens, which see most of the others, are the likeliest.
     top_k: draw among the k likeliest tokens; 0 for all.
     top_p: draw among the likeliest tokens of this probability; 1 for all.
     choice_noise: Gumbel noise on the log-probability by which tokens are kept, at the
@@ -33,7 +31,6 @@ class IterativeSampler:
 
   steps: tuple[int, ...] = (16,)
   temperature: float = 1.0
-  anneal: bool = False
   top_k: int = 0
   top_p: float = 1.0
   choice_noise: float = 4.5
@@ -57,7 +54,7 @@ def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndar
   Returns:
     level: the codebook.
     masked: share of its frames that stay masked after the step.
-    drawn: share of the temperature that tokens are drawn at, 0 for the likeliest.
+    drawn: 1 where tokens are drawn, 0 where the likeliest is taken.
     noise: scale of the Gumbel noise on confidences.
 
   Raises:
@@ -70,14 +67,11 @@ def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndar
   level = np.repeat(np.arange(num_codebooks), steps_K)
   progress = np.concatenate([np.arange(1, n + 1) / n for n in steps_K])
   several = np.repeat(np.array(steps_K) > 1, steps_K)
-  heat = np.concatenate([np.linspace(1, 0, n) for n in steps_K])
   return {
     "level": level.astype(np.int32),
     # The cosine of exactly pi / 2 is not quite 0.
     "masked": np.where(progress < 1, np.cos(np.pi / 2 * progress), 0).astype("f4"),
-    "drawn": np.where(
-      several & (sampler.temperature > 0), heat if sampler.anneal else 1, 0
-    ).astype("f4"),
+    "drawn": (several & (sampler.temperature > 0)).astype(np.float32),
     "noise": (sampler.choice_noise * (1 - progress)).astype(np.float32),
   }
 

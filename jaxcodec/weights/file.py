@@ -71,9 +71,7 @@ def load_params(path: files.PathLike, like: Any = None) -> dict[str, Any]:
   """
   flat = _read(pathlib.Path(path))
   if like is not None:
-    flat = {
-      key: a for key, a in flat.items() if not key.startswith(f"{trees.BUFFERS}/")
-    }
+    flat = trees.without_buffers(flat)
     trees.compare(path, flat, dict(trees.flatten(like)))
   return traverse_util.unflatten_dict(flat, sep="/")
 

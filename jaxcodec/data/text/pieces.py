@@ -47,15 +47,14 @@ def _join(text, cuts, fits) -> Iterator[str]:
   for part in parts:
     longer = f"{piece} {part}".strip()
     if _has_words(piece) and not fits(longer):
-      if not _has_words(part):
-        continue
       yield piece
       longer = part
     if not fits(longer):  # then it is a part alone, or behind a mark such as a dash
       *whole, longer = _join(longer, cuts[1:], fits)
       yield from whole
     piece = longer
-  yield piece
+  if _has_words(piece):  # a mark that is left over says nothing
+    yield piece
 
 
 def _has_words(text):
