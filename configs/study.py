@@ -19,9 +19,10 @@ language model generated once. `design=both` has both in one report. With
 `rows=quantizers` has every quantiser with Vocos' decoder in place of the paper's grid,
 and `rows=rates` the baseline at 50, 25 and 12.5 frames a second, all at 4 kbit/s.
 `rows=magnitudes` has four quantisers in the codec of magnitudes, which learns speech in
-minutes, so that also the small language models of `runlocal` say words. The language
-model that reads texts is the delay pattern's with `rows=quantizers`, as one of them has
-a single codebook, and elsewhere AR + NAR.
+minutes, so that also the small language models of `runlocal` say words, which are those
+of matrix sentences; its frozen design has Vocos' and DAC's decoders for these tokens.
+The language model that reads texts is the delay pattern's with `rows=quantizers`, as
+one of them has a single codebook, and elsewhere AR + NAR.
 
 `librispeech`, `libritts` and `librilight` read these corpora as they are downloaded,
 the first two by their own parts: `--set "data.folders.train=('train-clean-100',)"` says
@@ -112,7 +113,8 @@ def get_config(arg=""):
   config.codecs_of = "valle"
   config.seeds = (0, 1, 2)
   # Of every cell, as on launch/main.py's command line without `--config.`; of a
-  # language model or codec alone with its name before, `valle:slm_train.max_seconds=9`.
+  # language model or codec alone with its name before, `valle:slm_train.max_seconds=9`,
+  # and of the frozen design's decoders with `decoders:`.
   config.overrides = ("evaluate.opus=True",)
   # What the findings are judged by, and differences of it that don't matter.
   config.measures = dict(
@@ -124,10 +126,8 @@ def get_config(arg=""):
   config.margins = dict(naturalness=0.1, intelligibility=0.03, speaker=0.03)
   # Of the report's listening page; without the originals it shares no recording.
   config.listening = dict(sentences=6, originals=True)
-  if args["rows"] == "magnitudes" and args["design"] != "joint":
-    raise ValueError(
-      "config argument design: the decoder of magnitudes is the only one"
-    )
+  if args["rows"] == "magnitudes":
+    config.frozen.update(tokens=config.codecs, decoders=("vocos", "dac"))
   if slms := _SLMS.get(args["rows"]):
     config.slms = slms
     (config.codecs_of,) = slms.keys() - {"maskgit"}  # the one that reads texts
@@ -157,6 +157,18 @@ def _read_corpus(config, name):
     config.codecs_of = "maskgit"
 
 
+# Of language models that say words after minutes: a small vocabulary, heard often.
+_WORDS = (
+  "data.options.script=matrix",
+  "data.options.max_utterances=3200",
+  "slm_train.steps=1600",
+  "generate.num_utterances=40",
+  "evaluate.num_utterances=40",
+  "decoders:codec_train.steps=2000",
+  "decoders:codec_train.adversarial_start=1600",
+)
+
+
 def _runlocal(config, rows):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
   config.arg = ",".join(filter(None, ("runlocal", config.arg)))
@@ -168,7 +180,7 @@ def _runlocal(config, rows):
   )
   if rows == "magnitudes":  # at the usual steps, and none from the shipped codec
     config.arg += ",scratch"
-    config.overrides += ("slm_train.steps=1000",)
+    config.overrides += _WORDS
     return
   if rows == "paper":
     config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")

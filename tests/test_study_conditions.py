@@ -140,6 +140,18 @@ def test_a_codec_alone_has_nothing_of_a_language_model():
     _check(configs)
 
 
+def test_decoders_for_given_tokens_are_trained_alike():
+  """They may be trained otherwise than the codecs whose tokens they are for."""
+  configs = _configs("dac", "dacq_vocos", "baseline")
+  frozen = {"freeze": ["encoder", "quantizer"], "steps": 9}
+  for name in ("dac", "dacq_vocos"):
+    configs[name]["codec_train"] = {**configs[name]["codec_train"], **frozen}
+  _check(configs)
+  configs["dac"]["codec_train"]["steps"] = 3
+  with pytest.raises(grid.StudyError, match="steps: 3 in dac; 9 in dacq_vocos"):
+    _check(configs)
+
+
 def test_a_codec_without_codebooks_matches_by_its_bitrate():
   """FSQ's config has levels instead of a codebook size."""
   configs = _configs("dac", "dacq_vocos")
@@ -167,6 +179,8 @@ def _load(file, argument):
     ("runlocal,rows=rates", 3 * (1 + 2)),
     ("runlocal,rows=quantizers", 6 * (1 + 2)),
     ("runlocal,rows=magnitudes", 4 * (1 + 2)),
+    ("runlocal,rows=magnitudes,design=both", 4 * (1 + 2 + 2 * (1 + 2))),
+    ("rows=magnitudes,design=frozen", 3 * 4 * (1 + 2 + 2 * (1 + 2))),
     ("runlocal,design=frozen", 2 * (1 + 2 + 2 * (1 + 2))),
   ],
 )
@@ -190,8 +204,3 @@ def test_a_codec_of_a_corpus_has_an_override_of_its_own(tmp_path):
   for cell in grid.plan(chosen.to_dict(), tmp_path, "launch/main.py"):
     taught = "codec.quantizer.semantic_dim=768" in cell.overrides
     assert taught == (cell.codec == "semantic_vocos")
-
-
-def test_the_codecs_of_magnitudes_have_one_decoder():
-  with pytest.raises(ValueError, match="the only one"):
-    _load("configs/study.py", "rows=magnitudes,design=both")

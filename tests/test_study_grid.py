@@ -91,6 +91,12 @@ def test_decoders_speak_what_a_language_model_generated_once(tmp_path):
   assert "--config.stages=slm,generate" in once.command and once.design is None
 
 
+def test_decoders_for_given_tokens_have_overrides_of_their_own(tmp_path):
+  name = "codec_train.steps"
+  for cell in plan(tmp_path, overrides=[f"{name}=3", f"decoders:{name}=9"], **FROZEN):
+    assert cell.overrides[0] == f"{name}={9 if '+' in cell.codec else 3}"
+
+
 def test_both_designs_share_the_cells_that_they_have_in_common(tmp_path):
   joint, frozen = plan(tmp_path), plan(tmp_path, **FROZEN)
   both = plan(tmp_path, **FROZEN | {"design": "both"})

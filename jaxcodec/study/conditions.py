@@ -12,7 +12,7 @@ Config = Mapping[str, Any]
 
 # Sections of a config that all rows share, and the fields that a language model's
 # rows share with another one's.
-_SHARED = ("data", "codec_train", "evaluate", "semantic")
+_SHARED = ("data", "evaluate", "semantic")
 _OF_ALL_SLMS = (
   ("slm_train", "steps"),
   ("generate", "prompt_seconds"),
@@ -81,31 +81,29 @@ def compare(
   """Returns every field in which rows differ besides quantiser and decoder.
 
   Quantisers are compared in the fields that both have, encoders and decoders with
-  others of their kind. Rows of different frame rates must have one bitrate; fields that
-  follow from the rate, such as the number of codebooks, are compared among rows of the
-  same. Configs of rows that aren't done yet should have the defaults of parts written
-  out, as `build.codec.with_defaults` does.
+  others of their kind, and the training of decoders for given tokens with others such,
+  as codecs that make tokens may learn in another way. Rows of different frame rates
+  must have one bitrate; fields that follow from the rate, such as the number of
+  codebooks, are compared among rows of the same. Configs of rows that aren't done yet
+  should have the defaults of parts written out, as `build.codec.with_defaults` does.
 
   Args:
     configs, specs: see `check_matched`.
   """
   training = {name: dict(_training(c, specs[name])) for name, c in configs.items()}
+  by_role: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+  for name, config in configs.items():
+    frozen = bool(config.get("codec_train", {}).get("freeze"))
+    by_role[frozen][name] = dict(_codec_training(config))
   codec = {name: dict(_codec(c, specs[name])) for name, c in configs.items()}
   encoder = {name: dict(_encoder(c, specs[name])) for name, c in configs.items()}
-  return Differences(_unequal(training), _unequal(codec), _unequal(encoder))
+  unequal = [line for rows in (training, *by_role.values()) for line in _unequal(rows)]
+  return Differences(sorted(unequal), _unequal(codec), _unequal(encoder))
 
 
 def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
   for name in _SHARED:
-    section = _with_effect(config, name)
-    if name == "codec_train":
-      section = {k: v for k, v in section.items() if k not in _TOKENS}
-      weights = dict(section.get("weights", {}))
-      # Of a loss that some quantisers alone have.
-      taught = {k: weights.pop(k) for k in ("distill",) if k in weights}
-      yield from _scoped("codec_train.weights", taught)
-      section["weights"] = weights
-    yield from flatten(section, name)
+    yield from flatten(_with_effect(config, name), name)
   for section, field in _OF_ALL_SLMS:
     if section in config:
       yield from _scoped(section, {field: config[section].get(field)})
@@ -118,6 +116,16 @@ def _training(config: Config, spec: Mapping[str, Any]) -> Iterator[tuple[str, An
   yield from _scoped(
     f"tokens at {spec['frame_rate']:g} Hz", {"num_codebooks": spec["num_codebooks"]}
   )
+
+
+def _codec_training(config: Config) -> Iterator[tuple[str, Any]]:
+  section = _with_effect(config, "codec_train")
+  section = {k: v for k, v in section.items() if k not in _TOKENS}
+  weights = dict(section.get("weights", {}))
+  # Of a loss that some quantisers alone have.
+  taught = {k: weights.pop(k) for k in ("distill",) if k in weights}
+  yield from _scoped("codec_train.weights", taught)
+  yield from flatten({**section, "weights": weights}, "codec_train")
 
 
 def _with_effect(config: Config, name: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ SLM_STAGES = "slm,generate,evaluate,report"
 JOINT, FROZEN = "joint", "frozen"
 DESIGNS = {JOINT: (JOINT,), FROZEN: (FROZEN,), "both": (JOINT, FROZEN)}
 _FREEZE = 'codec_train.freeze=("encoder","quantizer")'
+# Whose overrides are of the frozen design's decoders: `decoders:codec_train.steps=9`.
+_DECODERS = "decoders"
 # Fields that the grid sets for each cell.
 _OWN = ("seed", "stages")
 
@@ -131,7 +133,7 @@ def _frozen_cells(settings, make, seed) -> list[Cell]:
       cells.append(make(f"{codec}-s{seed}", codec, None, seed, link=link, **trains))
       for slm in settings["slms"]:
         link = {"codec_from": f"{codec}-s{seed}", "slm_from": f"{tokens}-{slm}-s{seed}"}
-        speaks = dict(stages="generate,evaluate,report", design=FROZEN)
+        speaks = dict(stages="generate,evaluate,report", design=FROZEN, keeps=source)
         name = f"{codec}-{slm}-s{seed}"
         cells.append(make(name, codec, slm, seed, link=link, **speaks))
   return cells
@@ -159,7 +161,7 @@ def _cell(
     name, codec, slm, seed, last, design: see `Cell`.
     link: cells whose stages it uses, by the option that says so.
     stages: that it runs.
-    keeps: the cell whose encoder and quantiser its decoder is trained for.
+    keeps: the cell for whose encoder and quantiser its decoder is trained.
   """
   folder, link = workdir / "cells", link or {}
   file = settings["slms"][slm or settings["codecs_of"]]
@@ -203,7 +205,11 @@ def _check(settings: Mapping[str, Any]) -> None:
     )
   if settings["listening"]["sentences"] < 0:
     raise StudyError("listening.sentences: expected 0 or more")
-  owners = *settings["slms"], *settings["codecs"]
+  _check_overrides(settings)
+
+
+def _check_overrides(settings: Mapping[str, Any]) -> None:
+  owners = *settings["slms"], *settings["codecs"], _DECODERS
   for override in settings["overrides"]:
     of, name, value = _parts(override)
     if value is None or name in _OWN or of not in (None, *owners):
@@ -223,10 +229,12 @@ def _parts(override: str) -> tuple[str | None, str, str | None]:
 def overrides_of(settings: Mapping[str, Any], slm: str | None, codec: str) -> list[str]:
   """Returns what a cell of a codec and, or None, a language model is given.
 
-  Of one field the last counts: a program that is given a tuple twice adds them up.
+  Those of `decoders` are for the frozen design's decoders and what speaks by them. Of
+  one field the last counts: a program that is given a tuple twice adds them up.
   """
   found = map(_parts, settings["overrides"])
-  wanted = None, slm, codec.partition("+")[0]
+  tokens, plus, _ = codec.partition("+")
+  wanted = None, slm, tokens, *([_DECODERS] if plus else [])
   last = {name: value for of, name, value in found if of in wanted}
   return [f"{name}={value}" for name, value in last.items()]
 
