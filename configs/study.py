@@ -164,9 +164,12 @@ _WORDS = (
   "slm_train.steps=1600",
   "generate.num_utterances=40",
   "evaluate.num_utterances=40",
+  "codec_train.steps=800",
+  "codec_train.batch_size=8",
   "codec_train.crop_seconds=1.5",  # no sentence is shorter
-  "decoders:codec_train.crop_seconds=1.0",
   "decoders:codec_train.steps=2000",
+  "decoders:codec_train.batch_size=2",
+  "decoders:codec_train.crop_seconds=1.0",
   "decoders:codec_train.adversarial_start=1600",
 )
 
