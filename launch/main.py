@@ -64,6 +64,12 @@ _SLM_FROM = flags.DEFINE_string(
   "Another workdir whose generated codes to speak by this codec, of the same tokens;"
   " run --config.stages=generate,evaluate,report.",
 )
+_KEEP_MEASURES_IN = flags.DEFINE_string(
+  "keep_measures_in",
+  None,
+  "A folder for what several experiments would measure alike: the originals, Opus, MDCT"
+  " with k-means, and a codec that they share.",
+)
 _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Print what training would cost on --devices, and do nothing."
 )
@@ -140,6 +146,7 @@ def _link(workdir) -> None:
     (_CODEC_FROM, pipeline.use_codec_of),
     (_TOKENS_FROM, pipeline.use_tokens_of),
     (_SLM_FROM, pipeline.use_slm_of),
+    (_KEEP_MEASURES_IN, pipeline.keep_measures_in),
   ):
     if option.value is not None:
       use(option.value, workdir)

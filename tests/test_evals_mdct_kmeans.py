@@ -109,6 +109,7 @@ def test_it_is_fitted_to_the_training_part_and_kept_by_the_codec(tmp_path, monke
   config = {"data": {"path": "x", "workers": 0, "options": {}}}
   experiment = types.SimpleNamespace(
     config=config,
+    workdir=tmp_path,
     seed=3,
     spec=SPEC,
     split={"train": [0, 2, 3], "test": [1]},

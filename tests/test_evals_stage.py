@@ -10,6 +10,7 @@ import soundfile
 from evals_helpers import RATE, SPEC, voice
 
 from jaxcodec import stages
+from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.audio.files import write_wav
 from jaxcodec.data.source import Utterance
 from jaxcodec.data.token_store import write_tokens
@@ -19,7 +20,7 @@ from jaxcodec.evals.metrics import signal
 from jaxcodec.evals.registry import METRICS
 from jaxcodec.evals.results import read_results
 from jaxcodec.evals.workdir import read_workdir
-from jaxcodec.pipeline import use_codec_of
+from jaxcodec.pipeline import keep_measures_in, use_codec_of
 from jaxcodec.pipeline.evaluate import RESULTS, evaluate_all
 from jaxcodec.pipeline.experiment import PARAMS, Experiment, safe_name
 from jaxcodec.report.experiment import write_report
@@ -55,9 +56,11 @@ CODES = [np.full((25, 4), index, np.uint16) for index in range(len(IDS))]
 class Codec:
   """Decodes to the utterance that has these codes, with some noise."""
 
+  gain = np.float32(1)
+
   def decode(self, codes):
     for codes_TxK in codes:
-      audio_N = voice(int(codes_TxK[0, 0]), 0.5)
+      audio_N = self.gain * voice(int(codes_TxK[0, 0]), 0.5)
       noise_N = np.random.default_rng(0).standard_normal(len(audio_N))
       yield audio_N + 0.01 * noise_N.astype(np.float32)
 
@@ -196,7 +199,7 @@ def test_sounds_of_an_earlier_revision_are_found_by_their_names(study, tmp_path)
 def test_the_second_language_model_does_not_measure_the_codec_again(study):
   folder, found = study
   first, second = found["first"], found["second"]
-  for name in ("reconstruction", "opus", "opus_double"):
+  for name in ("reconstruction", "opus", "opus_double", "ground_truth"):
     assert json.dumps(second[name]) == json.dumps(first[name])
     rows = [
       json.dumps([row for row in results["utterances"] if row["set"] == name])
@@ -204,7 +207,7 @@ def test_the_second_language_model_does_not_measure_the_codec_again(study):
     ]
     assert rows[0] == rows[1] and len(json.loads(rows[0])) == len(IDS)
   assert second["generation"] != first["generation"]
-  assert len(list((folder / "dac-s0" / "measured").iterdir())) == 3
+  assert len(list((folder / "dac-s0" / "measured").iterdir())) == 4
 
 
 def test_what_is_shared_equals_what_is_measured_alone(study, tmp_path):
@@ -221,7 +224,7 @@ def test_other_weights_other_settings_and_damage_are_measured_anew(tmp_path):
   write_generated(tmp_path / "first", seed=0)
   before = run_stage(tmp_path / "first", opus=False)
   kept = tmp_path / "dac-s0" / "measured"
-  (path,) = kept.iterdir()
+  (path,) = kept.glob("reconstruction-*")
   content = path.read_text()
   path.write_text(content.replace('"measures": "{', '"measures": "{ '))
   shutil.rmtree(tmp_path / "first" / "evaluate")
@@ -229,7 +232,30 @@ def test_other_weights_other_settings_and_damage_are_measured_anew(tmp_path):
   assert path.read_text() == content
   shutil.rmtree(tmp_path / "first" / "evaluate")
   run_stage(tmp_path / "first", opus=False, num_utterances=2)
-  assert len(list(kept.iterdir())) == 2
+  assert len(list(kept.glob("reconstruction-*"))) == 2
+
+
+def test_other_codecs_on_the_same_recordings_share_what_is_not_theirs(
+  study, tmp_path, monkeypatch
+):
+  """Opus and the originals are of no codec; what a codec decodes is its own."""
+  found = {}
+  for name in ("first", "second"):
+    write_codec(tmp_path / name, weights=name.encode())
+    write_generated(tmp_path / name, seed=0)
+    keep_measures_in(tmp_path / "all", tmp_path / name)
+    found[name] = run_stage(tmp_path / name)
+    monkeypatch.setattr(opus, "through_opus", None)
+    monkeypatch.setattr(Codec, "gain", np.float32(0.5))
+  kept = [path.name.split("-")[0] for path in (tmp_path / "all").iterdir()]
+  assert sorted(kept) == [
+    *("ground_truth", "opus", "opus_double"),
+    *("reconstruction", "reconstruction"),
+  ]
+  assert found["first"]["opus"] == found["second"]["opus"] == study[1]["first"]["opus"]
+  assert found["first"]["reconstruction"] != found["second"]["reconstruction"]
+  with pytest.raises(ConfigError, match="keep_measures_in: .* is there and isn't"):
+    keep_measures_in(tmp_path / "others", tmp_path / "first")
 
 
 class PeakRatio(Metric):

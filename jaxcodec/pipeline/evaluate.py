@@ -24,14 +24,8 @@ from jaxcodec.evals.evaluate import (
 from jaxcodec.evals.kept import measure_once
 from jaxcodec.evals.metric import EvalClip, Metric
 from jaxcodec.evals.results import build_results, package_versions, write_results
-from jaxcodec.pipeline import reference_codecs
-from jaxcodec.pipeline.experiment import (
-  PARAMS,
-  Experiment,
-  data_inputs,
-  read_wav,
-  safe_name,
-)
+from jaxcodec.pipeline import kept_measures, reference_codecs
+from jaxcodec.pipeline.experiment import PARAMS, Experiment, read_wav, safe_name
 from jaxcodec.pipeline.generate import INDEX, LEFT_OUT
 from jaxcodec.pipeline.records import recorded_config
 from jaxcodec.report.format import below_yardstick
@@ -46,21 +40,26 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   generated = _load_generated(experiment)
   originals = ground_truth(generated)
   references = reference_codecs.make_sets(experiment, reconstructed)
+  of_references = reference_codecs.content(experiment, reconstructed)
+  digest = kept_measures.digest
   sets = (
-    ("reconstruction", "reconstruction", lambda: reconstructed),
-    ("generation", "generation", lambda: generated),
-    ("ground_truth", "generation", lambda: originals),
-    *((name, "references", make) for name, make in references.sets.items()),
+    ("reconstruction", "reconstruction", lambda: reconstructed, digest(reconstructed)),
+    ("generation", "generation", lambda: generated, None),
+    ("ground_truth", "generation", lambda: originals, digest(originals)),
+    *(
+      (name, "references", make, of_references)
+      for name, make in references.sets.items()
+    ),
   )
   evaluations, asked, absent = {}, {}, references.absent
   models = _own_weights(experiment) | references.models
-  for name, metrics_of, clips in sets:
+  for name, metrics_of, clips, content in sets:
     metrics = metrics_of_set(experiment.config, experiment.spec, metrics_of)
     loaded = load_metrics(metrics)
     asked |= {metric.name: metric for metric in metrics}
     absent |= loaded.absent
     models |= loaded.models
-    evaluations[name] = _measure(experiment, name, clips, loaded)
+    evaluations[name] = _measure(experiment, name, clips, loaded, content)
   results = build_results(
     evaluations,
     list(asked.values()),
@@ -79,29 +78,33 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   return [RESULTS, *audio]
 
 
-def _measure(experiment, name, clips, loaded) -> SetMeasures:
-  """Measures a set; one of the codec alone once for all language models on it."""
+def _measure(experiment, name, clips, loaded, content) -> SetMeasures:
+  """Measures a set; one that other experiments have too only once, where it is kept.
+
+  Args:
+    experiment, name, loaded: the experiment, the set, and its metrics.
+    clips: makes the set's clips.
+    content: plain data that the clips follow from; None if they are of this experiment
+      alone.
+  """
 
   def measure():
     return evaluate_shown(name, clips(), loaded.metrics)
 
-  codec_home = experiment.done["codec"].folder.resolve().parent
-  shared = codec_home != experiment.workdir.resolve()
-  if not shared or name in ("generation", "ground_truth"):
+  folder = kept_measures.folder_of(experiment)
+  if folder is None or content is None:
     return measure()
   inputs = {
     "version": jaxcodec.__version__,
     "evaluate": recorded_config(experiment, "evaluate"),
-    "codec": experiment.config["codec"],
-    "data": data_inputs(experiment),
-    "utterances": "by chance",  # what is kept of before is of the first ones
-    "stages": {s: experiment.done[s].as_input() for s in ("codec", "tokens")},
+    "language": _language_of_texts(experiment.config),
+    "clips": content,
     "metrics": {metric.name: metric.describe() for metric in loaded.metrics},
     "models": loaded.models,
     "absent": loaded.absent,
     "packages": package_versions(loaded.metrics),
   }
-  return measure_once(codec_home / "measured", name, inputs, measure)
+  return measure_once(folder, name, inputs, measure)
 
 
 def metrics_of_set(

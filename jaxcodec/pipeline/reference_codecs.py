@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals import lyra, mdct_kmeans, opus
+from jaxcodec.evals.evaluate import ground_truth
 from jaxcodec.evals.metric import EvalClip, MetricAbsent
-from jaxcodec.pipeline import yardstick
-from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline import kept_measures, yardstick
+from jaxcodec.pipeline.experiment import Experiment, data_inputs
 
 
 class References(NamedTuple):
@@ -61,6 +62,17 @@ def make_sets(experiment: Experiment, clips: list[EvalClip]) -> References:
     make = functools.partial(yardstick.clips, experiment, clips)
     found.sets[mdct_kmeans.NAME] = make
   return found
+
+
+def content(experiment: Experiment, clips: list[EvalClip]) -> dict[str, Any]:
+  """Returns plain data that all sets of `make_sets` follow from."""
+  spec = experiment.spec
+  return {
+    "originals": kept_measures.digest(ground_truth(clips)),
+    "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
+    "data": data_inputs(experiment),  # which MDCT with k-means is fitted to
+    "seed": experiment.seed,
+  }
 
 
 def _is_installed(codec, name, found) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals import mdct_kmeans
 from jaxcodec.evals.metric import EvalClip
+from jaxcodec.pipeline import kept_measures
 from jaxcodec.pipeline.experiment import Experiment, data_inputs
 
 
@@ -36,16 +37,15 @@ def clips(experiment: Experiment, originals: list[EvalClip]) -> list[EvalClip]:
 
 
 def _fitted(experiment: Experiment) -> mdct_kmeans.MdctKmeans:
-  """Returns it as fitted before for this data, or fits it and keeps it by the codec."""
+  """Returns it as fitted before for this data, or fits it and keeps it."""
   spec, seed = experiment.spec, experiment.seed
-  codec_home = experiment.done["codec"].folder.resolve().parent
   inputs: dict[str, Any] = {
     "data": data_inputs(experiment),
     "seed": seed,
     "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
   }
   return mdct_kmeans.fit_once(
-    codec_home / "measured",
+    kept_measures.folder_of(experiment) or kept_measures.own_folder(experiment),
     inputs,
     lambda: mdct_kmeans.fit(_recordings(experiment), spec, seed),
   )

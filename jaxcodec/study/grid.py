@@ -171,6 +171,8 @@ def _cell(
     overrides += [_FREEZE, f"codec_train.init_from={folder / keeps}"]
   command = [program, f"--config={config}", f"--workdir={folder / name}"]
   command += [f"--{option}={folder / cell}" for option, cell in link.items()]
+  if slm:
+    command.append(f"--keep_measures_in={workdir / 'measured'}")
   command += [f"--config.stages={stages}", f"--config.seed={seed}"]
   command += [f"--config.{override}" for override in overrides]
   return Cell(
