@@ -105,9 +105,9 @@ def test_rates_at_which_no_word_is_understood_are_pointed_out(study):
 
 def test_a_study_without_discriminators_says_so(study):
   found = json.loads(json.dumps(study[0]))
-  assert "with discriminators from step" in setting.sentences(found)[0]
+  assert "with discriminators from step" in setting.sentences(found)[1]
   found["setting"]["adversarial_start"] = None
-  assert "without discriminators." in setting.sentences(found)[0]
+  assert "without discriminators." in setting.sentences(found)[1]
 
 
 def test_clips_are_equally_loud_where_peaks_allow():

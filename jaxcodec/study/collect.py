@@ -73,7 +73,6 @@ def collect(
   )
   return {
     "settings": dict(settings),
-    "setting": setting.of_config(results[0]["config"]),
     "differences": differences._asdict(),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
@@ -97,6 +96,7 @@ def _design(
   codecs = results_of_codecs(slms)
   configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
   return {
+    "setting": setting.of_config(next(iter(configs.values()))),
     "codecs": {
       codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
       for codec in codec_parts(codecs)

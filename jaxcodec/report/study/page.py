@@ -67,7 +67,7 @@ def _design(name: str, study: Study) -> dict[str, Any]:
   """Returns what the page says of another design."""
   return {
     "name": name,
-    "about": setting.DESIGNS[name],
+    "about": setting.about_design(study),
     "findings": [_finding(finding) for finding in study["findings"]],
     "generation": _generation(study),
     "reconstruction": _reconstruction(study),

@@ -18,6 +18,8 @@ DESIGNS = {
     " the tokens alone."
   ),
 }
+# What is trained in each design, if all else is the same.
+_TRAINED = {"joint": "Codecs", "frozen": "Decoders"}
 # At this word or character error rate, sentences can't be understood.
 UNINTELLIGIBLE = 0.9
 
@@ -25,17 +27,12 @@ UNINTELLIGIBLE = 0.9
 def sentences(study: Study) -> list[str]:
   """Returns sentences about the data, the training and the seeds, and warnings."""
   s, seeds = study["setting"], list(study["settings"]["seeds"])
-  start = s["adversarial_start"]
-  judged = "without discriminators"
-  if start is not None:
-    judged = f"with discriminators from step {start}"
   said = [
-    f"Data: {s['data']}. Codecs: {s['codec_steps']} steps of {s['codec_batch']} x"
-    f" {s['crop_seconds']:g} s, {judged}. Language models: {s['slm_steps']} steps."
+    f"Data: {s['data']}. Language models: {s['slm_steps']} steps."
     f" Measured on at most {s['reconstructed']} reconstructed and {s['generated']}"
-    f" generated held-out sentences. Seeds: {', '.join(map(str, seeds))}."
+    f" generated held-out sentences. Seeds: {', '.join(map(str, seeds))}.",
+    about_design(study),
   ]
-  said.append(DESIGNS[study.get("design", "joint")])
   if len(seeds) == 1:
     said.append(
       "With one seed the intervals are over sentences only: they don't show how much"
@@ -45,6 +42,19 @@ def sentences(study: Study) -> list[str]:
   return said + [
     text for slm in study["generation"] for text in _speechless(study, slm)
   ]
+
+
+def about_design(study: Study) -> str:
+  """Says what the design is and how its codecs, or their decoders, were trained."""
+  s, design = study["setting"], study.get("design", "joint")
+  start = s["adversarial_start"]
+  judged = "without discriminators"
+  if start is not None:
+    judged = f"with discriminators from step {start}"
+  return (
+    f"{DESIGNS[design]} {_TRAINED[design]}: {s['codec_steps']} steps of"
+    f" {s['codec_batch']} x {s['crop_seconds']:g} s, {judged}."
+  )
 
 
 def views(study: Study) -> dict[str, Study]:

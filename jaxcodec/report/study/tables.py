@@ -79,7 +79,7 @@ def to_markdown(study: Study) -> str:
     align(attribution_rows(study)),
   ]
   for name, view in setting.views(study).items():
-    parts += [f"# The design {name!r}", setting.DESIGNS[name], *_results(view)]
+    parts += [f"# The design {name!r}", setting.about_design(view), *_results(view)]
     parts += ["## Quantiser and decoder", align(attribution_rows(view))]
   return "\n\n".join(parts) + "\n"
 
