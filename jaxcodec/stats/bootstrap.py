@@ -42,9 +42,9 @@ class Aligned(NamedTuple):
     """
     count, parts = len(self.ids), []
     for chosen in resamples(count):
-      rows = np.repeat(np.arange(len(chosen)), count)
-      drawn = np.zeros((len(chosen), count))
-      np.add.at(drawn, (rows, chosen.ravel()), 1.0)
+      places = count * np.arange(len(chosen))[:, None] + chosen
+      times = np.bincount(places.ravel(), minlength=places.size)
+      drawn = times.reshape(places.shape).astype(float)
       parts.append((drawn @ self.top_UxM) / (drawn @ self.bottom_UxM))
     return np.concatenate(parts) + self._moves()
 

@@ -6,23 +6,30 @@ it is for all of them, else `undecided`.
 Source of the findings: arXiv 2409.04016.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxcodec.study import judges
+from jaxcodec.study import judges, power
 from jaxcodec.study.evidence import UNDECIDED, Evidence, unanimous
 
 
 class PaperFinding(NamedTuple):
-  """A claim, the rule that decides on it, and the function that applies the rule."""
+  """A claim, the rule that decides on it, and the function that applies the rule.
+
+  More of the `unit` is what makes its intervals narrower.
+  """
 
   claim: str
   rule: str
-  judge: Callable[[Evidence], tuple[str, Any]]
+  judge: power.Judge
+  unit: str = power.SENTENCES
 
 
 def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
   """Returns each finding's verdict, its rule, and the numbers by language model.
+
+  What is `needed` by a language model, as in `power.Need`, is what would decide where
+  it leaves the finding undecided.
 
   Args:
     evidence: by language model; None, which decides nothing, if a measure is missing.
@@ -42,9 +49,19 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
         "rule": finding.rule,
         "by_slm": verdicts,
         "numbers": {slm: numbers for slm, (_, numbers) in judged.items()},
+        "needed": {
+          slm: _needed(finding, found) if judged[slm][0] == UNDECIDED else None
+          for slm, found in evidence.items()
+        },
       }
     )
   return rows
+
+
+def _needed(finding, evidence):
+  if evidence is None:
+    return None
+  return power.needed(finding.judge, evidence, finding.unit)._asdict()
 
 
 FINDINGS = (
@@ -88,5 +105,6 @@ FINDINGS = (
     " bootstrap's. Contradicted if it is below zero, or one of the others above zero,"
     " by both intervals.",
     judges.judge_correlations,
+    power.CODECS,
   ),
 )

@@ -19,7 +19,19 @@ def reasons(finding: Mapping[str, Any], slm: str) -> list[str]:
   numbers = finding["numbers"][slm]
   if isinstance(numbers, str):  # what was missing
     return [numbers]
-  return _REASONS[finding["number"] - 1](numbers)
+  said = _REASONS[finding["number"] - 1](numbers)
+  need = finding.get("needed", {}).get(slm)  # studies of earlier versions have none
+  return [*said, _needed(need)] if need else said
+
+
+def _needed(need: Mapping[str, Any]) -> str:
+  unit, as_it_is = need["unit"], "if what was found stays as it is"
+  if need["up_to"] is None:
+    return f"{need['above']} {unit} wouldn't decide this either, {as_it_is}"
+  return (
+    f"more than {need['above']} {unit}, at most {need['up_to']}, would decide this,"
+    f" {as_it_is}"
+  )
 
 
 def _reversals(tests: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,89 @@
+"""How large a study would have to be to decide on what it leaves undecided."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcodec.stats.bootstrap import Aligned
+from jaxcodec.study.evidence import UNDECIDED, Evidence
+
+Judge = Callable[[Evidence], tuple[str, Any]]
+
+SENTENCES, SEEDS, CODECS = "sentences", "seeds", "codecs"
+_TIMES = (2, 4, 8)
+
+
+class Need(NamedTuple):
+  """What would decide: more than `above` of a unit, and at most `up_to`.
+
+  Attributes:
+    unit: `sentences`, `seeds` or `codecs`.
+    now: as many as there are.
+    above: so many are not enough.
+    up_to: so many are; None if that is not known.
+  """
+
+  unit: str
+  now: int
+  above: int
+  up_to: int | None
+
+
+def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need:
+  """Returns how much larger an undecided study would have to be.
+
+  The judge is given twice, four and eight times as much evidence, of copies of what
+  there is: everything found stays as it is, but for the intervals. Where seeds vary too
+  much for more sentences to decide, these are multiplied.
+
+  Args:
+    judge: of the finding; undecided on this evidence.
+    evidence: of a language model.
+    unit: what to have more of, `sentences` or `codecs`.
+  """
+  found = _search(judge, evidence, unit)
+  seeds = len(evidence.reconstruction.by_seed)
+  if found.up_to is None and unit == SENTENCES and seeds > 1:
+    return _search(judge, evidence, SEEDS)
+  return found
+
+
+def _search(judge, evidence, unit):
+  now, above = _COUNTS[unit](evidence), 1
+  for times in _TIMES:
+    grown = _map(evidence, lambda aligned, k=times: _GROW[unit](aligned, k))
+    if unit == CODECS:
+      grown = grown._replace(codecs=[*evidence.codecs] * times)
+    if judge(grown)[0] != UNDECIDED:
+      return Need(unit, now, above * now, times * now)
+    above = times
+  return Need(unit, now, above * now, None)
+
+
+def _map(evidence: Evidence, function: Callable[[Aligned], Aligned]) -> Evidence:
+  generation = {name: function(one) for name, one in evidence.generation.items()}
+  reconstruction = function(evidence.reconstruction)
+  return evidence._replace(reconstruction=reconstruction, generation=generation)
+
+
+def _more_sentences(aligned: Aligned, times: int) -> Aligned:
+  rows = aligned.rows([*range(len(aligned.ids))] * times)
+  return rows._replace(ids=tuple(map(str, range(len(rows.ids)))))
+
+
+def _more_seeds(aligned: Aligned, times: int) -> Aligned:
+  more = aligned.map(lambda array_UxM: times * array_UxM)
+  return more._replace(by_seed=aligned.by_seed * times)
+
+
+def _more_codecs(aligned: Aligned, times: int) -> Aligned:
+  return aligned.map(lambda array_UxM: np.tile(array_UxM, (1, times)))
+
+
+_GROW = {SENTENCES: _more_sentences, SEEDS: _more_seeds, CODECS: _more_codecs}
+_COUNTS: dict[str, Callable[[Evidence], int]] = {
+  SENTENCES: lambda evidence: len(next(iter(evidence.generation.values())).ids),
+  SEEDS: lambda evidence: len(evidence.reconstruction.by_seed),
+  CODECS: lambda evidence: len(evidence.codecs),
+}

@@ -1,0 +1,118 @@
+"""As much evidence as is said to be needed decides, and less doesn't."""
+
+import numpy as np
+import pytest
+import scipy
+from test_study_findings import BY_DECODER, BY_QUANTIZER, FLAT, RISING, _evidence
+
+from jaxcodec.report.study.reasons import reasons
+from jaxcodec.stats import significance
+from jaxcodec.stats.bootstrap import Aligned
+from jaxcodec.study.findings import FINDINGS, judge_all
+from jaxcodec.study.power import CODECS, Need, needed
+
+
+@pytest.fixture(autouse=True)
+def _fewer_exchanges(monkeypatch):
+  monkeypatch.setattr(significance, "_EXCHANGES", 2999)
+
+
+def _times(factor, means):
+  return tuple(factor * np.array(means))
+
+
+SLIGHTLY = _times(0.25, BY_DECODER)
+REVERSED = _evidence(FLAT, _times(-0.5, RISING), FLAT, FLAT, noise=8.0)._replace(
+  reconstruction=_evidence(RISING, FLAT, FLAT, FLAT).reconstruction
+)
+BY_THE_DECODER = _evidence(FLAT, _times(0.7, BY_DECODER), FLAT, FLAT, noise=1.2)
+
+
+@pytest.mark.parametrize(
+  ("number", "evidence", "above"),
+  [
+    (1, REVERSED, 48),
+    (2, BY_THE_DECODER, 96),
+    (3, _evidence(FLAT, FLAT, _times(0.7, BY_QUANTIZER), FLAT, noise=2.5), 96),
+    (4, _evidence(FLAT, FLAT, SLIGHTLY, SLIGHTLY, noise=0.8), 24),
+  ],
+)
+def test_so_many_sentences_decide_and_fewer_do_not(number, evidence, above):
+  judge = FINDINGS[number - 1].judge
+  assert judge(evidence)[0] == "undecided"
+  assert needed(judge, evidence) == Need("sentences", 24, above, 2 * above)
+
+
+def test_a_margin_is_met_when_its_interval_has_narrowed():
+  """Intervals narrow with the root of the number of sentences."""
+  evidence = _evidence(FLAT, FLAT, SLIGHTLY, SLIGHTLY, noise=0.8)
+  numbers = FINDINGS[3].judge(evidence)[1]
+  lead = numbers["dac_leads"]["over_each"]
+  outside = [
+    (one["value"] - one["ci_bonferroni"][0]) / (one["value"] - one["margin"])
+    for one in numbers["vocos_equals_dac_decoder"]["tests"]
+    if one["value"] > one["margin"]
+  ]
+  behind = [
+    (one["ci"][1] - one["value"]) / -one["value"]
+    for one in lead.values()
+    if one["value"] < 0
+  ]
+  enough = 24 * min(outside + behind) ** 2
+  need = needed(FINDINGS[3].judge, evidence)
+  assert need.above < enough <= need.up_to
+
+
+@pytest.mark.parametrize("noise", [4.0, 8.0])
+def test_so_many_codecs_would_make_a_correlation_clear(noise):
+  """By Fisher's interval, whose width is known."""
+  falling = _evidence(FLAT, _times(-1, RISING), FLAT, FLAT, noise=0)
+  rng = np.random.default_rng(1)
+  off = tuple(np.array(RISING) + rng.normal(0, noise / 2, len(RISING)))
+  evidence = falling._replace(
+    reconstruction=_evidence(off, FLAT, FLAT, FLAT).reconstruction
+  )
+  verdict, numbers = FINDINGS[4].judge(evidence)
+  assert verdict == "undecided"
+  need = needed(FINDINGS[4].judge, evidence, CODECS)
+  r = numbers["naturalness"]["value"]
+  enough = 3 + (scipy.stats.norm.isf(0.025) / np.arctanh(r)) ** 2
+  assert need.now == 6 and need.above < enough <= need.up_to
+
+
+def test_seeds_are_multiplied_where_sentences_do_not_help():
+  """As where one training says this and another that, of all sentences alike."""
+  found = (BY_DECODER, _times(0.8, BY_QUANTIZER))
+  tops = [_evidence(FLAT, means, FLAT, FLAT).generation for means in found]
+  names = list(tops[0])
+  generation = {
+    name: Aligned(
+      tops[0][name].ids,
+      sum(top[name].top_UxM for top in tops),
+      sum(top[name].bottom_UxM for top in tops),
+      tuple((top[name].top_UxM, top[name].bottom_UxM) for top in tops),
+    )
+    for name in names
+  }
+  evidence = REVERSED._replace(generation=generation)
+  evidence = evidence._replace(reconstruction=generation["speaker"])
+  judge = FINDINGS[1].judge
+  assert judge(evidence)[0] == "undecided"
+  need = needed(judge, evidence)
+  assert need.unit == "seeds" and need.now == 2
+
+
+def test_a_report_says_how_many():
+  judged = judge_all({"a": BY_THE_DECODER, "b": None})
+  (finding,) = [row for row in judged if row["number"] == 2]
+  assert finding["needed"] == {
+    "a": {"unit": "sentences", "now": 24, "above": 96, "up_to": 192},
+    "b": None,
+  }
+  assert reasons(finding, "a")[-1] == (
+    "more than 96 sentences, at most 192, would decide this, if what was found stays as"
+    " it is"
+  )
+  finding["needed"]["a"].update(above=192, up_to=None)
+  assert reasons(finding, "a")[-1].startswith("192 sentences wouldn't decide this")
+  assert len(reasons(finding, "b")) == 1
