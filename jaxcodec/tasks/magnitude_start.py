@@ -19,6 +19,7 @@ from jaxcodec.quantizers import ema
 from jaxcodec.quantizers.codebook import nearest, take
 from jaxcodec.quantizers.euclidean import STATS, EmaRVQ
 from jaxcodec.semantic import kmeans
+from jaxcodec.tasks import quantizer_start
 
 _ROWS = 16  # of audio whose features are computed at once
 _RIDGE = 5e-5  # for latents' squares of about 0.1
@@ -37,9 +38,8 @@ def start(
 
   The encoder's mean is that of the features. Each codebook of an `EmaRVQ` holds k-means
   of what those before leave of them, and the decoder's linear map is the ridge
-  regression of the magnitudes on the quantised latents. Another quantiser stays as it
-  is, and the regression is on the latents before it. Equal arguments give equal
-  variables.
+  regression of the magnitudes on the quantised latents. `quantizer_start` fits other
+  quantisers. Equal arguments give equal variables.
 
   Args:
     codec: with the encoder and decoder of magnitudes.
@@ -58,16 +58,26 @@ def start(
   _check(codec, audio_BxN)
   bands_TxD, target_BxTxD = _features(codec, variables["params"], audio_BxN)
   mean_D = bands_TxD.mean(0)
-  latent_TxD, stats = bands_TxD - mean_D[None], {}
+  latent_TxD = bands_TxD - mean_D[None]
+  of_quantizer = {name: part.get("quantizer", {}) for name, part in variables.items()}
   if isinstance(codec.quantizer, EmaRVQ):
     books, latent_TxD = _codebooks(codec, rng, latent_TxD, batch_frames, iterations)
-    stats = {STATS: {"quantizer": books}}
+    of_quantizer[STATS] = books
+  else:
+    of_quantizer, latent_TxD = quantizer_start.fit(
+      codec.quantizer, of_quantizer, rng, latent_TxD, iterations
+    )
   latent_BxTxD = latent_TxD.reshape(*target_BxTxD.shape[:2], -1)
   params = variables["params"]
-  encoder = {**params["encoder"], "mean": mean_D}
-  decoder = _fit(params["decoder"], latent_BxTxD, target_BxTxD)
-  params = {**params, "encoder": encoder, "decoder": decoder}
-  return {**variables, "params": params, **stats}
+  fitted = {
+    "encoder": {**params["encoder"], "mean": mean_D},
+    "decoder": _fit(params["decoder"], latent_BxTxD, target_BxTxD),
+  }
+  started = {
+    name: {**part, "quantizer": of_quantizer[name]} if of_quantizer[name] else part
+    for name, part in variables.items()
+  }
+  return {**started, "params": {**started["params"], **fitted}}
 
 
 def start_decoder(codec: Codec, variables: Any, audio_BxN: np.ndarray) -> Any:
