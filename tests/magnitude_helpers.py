@@ -12,10 +12,11 @@ SIZES = dict(width=12, mlp_width=20, depth=1, n_fft=64, hop=HOP, sub_hop=16)
 
 def config(encoder=None, decoder=None, **quantizer):
   books = dict(name="ema_rvq", num_codebooks=2, codebook_size=8)
+  fields = {k: v for k, v in {**books, **quantizer}.items() if v is not None}
   return dict(
     sample_rate=RATE,
     encoder={"name": "magnitude", **SIZES, **(encoder or {})},
-    quantizer={**books, **quantizer},
+    quantizer=fields,
     decoder={"name": "magnitude", **SIZES, "iterations": 4, **(decoder or {})},
   )
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy import linalg
 
 from jaxcodec.nn.dsp import matmul
 from jaxcodec.quantizers import ema
@@ -21,7 +20,7 @@ from jaxcodec.semantic import kmeans
 
 Tree = dict[str, Any]
 
-_RIDGE = 1e-6  # of the mean square
+_RCOND = 1e-6  # squares below this share of the greatest count as none
 _FAR = 3.0  # of the root mean square length of what is seen
 _TINY = 1e-3  # of a unit direction, as a norm of zero has no gradient
 
@@ -157,10 +156,8 @@ def _least_squares(x_TxS, y_TxD):
   """Returns the kernel (S, D) and bias (D,) that give y of x best."""
   mean_S, mean_D = x_TxS.mean(0), y_TxD.mean(0)
   x_TxS, y_TxD = x_TxS - mean_S[None], y_TxD - mean_D[None]
-  gram_SxS = matmul(x_TxS.T, x_TxS)
-  ridge = _RIDGE * jnp.trace(gram_SxS) / len(gram_SxS) + 1e-30
-  gram_SxS += ridge * jnp.eye(len(gram_SxS))
-  kernel_SxD = linalg.solve(gram_SxS, matmul(x_TxS.T, y_TxD), assume_a="pos")
+  inverse_SxS = jnp.linalg.pinv(matmul(x_TxS.T, x_TxS), rcond=_RCOND, hermitian=True)
+  kernel_SxD = matmul(inverse_SxS, matmul(x_TxS.T, y_TxD))
   return kernel_SxD, mean_D - matmul(mean_S[None], kernel_SxD)[0]
 
 
