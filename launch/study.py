@@ -41,6 +41,13 @@ _SET = flags.DEFINE_multi_string(
   " model, slm:name=value; may be repeated.",
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run none.")
+_JOBS = flags.DEFINE_integer(
+  "jobs",
+  1,
+  "How many cells run at once, each with its share of the cores, and of the GPUs that"
+  " CUDA_VISIBLE_DEVICES lists.",
+  lower_bound=1,
+)
 _COLLECT = flags.DEFINE_bool(
   "collect", False, "Run no cell; sum up those that are done."
 )
@@ -77,7 +84,8 @@ def _study() -> int:
     print(grid.as_lines(cells, f"python {shlex.join(again)}"))
     return 0
   if not _COLLECT.value:
-    runner.run_cells([c for c in cells if c.seed not in known], workdir)
+    wanted = [c for c in cells if c.seed not in known]
+    runner.run_cells(wanted, workdir, jobs=_JOBS.value)
   return _sum_up(settings, cells, workdir)
 
 

@@ -19,7 +19,7 @@ from jaxcodec.build.fields import ConfigError
 from jaxcodec.build.sizes import part_sizes
 from jaxcodec.pipeline import use_codec_of
 from jaxcodec.recipes import config_file
-from jaxcodec.study import grid, runner
+from jaxcodec.study import grid, resources, runner
 
 # Fails where its workdir says so; writes down what it was run with.
 PROGRAM = """
@@ -162,6 +162,55 @@ def test_a_failed_cell_is_named_and_the_others_run(tmp_path, program):
   ran = (tmp_path / "cells" / "dac-other-s0" / "ran").read_text()
   assert ran == "slm,generate,evaluate,report"
   assert sum("failed" in line for line in said) == 3
+
+
+# Notes when it runs, on which cores and with which GPUs, and takes a while.
+_SLOW = """
+import json, os, pathlib, sys, time
+values = dict(arg.lstrip("-").split("=", 1) for arg in sys.argv[1:])
+workdir = pathlib.Path(values["workdir"])
+workdir.mkdir(parents=True, exist_ok=True)
+start = time.monotonic()
+time.sleep(0.4)
+gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+found = dict(start=start, end=time.monotonic(), gpus=gpus)
+found["cores"] = sorted(os.sched_getaffinity(0))
+(workdir / "ran").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux")
+def test_cells_run_at_once_on_shares_of_the_machine(tmp_path, monkeypatch):
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+  monkeypatch.setattr(resources.os, "sched_getaffinity", lambda _: {0, 1})
+  program = tmp_path / "main.py"
+  program.write_text(_SLOW)
+  cells = [
+    dataclasses.replace(cell, command=(str(program), *cell.command[1:]))
+    for cell in plan(tmp_path, codecs=["encodecq_dac", "dac"])
+  ]
+  pinned = []
+  monkeypatch.setattr(
+    resources.os, "sched_setaffinity", lambda pid, cores: pinned.append(cores)
+  )
+  status = runner.run_cells(cells, tmp_path, jobs=2)
+  assert {one["state"] for one in status.values()} == {"done"}
+  ran = {c.name: json.loads((c.workdir / "ran").read_text()) for c in cells}
+  for cell in cells:
+    for needed in cell.needs:
+      assert ran[needed]["end"] <= ran[cell.name]["start"]
+  most = max(
+    sum(a["start"] <= b["start"] < a["end"] for a in ran.values()) for b in ran.values()
+  )
+  assert most == 2
+  assert {one["gpus"] for one in ran.values()} == {"3", "5"}
+  assert set(pinned) == {(0,), (1,)} and len(pinned) == len(cells)
+
+
+def test_more_jobs_than_cores_share_all_of_them(monkeypatch):
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+  assert list(resources.shares(1)) == [((), ())]
+  assert {share.cores for share in resources.shares(4096)} == {()}
 
 
 def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):

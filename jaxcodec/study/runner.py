@@ -1,6 +1,7 @@
-"""Runs the cells one after the other, each in a process of its own."""
+"""Runs the cells, each in a process of its own, one after the other or some at once."""
 
 import collections
+import contextlib
 import json
 import pathlib
 import signal
@@ -8,14 +9,16 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from jaxcodec import files, stages
+from jaxcodec.study import resources
 from jaxcodec.study.grid import Cell
 
 STATUS = "status.json"
 DONE, FAILED, NOT_RUN = "done", "failed", "not run"
+_POLL_SECONDS = 0.05
 
 
 class Stopped(SystemExit):
@@ -23,7 +26,10 @@ class Stopped(SystemExit):
 
 
 def run_cells(
-  cells: Sequence[Cell], workdir: pathlib.Path, say: Callable[[str], None] = print
+  cells: Sequence[Cell],
+  workdir: pathlib.Path,
+  say: Callable[[str], None] = print,
+  jobs: int = 1,
 ) -> dict[str, dict[str, Any]]:
   """Runs every cell; one that failed stops only those that need it.
 
@@ -34,29 +40,19 @@ def run_cells(
     cells: from `grid.plan`.
     workdir: the study's folder.
     say: called with a line of progress.
+    jobs: cells that run at once, each with its share of the cores and of the GPUs that
+      CUDA_VISIBLE_DEVICES lists.
 
   Returns:
     {"state", "seconds", "reason"} by cell. The state is `done`, `failed` or `not run`;
     the reason is the last line that the cell printed, None if it is done.
 
   Raises:
-    Stopped: by SIGINT or SIGTERM, after the running cell saved its work.
+    Stopped: by SIGINT or SIGTERM, after the running cells saved their work.
     WorkdirInUse: another process runs the study.
   """
   with stages.lock_workdir(workdir):
-    status = read_status(workdir)
-    for number, cell in enumerate(cells, 1):
-      failed = [n for n in cell.needs if status.get(n, {}).get("state") != DONE]
-      if not failed:
-        say(f"[{number}/{len(cells)}] {cell.name}")
-        outcome = _run(cell, workdir / "logs" / f"{cell.name}.log")
-      else:
-        reason = f"{failed[0]} failed: {status.get(failed[0], {}).get('reason')}"
-        outcome = {"state": NOT_RUN, "seconds": 0.0, "reason": reason}
-      status[cell.name] = outcome
-      files.write_json(workdir / STATUS, status)
-      say(f"  {outcome['state']}, {outcome['seconds']:.0f} s {outcome['reason'] or ''}")
-  return status
+    return _Schedule(cells, workdir, say, jobs).run()
 
 
 def read_status(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -65,49 +61,108 @@ def read_status(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
   return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _run(cell: Cell, log: pathlib.Path) -> dict[str, Any]:
-  log.parent.mkdir(parents=True, exist_ok=True)
-  start = time.monotonic()
-  with open(log, "w") as file:
-    process = subprocess.Popen(
-      [sys.executable, *cell.command],
-      stdout=file,
-      stderr=subprocess.STDOUT,
-      # In its own session it gets the terminal's signals once, from this process.
-      start_new_session=True,
-    )
-    code = _wait(process)
-  outcome = {"state": FAILED if code else DONE, "reason": None}
-  if code:
-    outcome["reason"] = f"{last_line(log)} (exit code {code}; {log})"
-  return {**outcome, "seconds": round(time.monotonic() - start, 1)}
+class _Running(NamedTuple):
+  """A cell's process, and where it runs."""
+
+  cell: Cell
+  process: subprocess.Popen
+  log: pathlib.Path
+  start: float
+  share: resources.Share
+
+  @classmethod
+  def begin(cls, cell: Cell, log: pathlib.Path, share: resources.Share) -> "_Running":
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w") as file:
+      process = subprocess.Popen(
+        [sys.executable, *cell.command],
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        env=share.environment(),
+        # In its own session it gets the terminal's signals once, from this process.
+        start_new_session=True,
+      )
+    share.pin(process.pid)
+    return cls(cell, process, log, time.monotonic(), share)
+
+  def outcome(self) -> dict[str, Any]:
+    code, reason = self.process.returncode, None
+    if code:
+      reason = f"{last_line(self.log)} (exit code {code}; {self.log})"
+    seconds = round(time.monotonic() - self.start, 1)
+    return {"state": FAILED if code else DONE, "reason": reason, "seconds": seconds}
 
 
-def _wait(process: subprocess.Popen) -> int:
-  """Waits for a process, and passes SIGINT and SIGTERM on to it.
+class _Schedule:
+  """The cells that wait, those that run, and what became of the others."""
 
-  Returns:
-    its exit code.
+  def __init__(self, cells, workdir, say, jobs):
+    self._workdir, self._say, self._count = workdir, say, len(cells)
+    self._waiting = list(enumerate(cells, 1))
+    self._running: list[_Running] = []
+    self._free = list(resources.shares(jobs))
+    self._status = read_status(workdir)
 
-  Raises:
-    Stopped: a signal was passed on.
-  """
-  caught: list[int] = []
+  def run(self) -> dict[str, dict[str, Any]]:
+    """Runs all; see `run_cells`."""
+    with self._passing_signals_on() as caught:
+      while self._running or (self._waiting and not caught):
+        while self._free and not caught and (ready := self._next()):
+          self._start(*ready)
+        for one in [r for r in self._running if r.process.poll() is not None]:
+          self._running.remove(one)
+          self._free.insert(0, one.share)
+          if not caught:
+            self._note(one.cell, one.outcome())
+        time.sleep(_POLL_SECONDS)
+    if caught:
+      raise Stopped(128 + caught[0])
+    return self._status
 
-  def pass_on(number: int, frame: types.FrameType | None) -> None:
-    caught.append(number)
-    process.send_signal(number)
+  def _next(self) -> tuple[int, Cell] | None:
+    """Takes the first cell that waits for no other one."""
+    cells = [cell for _, cell in self._waiting] + [r.cell for r in self._running]
+    open_ones = {cell.name for cell in cells}
+    for index, (_, cell) in enumerate(self._waiting):
+      if not open_ones.intersection(cell.needs):
+        return self._waiting.pop(index)
+    return None
 
-  kinds = (signal.SIGINT, signal.SIGTERM)
-  before = {number: signal.signal(number, pass_on) for number in kinds}
-  try:
-    code = process.wait()
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
-  if caught:
-    raise Stopped(128 + caught[0])
-  return code
+  def _start(self, number: int, cell: Cell) -> None:
+    """Starts a cell, unless one that it needs isn't done."""
+    states = {name: self._status.get(name, {}) for name in cell.needs}
+    failed = [name for name, one in states.items() if one.get("state") != DONE]
+    if failed:
+      reason = f"{failed[0]} failed: {states[failed[0]].get('reason')}"
+      self._note(cell, {"state": NOT_RUN, "seconds": 0.0, "reason": reason})
+      return
+    self._say(f"[{number}/{self._count}] {cell.name}")
+    log = self._workdir / "logs" / f"{cell.name}.log"
+    self._running.append(_Running.begin(cell, log, self._free.pop(0)))
+
+  def _note(self, cell: Cell, outcome: dict[str, Any]) -> None:
+    self._status[cell.name] = outcome
+    files.write_json(self._workdir / STATUS, self._status)
+    took = f"{outcome['state']}, {outcome['seconds']:.0f} s"
+    self._say(f"  {cell.name}: {took} {outcome['reason'] or ''}")
+
+  @contextlib.contextmanager
+  def _passing_signals_on(self) -> Iterator[list[int]]:
+    """Passes SIGINT and SIGTERM on to all that runs; yields those that came."""
+    caught: list[int] = []
+
+    def pass_on(number: int, frame: types.FrameType | None) -> None:
+      caught.append(number)
+      for one in self._running:
+        one.process.send_signal(number)
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, pass_on) for number in kinds}
+    try:
+      yield caught
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def last_line(log: pathlib.Path) -> str:
