@@ -56,7 +56,7 @@ ROWS = {
   ),
   "rates": ("baseline", "baseline_25hz", "baseline_12.5hz"),
   "magnitudes": (
-    "magnitude_16khz",
+    "magnitude_ema",
     "magnitude_dacq",
     "magnitude_simvq",
     "magnitude_fsq",
@@ -164,7 +164,6 @@ _WORDS = (
   "slm_train.steps=1600",
   "generate.num_utterances=40",
   "evaluate.num_utterances=40",
-  "magnitude_16khz:codec.quantizer.search=1",  # as the others choose codes
   "codec_train.steps=800",
   "codec_train.batch_size=8",
   "codec_train.crop_seconds=1.5",  # no sentence is shorter

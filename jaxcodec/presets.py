@@ -38,8 +38,10 @@ Losses are sums over codebooks in all of them. The published EnCodec keeps its o
 both.
 
 `magnitude_16khz` is in no paper: at the study's rates, it codes magnitudes without
-phases, so that a small model learns it in minutes of a CPU. `magnitude_dacq`,
-`magnitude_simvq` and `magnitude_fsq` are this codec with the other quantisers.
+phases, so that a small model learns it in minutes of a CPU. `magnitude_ema` is this
+codec with EMA-RVQ as EnCodec has it, without a search for codes or a codebook of the
+envelope; `magnitude_dacq`, `magnitude_simvq` and `magnitude_fsq` have the other
+quantisers.
 """
 
 import copy
@@ -198,6 +200,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     decoder=_vocos(384, 1152, bandwidth_codebooks=(2, 4, 8, 16)),
   ),
   "magnitude_16khz": _magnitudes(lambda count: {**_ema(count), **_MAGNITUDE_CODES}),
+  "magnitude_ema": _magnitudes(lambda count: {**_ema(count), "dropout_per": "item"}),
   "magnitude_dacq": _magnitudes(lambda count: {**_factorized(count), **_MEAN}),
   "magnitude_simvq": _magnitudes(lambda count: {**_simvq(count), **_MEAN}),
   "magnitude_fsq": _magnitudes(_fsq),
