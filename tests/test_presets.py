@@ -11,7 +11,7 @@ from jaxcodec import presets
 from jaxcodec.build.codec import make_preset
 from jaxcodec.build.fields import ConfigError
 
-MAGNITUDES = ("magnitude_dacq", "magnitude_simvq", "magnitude_fsq")
+MAGNITUDES = ("magnitude_ema", "magnitude_dacq", "magnitude_simvq", "magnitude_fsq")
 # Frame rate, codebooks and channels: systems as published, then the study's.
 SPECS = {
   "encodec_24khz": (75, 32, 1),
@@ -101,8 +101,8 @@ def test_rows_of_the_study_share_one_law_of_dropout_and_losses():
     STUDY, [0.5, "item", "sum"]
   )
   assert law("encodec_24khz") == [1.0, "batch", "mean"]
-  laws = [law(name) for name in ("magnitude_16khz", *MAGNITUDES[:2])]
-  assert laws == 3 * [[0.25, "item", "mean"]]
+  laws = [law(name) for name in ("magnitude_16khz", *MAGNITUDES[:3])]
+  assert laws == 4 * [[0.25, "item", "mean"]]
 
 
 def test_bitrates():
