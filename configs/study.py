@@ -161,7 +161,7 @@ def _read_corpus(config, name):
 _WORDS = (
   "data.options.script=matrix",
   "data.options.max_utterances=3200",
-  "slm_train.steps=1600",
+  "slm_train.steps=1200",
   "generate.num_utterances=40",
   "evaluate.num_utterances=40",
   "codec_train.steps=800",
