@@ -132,7 +132,7 @@ def get_config(arg=""):
     config.slms = slms
     (config.codecs_of,) = slms.keys() - {"maskgit"}  # the one that reads texts
   if args["runlocal"]:
-    _runlocal(config, args["rows"])
+    _runlocal(config, args)
   wanted = [name for name in CORPORA if args[name]]
   if len(wanted) > 1:
     raise ValueError(f"config arguments: one corpus at most, got {wanted}")
@@ -158,15 +158,16 @@ def _read_corpus(config, name):
 
 
 # Of language models that say words after minutes: a small vocabulary, heard often.
+_MATRIX = ("data.options.script=matrix", "data.options.max_utterances=3200")
 _WORDS = (
-  "data.options.script=matrix",
-  "data.options.max_utterances=3200",
   "slm_train.steps=1200",
   "generate.num_utterances=40",
   "evaluate.num_utterances=40",
   "codec_train.steps=800",
   "codec_train.batch_size=8",
   "codec_train.crop_seconds=1.5",  # no sentence is shorter
+)
+_WORDS_OF_DECODERS = (
   "decoders:codec_train.steps=2000",
   "decoders:codec_train.batch_size=2",
   "decoders:codec_train.crop_seconds=1.0",
@@ -174,8 +175,9 @@ _WORDS = (
 )
 
 
-def _runlocal(config, rows):
+def _runlocal(config, args):
   """Two quantisers crossed with two decoders; a third of the usual steps."""
+  rows = args["rows"]
   config.arg = ",".join(filter(None, ("runlocal", config.arg)))
   config.seeds = (0,)
   config.overrides = (
@@ -186,6 +188,8 @@ def _runlocal(config, rows):
   if rows == "magnitudes":  # at the usual steps, and none from the shipped codec
     config.arg += ",scratch"
     config.overrides += _WORDS
+    config.overrides += () if args["design"] == "joint" else _WORDS_OF_DECODERS
+    config.overrides += () if any(args[name] for name in CORPORA) else _MATRIX
     return
   if rows == "paper":
     config.codecs = ("encodecq_vocos", "encodecq_dac", "dacq_vocos", "dac")

@@ -31,6 +31,7 @@ WITHOUT_EFFECT = {
   "data": ("path", "workers"),
   "codec_train": _OF_TRAINING,
   "slm_train": _OF_TRAINING,
+  "evaluate": ("threads",),
 }
 
 StageFn = Callable[[pathlib.Path], Iterable[files.PathLike]]

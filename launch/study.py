@@ -44,8 +44,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print one command a cell, run no
 _JOBS = flags.DEFINE_integer(
   "jobs",
   1,
-  "How many cells run at once, each with its share of the cores, and of the GPUs that"
-  " CUDA_VISIBLE_DEVICES lists.",
+  "How many cells run at once, each with its share of the cores and GPUs.",
   lower_bound=1,
 )
 _COLLECT = flags.DEFINE_bool(

@@ -99,6 +99,9 @@ def test_it_is_fitted_once_and_again_where_the_file_is_damaged(fitted, tmp_path)
   assert len(calls) == 3
 
 
+UTTERANCES = [types.SimpleNamespace(id=f"u{i}") for i in range(4)]
+
+
 def test_it_is_fitted_to_the_training_part_and_kept_by_the_codec(tmp_path, monkeypatch):
   asked = []
 
@@ -112,8 +115,8 @@ def test_it_is_fitted_to_the_training_part_and_kept_by_the_codec(tmp_path, monke
     workdir=tmp_path,
     seed=3,
     spec=SPEC,
-    split={"train": [0, 2, 3], "test": [1]},
-    source=types.SimpleNamespace(fingerprint="00"),
+    split={"train": [0, 2, 3], "valid": [], "test": [1]},
+    source=types.SimpleNamespace(fingerprint="00", utterances=UTTERANCES),
     done={"codec": types.SimpleNamespace(folder=tmp_path / "codec")},
     audio=audio,
   )
@@ -122,6 +125,9 @@ def test_it_is_fitted_to_the_training_part_and_kept_by_the_codec(tmp_path, monke
   monkeypatch.setattr(mdct_kmeans, "fit", None)
   again = yardstick.clips(experiment, [clip(1)])
   np.testing.assert_array_equal(again[0].audio, first[0].audio)
+  before = yardstick.inputs(experiment)
+  experiment.split["train"].pop()  # one that is too short for another codec's crops
+  assert yardstick.inputs(experiment) != before
 
 
 def test_too_little_audio_is_an_error():

@@ -50,6 +50,7 @@ SOURCE = types.SimpleNamespace(
   fingerprint="00",
   audio=lambda index, rate: voice(index, 0.5, rate),
 )
+SPLIT = {"train": [], "valid": [], "test": list(range(len(IDS)))}
 CODES = [np.full((25, 4), index, np.uint16) for index in range(len(IDS))]
 
 
@@ -113,7 +114,7 @@ def run_stage(workdir, **evaluate):
   """Runs the evaluate stage as the pipeline does; returns its results."""
   config = {**CONFIG, "evaluate": CONFIG["evaluate"] | evaluate}
   models = types.SimpleNamespace(spec=SPEC)
-  experiment = Experiment(config, workdir, SOURCE, split={}, skipped=[], models=models)
+  experiment = Experiment(config, workdir, SOURCE, SPLIT, [], models)
   vars(experiment).update(codec=Codec())
   for name in ("codec", "tokens", "slm", "generate"):
     experiment.done[name] = stages.load_stage(workdir, name)
@@ -256,6 +257,11 @@ def test_other_codecs_on_the_same_recordings_share_what_is_not_theirs(
   assert found["first"]["reconstruction"] != found["second"]["reconstruction"]
   with pytest.raises(ConfigError, match="keep_measures_in: .* is there and isn't"):
     keep_measures_in(tmp_path / "others", tmp_path / "first")
+  with pytest.raises(ConfigError, match="is where .* has its own"):
+    keep_measures_in(tmp_path / "third" / "measured", tmp_path / "third")
+  (tmp_path / "file").touch()
+  with pytest.raises(ConfigError, match="expected a folder, .*file is a file"):
+    keep_measures_in(tmp_path / "file", tmp_path / "third")
 
 
 class PeakRatio(Metric):

@@ -115,8 +115,7 @@ def test_fsq_with_more_channels_than_the_latent_has_keeps_the_others_random():
   assert _explained(quantizer, variables, LATENT) > 0.6
 
 
-def test_a_simvq_level_is_the_least_squares_of_its_codes():
-  """Fitting once more, to the codes that it chooses, hardly changes it."""
+def test_fitting_simvq_in_turns_explains_more():
   quantizer, fresh = _make("simvq")
   few, many = (
     _explained(
@@ -125,6 +124,23 @@ def test_a_simvq_level_is_the_least_squares_of_its_codes():
     for n in (0, 20)
   )
   assert many > few + 0.02
+
+
+def test_levels_beyond_ten_follow_each_other():
+  """JAX sorts names, and `layers_10` comes before `layers_2`."""
+  quantizer, _ = _make("simvq", num_codebooks=11)
+  fresh = jax.jit(quantizer.init)(jax.random.key(0), LATENT[None, :4])
+  variables, made_TxD = fit(quantizer, fresh, jax.random.key(1), LATENT, 2)
+  found = quantizer.apply(variables, LATENT[None]).z_BxTxD[0]
+  np.testing.assert_allclose(found, made_TxD, atol=2e-3)
+
+
+def test_a_silent_channel_stays_finite():
+  quantizer, fresh = _make("factorized_rvq")
+  silent = LATENT.at[:, 3].set(0)
+  variables, _ = fit(quantizer, fresh, jax.random.key(1), silent, 2)
+  made = quantizer.apply(variables, silent[None]).z_BxTxD
+  assert jnp.isfinite(made).all() and jnp.abs(made[..., 3]).max() < 1e-3
 
 
 def test_another_quantiser_stays_as_it_is():

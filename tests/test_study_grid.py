@@ -49,6 +49,10 @@ def test_codecs_come_before_what_uses_them_and_are_shared(tmp_path):
     assert set(cell.needs) <= seen
     seen.add(cell.name)
   by_name = {cell.name: cell for cell in cells}
+  assert all(
+    (f"--keep_measures_in={tmp_path / 'measured'}" in cell.command) == bool(cell.slm)
+    for cell in cells
+  )
   user, own = by_name["dac-other-s1"], by_name["dac-s1"]
   assert f"--codec_from={own.workdir}" in user.command
   assert "--config=configs/b.py:runlocal,codec=dac" in user.command
@@ -171,7 +175,7 @@ values = dict(arg.lstrip("-").split("=", 1) for arg in sys.argv[1:])
 workdir = pathlib.Path(values["workdir"])
 workdir.mkdir(parents=True, exist_ok=True)
 start = time.monotonic()
-time.sleep(0.4)
+time.sleep(0.4)  # it is pinned meanwhile
 gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
 found = dict(start=start, end=time.monotonic(), gpus=gpus)
 found["cores"] = sorted(os.sched_getaffinity(0))
@@ -179,20 +183,18 @@ found["cores"] = sorted(os.sched_getaffinity(0))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux")
+_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@pytest.mark.skipif(len(_CORES) < 2, reason="needs two cores, and Linux")
 def test_cells_run_at_once_on_shares_of_the_machine(tmp_path, monkeypatch):
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-  monkeypatch.setattr(resources.os, "sched_getaffinity", lambda _: {0, 1})
   program = tmp_path / "main.py"
   program.write_text(_SLOW)
   cells = [
     dataclasses.replace(cell, command=(str(program), *cell.command[1:]))
     for cell in plan(tmp_path, codecs=["encodecq_dac", "dac"])
   ]
-  pinned = []
-  monkeypatch.setattr(
-    resources.os, "sched_setaffinity", lambda pid, cores: pinned.append(cores)
-  )
   status = runner.run_cells(cells, tmp_path, jobs=2)
   assert {one["state"] for one in status.values()} == {"done"}
   ran = {c.name: json.loads((c.workdir / "ran").read_text()) for c in cells}
@@ -203,14 +205,43 @@ def test_cells_run_at_once_on_shares_of_the_machine(tmp_path, monkeypatch):
     sum(a["start"] <= b["start"] < a["end"] for a in ran.values()) for b in ran.values()
   )
   assert most == 2
-  assert {one["gpus"] for one in ran.values()} == {"3", "5"}
-  assert set(pinned) == {(0,), (1,)} and len(pinned) == len(cells)
+  shares = {("3", tuple(_CORES[::2])), ("5", tuple(_CORES[1::2]))}
+  assert {(one["gpus"], tuple(one["cores"])) for one in ran.values()} == shares
 
 
 def test_more_jobs_than_cores_share_all_of_them(monkeypatch):
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
   assert list(resources.shares(1)) == [((), ())]
+  monkeypatch.setattr(resources, "_NVIDIA", pathlib.Path("nowhere"))
   assert {share.cores for share in resources.shares(4096)} == {()}
+
+
+def test_two_jobs_do_not_share_a_gpu(monkeypatch, tmp_path):
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+  with pytest.raises(grid.StudyError, match="jobs: .* there are 1, got 2"):
+    list(resources.shares(2))
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+  for name in ("a", "b", "c"):
+    (tmp_path / name).mkdir()
+  monkeypatch.setattr(resources, "_NVIDIA", tmp_path)
+  assert [share.gpus for share in resources.shares(2)] == [("0", "2"), ("1",)]
+
+
+def test_an_error_leaves_no_cell_running(tmp_path):
+  program = tmp_path / "main.py"
+  program.write_text(_SLOW)
+  cells = [
+    dataclasses.replace(cell, command=(str(program), *cell.command[1:]), needs=())
+    for cell in plan(tmp_path, codecs=["dac"])
+  ]
+
+  def say(line):
+    if line.startswith("[2/"):
+      raise BrokenPipeError
+
+  with pytest.raises(BrokenPipeError):
+    runner.run_cells(cells, tmp_path, say, jobs=2)
+  assert not (cells[0].workdir / "ran").exists()  # it was stopped, and waited for
 
 
 def test_a_signal_is_passed_on_once_and_waited_for(tmp_path):

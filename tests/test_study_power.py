@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy
 from test_study_findings import BY_DECODER, BY_QUANTIZER, FLAT, RISING, _evidence
+from test_study_findings import CODECS as CODEC_PARTS
 
 from jaxcodec.report.study.reasons import reasons
 from jaxcodec.stats import significance
@@ -82,7 +83,8 @@ def test_so_many_codecs_would_make_a_correlation_clear(noise):
 
 def test_seeds_are_multiplied_where_sentences_do_not_help():
   """As where one training says this and another that, of all sentences alike."""
-  found = (BY_DECODER, _times(0.8, BY_QUANTIZER))
+  mixed = 0.3 * np.array(BY_DECODER) + 0.25 * np.array(BY_QUANTIZER)
+  found = (BY_DECODER, tuple(mixed))
   tops = [_evidence(FLAT, means, FLAT, FLAT).generation for means in found]
   names = list(tops[0])
   generation = {
@@ -99,7 +101,16 @@ def test_seeds_are_multiplied_where_sentences_do_not_help():
   judge = FINDINGS[1].judge
   assert judge(evidence)[0] == "undecided"
   need = needed(judge, evidence)
-  assert need.unit == "seeds" and need.now == 2
+  assert need.unit == "seeds" and need.now == 2 < need.up_to <= 16
+
+
+def test_what_the_parts_cannot_show_needs_no_size():
+  """One decoder says nothing of decoders; without DAC and pairs, nothing of them."""
+  one_decoder = [parts._replace(decoder="vocos") for parts in CODEC_PARTS]
+  evidence = BY_THE_DECODER._replace(codecs=one_decoder)
+  for number in (2, 3, 4):
+    judge = FINDINGS[number - 1].judge
+    assert judge(evidence)[0] == "undecided" and needed(judge, evidence) is None
 
 
 def test_a_report_says_how_many():

@@ -41,11 +41,13 @@ def evaluate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
   originals = ground_truth(generated)
   references = reference_codecs.make_sets(experiment, reconstructed)
   of_references = reference_codecs.content(experiment, reconstructed)
-  digest = kept_measures.digest
+  of_references["models"] = references.models
+  of_codec = _content(experiment, reconstructed)
+  of_originals = kept_measures.digest(originals)
   sets = (
-    ("reconstruction", "reconstruction", lambda: reconstructed, digest(reconstructed)),
+    ("reconstruction", "reconstruction", lambda: reconstructed, of_codec),
     ("generation", "generation", lambda: generated, None),
-    ("ground_truth", "generation", lambda: originals, digest(originals)),
+    ("ground_truth", "generation", lambda: originals, of_originals),
     *(
       (name, "references", make, of_references)
       for name, make in references.sets.items()
@@ -105,6 +107,18 @@ def _measure(experiment, name, clips, loaded, content) -> SetMeasures:
     "packages": package_versions(loaded.metrics),
   }
   return measure_once(folder, name, inputs, measure)
+
+
+def _content(experiment, reconstructed) -> dict[str, Any]:
+  """Returns plain data that the reconstructions follow from.
+
+  It isn't their samples, as two decodings on a GPU may differ in the last bits.
+  """
+  return {
+    "codec": experiment.config["codec"],
+    "stages": {name: experiment.done[name].as_input() for name in ("codec", "tokens")},
+    "originals": kept_measures.digest(ground_truth(reconstructed)),
+  }
 
 
 def metrics_of_set(

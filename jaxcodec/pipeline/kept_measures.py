@@ -21,15 +21,23 @@ def keep_measures_in(folder: str | os.PathLike, workdir: str | os.PathLike) -> N
   the originals, Opus, and MDCT with k-means.
 
   Raises:
-    ConfigError: `workdir` keeps its measures elsewhere.
+    ConfigError: `folder` is a file, or the work directory's own, or `workdir` keeps its
+      measures elsewhere.
   """
   target, link = pathlib.Path(folder).absolute(), pathlib.Path(workdir) / _NAME
+  if target == link.absolute():
+    raise ConfigError(f"keep_measures_in: {folder} is where {workdir} has its own")
+  if target.exists() and not target.is_dir():
+    raise ConfigError(f"keep_measures_in: expected a folder, {folder} is a file")
   target.mkdir(parents=True, exist_ok=True)
   target = target.resolve()
-  if link.resolve() == target:
+  if link.is_symlink() and link.resolve() == target:
     return
   if link.exists() or link.is_symlink():
-    raise ConfigError(f"keep_measures_in: {link} is there and isn't {folder}")
+    raise ConfigError(
+      f"keep_measures_in: {link} is there and isn't {folder}; remove it, or leave the"
+      " option out"
+    )
   link.parent.mkdir(parents=True, exist_ok=True)
   link.symlink_to(os.path.relpath(target, link.parent.resolve()))
 

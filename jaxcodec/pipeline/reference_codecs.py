@@ -9,7 +9,7 @@ from jaxcodec.evals import lyra, mdct_kmeans, opus
 from jaxcodec.evals.evaluate import ground_truth
 from jaxcodec.evals.metric import EvalClip, MetricAbsent
 from jaxcodec.pipeline import kept_measures, yardstick
-from jaxcodec.pipeline.experiment import Experiment, data_inputs
+from jaxcodec.pipeline.experiment import Experiment
 
 
 class References(NamedTuple):
@@ -65,13 +65,10 @@ def make_sets(experiment: Experiment, clips: list[EvalClip]) -> References:
 
 
 def content(experiment: Experiment, clips: list[EvalClip]) -> dict[str, Any]:
-  """Returns plain data that all sets of `make_sets` follow from."""
-  spec = experiment.spec
+  """Returns plain data that all sets of `make_sets` follow from, but for weights."""
   return {
     "originals": kept_measures.digest(ground_truth(clips)),
-    "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
-    "data": data_inputs(experiment),  # which MDCT with k-means is fitted to
-    "seed": experiment.seed,
+    "mdct_kmeans": yardstick.inputs(experiment),  # which has the bitrate, too
   }
 
 

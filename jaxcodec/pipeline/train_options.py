@@ -8,6 +8,7 @@ from jaxcodec.build.fields import ConfigError, positive
 from jaxcodec.build.slm import param_shapes
 from jaxcodec.codecs.shapes import variable_shapes
 from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.tasks.quantizer_start import FITTED
 
 _POSITIVE = ("log_every", "checkpoint_every", "eval_every", "eval_batches", "keep")
 _ALSO = ("best", "skip_nonfinite", "profile_steps")
@@ -99,6 +100,10 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)
+  if settings.get("start") and not settings.get("freeze"):
+    quantizer = experiment.config["codec"]["quantizer"]["name"]
+    if quantizer in FITTED:  # earlier revisions left these as they were drawn
+      settings["start"] = {**settings["start"], "quantizer": "fitted"}
   if "distill" in settings.get("weights", ()):
     taught = experiment.models.codec_task.semantic
     settings["semantic"] = taught and taught.config

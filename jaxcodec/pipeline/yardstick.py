@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcodec.build.fields import ConfigError
+from jaxcodec.data import split as splits
 from jaxcodec.evals import mdct_kmeans
 from jaxcodec.evals.metric import EvalClip
 from jaxcodec.pipeline import kept_measures
@@ -38,17 +39,25 @@ def clips(experiment: Experiment, originals: list[EvalClip]) -> list[EvalClip]:
 
 def _fitted(experiment: Experiment) -> mdct_kmeans.MdctKmeans:
   """Returns it as fitted before for this data, or fits it and keeps it."""
-  spec, seed = experiment.spec, experiment.seed
-  inputs: dict[str, Any] = {
-    "data": data_inputs(experiment),
-    "seed": seed,
-    "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
-  }
   return mdct_kmeans.fit_once(
     kept_measures.folder_of(experiment) or kept_measures.own_folder(experiment),
-    inputs,
-    lambda: mdct_kmeans.fit(_recordings(experiment), spec, seed),
+    inputs(experiment),
+    lambda: mdct_kmeans.fit(_recordings(experiment), experiment.spec, experiment.seed),
   )
+
+
+def inputs(experiment: Experiment) -> dict[str, Any]:
+  """Returns plain data that what is fitted follows from.
+
+  Which recordings are long enough to train on depends on the codec's crops.
+  """
+  spec = experiment.spec
+  return {
+    "data": data_inputs(experiment),
+    "split": splits.digest(experiment.source.utterances, experiment.split),
+    "seed": experiment.seed,
+    "codes": (spec.hop, spec.sample_rate, spec.num_codebooks, spec.codebook_size),
+  }
 
 
 def _recordings(experiment: Experiment) -> Iterator[np.ndarray]:

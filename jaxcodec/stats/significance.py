@@ -11,6 +11,7 @@ from jaxcodec.stats.bootstrap import Aligned, difference
 
 # Up to 13 utterances all 2^n exchanges are tried, beyond that this many random ones.
 _EXCHANGES = 9999
+_NUMBERS = 10_000_000  # in memory at once
 
 
 def compare(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def permutation_p(pair: Aligned) -> float:
     permutation_type="samples",
     vectorized=True,
     n_resamples=_EXCHANGES,
+    batch=max(1, _NUMBERS // len(weights)),
     rng=np.random.default_rng(means.SEED),
   )
   return float(found.pvalue)

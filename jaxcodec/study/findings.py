@@ -61,7 +61,8 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
 def _needed(finding, evidence):
   if evidence is None:
     return None
-  return power.needed(finding.judge, evidence, finding.unit)._asdict()
+  need = power.needed(finding.judge, evidence, finding.unit)
+  return need and need._asdict()
 
 
 FINDINGS = (

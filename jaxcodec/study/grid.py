@@ -211,7 +211,8 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 def _check_overrides(settings: Mapping[str, Any]) -> None:
-  owners = *settings["slms"], *settings["codecs"], _DECODERS
+  owners = [*settings["slms"], *settings["codecs"]]
+  owners += [_DECODERS] if FROZEN in designs_of(settings) else []
   for override in settings["overrides"]:
     of, name, value = _parts(override)
     if value is None or name in _OWN or of not in (None, *owners):

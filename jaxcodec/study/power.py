@@ -1,6 +1,6 @@
 """How large a study would have to be to decide on what it leaves undecided."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class Need(NamedTuple):
   up_to: int | None
 
 
-def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need:
+def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need | None:
   """Returns how much larger an undecided study would have to be.
 
   The judge is given twice, four and eight times as much evidence, of copies of what
@@ -41,12 +41,27 @@ def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need:
     judge: of the finding; undecided on this evidence.
     evidence: of a language model.
     unit: what to have more of, `sentences` or `codecs`.
+
+  Returns:
+    None where the study's parts can't show it however large it is, as with a single
+    decoder what decoders do: no number of the judge's has an interval.
   """
+  if not _has_interval(judge(evidence)[1]):
+    return None
   found = _search(judge, evidence, unit)
   seeds = len(evidence.reconstruction.by_seed)
   if found.up_to is None and unit == SENTENCES and seeds > 1:
     return _search(judge, evidence, SEEDS)
   return found
+
+
+def _has_interval(numbers: Any) -> bool:
+  if isinstance(numbers, Mapping):
+    found = [numbers[name] for name in ("ci95", "ci") if name in numbers]
+    if any(ci[0] is not None for ci in found):
+      return True
+    numbers = list(numbers.values())
+  return isinstance(numbers, list) and any(map(_has_interval, numbers))
 
 
 def _search(judge, evidence, unit):

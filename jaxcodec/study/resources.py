@@ -1,10 +1,14 @@
 """The cores and GPUs that cells have which run at once."""
 
 import os
+import pathlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from jaxcodec.study.grid import StudyError
+
 _GPUS = "CUDA_VISIBLE_DEVICES"
+_NVIDIA = pathlib.Path("/proc/driver/nvidia/gpus")
 
 
 class Share(NamedTuple):
@@ -31,13 +35,29 @@ class Share(NamedTuple):
 def shares(jobs: int) -> Iterator[Share]:
   """Yields a share for each of so many jobs; one job has everything.
 
-  Where there are fewer cores or GPUs than jobs, they aren't shared out.
+  Fewer cores than jobs aren't shared out. GPUs are those that CUDA_VISIBLE_DEVICES
+  lists, or all of NVIDIA's.
+
+  Raises:
+    StudyError: there are GPUs, but fewer than jobs. JAX takes most of a GPU's memory
+      when it starts, so that a second program finds too little.
   """
   known = hasattr(os, "sched_getaffinity")  # Linux
-  cores = sorted(os.sched_getaffinity(0)) if known else []
-  gpus = [name for name in os.environ.get(_GPUS, "").split(",") if name.strip()]
+  cores, gpus = sorted(os.sched_getaffinity(0)) if known else [], _gpus()
+  if gpus and jobs > len(gpus):
+    raise StudyError(
+      f"jobs: each cell needs a GPU of its own, and there are {len(gpus)}, got {jobs}"
+    )
   for job in range(jobs):
     yield Share(
       tuple(cores[job::jobs]) if 1 < jobs <= len(cores) else (),
-      tuple(gpus[job::jobs]) if 1 < jobs <= len(gpus) else (),
+      tuple(gpus[job::jobs]) if jobs > 1 else (),
     )
+
+
+def _gpus() -> list[str]:
+  listed = os.environ.get(_GPUS)
+  if listed is not None:
+    return [name for name in listed.split(",") if name.strip()]
+  count = len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
+  return [str(index) for index in range(count)]

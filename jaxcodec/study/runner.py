@@ -40,8 +40,7 @@ def run_cells(
     cells: from `grid.plan`.
     workdir: the study's folder.
     say: called with a line of progress.
-    jobs: cells that run at once, each with its share of the cores and of the GPUs that
-      CUDA_VISIBLE_DEVICES lists.
+    jobs: cells that run at once, each on its `resources.shares`.
 
   Returns:
     {"state", "seconds", "reason"} by cell. The state is `done`, `failed` or `not run`;
@@ -49,6 +48,7 @@ def run_cells(
 
   Raises:
     Stopped: by SIGINT or SIGTERM, after the running cells saved their work.
+    StudyError: there are fewer GPUs than jobs.
     WorkdirInUse: another process runs the study.
   """
   with stages.lock_workdir(workdir):
@@ -102,22 +102,26 @@ class _Schedule:
     self._running: list[_Running] = []
     self._free = list(resources.shares(jobs))
     self._status = read_status(workdir)
+    self._caught: list[int] = []  # signals
 
   def run(self) -> dict[str, dict[str, Any]]:
     """Runs all; see `run_cells`."""
-    with self._passing_signals_on() as caught:
-      while self._running or (self._waiting and not caught):
-        while self._free and not caught and (ready := self._next()):
+    with self._passing_signals_on(), self._leaving_none_behind():
+      while self._running or (self._waiting and not self._caught):
+        while self._free and not self._caught and (ready := self._next()):
           self._start(*ready)
-        for one in [r for r in self._running if r.process.poll() is not None]:
-          self._running.remove(one)
-          self._free.insert(0, one.share)
-          if not caught:
-            self._note(one.cell, one.outcome())
+        self._take_ended()
         time.sleep(_POLL_SECONDS)
-    if caught:
-      raise Stopped(128 + caught[0])
+    if self._caught:
+      raise Stopped(128 + self._caught[0])
     return self._status
+
+  def _take_ended(self) -> None:
+    for one in [r for r in self._running if r.process.poll() is not None]:
+      self._running.remove(one)
+      self._free.insert(0, one.share)
+      if not self._caught:
+        self._note(one.cell, one.outcome())
 
   def _next(self) -> tuple[int, Cell] | None:
     """Takes the first cell that waits for no other one."""
@@ -139,6 +143,8 @@ class _Schedule:
     self._say(f"[{number}/{self._count}] {cell.name}")
     log = self._workdir / "logs" / f"{cell.name}.log"
     self._running.append(_Running.begin(cell, log, self._free.pop(0)))
+    if self._caught:  # while it began
+      self._running[-1].process.send_signal(self._caught[-1])
 
   def _note(self, cell: Cell, outcome: dict[str, Any]) -> None:
     self._status[cell.name] = outcome
@@ -147,19 +153,30 @@ class _Schedule:
     self._say(f"  {cell.name}: {took} {outcome['reason'] or ''}")
 
   @contextlib.contextmanager
-  def _passing_signals_on(self) -> Iterator[list[int]]:
-    """Passes SIGINT and SIGTERM on to all that runs; yields those that came."""
-    caught: list[int] = []
+  def _leaving_none_behind(self) -> Iterator[None]:
+    """Lets what runs save its work and end where an error ends the study."""
+    try:
+      yield
+    except BaseException:
+      for one in self._running:
+        one.process.terminate()
+      for one in self._running:
+        one.process.wait()
+      raise
+
+  @contextlib.contextmanager
+  def _passing_signals_on(self) -> Iterator[None]:
+    """Passes SIGINT and SIGTERM on to all that runs, and notes them."""
 
     def pass_on(number: int, frame: types.FrameType | None) -> None:
-      caught.append(number)
+      self._caught.append(number)
       for one in self._running:
         one.process.send_signal(number)
 
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, pass_on) for number in kinds}
     try:
-      yield caught
+      yield
     finally:
       for number, handler in before.items():
         signal.signal(number, handler)

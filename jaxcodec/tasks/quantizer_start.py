@@ -20,8 +20,11 @@ from jaxcodec.semantic import kmeans
 
 Tree = dict[str, Any]
 
+FITTED = ("factorized_rvq", "simvq", "fsq")  # names of those that `fit` changes
+
 _RCOND = 1e-6  # squares below this share of the greatest count as none
 _FAR = 3.0  # of the root mean square length of what is seen
+_LEAST = 1e-3  # of the greatest deviation: components below are rounding errors
 _TINY = 1e-3  # of a unit direction, as a norm of zero has no gradient
 
 
@@ -65,7 +68,8 @@ def _fit_factorized(quantizer, variables, rng, residual_TxD, iterations):
   for k in range(quantizer.num_codebooks):
     key = jax.random.fold_in(rng, k)
     level = _factorized_level(key, residual_TxD, module, iterations)
-    output_TxD = module.apply({"params": level}, residual_TxD[None])[0][0]
+    with jax.default_matmul_precision("highest"):
+      output_TxD = module.apply({"params": level}, residual_TxD[None])[0][0]
     params[f"quantizers_{k}"] = level
     total_TxD, residual_TxD = total_TxD + output_TxD, residual_TxD - output_TxD
   return {**variables, "params": params}, total_TxD
@@ -83,6 +87,7 @@ def _factorized_level(rng, x_TxD, module, iterations):
   )
   length_d = jnp.ones(module.codebook_dim).at[-1].set(_TINY)
   up_dxD = jnp.pad(up, ((0, 1), (0, 0)))
+  norm_D = jnp.linalg.norm(up_dxD, axis=0)
   return {
     "in_proj": {
       "kernel": down_Dxd[None],
@@ -91,8 +96,8 @@ def _factorized_level(rng, x_TxD, module, iterations):
     },
     "codebook": jnp.pad(centroid_VxS, ((0, 0), (0, 1)), constant_values=far),
     "out_proj": {
-      "kernel": up_dxD[None],
-      "scale": jnp.linalg.norm(up_dxD, axis=0).reshape(1, 1, -1),
+      "kernel": jnp.where(norm_D == 0, 1.0, up_dxD)[None],  # a direction has a norm
+      "scale": norm_D.reshape(1, 1, -1),
       "bias": bias_D,
     },
   }
@@ -100,9 +105,10 @@ def _factorized_level(rng, x_TxD, module, iterations):
 
 def _fit_simvq(quantizer, variables, rng, residual_TxD, iterations):
   params, total_TxD = {}, jnp.zeros_like(residual_TxD)
-  for name, level in variables[STATS].items():
-    linear, output_TxD = _simvq_level(level["frozen"], residual_TxD, iterations)
-    params[name] = {"linear": linear}
+  for k in range(quantizer.num_codebooks):
+    frozen_VxD = variables[STATS][f"layers_{k}"]["frozen"]
+    linear, output_TxD = _simvq_level(frozen_VxD, residual_TxD, iterations)
+    params[f"layers_{k}"] = {"linear": linear}
     total_TxD, residual_TxD = total_TxD + output_TxD, residual_TxD - output_TxD
   return {**variables, "params": params}, total_TxD
 
@@ -129,11 +135,12 @@ def _fit_fsq(quantizer, variables, rng, latent_TxD, iterations):
   kernel = params["project_in"]["kernel"]
   normed_TxD = latent_TxD - latent_TxD.mean(-1, keepdims=True)
   normed_TxD /= normed_TxD.std(-1, keepdims=True) + 1e-6
-  count = min(kernel.shape[1:])
+  width, count = kernel.shape[-1], min(kernel.shape[1:])
   direction_Dxd, deviation_d = _components(normed_TxD, count)
-  whiten_Dxd = direction_Dxd / (deviation_d + 1e-6)[None]
+  there_d = (deviation_d > _LEAST * deviation_d[0])[None]
+  whiten_Dxd = direction_Dxd / jnp.where(there_d, deviation_d[None], 1.0)
+  whiten_Dxd = jnp.where(there_d, whiten_Dxd, kernel[0, :, :count])
   params = {**params, "project_in": {"kernel": kernel.at[0, :, :count].set(whiten_Dxd)}}
-  width = kernel.shape[-1]
   unit = {"kernel": jnp.eye(width)[None], "bias": jnp.zeros(width)}
   rounds = quantizer.clone(width=width)
   scaled_TxC = rounds.apply(
