@@ -46,7 +46,13 @@ def _evidence(reconstruction, naturalness, intelligibility, speaker, noise=0.1):
     "speaker": _measure(speaker, 3, noise),
   }
   margins = dict.fromkeys(generation, 0.2)
-  return Evidence(CODECS, _measure(reconstruction, 0, noise), generation, margins)
+  codecs = [
+    CODECS[i % 6]._replace(
+      name=f"{i}-{CODECS[i % 6].name}" if i > 5 else CODECS[i].name
+    )
+    for i in range(len(reconstruction))
+  ]
+  return Evidence(codecs, _measure(reconstruction, 0, noise), generation, margins)
 
 
 # By finding: what supports it, what contradicts it, what leaves it open.
@@ -71,7 +77,7 @@ CASES = [
   ),
   (
     4,
-    (FLAT, (0, 1, 1, 0, 3, 3), BY_QUANTIZER, BY_QUANTIZER),
+    (FLAT, (0, 1, 1, 0, 3, 3.1), (0, 0, 0, 1, 1, 1.1), (0, 0, 0, 1, 1, 1.1)),
     (FLAT, RISING[::-1], FLAT, RISING[::-1]),
     (FLAT, (0, 1, 1, 0, 2.8, 3), BY_QUANTIZER, BY_QUANTIZER),
   ),
@@ -103,18 +109,63 @@ def test_reasons_say_what_decided():
   evidence = _evidence(RISING, RISING[::-1], BY_DECODER, BY_QUANTIZER)
   judged = json.loads(json.dumps(judge_all({"a": evidence, "b": None})))
   said = [reasons(finding, "a") for finding in judged]
-  assert [reasons(finding, "b") for finding in judged] == [["a measure is missing"]] * 5
+  assert [reasons(finding, "b")[0].split(", ") for finding in judged] == [
+    ["not measured: reconstruction"],
+    ["not measured: naturalness"],
+    ["not measured: intelligibility"],
+    ["not measured: naturalness", "intelligibility", "speaker"],
+    ["not measured: reconstruction", "naturalness", "intelligibility", "speaker"],
+  ]
   assert said[0][0].startswith("15 of 15 pairs of codecs differ in reconstruction;")
   pair = "dac reconstructs better than baseline: less "
   assert [r for r in said[0] if r.startswith(pair)] == [pair + "naturalness"]
+  difference = "variance between quantisers less that between decoders"
   contrast = judged[2]["numbers"]["a"]["quantizer_less_decoder"]
   low, high = contrast["ci95"]
   expected = f"{contrast['value']:.3g} ({low:.3g} to {high:.3g})"
-  assert said[2] == [f"quantiser's mean square less the decoder's: {expected}"]
+  assert said[2] == [f"{difference}: {expected}"]
   assert len(said[3]) == 1 + 5 + 1 and "6 differences:" in said[3][-1]
   value = judged[4]["numbers"]["a"]["naturalness"]["value"]
   assert -1 <= value < -0.99
   assert said[4][0].startswith(f"correlation with naturalness: {value:.3f} (")
+
+
+def test_a_measure_that_is_missing_stops_only_what_is_about_it():
+  evidence = _evidence(RISING, RISING[::-1], FLAT, FLAT)
+  evidence.generation.pop("intelligibility")
+  judged = judge_all({"a": evidence})
+  assert judged[0]["verdict"] == "supported" and judged[2]["verdict"] == "undecided"
+  assert judged[2]["numbers"]["a"] == "not measured: intelligibility"
+  assert judged[1]["numbers"]["a"]["decoder"]["df"] == 2
+
+
+def _frozen(*measures):
+  """Returns evidence of two codecs' tokens, each spoken by three decoders."""
+  evidence = _evidence(*measures)
+  tokens = ("encodecq_vocos", "dacq_seanet")
+  codecs = [
+    codec._replace(name=f"{tokens[index // 3]}+{codec.decoder}")
+    for index, codec in enumerate(CODECS)
+  ]
+  return evidence._replace(codecs=codecs)
+
+
+def test_decoders_of_the_same_tokens_are_no_independent_codecs():
+  """Two sets of tokens have no correlation; no decoder makes them DAC's."""
+  evidence = _frozen(RISING, RISING, RISING[::-1], RISING[::-1])
+  verdict, numbers = FINDINGS[4].judge(evidence)
+  assert verdict == "undecided" and numbers["naturalness"]["n"] == 2
+  assert numbers["naturalness"]["fisher95"] == [None, None]
+  numbers = FINDINGS[3].judge(evidence)[1]
+  assert "no DAC" in numbers["dac_leads"]["why"]
+  assert len(numbers["vocos_equals_dac_decoder"]["tests"]) == 2 * 3
+
+
+def test_tokens_of_two_codecs_are_two_levels_whatever_their_quantisers():
+  evidence = _frozen(FLAT, FLAT, BY_QUANTIZER, FLAT)
+  codecs = [codec._replace(quantizer="ema") for codec in evidence.codecs]
+  verdict, numbers = FINDINGS[2].judge(evidence._replace(codecs=codecs))
+  assert verdict == "supported" and numbers["quantizer"]["df"] == 1
 
 
 def test_noise_decides_nothing():

@@ -246,6 +246,38 @@ def test_attribution_of_a_balanced_grid_adds_up():
   assert sum(parts) == pytest.approx(found["total"]["ss"])
 
 
+def test_components_of_a_balanced_grid_are_the_levels_variances():
+  """Whatever the numbers of levels, and free of what noise adds on average."""
+  rng = np.random.default_rng(3)
+  q, d = np.array([0.0, 1.0]), np.array([0.0, 0.5, 2.0, 1.0])
+  names = [(f"q{i}", f"d{j}") for i in range(2) for j in range(4)]
+  effect = np.array([q[i] + d[j] for i in range(2) for j in range(4)])
+  quantizers, decoders = zip(*names, strict=True)
+  exact = q.var(ddof=1) - d.var(ddof=1)
+  values = np.tile(effect, (20, 1)) + rng.normal(0, 1, (20, 1))  # alike in all systems
+  found = attribution(_aligned(values), quantizers, decoders)
+  assert found["quantizer_less_decoder"]["value"] == pytest.approx(exact, abs=1e-9)
+  trials = [
+    attribution(_aligned(effect + rng.normal(0, 2, (20, 8))), quantizers, decoders)
+    for _ in range(60)
+  ]
+  values = [trial["quantizer_less_decoder"]["value"] for trial in trials]
+  assert np.mean(values) == pytest.approx(exact, abs=3 * np.std(values) / 60**0.5)
+
+
+def test_noise_that_decoders_of_one_generation_share_is_not_a_difference_of_tokens():
+  rng = np.random.default_rng(4)
+  quantizers = ["a"] * 4 + ["b"] * 4
+  covered = 0
+  for _ in range(40):
+    shared = rng.normal(0, 1, (30, 2)).repeat(4, axis=1)
+    values = shared + rng.normal(0, 0.05, (30, 8))
+    found = attribution(_aligned(values), quantizers, [*"cdef"] * 2)
+    low, high = found["quantizer_less_decoder"]["ci95"]
+    covered += low <= 0 <= high
+  assert covered >= 36
+
+
 def test_attribution_tells_which_factor_matters():
   rng = np.random.default_rng(10)
   effect = np.array([0.0 if name == "ema" else 1.0 for name in QUANTIZERS])

@@ -17,8 +17,11 @@ def attribution(
   Sums of squares are of type II (what a factor explains beyond the other one), as the
   grid is unbalanced: not every pair of parts is a codec. With one value a system,
   interaction can't be separated from the chance of its training.
-  `quantizer_less_decoder` compares mean squares, as noise adds to a sum of squares in
-  proportion to the factor's levels; its interval is over utterances.
+  `quantizer_less_decoder` is the variance between quantisers less that between
+  decoders: components, which don't depend on how many systems share a level, as mean
+  squares do. What the choice of utterances adds to either is taken off: it is what
+  their resamples vary by, alike in systems that share it, such as decoders of one
+  generation. Its interval is over utterances.
 
   Args:
     aligned: one measure of the systems.
@@ -39,10 +42,12 @@ def attribution(
     name: _row(float(squares[name]), model.df[name], residual, total)
     for name in ("quantizer", "decoder")
   }
-  replicates = model.mean_square_difference(aligned.resampled())
+  noise = model.noise(aligned.covariance())
+  replicates = model.component_difference(aligned.resampled())
   contrast = {
-    "value": _finite_or_none(model.mean_square_difference(aligned.means())),
-    "ci95": interval(replicates, len(aligned.ids)),
+    "value": _finite_or_none(model.component_difference(aligned.means()) - noise),
+    # A resample has the noise of the utterances that there are, and its own.
+    "ci95": interval(replicates - 2 * noise, len(aligned.ids)),
     "n": len(aligned.ids),
   }
   total_row = {"ss": total, "df": len(quantizers) - 1}
@@ -77,6 +82,7 @@ class _Model:
       "decoder": rank["both"] - rank["quantizer"],
     }
     self.residual_df = count - rank["both"]
+    self._contrast_MxM = self._contrast(by_quantizer, by_decoder)
 
   def squares(self, values: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the sums of squares (...) of measures (..., M), by factor."""
@@ -93,18 +99,28 @@ class _Model:
       "total": rest["nothing"],
     }
 
-  def mean_square_difference(self, values: np.ndarray) -> np.ndarray:
-    """Returns the quantiser's mean square less the decoder's, (...).
+  def component_difference(self, values: np.ndarray) -> np.ndarray:
+    """Returns the quantiser's component less the decoder's of measures (..., M), (...).
 
     NaN if one of them has no degree of freedom.
     """
+    values = values - values.mean(-1, keepdims=True)
+    return np.einsum("...m,mn,...n->...", values, self._contrast_MxM, values)
+
+  def noise(self, covariance_MxM: np.ndarray) -> float:
+    """Returns what noise of this covariance adds to the difference on average."""
+    return float(np.sum(self._contrast_MxM * covariance_MxM))
+
+  def _contrast(self, by_quantizer, by_decoder):
+    """Returns the matrix of the difference as a quadratic form of the measures."""
+    rest, parts = self._residual_makers, []
     if not all(self.df.values()):
-      return np.full(np.shape(values)[:-1], np.nan)
-    squares = self.squares(values)
-    return (
-      squares["quantizer"] / self.df["quantizer"]
-      - squares["decoder"] / self.df["decoder"]
-    )
+      return np.full_like(rest["both"], np.nan)
+    for levels, other in ((by_quantizer, "decoder"), (by_decoder, "quantizer")):
+      squares_MxM = rest[other] - rest["both"]
+      # How much a level's variance of one adds to the sum of squares.
+      parts.append(squares_MxM / np.trace(levels.T @ squares_MxM @ levels))
+    return parts[0] - parts[1]
 
 
 def _levels(names: Sequence[str]) -> np.ndarray:

@@ -40,20 +40,36 @@ class Aligned(NamedTuple):
     seeds is never outside of them, though that of others is every fourth time. So each
     resample is moved by what Student's t says of the mean of so many seeds.
     """
+    return self._by_utterances() + self._moves()
+
+  def _by_utterances(self) -> np.ndarray:
     count, parts = len(self.ids), []
     for chosen in resamples(count):
       places = count * np.arange(len(chosen))[:, None] + chosen
       times = np.bincount(places.ravel(), minlength=places.size)
       drawn = times.reshape(places.shape).astype(float)
       parts.append((drawn @ self.top_UxM) / (drawn @ self.bottom_UxM))
-    return np.concatenate(parts) + self._moves()
+    return np.concatenate(parts)
+
+  def covariance(self) -> np.ndarray:
+    """Returns the covariance of the systems' measures, (M, M), as chosen.
+
+    That is of the choice of utterances, and of seeds where there are several.
+    """
+    found = np.atleast_2d(np.cov(self._by_utterances(), rowvar=False))
+    if (seeds := len(self.by_seed)) > 1:
+      found = found + np.cov(self._means_of_seeds(), rowvar=False) / seeds
+    return found
+
+  def _means_of_seeds(self) -> np.ndarray:
+    return np.stack([top.sum(0) / bottom.sum(0) for top, bottom in self.by_seed])
 
   def _moves(self) -> np.ndarray | float:
     """Returns by how much each resample is off for the choice of seeds, (R, M)."""
     seeds = len(self.by_seed)
     if seeds < 2:
       return 0.0
-    means_SxM = np.stack([top.sum(0) / bottom.sum(0) for top, bottom in self.by_seed])
+    means_SxM = self._means_of_seeds()
     rng = np.random.default_rng([SEED, seeds])
     normal_RxS = rng.standard_normal((RESAMPLES, seeds))
     normal_RxS -= normal_RxS.mean(1, keepdims=True)
@@ -127,7 +143,12 @@ def difference(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
   return statistic(aligned.columns(a, b), lambda m: m[..., 0] - m[..., 1])
 
 
-def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
+def correlation(
+  x_M: np.ndarray,
+  y_M: np.ndarray,
+  kind: str,
+  groups: Sequence[Sequence[int]] | None = None,
+) -> dict[str, Any]:
   """Correlation over systems, with intervals of two kinds.
 
   `ci95` resamples the systems and is too narrow for a handful of them. `fisher95` is
@@ -138,34 +159,47 @@ def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
   Args:
     x_M, y_M: one value a system.
     kind: "pearson" or "spearman".
+    groups: indices of systems that aren't independent of each other, if some aren't:
+      then groups are resampled and counted, and there is no `p`.
 
   Returns:
     {"value", "ci95", "fisher95", "p", "n"}; values are None if there are fewer than
     three systems or a variable is constant.
   """
+  groups = groups or [[index] for index in range(len(x_M))]
+  alone = len(groups) == len(x_M)
   if len(x_M) < 3 or np.ptp(x_M) == 0 or np.ptp(y_M) == 0:
     none = [None, None]
-    return dict(value=None, ci95=none, fisher95=none, p=None, n=len(x_M))
+    return dict(value=None, ci95=none, fisher95=none, p=None, n=len(groups))
   correlate = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr}
   value = float(correlate[kind](x_M, y_M).statistic)
-  replicates = resampled_correlations(x_M, y_M[:, None], kind)[:, 0]
+  replicates = resampled_correlations(x_M, y_M[:, None], kind, groups)[:, 0]
   return {
     "value": value,
-    "ci95": interval(replicates, len(x_M)),
-    "fisher95": fisher_interval(value, len(x_M), kind),
-    "p": _permutation_p(x_M, y_M, kind),
-    "n": len(x_M),
+    "ci95": interval(replicates, len(groups)),
+    "fisher95": fisher_interval(value, len(groups), kind),
+    "p": _permutation_p(x_M, y_M, kind) if alone else None,
+    "n": len(groups),
   }
 
 
-def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.ndarray:
-  """Returns the correlations of x and each column of y in resamples of systems, (R, Y).
+def resampled_correlations(
+  x_M: np.ndarray,
+  y_MxY: np.ndarray,
+  kind: str,
+  groups: Sequence[Sequence[int]] | None = None,
+) -> np.ndarray:
+  """Returns the correlations of x and each column of y in resamples of groups, (R, Y).
 
-  NaN where a resample's x or y is constant.
+  NaN where a resample's x or y is constant. Of groups that lack a system, another one
+  of theirs counts twice.
   """
   both = np.column_stack([x_M, y_MxY])
-  chosen = np.concatenate(list(resamples(len(x_M))))
-  drawn = both[chosen]
+  groups = groups or [[index] for index in range(len(x_M))]
+  size = max(map(len, groups))
+  members_GxS = np.array([np.resize(group, size) for group in groups])
+  chosen = np.concatenate(list(resamples(len(groups))))
+  drawn = both[members_GxS[chosen].reshape(len(chosen), -1)]
   if kind == "spearman":
     drawn = scipy.stats.rankdata(drawn, axis=1)
   centred = drawn - drawn.mean(axis=1, keepdims=True)

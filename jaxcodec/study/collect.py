@@ -73,6 +73,7 @@ def collect(
   )
   return {
     "settings": dict(settings),
+    "seeds": sorted({cell.seed for cell in done if cell.slm and cell.design}),
     "differences": differences._asdict(),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
@@ -152,6 +153,11 @@ def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
     "generation": generation,
     "endings": ended,
     "references": summarise_references(codecs),
+    # Prompts differ between language models, and the originals' likeness to them.
+    "originals": {
+      slm: summarise(next(iter(systems.values())), "ground_truth")
+      for slm, systems in slms.items()
+    },
   }
 
 

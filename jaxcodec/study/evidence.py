@@ -18,18 +18,35 @@ class CodecParts(NamedTuple):
   decoder: str
 
 
+def level_of_tokens(codec: CodecParts) -> str:
+  """Returns what stands for a system's tokens: its quantiser, or in the frozen design
+
+  the codec that they are of, as two codecs' tokens differ whatever their quantisers.
+  """
+  tokens, frozen, _ = codec.name.partition("+")
+  return tokens if frozen else codec.quantizer
+
+
+def groups_of_tokens(names: Sequence[str]) -> list[list[int]]:
+  """Returns the indices of systems by the codec that their tokens are of."""
+  found: dict[str, list[int]] = {}
+  for index, name in enumerate(names):
+    found.setdefault(name.partition("+")[0], []).append(index)
+  return list(found.values())
+
+
 class Evidence(NamedTuple):
   """The measures of the systems with one language model; higher is always better.
 
   Attributes:
     codecs: the systems' codecs.
-    reconstruction: of the codecs.
-    generation: by a name from GENERATED; all on the same utterances.
+    reconstruction: of the codecs; None if it is missing.
+    generation: by a name from GENERATED, but for those that are missing.
     margins: by the same names, the differences below which systems count as equal.
   """
 
   codecs: Sequence[CodecParts]
-  reconstruction: Aligned
+  reconstruction: Aligned | None
   generation: Mapping[str, Aligned]
   margins: Mapping[str, float]
 

@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxcodec.study import judges, power
-from jaxcodec.study.evidence import UNDECIDED, Evidence, unanimous
+from jaxcodec.study.evidence import GENERATED, UNDECIDED, Evidence, unanimous
+
+RECONSTRUCTION = "reconstruction"
 
 
 class PaperFinding(NamedTuple):
   """A claim, the rule that decides on it, and the function that applies the rule.
 
-  More of the `unit` is what makes its intervals narrower.
+  The `roles` are what it wants measured; more of the `unit` makes its intervals
+  narrower.
   """
 
   claim: str
   rule: str
   judge: power.Judge
+  roles: tuple[str, ...]
   unit: str = power.SENTENCES
 
 
@@ -32,14 +36,11 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
   it leaves the finding undecided.
 
   Args:
-    evidence: by language model; None, which decides nothing, if a measure is missing.
+    evidence: by language model; None, which decides nothing, if nothing was measured.
   """
   rows = []
   for number, finding in enumerate(FINDINGS, 1):
-    judged = {
-      slm: finding.judge(found) if found else (UNDECIDED, "a measure is missing")
-      for slm, found in evidence.items()
-    }
+    judged = {slm: _judge(finding, found) for slm, found in evidence.items()}
     verdicts = {slm: verdict for slm, (verdict, _) in judged.items()}
     rows.append(
       {
@@ -58,8 +59,22 @@ def judge_all(evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
   return rows
 
 
+def _judge(finding, evidence):
+  """Returns the verdict and its numbers, or which measures are missing."""
+  missing = [role for role in finding.roles if not evidence or not _has(evidence, role)]
+  if missing:
+    return UNDECIDED, f"not measured: {', '.join(missing)}"
+  return finding.judge(evidence)
+
+
+def _has(evidence, role):
+  if role == RECONSTRUCTION:
+    return evidence.reconstruction is not None
+  return role in evidence.generation
+
+
 def _needed(finding, evidence):
-  if evidence is None:
+  if isinstance(_judge(finding, evidence)[1], str):
     return None
   need = power.needed(finding.judge, evidence, finding.unit)
   return need and need._asdict()
@@ -74,29 +89,33 @@ FINDINGS = (
     " several seeds are over trainings, too. Contradicted if every pair that differs"
     " in reconstruction differs in every generation measure in the same direction.",
     judges.judge_reversals,
+    (RECONSTRUCTION,),
   ),
   PaperFinding(
     "The decoder decides naturalness.",
-    "By the 95% interval of the quantiser's mean square less the decoder's (two-way"
-    " analysis of variance of generated naturalness): supported if all of it is below"
-    " zero, contradicted if above.",
+    "By the 95% interval of the variance between quantisers less that between decoders"
+    " (components of a two-way analysis of variance of generated naturalness):"
+    " supported if all of it is below zero, contradicted if above.",
     judges.attribution_judge("naturalness", -1),
+    ("naturalness",),
   ),
   PaperFinding(
     "The quantiser decides intelligibility.",
     "By the same interval for intelligibility: supported if all of it is above zero,"
     " contradicted if below.",
     judges.attribution_judge("intelligibility", 1),
+    ("intelligibility",),
   ),
   PaperFinding(
     "DAC does best overall, and Vocos' decoder is about as good as DAC's.",
     "Overall is the mean of the generation measures in standard deviations between"
-    " systems. Supported if DAC's lead over the mean of the others is above zero by its"
-    " 95% interval, no codec is ahead of it by its own (Bonferroni), and every 95%"
+    " systems. Supported if DAC has the highest, its lead over the mean of the others"
+    " is above zero by its 95% interval, and every 95%"
     " interval of Vocos' decoder less DAC's with the same quantiser is inside of the"
     " margins. Contradicted if a codec is ahead or one of those differences is outside"
     " of its margin (both Bonferroni).",
     judges.judge_dac,
+    GENERATED,
   ),
   PaperFinding(
     "Reconstruction correlates with generated naturalness, not with speaker similarity"
@@ -106,6 +125,7 @@ FINDINGS = (
     " bootstrap's. Contradicted if it is below zero, or one of the others above zero,"
     " by both intervals.",
     judges.judge_correlations,
+    (RECONSTRUCTION, *GENERATED),
     power.CODECS,
   ),
 )

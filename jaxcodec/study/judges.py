@@ -24,8 +24,11 @@ from jaxcodec.study.evidence import (
   UNDECIDED,
   Evidence,
   clear_sign,
+  groups_of_tokens,
+  level_of_tokens,
   within,
 )
+from jaxcodec.study.measurements import on_common
 
 ALPHA = 0.05
 
@@ -63,7 +66,7 @@ def attribution_judge(measure: str, sign: int) -> Callable[[Evidence], tuple[str
   """
 
   def judge(evidence: Evidence) -> tuple[str, Any]:
-    quantizers = [codec.quantizer for codec in evidence.codecs]
+    quantizers = [level_of_tokens(codec) for codec in evidence.codecs]
     decoders = [codec.decoder for codec in evidence.codecs]
     numbers = attribution(evidence.generation[measure], quantizers, decoders)
     clear = clear_sign(numbers["quantizer_less_decoder"]["ci95"])
@@ -84,9 +87,12 @@ def judge_dac(evidence: Evidence) -> tuple[str, Any]:
 
 
 def _find(evidence: Evidence, quantizer: str, decoder: str) -> int | None:
-  """Returns the index of the codec with these parts, None if there is none."""
+  """Returns the index of the codec with these parts, None if there is none.
+
+  In the frozen design no codec is DAC: its tokens are of another one's encoder.
+  """
   for index, codec in enumerate(evidence.codecs):
-    if (codec.quantizer, codec.decoder) == (quantizer, decoder):
+    if (level_of_tokens(codec), codec.decoder) == (quantizer, decoder):
       return index
   return None
 
@@ -96,8 +102,11 @@ def _compare_dac(evidence: Evidence) -> dict[str, Any]:
   dac, others = _find(evidence, "factorized", "dac"), len(evidence.codecs) - 1
   if dac is None or not others:
     return {"verdict": UNDECIDED, "why": "no DAC, or nothing to compare it with"}
-  score_RxM, score_M = overall_scores(evidence.generation)
-  count = len(next(iter(evidence.generation.values())).ids)
+  generation = on_common(evidence.generation)
+  count = len(next(iter(generation.values())).ids)
+  if not count:
+    return {"verdict": UNDECIDED, "why": "no utterance has all measures"}
+  score_RxM, score_M = overall_scores(generation)
   leads = {}
   for index, codec in enumerate(evidence.codecs):
     if index != dac:
@@ -113,7 +122,7 @@ def _compare_dac(evidence: Evidence) -> dict[str, Any]:
     "ci95": interval(mean_R, count),
   }
   behind = any(clear_sign(lead["ci"]) < 0 for lead in leads.values())
-  ahead = clear_sign(mean["ci95"]) > 0
+  ahead = clear_sign(mean["ci95"]) > 0 and score_M.argmax() == dac
   verdict = CONTRADICTED if behind else SUPPORTED if ahead else UNDECIDED
   return {"verdict": verdict, "over_each": leads, "over_the_mean": mean, "n": count}
 
@@ -158,7 +167,7 @@ def _compare_decoders(evidence: Evidence) -> dict[str, Any]:
   tests = []
   pairs = {
     quantizer: [_find(evidence, quantizer, decoder) for decoder in ("vocos", "dac")]
-    for quantizer in sorted({codec.quantizer for codec in evidence.codecs})
+    for quantizer in sorted({level_of_tokens(codec) for codec in evidence.codecs})
   }
   pairs = {name: pair for name, pair in pairs.items() if None not in pair}
   count = len(pairs) * len(evidence.generation)
@@ -181,14 +190,15 @@ def judge_correlations(evidence: Evidence) -> tuple[str, Any]:
   """Judges whether reconstruction correlates with naturalness alone."""
   x_M = evidence.reconstruction.means()
   y_MxY = np.stack([evidence.generation[name].means() for name in GENERATED], axis=1)
+  groups = groups_of_tokens([codec.name for codec in evidence.codecs])
   found = {
-    name: correlation(x_M, y_M, "pearson")
+    name: correlation(x_M, y_M, "pearson", groups)
     for name, y_M in zip(GENERATED, y_MxY.T, strict=True)
   }
-  replicates = resampled_correlations(x_M, y_MxY, "pearson")
+  replicates = resampled_correlations(x_M, y_MxY, "pearson", groups)
   for column, name in enumerate(GENERATED[1:], 1):
     difference_R = replicates[:, 0] - replicates[:, column]
-    found[name]["naturalness_less_this"] = interval(difference_R, len(x_M))
+    found[name]["naturalness_less_this"] = interval(difference_R, len(groups))
   signs = {name: _correlation_sign(found[name]) for name in GENERATED}
   others = [found[name]["naturalness_less_this"] for name in GENERATED[1:]]
   if signs["naturalness"] < 0 or 1 in (signs["intelligibility"], signs["speaker"]):

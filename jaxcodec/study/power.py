@@ -69,11 +69,18 @@ def _search(judge, evidence, unit):
   for times in _TIMES:
     grown = _map(evidence, lambda aligned, k=times: _GROW[unit](aligned, k))
     if unit == CODECS:
-      grown = grown._replace(codecs=[*evidence.codecs] * times)
+      grown = grown._replace(codecs=_copies(evidence.codecs, times))
     if judge(grown)[0] != UNDECIDED:
       return Need(unit, now, above * now, times * now)
     above = times
   return Need(unit, now, above * now, None)
+
+
+def _copies(codecs, times):
+  """Returns so many copies, each with tokens of its own."""
+  return [
+    codec._replace(name=f"{k}-{codec.name}") for k in range(times) for codec in codecs
+  ]
 
 
 def _map(evidence: Evidence, function: Callable[[Aligned], Aligned]) -> Evidence:

@@ -7,8 +7,13 @@ from typing import Any
 from jaxcodec.stats.anova import attribution
 from jaxcodec.stats.bootstrap import correlation
 from jaxcodec.stats.significance import compare, holm
-from jaxcodec.study.evidence import GENERATED, Evidence
-from jaxcodec.study.measurements import directed, on_common
+from jaxcodec.study.evidence import (
+  GENERATED,
+  Evidence,
+  groups_of_tokens,
+  level_of_tokens,
+)
+from jaxcodec.study.measurements import directed
 from jaxcodec.study.systems import System, align_measure, align_measures, codec_parts
 
 Slms = Mapping[str, System]
@@ -48,9 +53,12 @@ def attribute_measures(
   rows = []
   for group, slm, systems in _sets(codecs, slms):
     grid = codec_parts(systems)
-    factors = [codec.quantizer for codec in grid], [codec.decoder for codec in grid]
+    factors = [*map(level_of_tokens, grid)], [codec.decoder for codec in grid]
+    # Decoders of the same tokens share a training, so that their residual is too small.
+    shared = len(groups_of_tokens([*systems])) < len(systems)
     for metric, together in align_measures(systems, group, about):
       found = attribution(together, *factors)
+      found["quantizer"] |= {"f": None, "p": None} if shared else {}
       rows.append({"set": group, "slm": slm, "measure": metric, **found})
   return rows
 
@@ -59,14 +67,17 @@ def correlate_measures(slms: Slms, about: About) -> list[dict[str, Any]]:
   """Correlates every reconstruction measure with every generation measure, over codecs.
 
   Measures are signed such that higher is better: in a positive correlation, better
-  reconstruction goes with better generation.
+  reconstruction goes with better generation. Codecs with the same tokens count as one.
   """
   rows = []
   for slm, systems in slms.items():
     x = _means(systems, "reconstruction", about)
     y = _means(systems, "generation", about)
+    groups = groups_of_tokens([*systems])
     for (first, x_M), (second, y_M) in itertools.product(x.items(), y.items()):
-      found = {kind: correlation(x_M, y_M, kind) for kind in ("pearson", "spearman")}
+      found = {
+        kind: correlation(x_M, y_M, kind, groups) for kind in ("pearson", "spearman")
+      }
       rows.append({"slm": slm, "reconstruction": first, "generation": second, **found})
   return rows
 
@@ -81,7 +92,10 @@ def _means(systems: System, group: str, about: About):
 def gather_evidence(
   settings: Mapping[str, Any], systems: System, about: About
 ) -> Evidence | None:
-  """Returns what findings are judged by; None if one of the measures is missing."""
+  """Returns what findings are judged by, each measure on the utterances that have it.
+
+  None if nothing of it was measured.
+  """
 
   def role(name: str, group: str):
     metric = settings["measures"][name]
@@ -91,9 +105,7 @@ def gather_evidence(
 
   reconstruction = role("reconstruction", "reconstruction")
   generation = {name: role(name, "generation") for name in GENERATED}
-  if reconstruction is None or None in generation.values():
+  found = {name: one for name, one in generation.items() if one is not None}
+  if reconstruction is None and not found:
     return None
-  together = on_common(generation)
-  if not next(iter(together.values())).ids:
-    return None
-  return Evidence(codec_parts(systems), reconstruction, together, settings["margins"])
+  return Evidence(codec_parts(systems), reconstruction, found, settings["margins"])

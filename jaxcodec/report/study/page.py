@@ -97,7 +97,7 @@ def _generation(study: Study) -> dict[str, Any]:
   systems = [
     {
       "slm": slm,
-      "measures": _table(tables.measure_rows(study, systems)),
+      "measures": _table(tables.measure_rows(study, systems, slm)),
       "ended": tables.describe_endings(study, slm),
     }
     for slm, systems in by_slm.items()

@@ -55,7 +55,9 @@ def _attributed(numbers: Mapping[str, Any]) -> list[str]:
   contrast = numbers["quantizer_less_decoder"]
   values = (contrast["value"], *contrast["ci95"])
   value, low, high = ("–" if v is None else f"{v:.3g}" for v in values)
-  return [f"quantiser's mean square less the decoder's: {value} ({low} to {high})"]
+  return [
+    f"variance between quantisers less that between decoders: {value} ({low} to {high})"
+  ]
 
 
 def _best(numbers: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ UNINTELLIGIBLE = 0.9
 
 def sentences(study: Study) -> list[str]:
   """Returns sentences about the data, the training and the seeds, and warnings."""
-  s, seeds = study["setting"], list(study["settings"]["seeds"])
+  s, seeds = study["setting"], study.get("seeds", study["settings"]["seeds"])
   said = [
     f"Data: {s['data']}. Language models: {s['slm_steps']} steps."
     f" Measured on at most {s['reconstructed']} reconstructed and {s['generated']}"

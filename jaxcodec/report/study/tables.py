@@ -28,8 +28,8 @@ CORRELATED = (
 )
 ATTRIBUTED = (
   "The share of the variance between systems that each part explains beyond the other"
-  " (type II), F tests, and the quantiser's mean square less the decoder's with its 95%"
-  " interval over utterances."
+  " (type II), F tests, and the variance between quantisers less that between decoders"
+  " with its 95% interval over utterances."
 )
 
 
@@ -93,7 +93,7 @@ def _results(study: Study) -> list[str]:
     align(measure_rows(study, study["reconstruction"])),
   ]
   for slm, systems in study["generation"].items():
-    parts += [f"## Generation by {slm}", align(measure_rows(study, systems))]
+    parts += [f"## Generation by {slm}", align(measure_rows(study, systems, slm))]
     parts += [describe_endings(study, slm)]
   return parts
 
@@ -106,18 +106,32 @@ def _cells(study: Study) -> str:
 
 
 def measure_rows(
-  study: Study, systems: Mapping[str, Mapping[str, Any]]
+  study: Study, systems: Mapping[str, Mapping[str, Any]], slm: str | None = None
 ) -> list[tuple[str, ...]]:
-  """Returns a row a system, then the originals and Opus if they have a measure."""
+  """Returns a row a system, then the originals and Opus if they have a measure.
+
+  With a language model the originals are compared with its prompts.
+  """
   names = list(next(iter(systems.values())))
   labels = (metric_label(name, study["measures"][name]) for name in names)
   rows = [("codec", *SIZES, *labels)]
-  references = {SET_TITLES[k]: v for k, v in study["references"].items()}
+  references = {**study["references"], **truth_of(study, slm)}
+  references = {SET_TITLES[k]: v for k, v in references.items()}
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
       estimates = (estimate(measures.get(name)) for name in names)
       rows.append((system, *size_cells(study, system), *estimates))
   return rows
+
+
+def truth_of(study: Study, slm: str | None) -> dict[str, Any]:
+  """Returns the originals' measures beside a language model's, by the set's name.
+
+  Studies of earlier versions, and codecs by themselves, have those of one for all.
+  """
+  found = study.get("originals", {}).get(slm)
+  found = found or study["references"].get("ground_truth")
+  return {"ground_truth": found} if found else {}
 
 
 def size_cells(study: Study, system: str) -> tuple[str, str]:
@@ -150,11 +164,15 @@ def both_measured(study: Study, first: str, second: str) -> bool:
 
 
 def estimate(m: Mapping[str, Any] | None) -> str:
-  """Formats `mean (low to high)`; a dash for no value."""
+  """Formats `mean (low to high)`; a dash for no value.
+
+  Where some utterances have no value, it says how many have.
+  """
   if m is None or m["mean"] is None:
     return "–"
-  bounds = interval(m["ci95"])
-  return number(m["mean"]) + ("" if bounds == "–" else f" ({bounds})")
+  bounds, failed = interval(m["ci95"]), m.get("n_failed", 0)
+  said = number(m["mean"]) + ("" if bounds == "–" else f" ({bounds})")
+  return said + (f", {m['n']} of {m['n'] + failed}" if failed else "")
 
 
 def _comparisons(study: Study) -> str:
@@ -212,7 +230,9 @@ def attribution_rows(study: Study) -> list[tuple[str, ...]]:
   rows = [head]
   for row in study["attribution"]:
     factors = [row["quantizer"], row["decoder"]]
-    shares = [number(factor["eta_squared"]) for factor in factors]
+    # Where each codec has a part of its own, nothing is left to tell shares by.
+    known = bool(row["residual"]["df"])
+    shares = [number(factor["eta_squared"]) if known else "–" for factor in factors]
     tests = [p_value(factor["p"]) for factor in factors]
     contrast = row["quantizer_less_decoder"]
     bounds = " to ".join(_short(v) for v in contrast["ci95"])
