@@ -108,6 +108,10 @@ def test_a_study_without_discriminators_says_so(study):
   assert "with discriminators from step" in setting.sentences(found)[1]
   found["setting"]["adversarial_start"] = None
   assert "without discriminators." in setting.sentences(found)[1]
+  frozen = {**found, "design": "frozen", "tokens_training": found["setting"]}
+  assert (
+    "The codecs whose tokens they speak: 3 steps of" in setting.sentences(frozen)[1]
+  )
 
 
 def test_clips_are_equally_loud_where_peaks_allow():

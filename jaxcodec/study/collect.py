@@ -81,6 +81,7 @@ def collect(
     "cells": states,
     "measures": about,
     "tokens": _tokens(done),
+    "tokens_training": _training_of_tokens(done),
     "design": first,
     **found,
     "other_designs": dict(others),
@@ -171,6 +172,14 @@ def _state(cell: Cell, status: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**about, **(status or {}), "state": DONE, "command": command}
   reason = f"its {cell.last} stage isn't complete in {cell.workdir}"
   return {**about, "state": MISSING, "reason": reason, "command": command}
+
+
+def _training_of_tokens(done: Sequence[Cell]) -> dict[str, Any] | None:
+  """Returns how the codecs were trained that made tokens, None if that isn't known."""
+  for cell in done:
+    if cell.last == "tokens" and (path := cell.workdir / "config.json").is_file():
+      return setting.of_codec(json.loads(path.read_text())["config"])
+  return None
 
 
 def _tokens(done: Sequence[Cell]) -> dict[str, Any]:

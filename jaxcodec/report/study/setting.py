@@ -46,15 +46,20 @@ def sentences(study: Study) -> list[str]:
 
 def about_design(study: Study) -> str:
   """Says what the design is and how its codecs, or their decoders, were trained."""
-  s, design = study["setting"], study.get("design", "joint")
+  design, tokens = study.get("design", "joint"), study.get("tokens_training")
+  said = f"{DESIGNS[design]} {_TRAINED[design]}: {_trained(study['setting'])}."
+  if design == "frozen" and tokens:
+    said += f" The codecs whose tokens they speak: {_trained(tokens)}."
+  return said
+
+
+def _trained(s: Mapping[str, Any]) -> str:
   start = s["adversarial_start"]
   judged = "without discriminators"
   if start is not None:
     judged = f"with discriminators from step {start}"
-  return (
-    f"{DESIGNS[design]} {_TRAINED[design]}: {s['codec_steps']} steps of"
-    f" {s['codec_batch']} x {s['crop_seconds']:g} s, {judged}."
-  )
+  crops = f"{s['codec_batch']} x {s['crop_seconds']:g} s"
+  return f"{s['codec_steps']} steps of {crops}, {judged}"
 
 
 def views(study: Study) -> dict[str, Study]:
