@@ -24,12 +24,14 @@ INTERVALS = (
 CODEBOOKS = "Codebook 0 / mean over codebooks."
 CORRELATED = (
   "Positive means that codecs which reconstruct better generate better. In brackets is"
-  " Fisher's 95% interval; p is Pearson's, by permutation; n counts codecs."
+  " Fisher's 95% interval; p is Pearson's, by permutation, not corrected for the number"
+  " of rows; n counts codecs, or the codecs whose tokens others speak."
 )
 ATTRIBUTED = (
   "The share of the variance between systems that each part explains beyond the other"
   " (type II), F tests, and the variance between quantisers less that between decoders"
-  " with its 95% interval over utterances."
+  " with its 95% interval over utterances. The p are not corrected for the number of"
+  " rows."
 )
 
 
@@ -188,7 +190,7 @@ def _comparisons(study: Study) -> str:
       )
   count = len(study["comparisons"])
   said = f"{len(rows) - 1} of {count} paired comparisons have p < 0.05 after Holm's"
-  said += " correction over the pairs of a measure."
+  said += " correction over the pairs of a measure, given these trained models."
   return said + (f"\n\n{align(rows)}" if len(rows) > 1 else "")
 
 
