@@ -75,7 +75,7 @@ def test_so_many_codecs_would_make_a_correlation_clear(noise):
   )
   verdict, numbers = FINDINGS[4].judge(evidence)
   assert verdict == "undecided"
-  need = needed(FINDINGS[4].judge, evidence, CODECS)
+  need = needed(FINDINGS[4].judge, evidence, unit=CODECS)
   r = numbers["naturalness"]["value"]
   enough = 3 + (scipy.stats.norm.isf(0.025) / np.arctanh(r)) ** 2
   assert need.now == 6 and need.above < enough <= need.up_to
@@ -111,6 +111,21 @@ def test_what_the_parts_cannot_show_needs_no_size():
   for number in (2, 3, 4):
     judge = FINDINGS[number - 1].judge
     assert judge(evidence)[0] == "undecided" and needed(judge, evidence) is None
+
+
+def test_measures_of_other_sentences_are_grown_each_by_itself():
+  """And one that is missing stops nothing else."""
+  naturalness = BY_THE_DECODER.generation["naturalness"]
+  some = naturalness.rows(range(16))
+  evidence = BY_THE_DECODER._replace(
+    reconstruction=None,
+    generation={**BY_THE_DECODER.generation, "intelligibility": some},
+  )
+  (_, second, third, fourth, _) = judge_all({"a": evidence})
+  assert second["needed"]["a"]["now"] == 24
+  assert third["needed"]["a"]["now"] == fourth["needed"]["a"]["now"] == 16
+  alone = judge_all({"a": evidence._replace(generation={})})
+  assert {one["needed"]["a"] for one in alone} == {None}
 
 
 def test_a_report_says_how_many():

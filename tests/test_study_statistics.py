@@ -265,6 +265,22 @@ def test_components_of_a_balanced_grid_are_the_levels_variances():
   assert np.mean(values) == pytest.approx(exact, abs=3 * np.std(values) / 60**0.5)
 
 
+def test_the_chance_of_a_training_favours_no_part():
+  """Neither in a grid of more tokens than decoders nor in one of the paper's shape."""
+  rng = np.random.default_rng(5)
+  grids = (
+    ([*"aabbccdd"], [*"vd" * 4]),
+    ([*"eeeeefff"], [*"slnvd"] + [*"svd"]),
+  )
+  for quantizers, decoders in grids:
+    found = []
+    for _ in range(300):
+      of_training = rng.normal(0, 1, (1, 8)).repeat(5, axis=0)
+      contrast = attribution(_aligned(of_training), quantizers, decoders)
+      found.append(contrast["quantizer_less_decoder"]["value"])
+    assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / 300**0.5)
+
+
 def test_noise_that_decoders_of_one_generation_share_is_not_a_difference_of_tokens():
   rng = np.random.default_rng(4)
   quantizers = ["a"] * 4 + ["b"] * 4

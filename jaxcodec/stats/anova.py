@@ -10,7 +10,11 @@ from jaxcodec.stats.bootstrap import Aligned, interval
 
 
 def attribution(
-  aligned: Aligned, quantizers: Sequence[str], decoders: Sequence[str]
+  aligned: Aligned,
+  quantizers: Sequence[str],
+  decoders: Sequence[str],
+  *,
+  shared: bool = False,
 ) -> dict[str, Any]:
   """Two-way analysis of variance of the systems' measures, without interaction.
 
@@ -19,7 +23,8 @@ def attribution(
   interaction can't be separated from the chance of its training.
   `quantizer_less_decoder` is the variance between quantisers less that between
   decoders: components, which don't depend on how many systems share a level, as mean
-  squares do. What the choice of utterances adds to either is taken off: it is what
+  squares do. The residual's share is taken off where there is a residual, and what the
+  choice of utterances adds: it is what
   their resamples vary by, alike in systems that share it, such as decoders of one
   generation. Its interval is over utterances.
 
@@ -27,6 +32,8 @@ def attribution(
     aligned: one measure of the systems.
     quantizers: each system's quantiser.
     decoders: each system's decoder.
+    shared: whether decoders speak the same tokens of one training, so that what is
+      left between them is too little to test the tokens against.
 
   Returns:
     {"quantizer", "decoder": {"ss", "df", "ms", "eta_squared", "f", "p"}, "residual",
@@ -43,13 +50,18 @@ def attribution(
     for name in ("quantizer", "decoder")
   }
   noise = model.noise(aligned.covariance())
+  # What is there has a little more than resamples of it, and copies don't lessen it.
+  once = len(aligned.ids) / aligned.copies
+  chosen = noise * aligned.copies * once / (once - 1) if once > 1 else np.nan
   replicates = model.component_difference(aligned.resampled())
   contrast = {
-    "value": _finite_or_none(model.component_difference(aligned.means()) - noise),
+    "value": _finite_or_none(model.component_difference(aligned.means()) - chosen),
     # A resample has the noise of the utterances that there are, and its own.
-    "ci95": interval(replicates - 2 * noise, len(aligned.ids)),
+    "ci95": interval(replicates - chosen - noise, len(aligned.ids)),
     "n": len(aligned.ids),
   }
+  if shared:
+    table["quantizer"] |= {"f": None, "p": None}
   total_row = {"ss": total, "df": len(quantizers) - 1}
   return {
     **table,
@@ -119,7 +131,11 @@ class _Model:
     for levels, other in ((by_quantizer, "decoder"), (by_decoder, "quantizer")):
       squares_MxM = rest[other] - rest["both"]
       # How much a level's variance of one adds to the sum of squares.
-      parts.append(squares_MxM / np.trace(levels.T @ squares_MxM @ levels))
+      share = np.trace(levels.T @ squares_MxM @ levels)
+      if self.residual_df:  # what a training's chance adds is taken off
+        df = np.trace(squares_MxM)
+        squares_MxM = squares_MxM - rest["both"] * df / self.residual_df
+      parts.append(squares_MxM / share)
     return parts[0] - parts[1]
 
 

@@ -22,12 +22,14 @@ class Aligned(NamedTuple):
     bottom_UxM: sums of weights.
     by_seed: both of each seed of training, of several, whose sums these are; without
       them only utterances are resampled.
+    copies: how often each utterance is there, to ask what more of them would show.
   """
 
   ids: tuple[str, ...]
   top_UxM: np.ndarray
   bottom_UxM: np.ndarray
   by_seed: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+  copies: int = 1
 
   def means(self) -> np.ndarray:
     """Returns each system's measure, (M,)."""
@@ -143,12 +145,7 @@ def difference(aligned: Aligned, a: int, b: int) -> dict[str, Any]:
   return statistic(aligned.columns(a, b), lambda m: m[..., 0] - m[..., 1])
 
 
-def correlation(
-  x_M: np.ndarray,
-  y_M: np.ndarray,
-  kind: str,
-  groups: Sequence[Sequence[int]] | None = None,
-) -> dict[str, Any]:
+def correlation(x_M: np.ndarray, y_M: np.ndarray, kind: str) -> dict[str, Any]:
   """Correlation over systems, with intervals of two kinds.
 
   `ci95` resamples the systems and is too narrow for a handful of them. `fisher95` is
@@ -159,47 +156,34 @@ def correlation(
   Args:
     x_M, y_M: one value a system.
     kind: "pearson" or "spearman".
-    groups: indices of systems that aren't independent of each other, if some aren't:
-      then groups are resampled and counted, and there is no `p`.
 
   Returns:
     {"value", "ci95", "fisher95", "p", "n"}; values are None if there are fewer than
     three systems or a variable is constant.
   """
-  groups = groups or [[index] for index in range(len(x_M))]
-  alone = len(groups) == len(x_M)
   if len(x_M) < 3 or np.ptp(x_M) == 0 or np.ptp(y_M) == 0:
     none = [None, None]
-    return dict(value=None, ci95=none, fisher95=none, p=None, n=len(groups))
+    return dict(value=None, ci95=none, fisher95=none, p=None, n=len(x_M))
   correlate = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr}
   value = float(correlate[kind](x_M, y_M).statistic)
-  replicates = resampled_correlations(x_M, y_M[:, None], kind, groups)[:, 0]
+  replicates = resampled_correlations(x_M, y_M[:, None], kind)[:, 0]
   return {
     "value": value,
-    "ci95": interval(replicates, len(groups)),
-    "fisher95": fisher_interval(value, len(groups), kind),
-    "p": _permutation_p(x_M, y_M, kind) if alone else None,
-    "n": len(groups),
+    "ci95": interval(replicates, len(x_M)),
+    "fisher95": fisher_interval(value, len(x_M), kind),
+    "p": _permutation_p(x_M, y_M, kind),
+    "n": len(x_M),
   }
 
 
-def resampled_correlations(
-  x_M: np.ndarray,
-  y_MxY: np.ndarray,
-  kind: str,
-  groups: Sequence[Sequence[int]] | None = None,
-) -> np.ndarray:
-  """Returns the correlations of x and each column of y in resamples of groups, (R, Y).
+def resampled_correlations(x_M: np.ndarray, y_MxY: np.ndarray, kind: str) -> np.ndarray:
+  """Returns the correlations of x and each column of y in resamples of systems, (R, Y).
 
-  NaN where a resample's x or y is constant. Of groups that lack a system, another one
-  of theirs counts twice.
+  NaN where a resample's x or y is constant.
   """
   both = np.column_stack([x_M, y_MxY])
-  groups = groups or [[index] for index in range(len(x_M))]
-  size = max(map(len, groups))
-  members_GxS = np.array([np.resize(group, size) for group in groups])
-  chosen = np.concatenate(list(resamples(len(groups))))
-  drawn = both[members_GxS[chosen].reshape(len(chosen), -1)]
+  chosen = np.concatenate(list(resamples(len(x_M))))
+  drawn = both[chosen]
   if kind == "spearman":
     drawn = scipy.stats.rankdata(drawn, axis=1)
   centred = drawn - drawn.mean(axis=1, keepdims=True)

@@ -73,7 +73,6 @@ def collect(
   )
   return {
     "settings": dict(settings),
-    "seeds": sorted({cell.seed for cell in done if cell.slm and cell.design}),
     "differences": differences._asdict(),
     "version": jaxcodec.__version__,
     "versions": dict(results[0]["versions"]),
@@ -99,6 +98,7 @@ def _design(
   configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
   return {
     "setting": setting.of_config(next(iter(configs.values()))),
+    "seeds": _common_seeds(slms),
     "codecs": {
       codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
       for codec in codec_parts(codecs)
@@ -111,6 +111,12 @@ def _design(
       {slm: gather_evidence(settings, s, about) for slm, s in slms.items()}
     ),
   }
+
+
+def _common_seeds(slms: Mapping[str, System]) -> list[int]:
+  """Returns the seeds that all systems have, by which they are compared."""
+  seeds = [set(found) for systems in slms.values() for found in systems.values()]
+  return sorted(set.intersection(*seeds))
 
 
 def _differences(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxcodec.stats.bootstrap import Aligned
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -25,6 +27,15 @@ def level_of_tokens(codec: CodecParts) -> str:
   """
   tokens, frozen, _ = codec.name.partition("+")
   return tokens if frozen else codec.quantizer
+
+
+def by_tokens(names: Sequence[str], values_M: np.ndarray) -> np.ndarray:
+  """Returns the means of values over the systems with the same tokens, in order.
+
+  Decoders of the same tokens share a training and a generation, and so do decoders of
+  one kind, so that systems of the frozen design are no independent points.
+  """
+  return np.stack([values_M[group].mean(0) for group in groups_of_tokens(names)])
 
 
 def groups_of_tokens(names: Sequence[str]) -> list[list[int]]:

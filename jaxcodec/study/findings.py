@@ -76,7 +76,7 @@ def _has(evidence, role):
 def _needed(finding, evidence):
   if isinstance(_judge(finding, evidence)[1], str):
     return None
-  need = power.needed(finding.judge, evidence, finding.unit)
+  need = power.needed(finding.judge, evidence, finding.roles, finding.unit)
   return need and need._asdict()
 
 

@@ -23,6 +23,7 @@ from jaxcodec.study.evidence import (
   SUPPORTED,
   UNDECIDED,
   Evidence,
+  by_tokens,
   clear_sign,
   groups_of_tokens,
   level_of_tokens,
@@ -53,7 +54,8 @@ def judge_reversals(evidence: Evidence) -> tuple[str, Any]:
   ]
   if -1 in products:
     return SUPPORTED, tests
-  agree = bool(products) and all(product == 1 for product in products)
+  every = set(evidence.generation) == set(GENERATED)
+  agree = every and bool(products) and all(product == 1 for product in products)
   return (CONTRADICTED if agree else UNDECIDED), tests
 
 
@@ -68,7 +70,9 @@ def attribution_judge(measure: str, sign: int) -> Callable[[Evidence], tuple[str
   def judge(evidence: Evidence) -> tuple[str, Any]:
     quantizers = [level_of_tokens(codec) for codec in evidence.codecs]
     decoders = [codec.decoder for codec in evidence.codecs]
-    numbers = attribution(evidence.generation[measure], quantizers, decoders)
+    shared = len(groups_of_tokens([c.name for c in evidence.codecs])) < len(decoders)
+    measured = evidence.generation[measure]
+    numbers = attribution(measured, quantizers, decoders, shared=shared)
     clear = clear_sign(numbers["quantizer_less_decoder"]["ci95"])
     return {sign: SUPPORTED, -sign: CONTRADICTED}.get(clear, UNDECIDED), numbers
 
@@ -188,17 +192,18 @@ def _compare_decoders(evidence: Evidence) -> dict[str, Any]:
 
 def judge_correlations(evidence: Evidence) -> tuple[str, Any]:
   """Judges whether reconstruction correlates with naturalness alone."""
-  x_M = evidence.reconstruction.means()
+  names = [codec.name for codec in evidence.codecs]
+  x_M = by_tokens(names, evidence.reconstruction.means())
   y_MxY = np.stack([evidence.generation[name].means() for name in GENERATED], axis=1)
-  groups = groups_of_tokens([codec.name for codec in evidence.codecs])
+  y_MxY = by_tokens(names, y_MxY)
   found = {
-    name: correlation(x_M, y_M, "pearson", groups)
+    name: correlation(x_M, y_M, "pearson")
     for name, y_M in zip(GENERATED, y_MxY.T, strict=True)
   }
-  replicates = resampled_correlations(x_M, y_MxY, "pearson", groups)
+  replicates = resampled_correlations(x_M, y_MxY, "pearson")
   for column, name in enumerate(GENERATED[1:], 1):
     difference_R = replicates[:, 0] - replicates[:, column]
-    found[name]["naturalness_less_this"] = interval(difference_R, len(groups))
+    found[name]["naturalness_less_this"] = interval(difference_R, len(x_M))
   signs = {name: _correlation_sign(found[name]) for name in GENERATED}
   others = [found[name]["naturalness_less_this"] for name in GENERATED[1:]]
   if signs["naturalness"] < 0 or 1 in (signs["intelligibility"], signs["speaker"]):

@@ -1,12 +1,12 @@
 """How large a study would have to be to decide on what it leaves undecided."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcodec.stats.bootstrap import Aligned
-from jaxcodec.study.evidence import UNDECIDED, Evidence
+from jaxcodec.study.evidence import UNDECIDED, Evidence, groups_of_tokens
 
 Judge = Callable[[Evidence], tuple[str, Any]]
 
@@ -30,7 +30,9 @@ class Need(NamedTuple):
   up_to: int | None
 
 
-def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need | None:
+def needed(
+  judge: Judge, evidence: Evidence, roles: Sequence[str] = (), unit: str = SENTENCES
+) -> Need | None:
   """Returns how much larger an undecided study would have to be.
 
   The judge is given twice, four and eight times as much evidence, of copies of what
@@ -40,18 +42,26 @@ def needed(judge: Judge, evidence: Evidence, unit: str = SENTENCES) -> Need | No
   Args:
     judge: of the finding; undecided on this evidence.
     evidence: of a language model.
+    roles: the measures that it is about, whose sentences are counted; all if empty.
     unit: what to have more of, `sentences` or `codecs`.
 
   Returns:
     None where the study's parts can't show it however large it is, as with a single
     decoder what decoders do: no number of the judge's has an interval.
   """
-  if not _has_interval(judge(evidence)[1]):
+  generation = {
+    name: one for name, one in evidence.generation.items() if name in roles
+  } or evidence.generation
+  if not generation or not _has_interval(judge(evidence)[1]):
     return None
-  found = _search(judge, evidence, unit)
-  seeds = len(evidence.reconstruction.by_seed)
-  if found.up_to is None and unit == SENTENCES and seeds > 1:
-    return _search(judge, evidence, SEEDS)
+  counts = {
+    SENTENCES: min(len(one.ids) for one in generation.values()),
+    SEEDS: min(len(one.by_seed) for one in generation.values()),
+    CODECS: len(groups_of_tokens([codec.name for codec in evidence.codecs])),
+  }
+  found = _search(judge, evidence, unit, counts[unit])
+  if found.up_to is None and unit == SENTENCES and counts[SEEDS] > 1:
+    return _search(judge, evidence, SEEDS, counts[SEEDS])
   return found
 
 
@@ -64,8 +74,8 @@ def _has_interval(numbers: Any) -> bool:
   return isinstance(numbers, list) and any(map(_has_interval, numbers))
 
 
-def _search(judge, evidence, unit):
-  now, above = _COUNTS[unit](evidence), 1
+def _search(judge, evidence, unit, now):
+  above = 1
   for times in _TIMES:
     grown = _map(evidence, lambda aligned, k=times: _GROW[unit](aligned, k))
     if unit == CODECS:
@@ -85,13 +95,14 @@ def _copies(codecs, times):
 
 def _map(evidence: Evidence, function: Callable[[Aligned], Aligned]) -> Evidence:
   generation = {name: function(one) for name, one in evidence.generation.items()}
-  reconstruction = function(evidence.reconstruction)
+  reconstruction = evidence.reconstruction and function(evidence.reconstruction)
   return evidence._replace(reconstruction=reconstruction, generation=generation)
 
 
 def _more_sentences(aligned: Aligned, times: int) -> Aligned:
   rows = aligned.rows([*range(len(aligned.ids))] * times)
-  return rows._replace(ids=tuple(map(str, range(len(rows.ids)))))
+  ids = tuple(f"{copy}-{name}" for copy in range(times) for name in aligned.ids)
+  return rows._replace(ids=ids, copies=times)
 
 
 def _more_seeds(aligned: Aligned, times: int) -> Aligned:
@@ -104,8 +115,3 @@ def _more_codecs(aligned: Aligned, times: int) -> Aligned:
 
 
 _GROW = {SENTENCES: _more_sentences, SEEDS: _more_seeds, CODECS: _more_codecs}
-_COUNTS: dict[str, Callable[[Evidence], int]] = {
-  SENTENCES: lambda evidence: len(next(iter(evidence.generation.values())).ids),
-  SEEDS: lambda evidence: len(evidence.reconstruction.by_seed),
-  CODECS: lambda evidence: len(evidence.codecs),
-}

@@ -10,6 +10,7 @@ from jaxcodec.stats.significance import compare, holm
 from jaxcodec.study.evidence import (
   GENERATED,
   Evidence,
+  by_tokens,
   groups_of_tokens,
   level_of_tokens,
 )
@@ -54,11 +55,9 @@ def attribute_measures(
   for group, slm, systems in _sets(codecs, slms):
     grid = codec_parts(systems)
     factors = [*map(level_of_tokens, grid)], [codec.decoder for codec in grid]
-    # Decoders of the same tokens share a training, so that their residual is too small.
     shared = len(groups_of_tokens([*systems])) < len(systems)
     for metric, together in align_measures(systems, group, about):
-      found = attribution(together, *factors)
-      found["quantizer"] |= {"f": None, "p": None} if shared else {}
+      found = attribution(together, *factors, shared=shared)
       rows.append({"set": group, "slm": slm, "measure": metric, **found})
   return rows
 
@@ -67,24 +66,22 @@ def correlate_measures(slms: Slms, about: About) -> list[dict[str, Any]]:
   """Correlates every reconstruction measure with every generation measure, over codecs.
 
   Measures are signed such that higher is better: in a positive correlation, better
-  reconstruction goes with better generation. Codecs with the same tokens count as one.
+  reconstruction goes with better generation. Decoders of the same tokens are one
+  point, of their means.
   """
   rows = []
   for slm, systems in slms.items():
     x = _means(systems, "reconstruction", about)
     y = _means(systems, "generation", about)
-    groups = groups_of_tokens([*systems])
     for (first, x_M), (second, y_M) in itertools.product(x.items(), y.items()):
-      found = {
-        kind: correlation(x_M, y_M, kind, groups) for kind in ("pearson", "spearman")
-      }
+      found = {kind: correlation(x_M, y_M, kind) for kind in ("pearson", "spearman")}
       rows.append({"slm": slm, "reconstruction": first, "generation": second, **found})
   return rows
 
 
 def _means(systems: System, group: str, about: About):
   return {
-    metric: directed(together, about[metric]["better"]).means()
+    metric: by_tokens([*systems], directed(together, about[metric]["better"]).means())
     for metric, together in align_measures(systems, group, about)
   }
 

@@ -25,7 +25,8 @@ CODEBOOKS = "Codebook 0 / mean over codebooks."
 CORRELATED = (
   "Positive means that codecs which reconstruct better generate better. In brackets is"
   " Fisher's 95% interval; p is Pearson's, by permutation, not corrected for the number"
-  " of rows; n counts codecs, or the codecs whose tokens others speak."
+  " of rows; n counts codecs. Decoders of the same tokens are one point, of their"
+  " means."
 )
 ATTRIBUTED = (
   "The share of the variance between systems that each part explains beyond the other"
