@@ -147,3 +147,5 @@ def test_another_quantiser_stays_as_it_is():
   variables = {"params": {}}
   found, latent_TxD = fit(object(), variables, jax.random.key(0), LATENT, 3)
   assert found is variables and latent_TxD is LATENT
+  quantizer, fresh = _make("factorized_rvq", codebook_dim=1)
+  assert fit(quantizer, fresh, jax.random.key(0), LATENT, 3)[0] is fresh

@@ -45,7 +45,8 @@ def fit(
   - `FSQ`: channels are principal components of unit variance, the strongest first, and
     the projection back is fitted to the rounded ones.
 
-  Another quantiser stays as it is, and its latents too.
+  Another quantiser stays as it is, and its latents too, as one with codes of a single
+  dimension does.
 
   Args:
     quantizer: unbound.
@@ -61,6 +62,8 @@ def fit(
 
 
 def _fit_factorized(quantizer, variables, rng, residual_TxD, iterations):
+  if not 2 <= quantizer.codebook_dim <= quantizer.width:
+    return variables, residual_TxD  # no dimension is left beside the constant
   module = FactorizedVQ(
     quantizer.width, quantizer.codebook_size, quantizer.codebook_dim
   )
