@@ -307,7 +307,8 @@ def test_a_finished_run_is_measured_again(tmp_path, monkeypatch, capsys):
 
   def opened(config, workdir):
     models = types.SimpleNamespace(spec=SPEC)
-    found = Experiment(config, workdir, stage_helpers.SOURCE, {}, [], models)
+    parts = stage_helpers.SPLIT
+    found = Experiment(config, workdir, stage_helpers.SOURCE, parts, [], models)
     vars(found).update(codec=stage_helpers.Codec())
     found.done.update({name: stages.load_stage(workdir, name) for name in done})
     return found
