@@ -39,8 +39,8 @@ def recorded_config(experiment: Experiment, section: str) -> Any:
   settings, later = experiment.config[section], _LATER.get(section, {})
   if dropped := {name for name in later if settings.get(name) == later[name]}:
     settings = {name: x for name, x in settings.items() if name not in dropped}
-  if section == "evaluate":  # which was recorded once, and changes nothing
-    return {**settings, "threads": 2}
+  if section == "evaluate" and "threads" in settings:
+    return {**settings, "threads": 2}  # which changes nothing, and was recorded once
   if section == "generate":
     return _generate(experiment, settings)
   if section == "slm":
