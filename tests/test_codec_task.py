@@ -180,10 +180,12 @@ def _placed(state, shardings):
 
 
 def test_eight_devices_train_as_one(task, eight, run):
+  """In runs of eight steps, each from one state, as whole trainings drift apart."""
   states, metrics = run
   program, shardings, shared = eight
-  state = _placed(states[0], shardings)
   for number, expected in enumerate(metrics):
+    if number % 8 == 0:
+      state = _placed(states[number], shardings)
     state, (logged, *_) = program(state, shared)
     for name in ("loss", *task.weights, "disc"):
       np.testing.assert_allclose(
