@@ -21,9 +21,10 @@ class CodecParts(NamedTuple):
 
 
 def level_of_tokens(codec: CodecParts) -> str:
-  """Returns what stands for a system's tokens: its quantiser, or in the frozen design
+  """Returns what tells a system's tokens from others': its quantiser.
 
-  the codec that they are of, as two codecs' tokens differ whatever their quantisers.
+  In the frozen design it is the codec whose tokens are spoken, as those of two codecs
+  differ whatever their quantisers.
   """
   tokens, frozen, _ = codec.name.partition("+")
   return tokens if frozen else codec.quantizer
@@ -32,8 +33,12 @@ def level_of_tokens(codec: CodecParts) -> str:
 def by_tokens(names: Sequence[str], values_M: np.ndarray) -> np.ndarray:
   """Returns the means of values over the systems with the same tokens, in order.
 
-  Decoders of the same tokens share a training and a generation, and so do decoders of
-  one kind, so that systems of the frozen design are no independent points.
+  Decoders of the same tokens share a training and a generation, so that they are no
+  independent points.
+
+  Args:
+    names: of the systems, `CODEC` or `CODEC+DECODER`.
+    values_M: one value, or row of values, a system.
   """
   return np.stack([values_M[group].mean(0) for group in groups_of_tokens(names)])
 
