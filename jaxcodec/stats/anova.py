@@ -23,9 +23,9 @@ def attribution(
   interaction can't be separated from the chance of its training.
   `quantizer_less_decoder` is the variance between quantisers less that between
   decoders: components, which don't depend on how many systems share a level, as mean
-  squares do. The residual's share is taken off where there is a residual, and so is what
-  the choice of utterances adds, which is what their resamples vary by, alike in systems
-  that share it, such as decoders of one generation. Its interval is over utterances.
+  squares do. The residual's share is taken off where there is a residual, and so is
+  what the choice of utterances adds: what resamples vary by, alike in systems that
+  share it, such as decoders of one generation. Its interval is over utterances.
 
   Args:
     aligned: one measure of the systems.
