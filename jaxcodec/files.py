@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 PathLike = str | os.PathLike
 _LONGEST_NAME = 255  # bytes of a file's name, in the usual file systems
+_ABANDONED = re.compile(r"\..*\.\d+\.part(\.[^.]+)?")  # as `_temporary_name` makes
 
 
 def cache_folder() -> pathlib.Path:
@@ -47,6 +49,16 @@ def _temporary_name(path: pathlib.Path) -> str:
   if len(os.fsencode(f".{path.stem}{end}")) <= _LONGEST_NAME:
     return f".{path.stem}{end}"
   return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{end}"
+
+
+def remove_abandoned(folder: PathLike) -> None:
+  """Removes what processes that were killed had begun to write, below `folder` too.
+
+  Only for a folder that no other process writes to.
+  """
+  for path in pathlib.Path(folder).rglob(".*.part*"):
+    if _ABANDONED.fullmatch(path.name):
+      path.unlink(missing_ok=True)
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:

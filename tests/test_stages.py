@@ -150,6 +150,17 @@ def test_two_processes_cannot_share_a_workdir_and_a_dead_one_holds_nothing(tmp_p
     pass
 
 
+def test_only_what_killed_processes_had_begun_to_write_is_removed(tmp_path):
+  (tmp_path / "codec").mkdir()
+  kept = ["codec/split.json", "codec/.lock", "a.1.part.json", ".part", "x.part"]
+  begun = [".config.7.part.json", "codec/.split.1947.part.json", "codec/.raw.12.part"]
+  for name in kept + begun:
+    (tmp_path / name).write_text("x")
+  files.remove_abandoned(tmp_path)
+  left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+  assert left == set(kept)
+
+
 def _rewrite_forever(path, size):
   for byte in range(256):
     files.write_bytes(path, bytes([byte]) * size)

@@ -85,6 +85,7 @@ def _run(config, workdir, wanted, command, *, again=False) -> None:
     with processes.share_failure():
       if processes.is_first():
         stack.enter_context(stages.lock_workdir(workdir))
+        files.remove_abandoned(workdir)
     with processes.share_failure():
       experiment = open_experiment(config, workdir)
       check(experiment, wanted)
