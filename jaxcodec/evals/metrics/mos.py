@@ -13,10 +13,9 @@ from jaxcodec import files
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.evals.audio import prepare
 from jaxcodec.evals.metric import EvalClip, Metric, Score
-from jaxcodec.evals.models import choose
+from jaxcodec.evals.models import choose, dnsmos
 
 _RATE = 16_000
-_SEGMENT = 144_160  # 9.01 s, what the DNSMOS network was exported for
 # From the raw output to the P.835 scale, highest power first.
 _OVERALL_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
 
@@ -24,8 +23,9 @@ _OVERALL_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
 class DnsmosOverall(Metric):
   """DNSMOS P.835 overall quality by the network in the `speechmos` package.
 
-  The network is run directly, on the segments that the package would use, as the
-  package imports pandas and requests, which the score doesn't need.
+  The network is run directly, on the windows that the package would use. The package
+  imports pandas and requests, which the score doesn't need, and does most of the work
+  once for each of the nine windows that share a second.
 
   Source: Reddy et al. 2022, "DNSMOS P.835"; speechmos/dnsmos.py.
   """
@@ -34,7 +34,7 @@ class DnsmosOverall(Metric):
   unit = "MOS"
   better = "higher"
   measures = "DNSMOS P.835 predicted overall quality, 1 to 5, no reference."
-  packages = ("speechmos==0.0.1.1", "onnxruntime>=1.17")
+  packages = ("speechmos==0.0.1.1", "onnx>=1.17", "onnxruntime>=1.17")
 
   def __init__(self, *, threads: int = 1):
     self._threads = threads
@@ -44,32 +44,17 @@ class DnsmosOverall(Metric):
     return cls(threads=settings.threads)
 
   def load(self):
-    self.require("onnxruntime")
+    onnx, _ = self.require("onnx", "onnxruntime")
     path = choose.package_file(
       "speechmos", "dnsmos_models/sig_bak_ovr.onnx", self.requirement
     )
-    self._session = choose.onnx_session(path, threads=self._threads)
+    self._network = dnsmos.Dnsmos(path, onnx=onnx, threads=self._threads)
     return {"dnsmos_p835": files.sha256(path)}
 
   def score(self, clip: EvalClip) -> Score:
     audio = prepare(clip.audio, clip, "audio", rate=_RATE, min_seconds=0.5)
-    # One segment at a time is as fast as a batch, and needs less memory for long clips.
-    raw = [self._session.run(None, {"input_1": s[None]})[0][0] for s in segments(audio)]
-    overall = np.polyval(_OVERALL_POLYNOMIAL, np.array(raw)[:, 2])
+    overall = np.polyval(_OVERALL_POLYNOMIAL, self._network(audio)[:, 2])
     return Score(float(overall.mean()))
-
-
-def segments(audio: np.ndarray) -> np.ndarray:
-  """Cuts audio into windows of 9.01 s, one a second, (windows, N).
-
-  Audio that is shorter is repeated until it fills a window.
-  """
-  while len(audio) < _SEGMENT:
-    audio = np.concatenate([audio, audio])
-  # The package's count: whole seconds less 9.01, rounded towards zero, plus one.
-  count = int(len(audio) // _RATE - _SEGMENT / _RATE) + 1
-  starts = [i * _RATE for i in range(count) if i * _RATE + _SEGMENT <= len(audio)]
-  return np.stack([audio[s : s + _SEGMENT] for s in starts]).astype(np.float32)
 
 
 class DistillMos(Metric):

@@ -118,15 +118,17 @@ def package_file(module: str, relative: str, requirement: str) -> pathlib.Path:
   raise MetricAbsent(requirement)
 
 
-def onnx_session(path: pathlib.Path, *, threads: int):
-  """Returns an onnxruntime session on the CPU."""
+def onnx_session(model: pathlib.Path | bytes, *, threads: int):
+  """Returns an onnxruntime session on the CPU, of a model's file or its content."""
   import onnxruntime
 
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = threads
   options.inter_op_num_threads = 1
   return onnxruntime.InferenceSession(
-    str(path), options, providers=["CPUExecutionProvider"]
+    model if isinstance(model, bytes) else str(model),
+    options,
+    providers=["CPUExecutionProvider"],
   )
 
 
