@@ -65,7 +65,7 @@ def _speak(run, rows):
   codes_BxTxK = jax.block_until_ready(speak()).tokens.codes_BxTxK
   first = time.monotonic() - start
   seconds = timing.seconds_per_call(speak, run.sizes.turn)
-  fill = jax.jit(nar.fill_levels, static_argnums=(0, 1))
+  fill = jax.jit(nar.fill_levels, static_argnums=0)
   prompt = codes_BxTxK[:, :0], jnp.zeros((rows, 0), bool)
   mask_BxT = jnp.ones(codes_BxTxK.shape[:2], bool)
   others = timing.seconds_per_call(

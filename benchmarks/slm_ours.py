@@ -30,7 +30,7 @@ class SlmOurs:
     names = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
     np.savez(folder / "weights.npz", **names)
     self._score = jax.jit(self._scores)
-    self._filled = jax.jit(nar.fill_levels, static_argnums=(0, 1))
+    self._filled = jax.jit(nar.fill_levels, static_argnums=0)
     self.functions = {
       "valle": self._speak,
       "no cache": self._frames_without_cache,

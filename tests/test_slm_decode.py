@@ -49,7 +49,7 @@ def test_schedule_is_the_cosine_then_one_step_each():
   np.testing.assert_allclose(plan["masked"][:15], want, rtol=1e-6)
   assert not plan["masked"][15:].any()
   np.testing.assert_array_equal(plan["drawn"], [1] * 16 + [0] * 7)
-  assert plan["noise"][15] == 0 and plan["noise"][0] == pytest.approx(4.5 * 15 / 16)
+  assert plan["left"][15] == 0 and plan["left"][0] == pytest.approx(15 / 16)
   with pytest.raises(ValueError, match="steps has 2 entries for 1 codebooks"):
     decode.schedule(GREEDY, 1)
 

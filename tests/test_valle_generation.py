@@ -270,4 +270,4 @@ def test_the_mean_choice_takes_the_middle_of_what_is_likely():
   mean = nar.Draw(1.0, 0, 1.0, "mean")
   assert nar.choose(logits, table, key, mean) == 1
   assert nar.choose(logits, table, key, nar.Draw(0.0, 0, 1.0)) == 0
-  assert nar.choose(logits, table, key, mean._replace(temperature=0.01)) == 0
+  assert nar.choose(logits, table, key, nar.Draw(0.01, 0, 1.0, "mean")) == 0

@@ -6,11 +6,21 @@ import jax
 import jax.numpy as jnp
 
 from jaxcodec.slm import sampling
+from jaxcodec.slm.options import given_when_run, is_set
+
+_NUMBERS = {
+  "temperature": 0.0,
+  "top_p": 1.0,
+  "repetition_penalty": 1.0,
+  "repetition_limit": 1.0,
+  "nar_temperature": 0.0,
+}
 
 
+@given_when_run(**_NUMBERS)
 @dataclasses.dataclass(frozen=True)
 class ArSampler:
-  """Options of drawing; hashable, so that each is compiled once.
+  """Options of drawing.
 
   Attributes:
     max_frames: a row that has not ended by then is cut; memory is kept for so many.
@@ -66,6 +76,7 @@ class ArSampler:
     )
 
 
+@given_when_run(**_NUMBERS, guidance=1.0)
 @dataclasses.dataclass(frozen=True)
 class DelaySampler(ArSampler):
   """Options of the delay pattern, in which a code hangs on those that were drawn.
@@ -107,7 +118,7 @@ def choose(
   too_early = (at_1xV == size - 1) & (step < sampler.min_frames)
   logits_BxV = jnp.where(too_early, -jnp.inf, logits_BxV)
   count_BxV = (recent_BxW[:, :, None] == at_1xV[:, None]).sum(1)
-  if sampler.repetition_penalty > 1:
+  if is_set(sampler.repetition_penalty, 1):
     weaker_BxV = jnp.where(
       logits_BxV > 0,
       logits_BxV / sampler.repetition_penalty,
@@ -116,7 +127,7 @@ def choose(
     logits_BxV = jnp.where(count_BxV > 0, weaker_BxV, logits_BxV)
   key_B, again_B = sampling.split(jax.vmap(jax.random.fold_in, (0, None))(key_B, step))
   token_B = _draw(logits_BxV, key_B, sampler, sampler.top_k, sampler.top_p)
-  if sampler.repetition_limit == 1:
+  if not is_set(sampler.repetition_limit, 1):
     return token_B
   often_B = jnp.take_along_axis(count_BxV, token_B[:, None], axis=1)[:, 0]
   often_B = often_B > sampler.repetition_limit * sampler.repetition_window

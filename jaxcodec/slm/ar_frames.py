@@ -104,7 +104,7 @@ def _most_frames(model, sampler):
 STEPS = Steps(_begin, _speak_frame, _is_open, _most_frames)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def speak(
   model: ArModel,
   sampler: ArSampler,

@@ -66,7 +66,7 @@ def generate(
   return Generated(Tokens(codes_BxTxK, frames[1]), ended_B, length_B)
 
 
-fill = jax.jit(nar.fill_levels, static_argnums=(0, 1))
+fill = jax.jit(nar.fill_levels, static_argnums=0)
 
 
 def nar_draw(sampler: ArSampler) -> nar.Draw:

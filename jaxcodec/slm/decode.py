@@ -10,12 +10,20 @@ import numpy as np
 
 from jaxcodec.nn.ops import first_argmax
 from jaxcodec.slm import masking, sampling
+from jaxcodec.slm.options import given_when_run, is_set
 from jaxcodec.types import Tokens
 
 
+@given_when_run(
+  temperature=0.0,
+  top_p=1.0,
+  choice_noise=0.0,
+  guidance_condition=0.0,
+  guidance_prompt=0.0,
+)
 @dataclasses.dataclass(frozen=True)
 class IterativeSampler:
-  """Options of decoding; hashable, so that each is compiled once.
+  """Options of decoding.
 
   Attributes:
     steps: iterations of the first codebooks; the others take one.
@@ -55,7 +63,7 @@ def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndar
     level: the codebook.
     masked: share of its frames that stay masked after the step.
     drawn: 1 where tokens are drawn, 0 where the likeliest is taken.
-    noise: scale of the Gumbel noise on confidences.
+    left: share of the codebook's steps that come after it.
 
   Raises:
     ValueError: the sampler gives steps for more codebooks than there are.
@@ -71,8 +79,8 @@ def schedule(sampler: IterativeSampler, num_codebooks: int) -> dict[str, np.ndar
     "level": level.astype(np.int32),
     # The cosine of exactly pi / 2 is not quite 0.
     "masked": np.where(progress < 1, np.cos(np.pi / 2 * progress), 0).astype("f4"),
-    "drawn": (several & (sampler.temperature > 0)).astype(np.float32),
-    "noise": (sampler.choice_noise * (1 - progress)).astype(np.float32),
+    "drawn": (several & is_set(sampler.temperature, 0)).astype(np.float32),
+    "left": (1 - progress).astype(np.float32),
   }
 
 
@@ -131,7 +139,7 @@ def iterative(
   return Tokens(codes_BxTxK, mask_BxT)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def _decode(model, sampler, params, key_B, inputs):
   semantic_BxT, mask_BxT, prompt_BxTxK, prompt_BxT = inputs
   mask_id = model.spec.mask_id
@@ -177,7 +185,8 @@ def _choose(logits_BxTxV, key_BxT, sampler, plan):
   )
   token_BxT = first_argmax(allowed + plan["drawn"] * noise_BxTxV[:, :, :size])
   log_p_BxT = -masking.cross_entropy(logits_BxTxV, token_BxT)
-  return token_BxT, log_p_BxT + plan["noise"] * noise_BxTxV[:, :, size]
+  scale = sampler.choice_noise * plan["left"]
+  return token_BxT, log_p_BxT + scale * noise_BxTxV[:, :, size]
 
 
 def _guided_logits(model, sampler, params, inputs, level):
@@ -190,10 +199,10 @@ def _guided_logits(model, sampler, params, inputs, level):
   no_semantic_BxT = jnp.full_like(semantic_BxT, model.no_semantic)
   branches = [(codes_BxTxK, semantic_BxT, mask_BxT)]
   scales = []
-  if sampler.guidance_condition:
+  if is_set(sampler.guidance_condition, 0):
     branches.append((codes_BxTxK, no_semantic_BxT, mask_BxT))
     scales.append(sampler.guidance_condition)
-  if sampler.guidance_prompt:
+  if is_set(sampler.guidance_prompt, 0):
     branches.append((codes_BxTxK, semantic_BxT, mask_BxT & ~prompt_BxT))
     scales.append(sampler.guidance_prompt)
   stacked = [jnp.concatenate(parts) for parts in zip(*branches, strict=True)]

@@ -18,6 +18,7 @@ from jaxcodec.slm import (
 from jaxcodec.slm.ar_choice import DelaySampler
 from jaxcodec.slm.delay_model import DelayModel
 from jaxcodec.slm.incremental import Masked
+from jaxcodec.slm.options import is_set
 from jaxcodec.slm.positions import Pace
 from jaxcodec.slm.steps import Steps
 
@@ -124,7 +125,7 @@ def _speak_step(model, sampler, reader, given, state) -> State:
 
 
 def _is_guided(sampler):
-  return sampler.guidance != 1
+  return is_set(sampler.guidance, 1)
 
 
 def _guided(scores, sampler):
@@ -171,7 +172,7 @@ def _is_open(model, sampler, state):
 STEPS = Steps(_begin, _speak_step, _is_open, most_steps)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def speak(
   model: DelayModel,
   sampler: DelaySampler,

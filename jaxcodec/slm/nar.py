@@ -1,6 +1,7 @@
 """The non-autoregressive half of VALL-E: from codebook 0 to the others, one by one."""
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcodec.nn import attention
 from jaxcodec.slm import code_embedding, sampling
+from jaxcodec.slm.options import given_when_run
 from jaxcodec.slm.positions import Pace, place
 
 
@@ -81,7 +83,9 @@ class NarModel(nn.Module):
     return code_embedding.logits(y_BxTxD, self.head, level_B - 1)
 
 
-class Draw(NamedTuple):
+@given_when_run(temperature=0.0, top_p=1.0)
+@dataclasses.dataclass(frozen=True)
+class Draw:
   """How the levels are chosen; see `ArSampler`, and `filter_logits`."""
 
   temperature: float

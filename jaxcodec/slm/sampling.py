@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxcodec.nn import dsp
 from jaxcodec.nn.ops import first_argmax, keep_top_k, keep_top_p
 from jaxcodec.quantizers.codebook import nearest
+from jaxcodec.slm.options import is_set
 
 
 def check_fields(sampler: Any, *rules: tuple[str, bool, str]) -> None:
@@ -73,11 +74,11 @@ def filter_logits(
   Top-p is nucleus sampling (arXiv 1904.09751), section 3.1.
   A temperature of 0 (greedy), a top_k of 0 and a top_p of 1 each leave them alone.
   """
-  if temperature:
+  if is_set(temperature, 0):
     logits_BxTxV = logits_BxTxV / temperature
   if 0 < top_k < logits_BxTxV.shape[-1]:
     logits_BxTxV = keep_top_k(logits_BxTxV, top_k)
-  if top_p < 1:
+  if is_set(top_p, 1):
     logits_BxTxV = keep_top_p(logits_BxTxV, top_p)
   return logits_BxTxV
 
@@ -94,7 +95,7 @@ def draw(
 
   At a temperature of 0 it is the likeliest, and the keys are not used.
   """
-  if not temperature:
+  if not is_set(temperature, 0):
     return first_argmax(logits_BxTxV)
   allowed = filter_logits(
     logits_BxTxV, temperature=temperature, top_k=top_k, top_p=top_p

@@ -31,7 +31,7 @@ class Steps(NamedTuple):
   most: Callable[..., int]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def begin(steps: Steps, model: Any, sampler: Any, *inputs: Any) -> tuple[Any, Any]:
   """Reads texts and prompts, for `advance`; the inputs are those of `Steps.begin`."""
   return steps.begin(model, sampler, *inputs)
@@ -69,7 +69,7 @@ def advance(
   return state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _advance(steps, model, sampler, given, state, until):
   _, speak = _speaker(steps, model, sampler, given)
 
