@@ -142,6 +142,22 @@ def test_an_interrupted_encode_goes_on(three, tmp_path, monkeypatch, capsys):
   assert main(command) == 2  # finished, so that outputs are kept
 
 
+def test_an_interrupted_encode_of_other_files_is_another_command(
+  three, tmp_path, monkeypatch, capsys
+):
+  """Files of the same names, which a later look would take for done."""
+  out, others = tmp_path / "out", tmp_path / "others"
+  for name in "abc":
+    _write(others / f"{name}.wav", seed=9)
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, codec_files, "_save", 2)
+    assert main(["encode", str(three), *WEIGHTS, "--out", str(out)]) == 130
+  assert main(["encode", str(others), *WEIGHTS, "--out", str(out)]) == 2
+  assert "differs in inputs" in capsys.readouterr().err
+  monkeypatch.chdir(three.parent)
+  assert main(["encode", three.name, *WEIGHTS, "--out", str(out)]) == 0
+
+
 def test_an_interrupted_decode_goes_on(three, tmp_path, monkeypatch):
   tokens, out = tmp_path / "tokens", tmp_path / "out"
   assert main(["encode", str(three), *WEIGHTS, "--out", str(tokens)]) == 0
@@ -250,6 +266,24 @@ def test_a_folder_that_cannot_be_made(three, tmp_path, capsys):
     assert main(["encode", str(three), *WEIGHTS, "--out", str(tmp_path / out)]) == 2
     said = f"--out: {tmp_path / 'file'} is a file, and outputs go to a folder"
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("command", "problem"),
+  [
+    (["encode", "a.wav", "--block", "1"], "--block is for --stream alone"),
+    (
+      ["export", "run", "--as", "programs", "--bits", "8"],
+      "--bits is for --as weights",
+    ),
+    (["export", "run", "--seconds", "9"], "--seconds is for --as programs alone"),
+    (["doctor", "--set", "seed=1"], "--set is for --config alone"),
+  ],
+)
+def test_options_that_would_do_nothing(command, problem, capsys):
+  out = [] if command[0] == "doctor" else ["--out", "there"]
+  assert main([*command, *out]) == 2
+  assert problem in capsys.readouterr().err
 
 
 def test_replacing_names_the_file_of_an_error(tmp_path):

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from jaxcodec.cli import streams
 from jaxcodec.cli.main import main
 from jaxcodec.coding import contexts
 from jaxcodec.coding.growing import Reader, Writer
+from jaxcodec.data.audio import files as audio_files
+from jaxcodec.data.audio import pcm
 from jaxcodec.types import Tokens, TokenSpec
 
 LENGTHS = [
@@ -133,6 +136,81 @@ def test_files_and_what_is_there_already(tmp_path, capsys):
   assert main(encode) == main(decode) == 2
   assert "exist already" in capsys.readouterr().err
   assert main([*encode, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+  ("audio", "problem"),
+  [
+    (noise(0), "has no samples"),
+    (noise(900) * np.nan, "contains NaN or Inf samples"),
+    (noise(900) * 99, "expected them within [-1, 1]"),
+  ],
+)
+def test_bad_audio_leaves_what_was_there(tmp_path, capsys, audio, problem):
+  path, target = tmp_path / "a.wav", tmp_path / "a.jxc"
+  soundfile.write(path, audio, RATE, "FLOAT")
+  command = ["encode", str(path), *WEIGHTS, "--out", str(tmp_path)]
+  assert main(command) == 2 and not target.exists()
+  assert problem in capsys.readouterr().err
+  target.write_text("good")
+  assert main([*command, "--overwrite"]) == 2 and target.read_text() == "good"
+
+
+def test_a_wav_that_breaks_off_is_no_complete_one(monkeypatch, tmp_path, capsys):
+  whole = wav(noise(RATE * 3))
+  monkeypatch.setattr(sys, "stdin", _Pipe(whole[: 44 + RATE * 4]))
+  assert main(["encode", "-", *WEIGHTS, "--out", str(tmp_path)]) == 2
+  said = f"standard input: truncated: its header promises {RATE * 6} bytes of samples"
+  assert said in capsys.readouterr().err
+  header = token_file.read_header(tmp_path / "stdin.jxc")
+  assert not header["complete"] and header["num_samples"] > [RATE]
+
+
+@pytest.mark.parametrize("size", [0, 0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_length_that_was_never_filled_in_is_all_that_comes(size):
+  content = bytearray(wav(noise(900)))
+  content[40:44] = struct.pack("<I", size)
+  pipe = io.BytesIO(content)
+  form = pcm.read_wav_head(pipe, "it")
+  assert form.num_bytes is None
+  assert sum(map(len, form.blocks(pipe, 100, "it"))) == 900
+
+
+def test_a_wav_file_that_would_be_too_long(tmp_path, monkeypatch, capsys):
+  soundfile.write(tmp_path / "a.wav", noise(2000), RATE)
+  out = ["--out", str(tmp_path / "out")]
+  assert main(["encode", str(tmp_path / "a.wav"), *WEIGHTS, *out]) == 0
+  monkeypatch.setattr(audio_files, "MAX_WAV", 3000)
+  decode = ["decode", f"{tmp_path}/out/a.jxc", *WEIGHTS, *out]
+  assert main(decode) == 2 and not (tmp_path / "out" / "a.wav").exists()
+  assert "a.wav: a wav file holds at most" in capsys.readouterr().err
+  assert main([*decode, "--raw"]) == 0
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch, capsys):
+  soundfile.write(tmp_path / "a.wav", noise(2000), RATE)
+  out = ["--out", str(tmp_path / "out")]
+  assert main(["encode", str(tmp_path / "a.wav"), *WEIGHTS, *out]) == 0
+
+  def full(file, data):
+    raise soundfile.LibsndfileError(2, "Error : ")
+
+  monkeypatch.setattr(soundfile.SoundFile, "write", full)
+  assert main(["decode", f"{tmp_path}/out/a.jxc", *WEIGHTS, *out]) == 2
+  assert "out/a.wav: can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  "rates", [(48_000, 44_100), (24_000, 44_100), (44_100, 16_000)]
+)
+def test_blocks_are_resampled_to_the_length_of_the_whole(rates):
+  """Among the lengths are those of which soxr's own is one less."""
+  for samples in (*range(238, 242), 120, 1999):
+    audio = noise(samples, 1)
+    blocks = iter([audio[:100], audio[100:]])
+    joined = np.concatenate(list(streams._resampled(blocks, *rates)))
+    whole = audio_files.resample(audio, *rates)
+    assert len(joined) == len(whole) == audio_files.resampled_length(samples, *rates)
 
 
 @pytest.mark.parametrize("entropy", [False, True])

@@ -96,6 +96,29 @@ def test_an_interrupted_table_goes_on(table, tmp_path, monkeypatch, capsys):
   assert main(command) == 2 and "exist already" in capsys.readouterr().err
 
 
+def test_what_was_spoken_before_an_overwrite_is_spoken_again(
+  table, tmp_path, monkeypatch
+):
+  """The index of an earlier run says nothing of one that was stopped."""
+  table.write_text("\n".join(["out\tlike", *(f"{n}.wav\ta.wav" for n in range(3))]))
+  out, spoken = tmp_path / "out", []
+  command = ["synthesize", "--weights", "run", "--tsv", str(table), "--out", str(out)]
+  assert main(command) == 0
+
+  def stopped(self, requests, names, **_):
+    raise KeyboardInterrupt
+
+  def run(self, requests, names, **_):
+    spoken.extend(names)
+    return [Speech(audio_N, RATE, None, True) for audio_N in self._read(requests, [])]
+
+  with monkeypatch.context() as patch:
+    patch.setattr(Model, "run", stopped)
+    assert main([*command, "--overwrite", "--seed", "1"]) == 130
+  monkeypatch.setattr(Model, "run", run)
+  assert main([*command, "--seed", "1"]) == 0 and len(spoken) == 3
+
+
 def test_nothing_but_bad_rows_is_an_error(table, tmp_path, capsys):
   table.write_text("out\tlike\nbad.wav\tbad.wav\n")
   out = tmp_path / "out"

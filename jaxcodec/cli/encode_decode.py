@@ -123,6 +123,7 @@ def _encode(arguments: argparse.Namespace) -> None:
     entropy = _entropy(arguments.entropy, codec)
     # Notes of earlier versions lack it, or have True.
     settings["entropy"] = getattr(entropy, "fingerprint", entropy or None)
+    settings["inputs"] = unfinished.described(arguments.inputs)
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.encode_files(
       codec,
@@ -145,7 +146,11 @@ def _decode(arguments: argparse.Namespace) -> None:
     pairs = file_tree.plan(*given, suffixes, ".wav")
     resumed = unfinished.is_there(given[1]) and not arguments.overwrite
     codec = _codec(arguments)
-    settings = {"command": "decode", "weights": codec.whole_fingerprint}
+    settings = {
+      "command": "decode",
+      "weights": codec.whole_fingerprint,
+      "inputs": unfinished.described(arguments.inputs),
+    }
     missing = unfinished.missing(given[1], settings, pairs) if resumed else pairs
     skipped = codec_files.decode_files(
       codec,
@@ -163,8 +168,8 @@ def _decode(arguments: argparse.Namespace) -> None:
 def _streamed(arguments: argparse.Namespace) -> bool:
   """Does the command if it is `--stream`; returns whether it is."""
   if not arguments.stream:
-    for option in ("raw", "realtime"):
-      if getattr(arguments, option):
+    for option in ("raw", "realtime", "block"):
+      if getattr(arguments, option) not in (None, False):
         raise ValueError(f"--{option} is for --stream alone")
     return False
   from jaxcodec.cli import streams

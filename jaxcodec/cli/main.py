@@ -91,6 +91,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
   from jaxcodec import doctor
   from jaxcodec.recipes import config_file
 
+  if arguments.set and not arguments.config:
+    raise ValueError("--set is for --config alone, whose fields it sets")
   config = arguments.config and config_file.load(arguments.config, arguments.set)
   failed = False
   for diagnosis in doctor.run(config or None):

@@ -143,9 +143,9 @@ def _size(path: pathlib.Path) -> str:
 
 
 def _measures(path: pathlib.Path, name: str) -> str:
-  if not path.is_file():
+  results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+  if not results.get(name):
     return "None yet."
-  results = json.loads(path.read_text(encoding="utf-8"))
   rows = [
     (metric_label(m, results["metrics"][m]), number(v["mean"]), interval(v["ci95"]))
     for m, v in results[name].items()

@@ -1,9 +1,10 @@
 """Speaks the rows of a table, and keeps an index by which a stopped command goes on."""
 
 import argparse
+import contextlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcodec import files
@@ -55,9 +56,20 @@ def speak_table(
     lines = (json.dumps(row) + "\n" for row in (*before, *rows))
     files.write_text(out / INDEX, "".join(lines))
 
-  how = {"note": unfinished.noted(out, settings, resumed), "done": keep, **options}
+  how = {"note": _noted(out, settings, resumed), "done": keep, **options}
   rows = speak_files(model, left, on_error=arguments.on_error, **how)
   return [*before, *rows]
+
+
+@contextlib.contextmanager
+def _noted(
+  out: pathlib.Path, settings: Mapping[str, Any], resumed: bool
+) -> Iterator[None]:
+  """As `unfinished.noted`; the index of what is replaced is gone before."""
+  if not resumed:
+    (out / INDEX).unlink(missing_ok=True)
+  with unfinished.noted(out, settings, resumed):
+    yield
 
 
 def _rows_of(out: pathlib.Path, settings: Mapping[str, Any]) -> Rows:

@@ -14,7 +14,12 @@ from jaxcodec import files, token_file
 from jaxcodec.cli import file_tree
 from jaxcodec.cli.standard_streams import INPUT, NAME
 from jaxcodec.data.audio import decoding, pcm
-from jaxcodec.data.audio.files import SUFFIXES, check_samples, to_int16
+from jaxcodec.data.audio.files import (
+  SUFFIXES,
+  check_samples,
+  check_wav_size,
+  to_int16,
+)
 
 if TYPE_CHECKING:
   from jaxcodec.api import CodecModel
@@ -47,7 +52,7 @@ def audio_in(
       form = pcm.Pcm(codec.sample_rate, codec.num_channels)
       form = form if arguments.raw else pcm.read_wav_head(file, name)
       rate = form.sample_rate
-      blocks = form.blocks(file, max(1, size * rate // codec.sample_rate))
+      blocks = form.blocks(file, max(1, size * rate // codec.sample_rate), name)
     else:
       if pathlib.Path(given).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{given}: expected a {', '.join(SUFFIXES)} file")
@@ -63,14 +68,14 @@ def _opened(given: str, stack: contextlib.ExitStack) -> BinaryIO:
   return stack.enter_context(open(given, "rb"))
 
 
-@contextlib.contextmanager
-def tokens_out(arguments: argparse.Namespace) -> Iterator[BinaryIO]:
-  """Gives what to write tokens to."""
+def tokens_out(
+  arguments: argparse.Namespace, stack: contextlib.ExitStack
+) -> Callable[[], BinaryIO]:
+  """Returns what opens the place that tokens are written to, which is checked now."""
   if arguments.out == NAME:
-    yield sys.stdout.buffer
-    return
-  with open(_target(arguments, token_file.SUFFIX), "wb") as file:
-    yield file
+    return lambda: sys.stdout.buffer
+  target = _target(arguments, token_file.SUFFIX)
+  return lambda: stack.enter_context(open(target, "wb"))
 
 
 @contextlib.contextmanager
@@ -83,10 +88,28 @@ def audio_out(arguments: argparse.Namespace, codec: "CodecModel") -> Iterator[Wr
   kind = dict(subtype="PCM_16", format="RAW" if arguments.raw else "WAV")
   target = _target(arguments, ".raw" if arguments.raw else ".wav")
   with (
+    _named(target),
     files.replacing(target) as path,
     soundfile.SoundFile(path, "w", rate, channels, endian="LITTLE", **kind) as file,
   ):
-    yield lambda audio_NxC: file.write(to_int16(audio_NxC))
+
+    def write(audio_NxC: np.ndarray) -> None:
+      if not arguments.raw:
+        check_wav_size(target, file.tell() + len(audio_NxC), channels)
+      file.write(to_int16(audio_NxC))
+
+    yield write
+
+
+@contextlib.contextmanager
+def _named(target: pathlib.Path) -> Iterator[None]:
+  """Turns libsndfile's errors, as of a full disk, into one that names the file."""
+  try:
+    yield
+  except (soundfile.LibsndfileError, AssertionError) as error:
+    raise ValueError(
+      f"{target}: can't be written: {error or 'is the disk full?'}"
+    ) from error
 
 
 def piped_audio(rate: int, channels: int, raw: bool) -> Write:

@@ -2,11 +2,12 @@
 
 import argparse
 import contextlib
+import functools
 import itertools
 import math
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soxr
@@ -15,9 +16,10 @@ from jaxcodec import __version__
 from jaxcodec.api import checks
 from jaxcodec.cli import stream_files
 from jaxcodec.cli.live import Meter
+from jaxcodec.cli.standard_streams import NAME
 from jaxcodec.coding.growing import Reader, Writer
 from jaxcodec.coding.header import ADAPTIVE
-from jaxcodec.data.audio.files import resampled_length
+from jaxcodec.data.audio.files import of_length, resampled_length
 from jaxcodec.inference import stream_pieces
 from jaxcodec.types import TokenSpec
 
@@ -58,9 +60,10 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
   stream = codec.stream(1, K)
   frames = _block(arguments, stream, codec)
   with (
+    contextlib.ExitStack() as stack,
     stream_files.audio_in(arguments, codec, frames * stream.hop) as (rate, blocks),
-    stream_files.tokens_out(arguments) as out,
   ):
+    opened = stream_files.tokens_out(arguments, stack)
     header = {
       "spec": vars(codec.spec),
       "num_codebooks": K,
@@ -68,17 +71,30 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "fingerprint": codec.fingerprint,
       "version": __version__,
     }
-    writer = Writer(out, header, entropy=arguments.entropy == ADAPTIVE)
-    count = _Count()
+    begin = functools.partial(
+      _begin, opened, header, entropy=arguments.entropy == ADAPTIVE
+    )
+    # Who reads a pipe gets ready by its header; a file begins with its first tokens, as
+    # bad audio must not leave one.
+    writer = begin() if arguments.out == NAME else None
+    count, coded = _Count(), False
     with _watch(arguments, "encode", codec, stream, frames) as watched:
       came = watched(count.counted(blocks), rate)
       own = _resampled(came, rate, codec.sample_rate)
       for codes_TxK in stream_pieces.encode_pieces(stream, own, frames):
         if len(codes_TxK):
+          writer = writer or begin()
           writer.write(codes_TxK)
-      if not count.samples:
-        raise ValueError(f"{stream_files.input_name(arguments)}: has no samples")
+          coded = True
+      if writer is None or not coded:
+        problem = "is too short" if count.samples else "has no samples"
+        raise ValueError(f"{stream_files.input_name(arguments)}: {problem}")
       writer.end(count.samples)
+
+
+def _begin(opened: Callable[[], BinaryIO], header: dict, *, entropy: bool) -> Writer:
+  """Writes the header to what `opened` opens."""
+  return Writer(opened(), header, entropy=entropy)
 
 
 def decode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
@@ -169,9 +185,13 @@ def _resampled(
     yield from blocks
     return
   soxr_stream = soxr.ResampleStream(source_rate, rate, 1, "float32", quality="HQ")
+  came = given = 0
   for block in blocks:
-    yield soxr_stream.resample_chunk(block)
-  yield soxr_stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)
+    resampled = soxr_stream.resample_chunk(block)
+    came, given = came + len(block), given + len(resampled)
+    yield resampled
+  rest = soxr_stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)
+  yield of_length(rest, max(0, resampled_length(came, source_rate, rate) - given))
 
 
 def _records(

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxcodec import files
 from jaxcodec.cli.file_tree import FilePair
+from jaxcodec.cli.standard_streams import NAME
 
 FILE = ".unfinished.json"
 
@@ -44,6 +45,13 @@ def missing(
   since = began(out)
   left = [pair for pair in pairs if not is_done(pair.source, pair.target, since)]
   return left or list(pairs)
+
+
+def described(inputs: Sequence[str]) -> list[str]:
+  """Returns what a note says of a command's inputs, the same from any folder."""
+  return sorted(
+    {name if name == NAME else str(pathlib.Path(name).resolve()) for name in inputs}
+  )
 
 
 @contextlib.contextmanager

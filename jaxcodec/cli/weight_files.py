@@ -42,20 +42,18 @@ def add_commands(commands: Any) -> None:
   export.add_argument(
     "--seconds",
     type=float,
-    default=40.0,
     help="of programs, the longest clip that they take (default 40)",
   )
   export.add_argument(
     "--part",
     choices=("codec", "slm"),
-    default="codec",
-    help="the codec, or the language model with the codec that it speaks through",
+    help="of weights: the codec (default), or the language model with the codec that it"
+    " speaks through",
   )
   export.add_argument(
     "--bits",
     type=int,
     choices=(16, 8),
-    default=16,
     help="of each weight: 16, as float16, or 8 with a scale for every 32 (default 16)",
   )
   export.set_defaults(run=_export)
@@ -75,9 +73,22 @@ def _convert(arguments: argparse.Namespace) -> None:
   )
 
 
+# The options of either form, with what they are if they aren't given.
+_OF_FORM: dict[str, dict[str, Any]] = {
+  "weights": {"part": "codec", "bits": 16},
+  "programs": {"preset": None, "seconds": 40.0},
+}
+
+
 def _export(arguments: argparse.Namespace) -> None:
   from jaxcodec.cli import export
 
+  for form, options in _OF_FORM.items():
+    for name, default in options.items():
+      if getattr(arguments, name) is None:
+        setattr(arguments, name, default)
+      elif form != arguments.form:
+        raise ValueError(f"--{name} is for --as {form} alone")
   if arguments.form == "weights":
     run, out, part = arguments.codec, arguments.out, arguments.part
     print(export.export_run(run, out, part, bits=arguments.bits))

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxcodec.coding.scored import Scores, ScoresOrName
 # is of what comes with the package, and gives None for other names.
 _LOADER = "jaxcodec.api.code_scores:load_code_scores"
 _LOADER_BY_NAME = "jaxcodec.api.code_scores:shipped_code_scores"
+_LOADING = threading.Lock()
 _DIGITS = 16  # of a fingerprint; all 64 would be a tenth of a short file
 
 
@@ -97,8 +99,13 @@ def _scores(written: Mapping[str, str], given: ScoresOrName) -> Scores:
   return found
 
 
-@functools.lru_cache(maxsize=2)
 def _loaded(loader: str, name: str) -> Any:
+  with _LOADING:  # files are read in threads, and a cache lets each of them load
+    return _load(loader, name)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(loader: str, name: str) -> Any:
   module, _, function = loader.partition(":")
   return getattr(importlib.import_module(module), function)(name)
 

@@ -1,5 +1,6 @@
 """Writes the folder of an exported codec."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -36,8 +37,8 @@ def write(
   Raises:
     ValueError: seconds are not positive.
   """
-  if not seconds > 0:
-    raise ValueError(f"seconds must be positive, got {seconds}")
+  if not 0 < seconds < math.inf:
+    raise ValueError(f"seconds must be positive and finite, got {seconds}")
   out = pathlib.Path(out)
   flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
   sizes = _sizes(codec, seconds)

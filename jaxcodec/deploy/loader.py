@@ -27,6 +27,8 @@ class ExportedCodec:
 
   def encode(self, audio_NxC):
     """Returns codes (T, K), which frames are valid (T,), and gains (S,) or None."""
+    if not len(audio_NxC):
+      raise ValueError("the audio has no samples")
     frames = self._fit("encode", -(-len(audio_NxC) // self.about["hop"]))
     audio_1xNxC = _pad(np.float32(audio_NxC), frames * self.about["hop"])
     length_B = np.array([len(audio_NxC)], np.int32)

@@ -76,7 +76,8 @@ def filled_in(content: bytes, begin: int, extent: Extent) -> bytes:
   return bytes(mended)
 
 
-def _is_open(length: int, bits: int) -> bool:
+def is_open(length: int, bits: int) -> bool:
+  """Whether a length of so many bits is what programs leave that can't know it."""
   if bits == 64 and length >= _OPEN_64:
     return True
   return any(most - _SLACK <= length <= most for most in _OPEN_32)
@@ -127,7 +128,7 @@ def _wave(file, begin, size, magic):
       if magic in _RF64 and length >= _OPEN_32[-2]:
         length = long or 0
       field = SizeField(start - 4, f"{order}I")
-      if _is_open(length, 64):
+      if is_open(length, 64):
         # libsndfile reads these in a RIFF, but not in the header of RF64.
         return Extent(start, None, size, (*fields, field) if fields else ())
       if length == 0 and start < size and not _only_chunks(file, start, size, order):
@@ -187,7 +188,7 @@ def _wave64(file, begin, size, magic):
     name, length = _read(file, at, "<4s12xQ")
     if name == b"data":
       field, start = SizeField(at + 16, "<Q", add=24), at + 24
-      if _is_open(length, 64) or (length <= 24 and start < size):
+      if is_open(length, 64) or (length <= 24 and start < size):
         riff = SizeField(begin + 16, "<Q", add=start - begin)
         return Extent(start, None, size, (field, riff))
       end = begin + whole if length - 24 < whole <= size - begin else size
@@ -210,7 +211,7 @@ def _aiff(file, begin, size, magic):
       fields = (SizeField(start + 2, ">I", unit=max(1, frame)),)
     elif name == b"SSND":
       fields += (SizeField(start - 4, ">I", add=8),)
-      if _is_open(length, 32) or (length <= 8 and start + 8 < size):
+      if is_open(length, 32) or (length <= 8 and start + 8 < size):
         return Extent(start + 8, None, size, fields)
       end = begin + 8 + form
       known = start + length <= end <= size
@@ -224,7 +225,7 @@ def _au(file, begin, size, magic):
   offset, length = _read(file, begin + 4, f"{order}II")
   start = begin + offset
   field = SizeField(begin + 8, f"{order}I")
-  if _is_open(length, 32) or (length == 0 and start < size):
+  if is_open(length, 32) or (length == 0 and start < size):
     return Extent(start, None, size, (field,))
   return Extent(start, length, min(size, start + length))
 
@@ -233,7 +234,7 @@ def _caf(file, begin, size, magic):
   """Apple's Core Audio Format; behind `data` stands a count of edits."""
   for name, start, length in _chunks(file, begin + 8, size, ">4sQ", even=1):
     if name == b"data":
-      if _is_open(length, 64):
+      if is_open(length, 64):
         return Extent(start + 4, None, size, (SizeField(start - 8, ">Q", add=4),))
       return Extent(start + 4, length - 4, size)
   return None

@@ -19,6 +19,7 @@ SUFFIXES = (
   *(".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64", ".sph"),
   *(".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".mkv", ".wma", ".mov", ".3gp"),
 )
+MAX_WAV = (1 << 32) - 1024  # bytes of samples, with room for what else it may hold
 # Float files may overshoot full scale a little; far beyond it they hold integers.
 MAX_PEAK = 2.0
 
@@ -68,18 +69,42 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
 
 
 def write_wav(path: files.PathLike, audio: np.ndarray, sample_rate: int) -> None:
-  """Writes audio (N,) or (N, C) in 16 bits, clipped to [-1, 1], in one step."""
+  """Writes audio (N,) or (N, C) in 16 bits, clipped to [-1, 1], in one step.
+
+  Raises:
+    DataError: it is too long for a wav file.
+  """
+  check_wav_size(path, audio.size, 1)
   # In memory first, since libsndfile's errors don't say that a disk is full.
   content = io.BytesIO()
   soundfile.write(content, np.clip(audio, -1, 1), sample_rate, "PCM_16", format="WAV")
   files.write_bytes(path, content.getbuffer())
 
 
+def check_wav_size(path: files.PathLike, num_samples: int, num_channels: int) -> None:
+  """Raises `DataError` if a wav file can't hold so much 16-bit audio."""
+  if 2 * num_samples * num_channels > MAX_WAV:
+    raise DataError(
+      f"{path}: a wav file holds at most 4 GiB, {MAX_WAV // (2 * num_channels)} samples"
+    )
+
+
 def resample(audio: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
   """Resamples audio (N,) or (N, C) by soxr HQ; `resampled_length` gives the length."""
   if source_rate == rate:
     return audio
-  return soxr.resample(audio, source_rate, rate, quality="HQ")
+  found = soxr.resample(audio, source_rate, rate, quality="HQ")
+  return of_length(found, resampled_length(len(audio), source_rate, rate))
+
+
+def of_length(audio: np.ndarray, length: int) -> np.ndarray:
+  """Cuts audio (N,) or (N, C), or adds silence, at its end.
+
+  Of some lengths, 240 samples at 48 kHz among them, soxr gives one sample less at
+  44.1 kHz, since it halves up what floating point has rounded.
+  """
+  missing = ((0, max(0, length - len(audio))),) + ((0, 0),) * (audio.ndim - 1)
+  return np.pad(audio[:length], missing)
 
 
 def resampled_length(num_samples: int, source_rate: int, rate: int) -> int:

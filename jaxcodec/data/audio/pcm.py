@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from jaxcodec.data.audio import extents
 from jaxcodec.data.audio.decoding import MAX_RATE, MIN_RATE
 from jaxcodec.data.source import DataError
 
@@ -33,17 +34,25 @@ class Pcm:
   dtype: str = RAW
   num_bytes: int | None = None
 
-  def blocks(self, file: BinaryIO, count: int) -> Iterator[np.ndarray]:
+  def blocks(self, file: BinaryIO, count: int, name: str) -> Iterator[np.ndarray]:
     """Yields float32 blocks (count, C), the last one shorter, as soon as they come.
 
     Bytes that are no whole frame at the end are left out.
+
+    Raises:
+      DataError: naming `name`, if less comes than the header says.
     """
     left = float("inf") if self.num_bytes is None else self.num_bytes
     width = np.dtype(self.dtype).itemsize * self.num_channels
     while left >= width:
       content = file.read(int(min(count * width, left)))
-      left = left - len(content) if content else 0
+      left -= len(content)
       whole = len(content) // width * width
+      if not whole and self.num_bytes is not None:
+        raise DataError(
+          f"{name}: truncated: its header promises {self.num_bytes} bytes of samples,"
+          f" {self.num_bytes - left} came"
+        )
       if not whole:
         return
       flat = np.frombuffer(content[:whole], self.dtype).astype(np.float32)
@@ -79,7 +88,7 @@ def wav_head(sample_rate: int, num_channels: int) -> bytes:
 
 def _is_open(size):
   """Whether a program wrote the header that did not know how much would follow."""
-  return size == 0 or size >= _UNKNOWN - (1 << 16) or size == 0x7FFFFFFF
+  return size == 0 or size >= _UNKNOWN - (1 << 16) or extents.is_open(size, 32)
 
 
 def _format(content, name):
