@@ -300,7 +300,8 @@ def test_a_finished_run_is_measured_again(tmp_path, monkeypatch, capsys):
   before = stage_helpers.run_stage(tmp_path, opus=False)
   config = {**stage_helpers.CONFIG, "imports": []}
   config["evaluate"] = {**config["evaluate"], "opus": False}
-  record = {"config": config, "command": "python launch/main.py", "versions": {}}
+  record = {"config": config, "command": "python launch/main.py"}
+  record["versions"] = {"jax": "of then"}
   (tmp_path / "config.json").write_text(json.dumps(record))
   (tmp_path / "results.json").write_text("{}")
   done = ("codec", "tokens", "slm", "generate")
@@ -326,4 +327,9 @@ def test_a_finished_run_is_measured_again(tmp_path, monkeypatch, capsys):
   record = json.loads((tmp_path / "config.json").read_text())
   assert record["command"] == "python launch/main.py"
   assert record["config"]["evaluate"]["threads"] == 2
+  assert record["versions"] == {"jax": "of then"}
   assert "<audio" in (tmp_path / "report.html").read_text(encoding="utf-8")
+  # One that fails leaves config and results as they are.
+  assert main(["evaluate", str(tmp_path), "--utmos", "nowhere.pt"]) == 2
+  assert "nowhere.pt" in capsys.readouterr().err
+  assert json.loads((tmp_path / "config.json").read_text()) == record

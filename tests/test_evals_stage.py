@@ -12,6 +12,7 @@ from evals_helpers import RATE, SPEC, voice
 from jaxcodec import stages
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.audio.files import write_wav
+from jaxcodec.data.held_out import by_chance
 from jaxcodec.data.source import Utterance
 from jaxcodec.data.token_store import write_tokens
 from jaxcodec.evals import opus
@@ -85,7 +86,7 @@ def write_codec(workdir, weights=b"weights"):
   stages.run_stage(workdir, "tokens", {}, tokens)
 
 
-def write_generated(workdir, seed):
+def write_generated(workdir, seed, ids=IDS):
   """Writes the stages of a language model, whose speech has noise of its own."""
 
   def slm(folder):
@@ -96,6 +97,8 @@ def write_generated(workdir, seed):
   def generate(folder):
     lines, outputs = [], ["index.jsonl"]
     for index, name in enumerate(IDS):
+      if name not in ids:
+        continue
       wav = f"{safe_name(name)}.wav"
       audio_N = voice(index, 0.5) * np.float32(1 + seed)
       write_wav(folder / wav, audio_N, RATE)
@@ -166,6 +169,20 @@ def test_every_utterance_keeps_its_own_sounds(study):
     assert set(sounds) == {"original", "reconstruction", "generated"}
     audio_N, rate = soundfile.read(sounds["original"], dtype="float32")
     np.testing.assert_allclose(audio_N, voice(index, 0.5, rate), atol=1e-4)
+
+
+def test_what_is_generated_is_what_is_reconstructed(tmp_path):
+  """Where fewer are measured than there are, in the order of chance."""
+  for name, ids in (("last", IDS[3:]), ("all", IDS)):
+    write_codec(tmp_path / name)
+    write_generated(tmp_path / name, seed=0, ids=ids)
+  found = run_stage(tmp_path / "last", opus=False, num_utterances=1)
+  assert [(row["set"], row["id"]) for row in found["utterances"]] == [
+    (name, IDS[3]) for name in ("reconstruction", "generation", "ground_truth")
+  ]
+  others = run_stage(tmp_path / "all", opus=False, num_utterances=2)
+  rows = [row["id"] for row in others["utterances"] if row["set"] == "reconstruction"]
+  assert rows == [IDS[i] for i in by_chance(IDS)[:2]]
 
 
 def test_both_reports_have_a_player_for_each_sound(study):

@@ -232,11 +232,14 @@ def listed(experiment, tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(lines))
     parts = "train", "valid", "test"
-    ids = [f"{part}/{n}" for part in (*parts, "spare") for n in range(5)]
+    ids = [f"{part}/{n}" for part in (*parts, "spare") for n in range(6)]
     return dataclasses.replace(
       _with(experiment, generate={"prompts": str(path)}),
       source=types.SimpleNamespace(
-        utterances=[types.SimpleNamespace(id=name) for name in ids]
+        utterances=[
+          types.SimpleNamespace(id=name, text="" if name == "valid/4" else "a text")
+          for name in ids
+        ]
       ),
       split={
         part: [i for i, name in enumerate(ids) if name.startswith(part)]
@@ -259,6 +262,16 @@ def test_a_list_says_what_is_generated_behind_which_prompts(listed):
     np.testing.assert_array_equal(job.job.prompt_TxK, codes_TxK)
 
 
+def test_what_a_list_has_and_isnt_said_is_left_out_with_its_reason(listed):
+  experiment = listed("test/1 test/2", "test/5 test/2")
+  assert COUNTS["test"] == 5  # so that the sixth has no codes
+  rows = prompts.list_left_out(experiment)
+  assert [row["id"] for row in rows] == ["test/5"] and "no codes" in rows[0]["reason"]
+  experiment.config["generate"].update(min_seconds=0.07, max_seconds=1)
+  rows = prompts.list_left_out(experiment)
+  assert [row["id"] for row in rows] == ["test/5", "test/1"]
+
+
 def test_a_list_of_utterances_of_other_lengths_is_an_error(listed):
   experiment = listed("test/1 test/2")
   experiment.config["generate"].update(min_seconds=0.07, max_seconds=1)
@@ -275,6 +288,7 @@ def test_a_list_of_utterances_of_other_lengths_is_an_error(listed):
     ("test/1 spare/1", "there is no recording 'spare/1'"),
     ("test/1 test/1", "is its own prompt"),
     ("test/1 test/2\ntest/1 test/3", "prompts.txt:2: .* has one already"),
+    ("test/1 valid/4", "'valid/4' has no text, which the language model needs"),
     ("# nothing", "has no line"),
   ],
 )

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import shutil
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from study_helpers import CODEC_TRAIN, plan, settings, write_cells
 
 from jaxcodec import presets, stages
 from jaxcodec.build.codec import with_defaults
-from jaxcodec.evals.results import read_results
+from jaxcodec.evals.results import read_results, write_results
+from jaxcodec.report.study.plots import draw_intervals
 from jaxcodec.report.study.tables import to_csv, to_markdown
 from jaxcodec.stats import significance
 from jaxcodec.study.collect import collect
@@ -55,7 +58,7 @@ def test_figures_are_those_of_results_json(cells, study):
 
 def test_the_csv_has_all_figures_in_full(study):
   rows = list(csv.DictReader(io.StringIO(to_csv(study))))
-  assert len(rows) == 4 * 2 + 2 * 4 * 3 + 3
+  assert len(rows) == 4 * 2 + 2 * 4 * 3 + 2 * 3
   for row in rows:
     if row["set"] == "generation":
       m = study["generation"][row["slm"]][row["system"]][row["measure"]]
@@ -144,6 +147,74 @@ def test_seeds_are_pooled_by_utterance(tmp_path):
   }
   pooled = align([measurement(results, "generation", "wer")])
   assert len(pooled.ids) == 10 and pooled.bottom_UxM.sum() == words
+
+
+def test_seeds_that_not_all_systems_have_are_left_out(tmp_path):
+  slms, codecs = {"maskgit": "configs/a.py"}, ["dac", "dacq_vocos"]
+  changes = dict(slms=slms, codecs=codecs, seeds=[0, 1])
+  cells = plan(tmp_path, **changes)
+  missing = "dacq_vocos-maskgit-s1"
+  write_cells([cell for cell in cells if cell.name != missing])
+  study = collect(settings(**changes), cells, {})
+  assert study["seeds"] == [0] and study["seeds_left_out"] == [1]
+  first = _results(cells, "dac-maskgit-s0")["generation"]["wer"]
+  assert study["generation"]["maskgit"]["dac"]["wer"]["mean"] == first["mean"]
+  assert "Not of all systems, and left out: seeds 1." in to_markdown(study)
+  write_cells([cell for cell in cells if cell.name == missing])
+  shutil.rmtree(tmp_path / "cells" / "dacq_vocos-maskgit-s0")
+  shutil.rmtree(tmp_path / "cells" / "dac-maskgit-s1")
+  with pytest.raises(
+    StudyError, match=r"no seed .* dac with maskgit \[0\]; dacq_vocos"
+  ):
+    collect(settings(**changes), cells, {})
+
+
+def test_originals_are_each_language_models_own(tmp_path):
+  """Prompts differ between language models; a plot has a line for each."""
+  slms = {"maskgit": "configs/a.py", "other": "configs/b.py"}
+  changes = dict(slms=slms, codecs=["dac"])
+  cells = plan(tmp_path, **changes)
+  write_cells(cells)
+  path = tmp_path / "cells" / "dac-other-s0" / "evaluate" / "results.json"
+  results = read_results(path)
+  results["ground_truth"]["wer"]["mean"] = 0.875
+  write_results(path, results)
+  stages.forget(path.parents[1], "evaluate")
+  stages.run_stage(path.parents[1], "evaluate", {}, lambda f: ["results.json"])
+  study = collect(settings(**changes), cells, {})
+  rows = csv.DictReader(io.StringIO(to_csv(study)))
+  means = {
+    row["slm"]: float(row["mean"])
+    for row in rows
+    if row["set"] == "ground_truth" and row["measure"] == "wer"
+  }
+  own = _results(cells, "dac-maskgit-s0")["ground_truth"]["wer"]["mean"]
+  assert means == {"maskgit": pytest.approx(own), "other": 0.875}
+  _, axes = plt.subplots()
+  draw_intervals(axes, study["generation"], "wer", means)
+  lines = {
+    line.get_label(): line.get_xdata()[0]
+    for line in axes.get_lines()
+    if line.get_label().startswith("originals")
+  }
+  assert lines == {"originals, maskgit": means["maskgit"], "originals, other": 0.875}
+
+
+def test_another_codecs_rows_say_whose_rate_they_follow(tmp_path):
+  changes = dict(slms={"maskgit": "configs/a.py"}, codecs=["dac", "dacq_vocos"])
+  cells = plan(tmp_path, **changes)
+  write_cells(cells)
+  for cell, mean in ((cell, mean) for mean, cell in enumerate(cells) if cell.slm):
+    path = cell.workdir / "evaluate" / "results.json"
+    results = read_results(path)
+    results["opus"] = {"pesq_wb": {"mean": 1.0 + mean, "ci95": [1, 9], "n": 10,
+                                   "n_failed": 0}}  # fmt: skip
+    write_results(path, results)
+    stages.forget(cell.workdir, "evaluate")
+    stages.run_stage(cell.workdir, "evaluate", {}, lambda f: ["results.json"])
+  study = collect(settings(**changes), cells, {})
+  assert study["reference_of"] == {"opus": "dac"}
+  assert "(as dac)" in to_markdown(study)
 
 
 def test_both_designs_are_judged_each_by_its_own_systems(tmp_path):

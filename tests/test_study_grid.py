@@ -188,6 +188,7 @@ _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") els
 
 @pytest.mark.skipif(len(_CORES) < 2, reason="needs two cores, and Linux")
 def test_cells_run_at_once_on_shares_of_the_machine(tmp_path, monkeypatch):
+  monkeypatch.delenv("JAX_PLATFORMS", raising=False)
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
   program = tmp_path / "main.py"
   program.write_text(_SLOW)
@@ -217,10 +218,16 @@ def test_more_jobs_than_cores_share_all_of_them(monkeypatch):
 
 
 def test_two_jobs_do_not_share_a_gpu(monkeypatch, tmp_path):
+  monkeypatch.delenv("JAX_PLATFORMS", raising=False)
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
   with pytest.raises(grid.StudyError, match="jobs: .* there are 1, got 2"):
     list(resources.shares(2))
+  for variable, value in (("CUDA_VISIBLE_DEVICES", "-1"), ("JAX_PLATFORMS", "cpu")):
+    with monkeypatch.context() as patch:
+      patch.setenv(variable, value)
+      assert [share.gpus for share in resources.shares(2)] == [(), ()]
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+  monkeypatch.delenv("JAX_PLATFORMS", raising=False)
   for name in ("a", "b", "c"):
     (tmp_path / name).mkdir()
   monkeypatch.setattr(resources, "_NVIDIA", tmp_path)

@@ -8,7 +8,9 @@ from test_study_findings import CODECS as CODEC_PARTS
 
 from jaxcodec.report.study.reasons import reasons
 from jaxcodec.stats import significance
+from jaxcodec.stats.anova import attribution
 from jaxcodec.stats.bootstrap import Aligned
+from jaxcodec.study import power
 from jaxcodec.study.findings import FINDINGS, judge_all
 from jaxcodec.study.power import CODECS, Need, needed
 
@@ -102,6 +104,30 @@ def test_seeds_are_multiplied_where_sentences_do_not_help():
   assert judge(evidence)[0] == "undecided"
   need = needed(judge, evidence)
   assert need.unit == "seeds" and need.now == 2 < need.up_to <= 16
+
+
+@pytest.mark.parametrize("unit", [power.SENTENCES, power.SEEDS])
+@pytest.mark.parametrize("shared", [False, True])
+def test_more_of_what_was_found_leaves_it_as_it_is(unit, shared):
+  """Of seeds whose noise is shared by decoders, copies of sentences lessen nothing."""
+  rng, quantizers, decoders = np.random.default_rng(3), list("aabbcc"), list("xyxyxy")
+  by_seed = []
+  for _ in range(3):
+    of_tokens = np.repeat(rng.normal(size=3), 2)
+    tops = of_tokens + rng.normal(size=(30, 6)) + np.arange(6)
+    by_seed.append((tops, np.ones_like(tops)))
+  sums = [sum(parts) for parts in zip(*by_seed, strict=True)]
+  found = Aligned(tuple(map(str, range(30))), *sums, tuple(by_seed))
+  widths = []
+  for times in (None, 2, 8):
+    grown = found if times is None else power._GROW[unit](found, times)
+    contrast = attribution(grown, quantizers, decoders, shared=shared)
+    contrast = contrast["quantizer_less_decoder"]
+    widths.append(contrast["ci95"][1] - contrast["ci95"][0])
+    if times is None:
+      value = contrast["value"]
+    assert contrast["value"] == pytest.approx(value, abs=1e-9)
+  assert widths[0] > widths[1] > widths[2]
 
 
 def test_what_the_parts_cannot_show_needs_no_size():

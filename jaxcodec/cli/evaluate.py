@@ -81,7 +81,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
   )
   group.add_argument("--speaker", metavar="MODEL", help="of speaker_similarity")
   group.add_argument("--utmos", metavar="FILE", help="utmos_scripted.pt, for utmos")
-  group.add_argument("--threads", type=int, metavar="N", help="of each model")
+  group.add_argument(
+    "--threads", type=int, metavar="N", help="of each model that isn't in JAX"
+  )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

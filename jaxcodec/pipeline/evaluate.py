@@ -148,13 +148,19 @@ def _language_of_texts(config):
 
 
 def _reconstruct(experiment, folder):
-  """Codes some test utterances; returns clips to measure, and their wav files."""
+  """Codes some test utterances; returns clips to measure, and their wav files.
+
+  They are those that were generated, so that what is generated stands beside what its
+  codec leaves of the same sentences, and others where more are asked for.
+  """
   spec, source = experiment.spec, experiment.source
   records = TokenSource(experiment.done["tokens"].folder / "test.array_record")
   count = min(len(records), experiment.config["evaluate"]["num_utterances"])
   index_of = experiment.index_of()
   names = [label["id"] for label in records.labels]
-  chosen = held_out.by_chance(names)[:count]
+  said = _generated_ids(experiment)
+  by_chance = held_out.by_chance(names)
+  chosen = sorted(by_chance, key=lambda i: names[i] not in said)[:count]
   codes = [records[i]["codes_TxK"].astype(np.int32) for i in chosen]
   clips, files = [], []
   for i, decoded_N in enumerate(experiment.codec.decode(codes)):
@@ -180,6 +186,11 @@ def _reconstruct(experiment, folder):
       )
     )
   return clips, files
+
+
+def _generated_ids(experiment) -> set[str]:
+  lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
+  return {json.loads(line)["id"] for line in lines}
 
 
 def _load_generated(experiment):

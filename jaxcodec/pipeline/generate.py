@@ -44,7 +44,7 @@ def generate_all(experiment: Experiment, folder: pathlib.Path) -> list[str]:
     _generate(experiment, folder, todo, jobs, rows)
   left_out = list_left_out(experiment)
   if left_out:
-    logging.info("%d test utterances are left out for their length", len(left_out))
+    logging.info("%d test utterances are left out, see %s", len(left_out), LEFT_OUT)
   files.write_json(folder / LEFT_OUT, left_out)
   wavs = list(filter(None, (rows[job.row["id"]]["wav"] for job in jobs)))
   aligned = [ALIGNMENT] if (folder / ALIGNMENT).exists() else []

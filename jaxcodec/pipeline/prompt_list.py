@@ -31,21 +31,26 @@ def read_prompt_list(experiment: Experiment) -> dict[str, str]:
     lines = read_text(pathlib.Path(name).expanduser()).split("\n")
   except DataError as error:
     raise ConfigError(f"generate.prompts: {error}") from error
-  ids = [utterance.id for utterance in experiment.source.utterances]
-  test = {ids[index] for index in experiment.split["test"]}
-  everyone = {ids[index] for part in experiment.split.values() for index in part}
+  utterances = experiment.source.utterances
+  test = {utterances[index].id for index in experiment.split["test"]}
+  everyone = {
+    utterances[index].id: utterances[index].text
+    for part in experiment.split.values()
+    for index in part
+  }
+  needs_text = experiment.language_model.condition.needs_text
   pairs = {}
   for number, line in enumerate(lines, 1):
     if not line.strip() or line.startswith("#"):
       continue
-    if fault := _add(pairs, line.split(), everyone, test):
+    if fault := _add(pairs, line.split(), everyone, test, needs_text):
       raise ConfigError(f"generate.prompts: {name}:{number}: {fault}")
   if not pairs:
     raise ConfigError(f"generate.prompts: {name} has no line")
   return pairs
 
 
-def _add(pairs, fields, everyone, test) -> str | None:
+def _add(pairs, fields, everyone, test, needs_text) -> str | None:
   """Adds a line's pair; returns what is wrong with it instead."""
   if len(fields) != 2:
     return f"expected two ids, an utterance's and its prompt's, got {len(fields)}"
@@ -54,6 +59,9 @@ def _add(pairs, fields, everyone, test) -> str | None:
     return f"{utterance!r} is not in the test part of the data"
   if prompt not in everyone:
     return f"there is no recording {prompt!r} to be the prompt"
+  for name in fields if needs_text else ():
+    if not everyone[name]:
+      return f"{name!r} has no text, which the language model needs"
   if prompt == utterance or utterance in pairs:
     return f"{utterance!r} is its own prompt, or has one already"
   pairs[utterance] = prompt

@@ -102,18 +102,31 @@ def make_jobs(experiment: Experiment) -> list[Job]:
 
 
 def list_left_out(experiment: Experiment) -> list[dict[str, Any]]:
-  """Returns the test utterances that aren't generated for their length, and why."""
-  test = _open(experiment, "test")
+  """Returns the test utterances that aren't generated for their length, and why.
+
+  With `generate.prompts` they are those of its list, also those without codes or a text
+  that the model speaks.
+  """
+  test, listed = _open(experiment, "test"), read_prompt_list(experiment)
   least, longest = bounds(experiment.config["generate"])
-  rows = []
-  for index in _usable(test, experiment.language_model.condition):
+  usable = {
+    test.labels[index]["id"]: index
+    for index in _usable(test, experiment.language_model.condition)
+  }
+  rows = [
+    {"id": name, "seconds": None, "reason": "no codes, or no text that is spoken"}
+    for name in listed
+    if name not in usable
+  ]
+  for name, index in usable.items():
+    if listed and name not in listed:
+      continue
     seconds = _duration(experiment, test, index)
     if not least <= seconds <= longest:
       bound = "min_seconds" if seconds < least else "max_seconds"
       how = "shorter" if seconds < least else "longer"
       reason = f"{how} than generate.{bound}"
-      row = {"id": test.labels[index]["id"], "seconds": round(seconds, 3)}
-      rows.append({**row, "reason": reason})
+      rows.append({"id": name, "seconds": round(seconds, 3), "reason": reason})
   return rows
 
 

@@ -33,6 +33,7 @@ from jaxcodec.pipeline.records import recorded_config
 from jaxcodec.pipeline.stage_table import PUBLISHED, STAGES
 from jaxcodec.report.format import format_table
 
+_UTMOS = "utmos"
 BAD_INPUT = (ConfigError, DataError, stages.WorkdirInUse)
 
 
@@ -54,11 +55,13 @@ def run(config: Any, workdir: str | pathlib.Path, *, command: str) -> None:
 def evaluate_again(workdir: str | pathlib.Path, changes: Mapping[str, Any]) -> None:
   """Measures a finished experiment again, and writes its report anew.
 
-  Results and report stay as they are until the new ones are whole.
+  Results, report and config in the work directory stay as they are until the new ones
+  are whole. The folder of the stage is moved aside, as where a config has changed.
 
   Args:
     workdir: of the experiment, whose data must be where they were.
-    changes: fields of `config.evaluate` that get other values.
+    changes: fields of `config.evaluate` that get other values; with `utmos` it is
+      measured, too.
 
   Raises:
     ConfigError, DataError, WorkdirInUse: before any work.
@@ -70,14 +73,28 @@ def evaluate_again(workdir: str | pathlib.Path, changes: Mapping[str, Any]) -> N
   try:
     record = json.loads(path.read_text(encoding="utf-8"))
     config, command = with_tuples(record["config"]), record["command"]
-    config = {**config, "evaluate": {**config["evaluate"], **changes}}
+    config = {**config, "evaluate": _changed(config["evaluate"], changes)}
+    versions = record["versions"]
   except (ValueError, KeyError, TypeError) as error:
     raise ConfigError(f"{path}: is not of an experiment: {error!r}") from error
-  _run(config, workdir, ["evaluate", "report"], command, again=True)
+  _run(config, workdir, ["evaluate", "report"], command, trained_by=versions)
 
 
-def _run(config, workdir, wanted, command, *, again=False) -> None:
-  """Runs the wanted stages; `again` also those that are complete."""
+def _changed(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+  settings = {**settings, **changes}
+  if changes.get(_UTMOS):
+    for name in ("reconstruction", "generation"):
+      settings[name] = tuple(dict.fromkeys((*settings[name], _UTMOS)))
+  return settings
+
+
+def _run(config, workdir, wanted, command, *, trained_by=None) -> None:
+  """Runs the wanted stages.
+
+  With the versions that an experiment was trained by, which stay in its record, also
+  those stages that are complete.
+  """
+  again = trained_by is not None
   import_modules(config)
   check_packages(config, wanted)
   config = with_front_end(config)
@@ -90,14 +107,19 @@ def _run(config, workdir, wanted, command, *, again=False) -> None:
       experiment = open_experiment(config, workdir)
       check(experiment, wanted)
     _check_equal_data(experiment)
-    record = {"config": config, "command": command, "versions": _versions()}
-    processes.on_first(lambda: files.write_json(workdir / "config.json", record))
+    versions = trained_by if again else _versions()
+    record = {"config": config, "command": command, "versions": versions}
+    keep = functools.partial(files.write_json, workdir / "config.json", record)
+    if not again:
+      processes.on_first(keep)
     if experiment.skipped:
       logging.warning("%d recordings are left out", len(experiment.skipped))
     for name in wanted:
       if again:
         processes.on_first(functools.partial(stages.forget, workdir, name))
       _run_stage(experiment, name)
+      if again and name == "evaluate":
+        processes.on_first(keep)  # which the report is about
     processes.on_first(lambda: _announce(workdir, wanted))
 
 

@@ -49,9 +49,7 @@ def attribution(
     for name in ("quantizer", "decoder")
   }
   noise = model.noise(aligned.covariance())
-  # What is there has a little more than resamples of it, and copies don't lessen it.
-  once = len(aligned.ids) / aligned.copies
-  chosen = noise * aligned.copies * once / (once - 1) if once > 1 else np.nan
+  chosen = model.noise(aligned.found_by_chance())
   replicates = model.component_difference(aligned.resampled())
   contrast = {
     "value": _finite_or_none(model.component_difference(aligned.means()) - chosen),

@@ -23,6 +23,7 @@ class Aligned(NamedTuple):
     by_seed: both of each seed of training, of several, whose sums these are; without
       them only utterances are resampled.
     copies: how often each utterance is there, to ask what more of them would show.
+    seed_copies: how often each seed is there, likewise.
   """
 
   ids: tuple[str, ...]
@@ -30,6 +31,7 @@ class Aligned(NamedTuple):
   bottom_UxM: np.ndarray
   by_seed: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
   copies: int = 1
+  seed_copies: int = 1
 
   def means(self) -> np.ndarray:
     """Returns each system's measure, (M,)."""
@@ -58,10 +60,25 @@ class Aligned(NamedTuple):
 
     That is of the choice of utterances, and of seeds where there are several.
     """
-    found = np.atleast_2d(np.cov(self._by_utterances(), rowvar=False))
-    if (seeds := len(self.by_seed)) > 1:
-      found = found + np.cov(self._means_of_seeds(), rowvar=False) / seeds
-    return found
+    return _covariance(self._by_utterances()) + self._covariance_of_seeds()
+
+  def found_by_chance(self) -> np.ndarray:
+    """Returns the covariance of what chance is in the measures themselves, (M, M).
+
+    Copies don't lessen it, as they repeat what was found. NaN for a single utterance.
+    """
+    once, seeds = len(self.ids) // self.copies, len(self.by_seed) // self.seed_copies
+    if once < 2:
+      return np.full((self.top_UxM.shape[1],) * 2, np.nan)
+    own = self.rows(range(once))._replace(by_seed=self.by_seed[:seeds])
+    # Resamples of so many vary a little less than new draws of so many would.
+    chosen = _covariance(own._by_utterances()) * once / (once - 1)
+    return chosen + own._covariance_of_seeds()
+
+  def _covariance_of_seeds(self) -> np.ndarray | float:
+    if (seeds := len(self.by_seed)) < 2:
+      return 0.0
+    return _covariance(self._means_of_seeds()) / seeds
 
   def _means_of_seeds(self) -> np.ndarray:
     return np.stack([top.sum(0) / bottom.sum(0) for top, bottom in self.by_seed])
@@ -97,7 +114,12 @@ class Aligned(NamedTuple):
   def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Aligned":
     """Returns the same ids with a function of every array."""
     by_seed = tuple((function(top), function(bottom)) for top, bottom in self.by_seed)
-    return Aligned(self.ids, function(self.top_UxM), function(self.bottom_UxM), by_seed)
+    top_UxM, bottom_UxM = function(self.top_UxM), function(self.bottom_UxM)
+    return self._replace(top_UxM=top_UxM, bottom_UxM=bottom_UxM, by_seed=by_seed)
+
+
+def _covariance(measures_RxM: np.ndarray) -> np.ndarray:
+  return np.atleast_2d(np.cov(measures_RxM, rowvar=False))
 
 
 def interval(

@@ -22,6 +22,7 @@ from jaxcodec.study.systems import (
   codec_parts,
   count_endings,
   read_slms,
+  references_of_one,
   results_of_codecs,
   summarise_references,
   weights_of_metrics,
@@ -93,12 +94,22 @@ def _design(
   about: Mapping[str, Any],
   sizes_of: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
-  """Returns what is measured and concluded of one design's systems."""
+  """Returns what is measured and concluded of one design's systems.
+
+  Seeds that not all of them have are left out, as a mean over other trainings or other
+  sentences doesn't compare.
+  """
+  seeds, every = _seeds(slms)
+  slms = {
+    slm: {c: {s: one[s] for s in seeds} for c, one in systems.items()}
+    for slm, systems in slms.items()
+  }
   codecs = results_of_codecs(slms)
   configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
   return {
     "setting": setting.of_config(next(iter(configs.values()))),
-    "seeds": _common_seeds(slms),
+    "seeds": seeds,
+    "seeds_left_out": sorted(set(every) - set(seeds)),
     "codecs": {
       codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
       for codec in codec_parts(codecs)
@@ -113,10 +124,22 @@ def _design(
   }
 
 
-def _common_seeds(slms: Mapping[str, System]) -> list[int]:
-  """Returns the seeds that all systems have, by which they are compared."""
-  seeds = [set(found) for systems in slms.values() for found in systems.values()]
-  return sorted(set.intersection(*seeds))
+def _seeds(slms: Mapping[str, System]) -> tuple[list[int], list[int]]:
+  """Returns the seeds that all systems have, and those that any has.
+
+  Raises:
+    StudyError: no seed is of all systems.
+  """
+  seeds = {
+    f"{codec} with {slm}": set(found)
+    for slm, systems in slms.items()
+    for codec, found in systems.items()
+  }
+  common = set.intersection(*seeds.values())
+  if not common:
+    found = "; ".join(f"{name} {sorted(one)}" for name, one in seeds.items())
+    raise StudyError(f"no seed is finished of all systems: {found}")
+  return sorted(common), sorted(set.union(*seeds.values()))
 
 
 def _differences(
@@ -160,6 +183,7 @@ def _systems(codecs: System, slms: Mapping[str, System]) -> dict[str, Any]:
     "generation": generation,
     "endings": ended,
     "references": summarise_references(codecs),
+    "reference_of": references_of_one(codecs),
     # Prompts differ between language models, and the originals' likeness to them.
     "originals": {
       slm: summarise(next(iter(systems.values())), "ground_truth")

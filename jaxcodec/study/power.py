@@ -107,7 +107,7 @@ def _more_sentences(aligned: Aligned, times: int) -> Aligned:
 
 def _more_seeds(aligned: Aligned, times: int) -> Aligned:
   more = aligned.map(lambda array_UxM: times * array_UxM)
-  return more._replace(by_seed=aligned.by_seed * times)
+  return more._replace(by_seed=aligned.by_seed * times, seed_copies=times)
 
 
 def _more_codecs(aligned: Aligned, times: int) -> Aligned:

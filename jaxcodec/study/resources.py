@@ -1,5 +1,6 @@
 """The cores and GPUs that cells have which run at once."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ def shares(jobs: int) -> Iterator[Share]:
   """Yields a share for each of so many jobs; one job has everything.
 
   Fewer cores than jobs aren't shared out. GPUs are those that CUDA_VISIBLE_DEVICES
-  lists, or all of NVIDIA's.
+  lists, or all of NVIDIA's; there are none if JAX_PLATFORMS names no GPU.
 
   Raises:
     StudyError: there are GPUs, but fewer than jobs. JAX takes most of a GPU's memory
@@ -56,8 +57,13 @@ def shares(jobs: int) -> Iterator[Share]:
 
 
 def _gpus() -> list[str]:
+  platforms = os.environ.get("JAX_PLATFORMS", "")
+  if platforms and not any(name in platforms for name in ("cuda", "gpu")):
+    return []
   listed = os.environ.get(_GPUS)
   if listed is not None:
-    return [name for name in listed.split(",") if name.strip()]
+    names = [name.strip() for name in listed.split(",")]
+    # CUDA stops at the first that isn't there: -1 hides all.
+    return [*itertools.takewhile(lambda name: name and name != "-1", names)]
   count = len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
   return [str(index) for index in range(count)]

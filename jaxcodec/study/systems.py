@@ -90,10 +90,25 @@ def weights_of_metrics(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def summarise_references(codecs: System) -> dict[str, Any]:
-  """Returns the measures of the sets that don't depend on the system."""
+  """Returns the measures of the first codec's sets of originals and other codecs."""
   first = next(iter(codecs.values()))
   found = {group: summarise(first, group) for group in REFERENCES}
   return {group: measures for group, measures in found.items() if measures}
+
+
+def references_of_one(codecs: System) -> dict[str, str]:
+  """Returns the first codec by each set that other codecs have otherwise.
+
+  Opus and MDCT frames follow a codec's rate, so that codecs of several rates have
+  several.
+  """
+  (first, found), *others = codecs.items()
+  return {
+    group: first
+    for group in REFERENCE_CODECS
+    if (own := summarise(found, group))
+    and any(summarise(one, group) not in ({}, own) for _, one in others)
+  }
 
 
 def align_measure(systems: System, group: str, metric: str) -> Aligned | None:

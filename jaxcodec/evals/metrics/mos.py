@@ -70,8 +70,16 @@ class DistillMos(Metric):
   measures = "DistillMOS predicted quality, 1 to 5, no reference."
   packages = ("torch", "distillmos==0.9.1")
 
+  def __init__(self, *, threads: int = 1):
+    self._threads = threads
+
+  @classmethod
+  def make(cls, settings):
+    return cls(threads=settings.threads)
+
   def load(self):
     (self._torch,) = self.require("torch")
+    self._torch.set_num_threads(self._threads)
     # Only the package's command line uses torchaudio, whose binaries often don't match
     # the installed torch: an empty module takes its place during the import.
     stand_in = {} if "torchaudio" in sys.modules else {"torchaudio": _empty_module()}
@@ -105,7 +113,7 @@ class Utmos(Metric):
   packages = ("torch",)
   needs = ("utmos",)
 
-  def __init__(self, path: str | None):
+  def __init__(self, path: str | None, *, threads: int = 1):
     """Sets the model's file, which `load` reads.
 
     Raises:
@@ -116,17 +124,18 @@ class Utmos(Metric):
         "evaluate.utmos: the metric utmos needs the path of UTMOS in TorchScript,"
         f" utmos_scripted.pt of utmos_pytorch; {path!r} is not a file"
       )
-    self._path = pathlib.Path(path).expanduser()
+    self._path, self._threads = pathlib.Path(path).expanduser(), threads
     self.measures = (
       f"UTMOS predicted naturalness by {self._path.name}, 1 to 5, no reference."
     )
 
   @classmethod
   def make(cls, settings):
-    return cls(settings.utmos)
+    return cls(settings.utmos, threads=settings.threads)
 
   def load(self):
     (self._torch,) = self.require("torch")
+    self._torch.set_num_threads(self._threads)
     try:
       with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch prefers its newer format.

@@ -61,7 +61,8 @@ class Resemblyzer:
 
   def __init__(self, choice: choose.Choice, threads: int):
     requirement = install_line(choice.kind.packages)
-    _, self._package = require(requirement, "torch", "resemblyzer")
+    torch, self._package = require(requirement, "torch", "resemblyzer")
+    torch.set_num_threads(threads)
     path = choose.package_file("resemblyzer", "pretrained.pt", requirement)
     self._encoder = self._package.VoiceEncoder("cpu", verbose=False)
     self.name, self.sha256 = choice.name, files.sha256(path)

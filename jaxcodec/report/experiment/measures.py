@@ -9,8 +9,8 @@ from jaxcodec.report.html import Table
 
 _CEILING = "ground_truth"
 _CAPTION = (
-  "The last three columns are the originals: what the recogniser and the predictors"
-  " say of perfect output."
+  "The last three columns are the originals of what was generated: what the recogniser"
+  " and the predictors say of perfect output."
 )
 
 _GAIN = (

@@ -79,12 +79,15 @@ def _plots(
   study: Study, systems: Mapping[str, Any], names: Iterable[str]
 ) -> list[html.Picture]:
   """Draws a plot a measure of every system's mean and interval."""
-  truth = study["references"].get("ground_truth", {})
+  truth = {
+    group: tables.truth_of(study, group).get("ground_truth", {}) for group in systems
+  }
   pictures = []
   for name in names:
     label = metric_label(name, study["measures"][name])
-    reference = truth.get(name, {}).get("mean")
-    source = interval_plot(systems, name, label, reference)
+    known = {group: found.get(name, {}).get("mean") for group, found in truth.items()}
+    references = {group: mean for group, mean in known.items() if mean is not None}
+    source = interval_plot(systems, name, label, references)
     pictures.append(
       html.Picture(source, alt=f"{name} of every codec with 95% intervals")
     )

@@ -12,12 +12,15 @@ Measures = Mapping[str, Mapping[str, Any]]
 
 
 def interval_plot(
-  systems: Mapping[str, Measures], measure: str, label: str, reference: float | None
+  systems: Mapping[str, Measures],
+  measure: str,
+  label: str,
+  references: Mapping[str, float],
 ) -> str:
   """Returns `draw_intervals` as a figure (SVG); `label` names the horizontal axis."""
   rows = len({codec for found in systems.values() for codec in found})
   with new_axes(4.6, 0.9 + 0.42 * rows) as (figure, axes):
-    draw_intervals(axes, systems, measure, reference)
+    draw_intervals(axes, systems, measure, references)
     axes.set(xlabel=label, title=measure)
     if len(axes.get_legend_handles_labels()[1]) > 1:
       axes.legend(fontsize=8, loc="best")
@@ -25,7 +28,10 @@ def interval_plot(
 
 
 def draw_intervals(
-  axes: Axes, systems: Mapping[str, Measures], measure: str, reference: float | None
+  axes: Axes,
+  systems: Mapping[str, Measures],
+  measure: str,
+  references: Mapping[str, float],
 ) -> None:
   """Draws means and intervals, one row a codec, one marker a language model.
 
@@ -33,7 +39,8 @@ def draw_intervals(
     axes: to draw on.
     systems: {mean, ci95} by language model (or set), codec and measure.
     measure: its name.
-    reference: the originals' mean, drawn as a dashed line; None for no line.
+    references: the originals' mean by language model (or set), each a dashed line; one
+      where they are equal.
   """
   codecs = list(dict.fromkeys(codec for found in systems.values() for codec in found))
   for index, (name, found) in enumerate(systems.items()):
@@ -49,8 +56,13 @@ def draw_intervals(
     errors = list(zip(*(_error(m) for _, m in rows), strict=True))
     style = _style(index) | dict(capsize=2.5, linewidth=1.2)
     axes.errorbar(means, heights, xerr=errors, label=name, **style)
-  if reference is not None:
-    axes.axvline(reference, color=INK, linestyle="--", linewidth=1, label="originals")
+  alike = len(set(references.values())) == 1
+  for index, (name, mean) in enumerate(
+    list(references.items())[: 1 if alike else None]
+  ):
+    color = INK if alike else _style(index)["color"]
+    label = "originals" if alike else f"originals, {name}"
+    axes.axvline(mean, color=color, linestyle="--", linewidth=1, label=label)
   axes.set_yticks(range(len(codecs)), codecs)
   axes.set(ylim=(len(codecs) - 0.5, -0.5))
 

@@ -57,7 +57,11 @@ def _rows(study: Study) -> Iterator[tuple[str, str | None, str, Mapping[str, Any
       for codec, measures in systems.items():
         yield "generation", slm, codec, measures
   for group, measures in study["references"].items():
-    yield group, None, "", measures
+    if group != "ground_truth":
+      yield group, None, study.get("reference_of", {}).get(group, ""), measures
+  for slm in study["generation"]:
+    for group, measures in truth_of(study, slm).items():
+      yield group, slm, "", measures
 
 
 def to_markdown(study: Study) -> str:
@@ -119,12 +123,22 @@ def measure_rows(
   labels = (metric_label(name, study["measures"][name]) for name in names)
   rows = [("codec", *SIZES, *labels)]
   references = {**study["references"], **truth_of(study, slm)}
-  references = {SET_TITLES[k]: v for k, v in references.items()}
+  references = {_reference_title(study, k): v for k, v in references.items()}
   for system, measures in {**systems, **references}.items():
     if any(name in measures for name in names):
       estimates = (estimate(measures.get(name)) for name in names)
       rows.append((system, *size_cells(study, system), *estimates))
   return rows
+
+
+def _reference_title(study: Study, name: str) -> str:
+  """Returns what a row of originals or another codec is called.
+
+  Those of another codec follow the rate of the study's first; where others have another
+  rate, the row says whose it is.
+  """
+  of = study.get("reference_of", {}).get(name)
+  return SET_TITLES[name] + (f" (as {of})" if of else "")
 
 
 def truth_of(study: Study, slm: str | None) -> dict[str, Any]:
