@@ -156,16 +156,14 @@ def test_seeds_that_not_all_systems_have_are_left_out(tmp_path):
   missing = "dacq_vocos-maskgit-s1"
   write_cells([cell for cell in cells if cell.name != missing])
   study = collect(settings(**changes), cells, {})
-  assert study["seeds"] == [0] and study["seeds_left_out"] == [1]
+  assert study["seeds"] == [0] and study["seeds_of_some"] == [1]
   first = _results(cells, "dac-maskgit-s0")["generation"]["wer"]
   assert study["generation"]["maskgit"]["dac"]["wer"]["mean"] == first["mean"]
-  assert "Not of all systems, and left out: seeds 1." in to_markdown(study)
+  assert "Seeds that not all systems have: 1." in to_markdown(study)
   write_cells([cell for cell in cells if cell.name == missing])
   shutil.rmtree(tmp_path / "cells" / "dacq_vocos-maskgit-s0")
   shutil.rmtree(tmp_path / "cells" / "dac-maskgit-s1")
-  with pytest.raises(
-    StudyError, match=r"no seed .* dac with maskgit \[0\]; dacq_vocos"
-  ):
+  with pytest.raises(StudyError, match=r"codecs: no seed is .*: dac \[0\]; dacq_vocos"):
     collect(settings(**changes), cells, {})
 
 

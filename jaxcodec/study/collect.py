@@ -23,8 +23,8 @@ from jaxcodec.study.systems import (
   count_endings,
   read_slms,
   references_of_one,
-  results_of_codecs,
   summarise_references,
+  systems_to_compare,
   weights_of_metrics,
 )
 from jaxcodec.study.token_stats import read_records, token_statistics
@@ -94,22 +94,14 @@ def _design(
   about: Mapping[str, Any],
   sizes_of: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
-  """Returns what is measured and concluded of one design's systems.
-
-  Seeds that not all of them have are left out, as a mean over other trainings or other
-  sentences doesn't compare.
-  """
-  seeds, every = _seeds(slms)
-  slms = {
-    slm: {c: {s: one[s] for s in seeds} for c, one in systems.items()}
-    for slm, systems in slms.items()
-  }
-  codecs = results_of_codecs(slms)
+  """Returns what is measured and concluded of one design's systems."""
+  seeds, of_some = _seeds(slms)
+  codecs, slms = systems_to_compare(slms)
   configs = {c: next(iter(seeds.values()))["config"] for c, seeds in codecs.items()}
   return {
     "setting": setting.of_config(next(iter(configs.values()))),
     "seeds": seeds,
-    "seeds_left_out": sorted(set(every) - set(seeds)),
+    "seeds_of_some": of_some,
     "codecs": {
       codec.name: {**codec._asdict(), "sizes": sizes_of(configs[codec.name])}
       for codec in codec_parts(codecs)
@@ -125,21 +117,10 @@ def _design(
 
 
 def _seeds(slms: Mapping[str, System]) -> tuple[list[int], list[int]]:
-  """Returns the seeds that all systems have, and those that any has.
-
-  Raises:
-    StudyError: no seed is of all systems.
-  """
-  seeds = {
-    f"{codec} with {slm}": set(found)
-    for slm, systems in slms.items()
-    for codec, found in systems.items()
-  }
-  common = set.intersection(*seeds.values())
-  if not common:
-    found = "; ".join(f"{name} {sorted(one)}" for name, one in seeds.items())
-    raise StudyError(f"no seed is finished of all systems: {found}")
-  return sorted(common), sorted(set.union(*seeds.values()))
+  """Returns the seeds that all systems have, and those that only some have."""
+  seeds = [set(found) for systems in slms.values() for found in systems.values()]
+  common = set.intersection(*seeds)
+  return sorted(common), sorted(set.union(*seeds) - common)
 
 
 def _differences(

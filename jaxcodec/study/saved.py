@@ -24,8 +24,8 @@ class SavedStudy(NamedTuple):
     folder: of the study.
     numbers: the content of study.json.
     cells: those that are done.
-    codecs: by codec and seed, a results.json with the codec's reconstruction.
-    slms: by language model, codec and seed, the results.json.
+    codecs: by codec and seed that all have, a results.json with the reconstruction.
+    slms: by language model, codec and seed that all have, the results.json.
   """
 
   folder: pathlib.Path
@@ -102,7 +102,7 @@ def load(folder: str | os.PathLike, design: str | None = None) -> SavedStudy:
   slms = systems.read_slms(done, numbers["settings"]["slms"], design or first)
   if not slms:
     raise StudyError(f"{folder}: no cell of the design {design or first!r} is done")
-  codecs = systems.results_of_codecs(slms)
+  codecs, slms = systems.systems_to_compare(slms)
   return SavedStudy(folder, numbers, done, codecs, slms)
 
 

@@ -65,6 +65,26 @@ def results_of_codecs(slms: Mapping[str, System]) -> System:
   return {name: codecs[name] for name in order}
 
 
+def systems_to_compare(slms: Mapping[str, System]) -> tuple[System, dict[str, System]]:
+  """Returns the codecs, and each language model's systems, by seeds that all have.
+
+  A mean over other trainings, or over other sentences, doesn't compare.
+
+  Raises:
+    StudyError: the codecs, or a language model's systems, have no seed in common.
+  """
+  codecs = _of_common_seeds("codecs", results_of_codecs(slms))
+  return codecs, {slm: _of_common_seeds(slm, found) for slm, found in slms.items()}
+
+
+def _of_common_seeds(name: str, systems: System) -> System:
+  common = set.intersection(*map(set, systems.values()))
+  if not common:
+    found = "; ".join(f"{codec} {sorted(one)}" for codec, one in systems.items())
+    raise StudyError(f"{name}: no seed is finished of all systems: {found}")
+  return {c: {seed: one[seed] for seed in common} for c, one in systems.items()}
+
+
 def codec_parts(codecs: System) -> list[CodecParts]:
   """Returns each codec's parts."""
   found = []

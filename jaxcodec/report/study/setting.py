@@ -38,8 +38,11 @@ def sentences(study: Study) -> list[str]:
       "With one seed the intervals are over sentences only: they don't show how much"
       " another training of the same system would differ."
     )
-  if left := study.get("seeds_left_out"):
-    said.append(f"Not of all systems, and left out: seeds {', '.join(map(str, left))}.")
+  if of_some := study.get("seeds_of_some"):
+    said.append(
+      f"Seeds that not all systems have: {', '.join(map(str, of_some))}. They count"
+      " where all that are compared have them."
+    )
   said += _unequal(study.get("differences", {}))  # earlier studies don't have them
   return said + [
     text for slm in study["generation"] for text in _speechless(study, slm)
