@@ -73,6 +73,14 @@ def load_stage(workdir: files.PathLike, name: str) -> Stage | None:
   return _stage(folder, record, skipped=True)
 
 
+def is_of(workdir: files.PathLike, name: str, part: str, value: Any) -> bool:
+  """Tells whether a stage, if it is there, began with this value of an input."""
+  record = _read_record(pathlib.Path(workdir) / name / STARTED)
+  return (
+    record is None or record["inputs"].get(part) == _as_json({part: value}, name)[part]
+  )
+
+
 def run_stage(
   workdir: files.PathLike, name: str, inputs: Mapping[str, Any], fn: StageFn
 ) -> Stage:

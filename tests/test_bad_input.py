@@ -8,9 +8,11 @@ import pytest
 import soundfile
 from test_configs import DAC_MASKGIT, start, tiny
 
-from jaxcodec import pipeline
+from jaxcodec import pipeline, stages
 from jaxcodec.build.fields import ConfigError
 from jaxcodec.data.source import DataError
+from jaxcodec.data.split import write_split
+from jaxcodec.pipeline import experiment
 
 # DAC's, with the masked model and with VALL-E.
 CONFIG, TEXT_CONFIG = DAC_MASKGIT, DAC_MASKGIT.with_name("dac_valle.py")
@@ -34,6 +36,7 @@ BAD_FIELDS = {
   "semantic.name": ("wavlm", "semantic: name must be one of"),
   "slm.heads": (3, r"slm.width \(16\) must be a multiple of twice slm.heads"),
   "slm.level_weights": ("linar", "slm: level_weights must be"),
+  "generate.batch_size": (0, "generate.batch_size must be a positive integer"),
   "generate.sampler.steps": ((1,) * 9, "sampler.steps has 9 entries for 2 codebooks"),
   "slm_train.optimizer.warmup_steps": (99, "slm_train.*warmup_steps must be below"),
   "generate.sampler.top_p": (0.0, "generate.sampler.*top_p must be"),
@@ -130,6 +133,40 @@ def test_bad_fields_of_a_model_that_reads_texts(folder, tmp_path, field):
   config = config_of(folder, TEXT_CONFIG)
   config.update_from_flattened_dict({field: value})
   refused(config, tmp_path / "w", ConfigError, match)
+
+
+def test_recordings_that_are_all_longer_than_is_trained_on(folder, tmp_path):
+  config = config_of(folder, TEXT_CONFIG)
+  config.slm_train.max_seconds, config.slm_train.frames_per_batch = 0.5, 800
+  match = "no recording of the train part has at most slm_train.max_seconds, 0.5 s"
+  refused(config, tmp_path / "w", DataError, match)
+
+
+def test_texts_are_read_again_where_the_data_have_changed(folder, tmp_path):
+  """Tokens that are there are of other recordings, so they aren't used."""
+  config = config_of(folder, TEXT_CONFIG)
+  config.stages = "tokens,slm"
+  stages.run_stage(tmp_path / "w", "codec", {}, lambda f: [])
+  stages.run_stage(tmp_path / "w", "tokens", {"data": "before"}, lambda f: [])
+  (folder / "a3.txt").write_text("?!\n")
+  with pytest.raises(DataError, match="a3"):
+    pipeline.run(config, tmp_path / "w", command="pytest")
+
+
+def test_a_linked_codec_brings_its_split(folder, tmp_path):
+  """Whatever the seed is; another experiment's test part isn't trained on."""
+  config = experiment.plain(config_of(folder))
+  own = experiment.open_experiment(config, tmp_path / "own")
+  utterances, turned = own.source.utterances, dict(own.split)
+  turned["test"], turned["valid"] = turned["valid"], turned["test"]
+  (tmp_path / "other" / "codec").mkdir(parents=True)
+  write_split(tmp_path / "other" / "codec" / "split.json", utterances, turned)
+  for name in ("codec", "tokens"):
+    workdir = tmp_path / f"on_{name}"
+    workdir.mkdir()
+    (tmp_path / "other" / name).mkdir(exist_ok=True)
+    (workdir / name).symlink_to(tmp_path / "other" / name)
+    assert experiment.open_experiment(config, workdir).split == turned
 
 
 def test_what_a_model_that_reads_texts_cannot_do_without(folder, tmp_path):

@@ -137,3 +137,13 @@ def test_what_cannot_be_frozen_is_named(changes, message):
   config.codec_train.update(changes)
   with pytest.raises(ConfigError, match=message):
     make_codec_task(config)
+
+
+def test_a_decoder_of_several_bitrates_is_trained_for_given_tokens_alone():
+  arg = "runlocal,codec=vocos_encodec_24khz"
+  config = experiment(arg, codec_name="dac", slm="maskgit")
+  config.data.sample_rate = 24_000
+  with pytest.raises(ConfigError, match="codec_train.freeze must be .* bandwidth_cod"):
+    make_codec_task(config)
+  config.codec_train.update(freeze=PARTS, init_from="encodec_24khz")
+  make_codec_task(config)

@@ -1,5 +1,6 @@
 """The split: stable, disjoint, by sentence, with every speaker in training."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,8 @@ from data_helpers import RATE
 from libri_trees import librispeech
 
 from jaxcodec.data.source import DataError, Utterance, open_source
-from jaxcodec.data.split import make_split, split_by_folder, write_split
+from jaxcodec.data.sources.scripts import list_utterances
+from jaxcodec.data.split import make_split, read_split, split_by_folder, write_split
 
 
 def utterances(count, *, text="This is sentence {}.", speakers=4):
@@ -44,6 +46,51 @@ def test_a_sentence_is_in_one_part():
   split = make_split(data, seed=0, valid=0.2, test=0.2)
   parts = [{data[i].text.strip() for i in part} for part in split.values()]
   assert all(parts) and sum(map(len, parts)) == 40
+
+
+def test_what_weights_of_the_package_have_heard_is_not_held_out():
+  """The other sentences stay where they were."""
+  data = utterances(1000)
+  heard = [dataclasses.replace(u, was_heard=i % 5 == 0) for i, u in enumerate(data)]
+  before, after = (make_split(one, seed=0) for one in (data, heard))
+  for part in ("valid", "test"):
+    assert after[part] == [i for i in before[part] if i % 5] != []
+  mostly = [dataclasses.replace(u, was_heard=i % 5 > 0) for i, u in enumerate(data)]
+  assert make_split(mostly, seed=0) == before
+
+
+def test_the_open_script_says_what_was_heard():
+  found = list_utterances("open", 4, 500)
+  written = {text.text for text in list_utterances("sentences", 1)}
+  assert {u.text for u in found if u.was_heard} == written and len(written) == 434
+  assert all(u.was_heard for u in list_utterances("sentences", 4))
+  assert not any(u.was_heard for u in list_utterances("matrix", 4, 50))
+
+
+def test_pieces_of_a_recording_stay_together():
+  data = [
+    Utterance(f"talk{i}@{600 * piece}", "s", None, 600.0)
+    for i in range(60)
+    for piece in range(5)
+  ]
+  parts = make_split(data, seed=0, valid=0.2, test=0.2)
+  talks = {
+    part: {data[i].id.partition("@")[0] for i in found} for part, found in parts.items()
+  }
+  assert sum(map(len, talks.values())) == 60 and min(map(len, talks.values())) > 3
+
+
+def test_a_split_is_read_back_or_a_missing_recording_is_named(tmp_path):
+  data = utterances(50)
+  split = make_split(data, seed=0)
+  write_split(tmp_path / "split.json", data, split)
+  turned = data[::-1]
+  found = read_split(tmp_path / "split.json", turned)
+  assert {p: {turned[i].id for i in found[p]} for p in found} == {
+    p: {data[i].id for i in split[p]} for p in split
+  }
+  with pytest.raises(DataError, match=r"split.json lists aren't there, such as 'u49'"):
+    read_split(tmp_path / "split.json", data[:-1])
 
 
 def test_a_sentence_without_spaces_is_one_too():

@@ -59,6 +59,7 @@ def check(config: Config) -> Models:
   positive(config["codec_train"], "codec_train", "batch_size")
   for stage in ("generate", "evaluate"):
     positive(config[stage], stage, "num_utterances")
+  positive(config["generate"], "generate", "batch_size")
   codec = make_codec(config)
   _check_codec(codec)
   codec_task = make_codec_task(config, codec)

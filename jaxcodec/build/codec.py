@@ -211,6 +211,12 @@ def _gan_task(
   terms = set(train["weights"]) - set(CodecGanTask.OPTIONAL_LOSSES)
   if unknown := terms ^ set(CodecGanTask.LOSSES):
     raise ConfigError(f"{path}.weights must name {CodecGanTask.LOSSES}, see {unknown}")
+  if getattr(codec.decoder, "bandwidth_codebooks", None) and len(freeze) < 2:
+    raise ConfigError(
+      f"{path}.freeze must be ('encoder', 'quantizer') for a decoder with"
+      " bandwidth_codebooks: of tokens that are trained, too, it would only learn the"
+      " last of its conditions"
+    )
   start = train["adversarial_start"]
   if "eval_crops" in train:  # configs of earlier revisions lack it
     positive(train, path, "eval_crops")

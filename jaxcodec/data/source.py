@@ -27,6 +27,8 @@ class Utterance:
     seconds: its length.
     folder: of its file below the source's own, with slashes, by which
       `split_by_folder` tells the parts of a corpus apart.
+    was_heard: whether weights that come with the package were trained on it, so that it
+      shouldn't be held out.
   """
 
   id: str
@@ -34,6 +36,7 @@ class Utterance:
   text: str | None
   seconds: float
   folder: str = ""
+  was_heard: bool = False
 
 
 class Source(Protocol):

@@ -6,7 +6,9 @@ folders.
 
 import collections
 import hashlib
+import json
 import os
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +25,7 @@ _SPACELESS = re.compile(
   "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
 )
 _SENTENCE_LETTERS = 6
+_PIECE = re.compile(r"@\d+$")  # of `data.audio.pieces`
 
 
 def make_split(
@@ -36,6 +39,7 @@ def make_split(
 
   The same sentence by several speakers stays in one part. Each part has at least one
   utterance, and each speaker with two or more that could be trained on is in `train`.
+  Sentences that weights of the package have heard are in `train`, unless they are most.
 
   Args:
     utterances: of a source.
@@ -54,14 +58,15 @@ def make_split(
       f"{len(utterances)} utterances with {len(groups)} different sentences are too few"
       " to split into train, valid and test"
     )
-  ranked = sorted((_hash(seed, key), key) for key in groups)
+  heard = _heard(utterances, groups)
+  ranked = sorted((_hash(seed, key), key) for key in groups if key not in heard)
   num_test = sum(rank < test for rank, _ in ranked)
   num_held = sum(rank < test + valid for rank, _ in ranked)
   num_test = min(max(1, num_test), len(ranked) - 2)
   num_held = min(max(num_test + 1, num_held), len(ranked) - 1)
   keys = [key for _, key in ranked]
   parts = {
-    "train": keys[num_held:],
+    "train": keys[num_held:] + sorted(heard),
     "valid": keys[num_test:num_held],
     "test": keys[:num_test],
   }
@@ -119,6 +124,25 @@ def write_split(
   files.write_json(path, ids)
 
 
+def read_split(
+  path: str | os.PathLike, utterances: Sequence[Utterance]
+) -> dict[str, list[int]]:
+  """Returns the split that `write_split` wrote, as indices of these utterances.
+
+  Raises:
+    DataError: naming the file, if one of its utterances isn't there.
+  """
+  ids = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+  index_of = {utterance.id: index for index, utterance in enumerate(utterances)}
+  missing = [name for part in PARTS for name in ids[part] if name not in index_of]
+  if missing:
+    raise DataError(
+      f"data: {len(missing)} of the recordings that {path} lists aren't there, such as"
+      f" {missing[0]!r}"
+    )
+  return {part: sorted(index_of[name] for name in ids[part]) for part in PARTS}
+
+
 def digest(utterances: Sequence[Utterance], split: dict[str, list[int]]) -> str:
   """Returns a hex digest of which utterances are in which part."""
   ids = [[utterances[i].id for i in split[part]] for part in PARTS]
@@ -126,14 +150,24 @@ def digest(utterances: Sequence[Utterance], split: dict[str, list[int]]) -> str:
 
 
 def _groups(utterances):
-  """Returns indices by sentence; an utterance without one is its own group."""
+  """Returns indices by sentence; an utterance without one is its own group.
+
+  So is a long recording that was cut into pieces, `talk@0` and `talk@600`.
+  """
   groups = collections.defaultdict(list)
   for index, utterance in enumerate(utterances):
     words = re.findall(r"\w+", (utterance.text or "").lower())
     spaceless = len(_SPACELESS.findall(utterance.text or ""))
     sentence = len(words) >= SENTENCE_WORDS or spaceless >= _SENTENCE_LETTERS
-    groups[" ".join(words) if sentence else f"id:{utterance.id}"].append(index)
+    whole = f"id:{_PIECE.sub('', utterance.id)}"
+    groups[" ".join(words) if sentence else whole].append(index)
   return groups
+
+
+def _heard(utterances, groups):
+  """Returns the sentences not to hold out; none if hardly others are left."""
+  heard = {key for key in groups if any(utterances[i].was_heard for i in groups[key])}
+  return heard if 2 * len(heard) <= len(groups) else set()
 
 
 def _hash(seed, key):

@@ -1,5 +1,6 @@
 """Checks that run before the first stage."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from jaxcodec.pipeline import (
   train_options,
   yardstick,
 )
-from jaxcodec.pipeline.experiment import Experiment
+from jaxcodec.pipeline.experiment import Experiment, data_inputs
 from jaxcodec.pipeline.prompt_list import read_prompt_list
 from jaxcodec.pipeline.shared_codec import GENERATED
 from jaxcodec.pipeline.stage_table import STAGES
@@ -66,13 +67,17 @@ def check(experiment: Experiment, wanted: list[str]) -> None:
       available.add(needed)
   if "tokens" in wanted:
     _ = experiment.semantic_features  # reads HuBERT's weights
-    if stages.load_stage(experiment.workdir, "tokens") is None:
+    done = stages.load_stage(experiment.workdir, "tokens") is not None
+    data = data_inputs(experiment)
+    if not (done and stages.is_of(experiment.workdir, "tokens", "data", data)):
       # All texts are spoken out now: a bad one is not found after hours of training.
       check_texts(experiment)
   if "evaluate" in wanted:
     yardstick.check(experiment)
   if "generate" in wanted and not experiment.synthetic:
     check_lengths(experiment)
+  if "slm" in wanted and not experiment.synthetic:
+    check_lengths_to_train(experiment)
   if "codec" in wanted:
     check_shapes(experiment.config, experiment.models.codec_task)
   for name in {"codec", "slm"} & set(wanted):
@@ -153,6 +158,19 @@ def check_lengths(experiment: Experiment) -> None:
       f" max_seconds, {least:g} to {longest:g} s; the longest has"
       f" {max(seconds, default=0):.1f} s"
     )
+
+
+def check_lengths_to_train(experiment: Experiment) -> None:
+  """Raises DataError if `slm_train.max_seconds` leaves no recording of a part."""
+  most = experiment.config["slm_train"].get("max_seconds")
+  for part in ("train", "valid") if most is not None else ():
+    utterances = (experiment.source.utterances[i] for i in experiment.split[part])
+    shortest = min((one.seconds for one in utterances), default=math.inf)
+    if shortest > most + 0.01:
+      raise DataError(
+        f"data: no recording of the {part} part has at most slm_train.max_seconds,"
+        f" {most:g} s; the shortest has {shortest:.1f} s"
+      )
 
 
 def check_texts(experiment: Experiment) -> None:

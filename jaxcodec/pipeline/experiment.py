@@ -31,7 +31,7 @@ from jaxcodec.semantic.tokenizer import Features
 from jaxcodec.stages import Stage
 from jaxcodec.types import TokenSpec
 
-PARAMS = "params.safetensors"
+PARAMS, SPLIT = "params.safetensors", "split.json"
 _LONGEST_NAME = 180  # bytes, of the 255 that file systems allow
 
 
@@ -160,7 +160,7 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
   if data["source"] == synthetic.NAME:
     nothing = dict.fromkeys(splits.PARTS, [])
     return Experiment(config, workdir, source, nothing, [], models)
-  split = _split(source.utterances, config)
+  split = _split(source.utterances, config, workdir)
   split["train"], short = data_pipeline.long_enough(
     source,
     split["train"],
@@ -172,9 +172,18 @@ def open_experiment(config: Mapping[str, Any], workdir: pathlib.Path) -> Experim
   return Experiment(config, workdir, source, split, skipped, models)
 
 
-def _split(utterances, config):
-  """Splits by the folders of `data.folders`, if any: configs may not have the field."""
+def _split(utterances, config, workdir):
+  """Splits by the folders of `data.folders`, if any: configs may not have the field.
+
+  On another experiment's codec or tokens the split is that experiment's, whatever the
+  seed is: its test part must not be trained on.
+  """
   data = config["data"]
+  for name in ("codec", "tokens"):
+    if (workdir / name).is_symlink():
+      path = (workdir / name).resolve().parent / "codec" / SPLIT
+      if path.is_file():
+        return splits.read_split(path, utterances)
   folders = data.get("folders", {})
   if any(folders.values()):
     return splits.split_by_folder(utterances, folders)
@@ -184,8 +193,10 @@ def _split(utterances, config):
 
 
 def _shortest(config, spec):
-  """Returns how many samples an utterance must have: a crop, if any are trained on."""
-  if not config["codec_train"]["steps"]:
+  """Returns how many samples an utterance must have: a crop, if any are made."""
+  train = config["codec_train"]
+  given = train.get("init_from") is not None and not train.get("freeze")
+  if not train["steps"] and (given or not train.get("start")):
     return spec.hop
   return crop_samples(config, "codec_train", spec)
 

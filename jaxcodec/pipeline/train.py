@@ -10,7 +10,7 @@ from absl import logging
 import jaxcodec
 from jaxcodec import files, weights
 from jaxcodec.build import batch_rows
-from jaxcodec.build.fields import crop_samples
+from jaxcodec.build.fields import ConfigError, crop_samples
 from jaxcodec.build.slm import make_batches
 from jaxcodec.data import held_out
 from jaxcodec.data import split as splits
@@ -21,11 +21,12 @@ from jaxcodec.data.token_store import TokenSource
 from jaxcodec.parallel import processes, sharding
 from jaxcodec.pipeline import codec_start, slm_start, train_options
 from jaxcodec.pipeline import tokens as tokens_stage
-from jaxcodec.pipeline.experiment import PARAMS, Experiment
+from jaxcodec.pipeline.experiment import PARAMS, SPLIT, Experiment
 from jaxcodec.train import health
+from jaxcodec.train.held_out import UnknownMetric
 from jaxcodec.train.loop import fit
 
-SPLIT, SKIPPED, CURVES = "split.json", "skipped.json", "metrics.jsonl"
+SKIPPED, CURVES = "skipped.json", "metrics.jsonl"
 
 
 def train_codec(experiment: Experiment, folder: pathlib.Path) -> list[str]:
@@ -155,20 +156,23 @@ def _fit(
       watch_end(step, values)
     _log_codebooks(step, values)
 
-  state = fit(
-    task,
-    data,
-    steps=steps,
-    workdir=folder,
-    mesh=experiment.mesh,
-    seed=experiment.seed,
-    eval_data=eval_data,
-    init_from=initial,
-    show=show,
-    desc=folder.name,
-    on_log=on_log,
-    **train_options.loop_options(experiment, section),
-  )
+  try:
+    state = fit(
+      task,
+      data,
+      steps=steps,
+      workdir=folder,
+      mesh=experiment.mesh,
+      seed=experiment.seed,
+      eval_data=eval_data,
+      init_from=initial,
+      show=show,
+      desc=folder.name,
+      on_log=on_log,
+      **train_options.loop_options(experiment, section),
+    )
+  except UnknownMetric as error:
+    raise ConfigError(f"{section}.best: {error}") from error
   variables = sharding.to_host(task.inference_variables(state))
   _write_params(experiment, section, variables, folder)
 

@@ -96,7 +96,8 @@ def recorded_config(experiment: Experiment, section: str) -> dict[str, Any]:
     if not settings.get(name):  # configs of earlier versions lack the field
       settings.pop(name, None)
   for name in stages.WITHOUT_EFFECT[section]:
-    settings.pop(name, None)
+    if name != "eval_crops" or settings["best"] is None:  # which it chooses by
+      settings.pop(name, None)
   if settings["init_from"] is not None:
     variables = initial_variables(experiment, section.removesuffix("_train"))
     settings["init_from"] = weights.fingerprint(variables)

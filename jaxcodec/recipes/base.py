@@ -98,4 +98,4 @@ def training(**settings: Any) -> dict[str, Any]:
 def runlocal(config: ConfigDict) -> None:
   """Makes them small: few utterances to measure."""
   config.cpu_devices = 2  # layers this thin keep no more than one core busy each
-  config.evaluate.update(num_utterances=16)
+  config.evaluate.update(num_utterances=32)

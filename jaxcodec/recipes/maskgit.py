@@ -47,6 +47,6 @@ def runlocal(config: ConfigDict) -> None:
   train.update(steps=1000, batch_size=8, crop_seconds=6.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16, min_seconds=0.0)
+  config.generate.update(num_utterances=32, min_seconds=0.0)
   # Less is right of what so small a model finds possible; see docs/training.md.
   config.generate.sampler.update(temperature=0.7, guidance_condition=0.5)

@@ -83,7 +83,7 @@ def runlocal(config: ConfigDict) -> None:
   train.update(continuations=2)
   train.update(ema_decay=0.99, log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
-  config.generate.update(num_utterances=16, min_seconds=0.0)
+  config.generate.update(num_utterances=32, min_seconds=0.0)
   sampler = config.generate.sampler
   sampler.update(max_frames=400, temperature=0.7)
   sampler.update(nar_temperature=1.0, nar_choice="mean")

@@ -55,12 +55,12 @@ def crops(
     DataError: no utterance, or one that is shorter than a crop.
   """
   long_enough(source, indices, sample_rate=sample_rate, crop_samples=crop_samples)
-  draws = [
-    index
+  times = [
+    max(1, _num_samples(source, index, sample_rate) // crop_samples)
     for index in indices
-    for _ in range(max(1, _num_samples(source, index, sample_rate) // crop_samples))
   ]
-
+  # Of a big corpus they are hundreds of millions, and go to every worker.
+  draws = np.repeat(np.asarray(indices, np.int32), times)
   return grain_options.endless(
     draws,
     _Loader(source, sample_rate, crop_samples, others=tuple(indices)),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grain
+import numpy as np
 
 from jaxcodec.data.batches.workers import WorkerBatches
 
@@ -34,7 +35,7 @@ def endless(
   `set_state`. Neither batches nor states depend on `workers`, the processes that load;
   with 0, threads of this process do.
   """
-  epoch = list(indices) * -(-_MIN_SHUFFLED // len(indices))
+  epoch = np.tile(np.asarray(indices, np.int32), -(-_MIN_SHUFFLED // len(indices)))
   dataset = grain.MapDataset.source(epoch).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(load)
   dataset = _batches(dataset, collate, batch_size, shard_index, shard_count)

@@ -17,7 +17,7 @@ Problems = list[dict[str, str]]
 class AudioFile:
   """An audio file, not yet read, and its labels. `str` gives its path as text.
 
-  `folder` is as an `Utterance` has it.
+  `folder` and `was_heard` are as an `Utterance` has them.
   """
 
   path: pathlib.Path
@@ -25,6 +25,7 @@ class AudioFile:
   speaker: str
   text: str | None
   folder: str = ""
+  was_heard: bool = False
 
   def __str__(self):
     return printable(str(self.path))

@@ -188,8 +188,8 @@ class CheckedSource:
 
 def _utterance(labels, item, sound):
   seconds = sound.num_samples / sound.sample_rate
-  folder = getattr(item, "folder", "")
-  return Utterance(labels.id, labels.speaker, labels.text, seconds, folder=folder)
+  of_item = {n: getattr(item, n) for n in ("folder", "was_heard") if hasattr(item, n)}
+  return Utterance(labels.id, labels.speaker, labels.text, seconds, **of_item)
 
 
 def in_threads(function: Callable, items: Sequence) -> list:

@@ -1,5 +1,6 @@
 """What the embedded corpora say, who says it, and where each is kept on disk."""
 
+import dataclasses
 import importlib.resources
 import itertools
 import pathlib
@@ -68,8 +69,11 @@ def _by_all(
   for turn in range(num_voices):
     for line, text in enumerate(lines):
       voice = VOICES[(line + turn) % num_voices].name
-      script = "sentences" if line < len(lines) - num_drawn else "open"
-      yield _utterance(script, f"{voice}-{line + 1:03d}", voice, text)
+      written = line < len(lines) - num_drawn
+      script = "sentences" if written else "open"
+      found = _utterance(script, f"{voice}-{line + 1:03d}", voice, text)
+      # `speech_16khz` was trained on those.
+      yield dataclasses.replace(found, was_heard=written)
 
 
 def _lines(name: str) -> list[str]:
