@@ -107,6 +107,20 @@ def test_a_balancer_runs_in_parts(batch):
   assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
+@pytest.mark.parametrize("per_item", [True, False])
+def test_a_balanced_step_is_as_large_in_parts(batch, per_item):
+  """Of a batch of equal rows, whose parts have the norms of the whole."""
+  same = {name: np.repeat(array[:1], 4, axis=0) for name, array in batch.items()}
+  quantizer = FactorizedRVQ(Encoder.output_dim, 2, 8, 3, dropout=0.0)
+  params = {}
+  for parts in (1, 2):
+    balancer = losses.Balancer(per_item=per_item)
+    task = _task(quantizer, accumulate=parts, balancer=balancer)
+    state = jax.jit(task.init)(jax.random.key(0), same)
+    params[parts] = jax.jit(task.train_step)(state, same)[0].params
+  _close(params[2], params[1])
+
+
 def test_a_skipped_step_keeps_both_optimisers_and_their_models(whole, batch):
   task, state, _, _ = whole
   step = jax.jit(observe(task, keep_state=True))

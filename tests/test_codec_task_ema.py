@@ -58,7 +58,7 @@ def test_a_step_moves_the_codebooks_which_are_exported(task, batch):
   expected = decay * (1 - 2 / 11) * size(books[1]) + (1 - decay) * size(books[2])
   np.testing.assert_allclose(averaged["cluster_size"], expected, rtol=1e-5)
   evaluated = jax.eval_shape(task.eval_step, second, batch)
-  assert evaluated["live"].shape == (K,)
+  assert "live" not in evaluated
 
 
 def test_codebooks_stay_whole_on_every_device(task, batch):

@@ -315,8 +315,9 @@ def test_evaluation_is_the_weighted_mean_over_the_first_batches(tmp_path):
   expected = (8 * losses[0] + 16 * losses[1]) / 24
   assert "eval/loss" in logged[2] and "eval/loss" not in logged[3]
   np.testing.assert_allclose(logged[4]["eval/loss"], expected, rtol=1e-5)
-  with pytest.raises(ValueError, match="best metric 'loss' isn't .*: eval/loss"):
+  with pytest.raises(ValueError, match="'loss' isn't measured; these are: eval/loss"):
     fit(tmp_path / "a", 1, eval_data=batches, best=("loss", "min"))
+  assert not list((tmp_path / "a" / "checkpoints").glob("[0-9]*"))
   with pytest.raises(ValueError, match="evaluation data are empty"):
     fit(tmp_path / "b", 1, eval_data=[])
 

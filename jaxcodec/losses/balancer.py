@@ -79,6 +79,14 @@ class Balancer:
     combined = sum(factors[name] * grad for name, grad in grads.items())
     return combined, factors, BalancerState(norm, count)
 
+  def times_for_parts(self, count: int) -> float:
+    """Returns what to multiply a part's gradient by, of a batch in `count` parts.
+
+    A norm that is fixed for each item, or for the whole, is fixed in a part of the
+    batch, too; then a mean over parts would be so much smaller than the batch's.
+    """
+    return float(count) if self.per_item else count**0.5
+
   def _norm(self, grad):
     first = 1 if self.per_item else 0
     axes = tuple(range(first, grad.ndim))

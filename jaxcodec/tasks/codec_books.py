@@ -71,7 +71,8 @@ def heard_metrics(codec: Codec, quantized: Quantized, length_B: jax.Array) -> Me
   """Returns the quantiser's metrics, of codes only those of frames that begin in audio.
 
   Held-out rows end with padding, whose one code would count as much as all others. The
-  energies need no such care: silence has none.
+  energies are of all frames. Which codes are live is about training, whose counts
+  can't be told from so many more frames.
 
   Args:
     codec: whose hop and codebook size count.
@@ -82,4 +83,5 @@ def heard_metrics(codec: Codec, quantized: Quantized, length_B: jax.Array) -> Me
   at_T = codec.spec.hop * jnp.arange(codes_BxTxK.shape[1])
   mask_BxT = at_T[None] < length_B[:, None]
   use = use_of_codes(codes_BxTxK, codec.spec.codebook_size, mask_BxT)
-  return {**quantized.metrics, **use}
+  found = {name: x for name, x in quantized.metrics.items() if name != "live"}
+  return {**found, **use}

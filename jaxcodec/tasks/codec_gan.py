@@ -242,7 +242,9 @@ class CodecGanTask:
     if self.balancer is None:
       return *codec_loss.weighted_gradients(*inputs), state.balance
     balancing = self.balancer, state.balance, self._is_adversarial(state)
-    return codec_loss.balanced_gradients(*inputs, *balancing)
+    (combined, of_vq), *rest = codec_loss.balanced_gradients(*inputs, *balancing)
+    times = self.balancer.times_for_parts(self.accumulate)
+    return (times * combined, of_vq), *rest
 
   @property
   def guessing_loss(self) -> float:

@@ -58,6 +58,10 @@ def collect(result: dict[str, np.ndarray]) -> metrics.Collection:
   return metrics.Collection.create_collection(**means)
 
 
+class UnknownMetric(ValueError):
+  """A metric that was asked for isn't one of those that are measured."""
+
+
 class HeldOutEvaluator:
   """Averages a task's `eval_step` over the first batches of a set."""
 
@@ -65,8 +69,18 @@ class HeldOutEvaluator:
     self, task: Task, data: Iterable[Batch], every: int, batches: int, mesh: Mesh
   ):
     self._data, self._every, self._batches, self._mesh = data, every, batches, mesh
+    self._task = task
     whole = sharding.replicated(mesh)
     self._eval_step = CompiledStep(task.eval_step, mesh, out_shardings=whole)
+
+  def check(self, name: str, state: Any) -> None:
+    """Raises `UnknownMetric` if it isn't a number that is measured; runs nothing."""
+    for batch in itertools.islice(self._data, 1):
+      batch = sharding.put_batch(self._mesh, batch)
+      found = jax.eval_shape(self._task.eval_step, state, batch)
+      known = sorted(f"eval/{n}" for n, x in found.items() if not x.ndim)
+      if name not in known:
+        raise UnknownMetric(f"{name!r} isn't measured; these are: {', '.join(known)}")
 
   def due(self, step: int) -> bool:
     """Whether to evaluate after this step."""

@@ -105,6 +105,7 @@ def fit(
       and may not be skipped; the step, the metrics and the batch's `index_B` are then
       in `workdir/nonfinite.json`.
     ValueError: if the data end, or the checkpoint is of another model.
+    UnknownMetric: before the first step, if `best` isn't among what is evaluated.
     Interrupted: see above.
   """
   folder = pathlib.Path(workdir)
@@ -117,6 +118,11 @@ def fit(
     if start.step >= steps:
       logging.info("%s: %d steps are done, %d asked for", folder, start.step, steps)
       return _choose_best(checkpoints, start, start.state, start.step)
+    evaluate = None
+    if eval_data is not None:
+      evaluate = HeldOutEvaluator(task, eval_data, eval_every, eval_batches, mesh)
+      if best is not None:
+        evaluate.check(best[0], start.state)
     overview.log_parameters(folder, start.target)
     progress = Progress(
       total=steps,
@@ -141,9 +147,6 @@ def fit(
       show=show,
       on_log=on_log,
     )
-    evaluate = None
-    if eval_data is not None:
-      evaluate = HeldOutEvaluator(task, eval_data, eval_every, eval_batches, mesh)
     for resource in (progress, log, batches, profile):
       stack.enter_context(resource)
     signals = stack.enter_context(Signals())
@@ -275,6 +278,10 @@ class _Loop:
       elif stop is not None:  # unmeasured: what ran through has no such candidate
         self._save(batch.position, {})
       if stop is not None:
+        raise Interrupted(stop, self._step)
+    # A signal may have come since, and each call tells what all passed at the last one.
+    for _ in range(2):
+      if (stop := agree(signals.number)) is not None:
         raise Interrupted(stop, self._step)
     return self._state
 
