@@ -14,6 +14,7 @@ from jaxcodec.codecs.codec import Codec
 from jaxcodec.parallel import sharding
 from jaxcodec.quantizers.euclidean import EmaRVQ
 from jaxcodec.quantizers.factorized import FactorizedRVQ
+from jaxcodec.slm import masking
 from jaxcodec.tasks.accumulation import mean_over_parts
 from jaxcodec.tasks.codec_gan import CodecGanTask
 from jaxcodec.tasks.slm import SlmTask
@@ -143,17 +144,21 @@ class Linear:
     return {"kernel": jnp.ones((3, 1))}
 
   def loss(self, params, rng, batch):
-    loss = jnp.mean((batch["x_BxD"] @ params["kernel"] - 1) ** 2)
+    error_BxT = (batch["x_BxTxD"] @ params["kernel"])[..., 0] - 1
+    loss = masking.mean_over(error_BxT**2, batch["mask_BxT"])
     return loss, {"loss": loss}
 
 
 def test_an_slm_learns_the_same_in_parts():
-  x_BxD = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+  """Of rows of all lengths, so that a part has more frames than another, or none."""
+  x_BxTxD = np.random.default_rng(0).standard_normal((12, 5, 3)).astype(np.float32)
+  length_B = np.array([5, 1, 0, 4, 1, 0, 5, 2, 0, 3, 1, 0])
+  batch = {"x_BxTxD": x_BxTxD, "mask_BxT": np.arange(5)[None] < length_B[:, None]}
   found = []
   for parts in (1, 3):
     task = SlmTask(Linear(), steps=10, warmup_steps=0, accumulate=parts)
-    state = task.init(jax.random.key(0), {"x_BxD": x_BxD})
-    found.append(jax.jit(task.train_step)(state, {"x_BxD": x_BxD}))
+    state = task.init(jax.random.key(0), batch)
+    found.append(jax.jit(task.train_step)(state, batch))
   _close(found[0][0].params, found[1][0].params)
   _close(found[0][1], found[1][1])
 

@@ -39,24 +39,25 @@ def mean_over_parts(
   def step(both, numbered):
     carry, total = both
     carry, tree = function(carry, *numbered)
-    rows = jax.tree.map(lambda x: _NOTHING if _is_float(x) else x, tree)
+    rows = jax.tree.map(lambda x: _NOTHING if is_float(x) else x, tree)
     return (carry, jax.tree.map(jnp.add, total, _floats_of(tree))), rows
 
   numbered = parts, jnp.arange(count)
   (carry, total), rows = lax.scan(step, (carry, zeros), numbered)
 
   def join(shape, total, rows):
-    return total / count if _is_float(shape) else _join(rows)
+    return total / count if is_float(shape) else _join(rows)
 
   return carry, jax.tree.map(join, shapes, total, rows)
 
 
-def _is_float(x):
+def is_float(x: jax.Array) -> bool:
+  """Whether an array is averaged over parts, and not joined."""
   return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 def _floats_of(tree):
-  return jax.tree.map(lambda x: x if _is_float(x) else _NOTHING, tree)
+  return jax.tree.map(lambda x: x if is_float(x) else _NOTHING, tree)
 
 
 def _join(array):

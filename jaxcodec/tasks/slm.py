@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcodec.tasks.accumulation import mean_over_parts
+from jaxcodec.tasks.accumulation import is_float, mean_over_parts
 from jaxcodec.types import Batch, Metrics, SpeechLanguageModel
 
 # The cosine ends at this share of the peak.
@@ -123,8 +123,16 @@ class SlmTask:
     if self._accumulate == 1:
       return grad_fn(params, rng, batch)
 
+    # The losses are means over frames, of which a part may have few or none.
+    each = batch["mask_BxT"].sum() / self._accumulate
+
     def of_part(carry, part, number):
-      return carry, grad_fn(params, jax.random.fold_in(rng, number), part)
+      found = grad_fn(params, jax.random.fold_in(rng, number), part)
+      share = part["mask_BxT"].sum() / each
+      scaled = jax.tree.map(
+        lambda x: x * share.astype(x.dtype) if is_float(x) else x, found
+      )
+      return carry, scaled
 
     return mean_over_parts(of_part, (), batch, self._accumulate)[1]
 
