@@ -44,7 +44,7 @@ def runlocal(config: ConfigDict) -> None:
   config.slm.update(dtype="float32", remat="none")
   train = config.slm_train
   # As long as a prompt and what follows it are when it generates.
-  train.update(steps=1200, batch_size=8, crop_seconds=6.0, ema_decay=0.99)
+  train.update(steps=1000, batch_size=8, crop_seconds=6.0, ema_decay=0.99)
   train.update(log_every=20, eval_every=200, checkpoint_every=200)
   train.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   config.generate.update(num_utterances=32, min_seconds=0.0)
