@@ -121,8 +121,7 @@ def fit(
     evaluate = None
     if eval_data is not None:
       evaluate = HeldOutEvaluator(task, eval_data, eval_every, eval_batches, mesh)
-      if best is not None:
-        evaluate.check(best[0], start.state)
+      evaluate.check(best and best[0], start.state)
     overview.log_parameters(folder, start.target)
     progress = Progress(
       total=steps,
@@ -279,8 +278,7 @@ class _Loop:
         self._save(batch.position, {})
       if stop is not None:
         raise Interrupted(stop, self._step)
-    # A signal may have come since, and each call tells what all passed at the last one.
-    for _ in range(2):
+    for _ in range(2):  # one may have come since; see `Agreement`
       if (stop := agree(signals.number)) is not None:
         raise Interrupted(stop, self._step)
     return self._state
