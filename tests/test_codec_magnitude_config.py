@@ -100,15 +100,19 @@ def test_no_steps_export_what_training_would_begin_with(tmp_path, monkeypatch):
   )
 
 
-def test_without_steps_utterances_may_be_shorter_than_a_crop(tmp_path):
+def test_without_crops_utterances_may_be_shorter_than_one(tmp_path):
+  """Crops are made to train on, and to fit the start to."""
   for number in range(8):
     noise_N = np.random.default_rng(number).normal(size=1600).astype("f4") / 10
     soundfile.write(tmp_path / f"{number}.wav", noise_N, 16_000)
   folder = {"data.source": "folder", "data.path": str(tmp_path)}
   crop = {"codec_train.crop_seconds": 0.2}
-  with pytest.raises(DataError, match="shorter than the crop of 0.2"):
-    open_experiment(plain(_config(**folder, **crop)), tmp_path)
-  config = plain(_config(**folder, **crop, **{"codec_train.steps": 0}))
+  config = plain(_config(**folder, **crop))
+  for steps in (config["codec_train"]["steps"], 0):
+    config["codec_train"]["steps"] = steps
+    with pytest.raises(DataError, match="shorter than the crop of 0.2"):
+      open_experiment(config, tmp_path)
+  config["codec_train"]["init_from"] = "speech_16khz"
   assert len(open_experiment(config, tmp_path).split["train"]) > 3
 
 

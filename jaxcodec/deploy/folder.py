@@ -38,7 +38,8 @@ def write(
     ValueError: seconds are not positive.
   """
   if not 0 < seconds < math.inf:
-    raise ValueError(f"seconds must be positive and finite, got {seconds}")
+    wanted = "finite" if seconds > 0 else "positive"
+    raise ValueError(f"seconds must be {wanted}, got {seconds}")
   out = pathlib.Path(out)
   flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
   sizes = _sizes(codec, seconds)
