@@ -11,6 +11,7 @@ import speech_helpers
 
 import jaxcodec
 from jaxcodec import files, shipped, weights
+from jaxcodec.cli import model_card
 from jaxcodec.cli.main import main
 from jaxcodec.presets import PRESETS
 
@@ -142,3 +143,11 @@ def test_the_language_model_that_comes_along_is_whole():
   tts = jaxcodec.load_slm("speech_tts")
   assert tts.codec.spec == jaxcodec.load("speech_16khz").spec
   assert tts.language == "en-us"
+
+
+@pytest.mark.parametrize("content", [None, {"metrics": {}, "generation": {}}])
+def test_a_card_of_a_run_that_was_not_measured_says_so(tmp_path, content):
+  path = tmp_path / "results.json"
+  if content is not None:
+    path.write_text(json.dumps(content))
+  assert model_card._measures(path, "generation") == "None yet."
