@@ -2,12 +2,11 @@
 
 import argparse
 import contextlib
-import functools
 import itertools
 import math
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
@@ -71,9 +70,10 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
       "fingerprint": codec.fingerprint,
       "version": __version__,
     }
-    begin = functools.partial(
-      _begin, opened, header, entropy=arguments.entropy == ADAPTIVE
-    )
+
+    def begin() -> Writer:
+      return Writer(opened(), header, entropy=arguments.entropy == ADAPTIVE)
+
     # Who reads a pipe gets ready by its header; a file begins with its first tokens, as
     # bad audio must not leave one.
     writer = begin() if arguments.out == NAME else None
@@ -90,11 +90,6 @@ def encode(arguments: argparse.Namespace, codec: "CodecModel") -> None:
         problem = "is too short" if count.samples else "has no samples"
         raise ValueError(f"{stream_files.input_name(arguments)}: {problem}")
       writer.end(count.samples)
-
-
-def _begin(opened: Callable[[], BinaryIO], header: dict, *, entropy: bool) -> Writer:
-  """Writes the header to what `opened` opens."""
-  return Writer(opened(), header, entropy=entropy)
 
 
 def decode(arguments: argparse.Namespace, codec: "CodecModel") -> None:

@@ -158,7 +158,7 @@ def _reconstruct(experiment, folder):
   count = min(len(records), experiment.config["evaluate"]["num_utterances"])
   index_of = experiment.index_of()
   names = [label["id"] for label in records.labels]
-  said = _generated_ids(experiment)
+  said = {row["id"] for row in _generated_rows(experiment)}
   by_chance = held_out.by_chance(names)
   chosen = sorted(by_chance, key=lambda i: names[i] not in said)[:count]
   codes = [records[i]["codes_TxK"].astype(np.int32) for i in chosen]
@@ -188,9 +188,10 @@ def _reconstruct(experiment, folder):
   return clips, files
 
 
-def _generated_ids(experiment) -> set[str]:
-  lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
-  return {json.loads(line)["id"] for line in lines}
+def _generated_rows(experiment) -> list[dict[str, Any]]:
+  """Returns what the generate stage's index says of each utterance."""
+  text = (experiment.done["generate"].folder / INDEX).read_text()
+  return [json.loads(line) for line in text.splitlines()]
 
 
 def _load_generated(experiment):
@@ -198,8 +199,7 @@ def _load_generated(experiment):
   folder, spec = experiment.done["generate"].folder, experiment.spec
   index_of = experiment.index_of()
   clips = []
-  for line in (folder / INDEX).read_text().splitlines():
-    row = json.loads(line)
+  for row in _generated_rows(experiment):
     prompt_N = None
     if row["prompt_id"] is not None:
       samples = round(row["prompt_seconds"] * spec.sample_rate)
@@ -221,8 +221,7 @@ def _load_generated(experiment):
 
 def _endings(experiment) -> dict[str, int]:
   """Counts the generations that ended by themselves, were cut, or have no frames."""
-  lines = (experiment.done["generate"].folder / INDEX).read_text().splitlines()
-  rows = [json.loads(line) for line in lines]
+  rows = _generated_rows(experiment)
   empty = sum(not row["frames"] for row in rows)
   cut = sum(not row["ended"] for row in rows)
   return {"ended": len(rows) - cut - empty, "cut": cut, "empty": empty}

@@ -82,7 +82,7 @@ def _of_common_seeds(name: str, systems: System) -> System:
   if not common:
     found = "; ".join(f"{codec} {sorted(one)}" for codec, one in systems.items())
     raise StudyError(f"{name}: no seed is finished of all systems: {found}")
-  return {c: {seed: one[seed] for seed in common} for c, one in systems.items()}
+  return {c: {seed: one[seed] for seed in sorted(common)} for c, one in systems.items()}
 
 
 def codec_parts(codecs: System) -> list[CodecParts]:

@@ -124,7 +124,7 @@ class SlmTask:
       return grad_fn(params, rng, batch)
 
     # The losses are means over frames, of which a part may have few or none.
-    each = batch["mask_BxT"].sum() / self._accumulate
+    each = jnp.maximum(batch["mask_BxT"].sum(), 1) / self._accumulate
 
     def of_part(carry, part, number):
       found = grad_fn(params, jax.random.fold_in(rng, number), part)

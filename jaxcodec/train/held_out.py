@@ -73,9 +73,9 @@ class HeldOutEvaluator:
     whole = sharding.replicated(mesh)
     self._eval_step = CompiledStep(task.eval_step, mesh, out_shardings=whole)
 
-  def check(self, name: str | None, state: Any) -> None:
+  def check(self, name: str, state: Any) -> None:
     """Raises `UnknownMetric` if it isn't a number that is measured; runs nothing."""
-    for batch in itertools.islice(self._data, 0 if name is None else 1):
+    for batch in itertools.islice(self._data, 1):
       batch = sharding.put_batch(self._mesh, batch)
       found = jax.eval_shape(self._task.eval_step, state, batch)
       known = sorted(f"eval/{n}" for n, x in found.items() if not x.ndim)

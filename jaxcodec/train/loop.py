@@ -121,7 +121,8 @@ def fit(
     evaluate = None
     if eval_data is not None:
       evaluate = HeldOutEvaluator(task, eval_data, eval_every, eval_batches, mesh)
-      evaluate.check(best and best[0], start.state)
+      if best is not None:
+        evaluate.check(best[0], start.state)
     overview.log_parameters(folder, start.target)
     progress = Progress(
       total=steps,
